@@ -1,0 +1,107 @@
+"""vos: plugin-based video object segmentation.
+
+This module is the public API: all that a plugin may import, with ``vos.testing``, ``vos.weights``
+and ``vos.evaluation``.
+"""
+
+from vos.annotation import Annotation
+from vos.arrays import AnyArray, BoolArray, FloatArray, Image, LabelMap, Size
+from vos.errors import (
+    AnnotationError,
+    EmptyMaskError,
+    ExtraMissingError,
+    InputError,
+    OptionError,
+    OutputError,
+    PluginError,
+    SourceError,
+    TrackerError,
+    TruncatedSourceError,
+    VosError,
+    WeightsError,
+    WriterError,
+)
+from vos.files import atomic_write, replacing, safe_name
+from vos.frame import Frame
+from vos.hookspecs import hookimpl
+from vos.initializer import Initializer
+from vos.label_map import object_ids, read_label_map, write_label_map
+from vos.options import NoOptions, option
+from vos.palette import PALETTE
+from vos.plugins import Plugins, load_plugins
+from vos.prediction import Prediction
+from vos.run import Run, RunSummary
+from vos.runtime import Runtime, cache_folder
+from vos.source import Source, SourceInfo
+from vos.specs import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec
+from vos.tracker import (
+    AnnotatingTracker,
+    ClosingTracker,
+    Encoding,
+    EncodingTracker,
+    ForgettingTracker,
+    Tracker,
+)
+from vos.version import __version__
+from vos.writer import Writer
+
+__all__ = [
+    "__version__",
+    # types
+    "Frame",
+    "Annotation",
+    "Prediction",
+    "Run",
+    "RunSummary",
+    "SourceInfo",
+    "Runtime",
+    "LabelMap",
+    "Image",
+    "BoolArray",
+    "FloatArray",
+    "AnyArray",
+    "Size",
+    "Encoding",
+    # protocols
+    "Tracker",
+    "EncodingTracker",
+    "AnnotatingTracker",
+    "ForgettingTracker",
+    "ClosingTracker",
+    "Initializer",
+    "Source",
+    "Writer",
+    # plugins
+    "hookimpl",
+    "option",
+    "NoOptions",
+    "TrackerSpec",
+    "InitializerSpec",
+    "WriterSpec",
+    "CommandSpec",
+    "Plugins",
+    "load_plugins",
+    # label maps and files
+    "PALETTE",
+    "object_ids",
+    "read_label_map",
+    "write_label_map",
+    "atomic_write",
+    "replacing",
+    "safe_name",
+    "cache_folder",
+    # errors
+    "VosError",
+    "InputError",
+    "OptionError",
+    "SourceError",
+    "TruncatedSourceError",
+    "AnnotationError",
+    "EmptyMaskError",
+    "OutputError",
+    "PluginError",
+    "TrackerError",
+    "WriterError",
+    "WeightsError",
+    "ExtraMissingError",
+]

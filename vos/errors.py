@@ -1,0 +1,77 @@
+"""Every error that the toolkit raises on purpose, and the exit code that goes with it.
+
+A message is one or two lines: what was found, where, what was expected, what to do next. Only
+``vos.cli`` prints it and exits; library code raises.
+"""
+
+from __future__ import annotations
+
+
+class VosError(Exception):
+    """Base of all errors that are meant for the user; its text is the whole message."""
+
+    exit_code = 1
+
+
+class InputError(VosError):
+    """Wrong usage or bad input: the command ends with exit code 2."""
+
+    exit_code = 2
+
+
+class OptionError(InputError):
+    """An option is unknown, or its value does not fit its type or choices."""
+
+
+class SourceError(InputError):
+    """A source of frames cannot be opened or read."""
+
+
+class TruncatedSourceError(SourceError):
+    """A source ended before the length that it declares.
+
+    Attributes:
+        frames_read: how many frames were good, counted from the start of the source.
+        frames_declared: how many the source says it has.
+    """
+
+    def __init__(self, message: str, *, frames_read: int, frames_declared: int) -> None:
+        super().__init__(message)
+        self.frames_read = frames_read
+        self.frames_declared = frames_declared
+
+
+class AnnotationError(InputError):
+    """A label map cannot be used as an annotation (format, size, ids, or nothing in it)."""
+
+
+class EmptyMaskError(AnnotationError):
+    """A mask or label map has no object pixel where at least one is needed."""
+
+
+class OutputError(VosError):
+    """An output cannot be written, or would replace what an earlier run wrote."""
+
+
+class OutputExistsError(InputError):
+    """The output folder holds an earlier run's masks and neither resume nor overwrite was asked."""
+
+
+class PluginError(InputError):
+    """A plugin is missing, clashes with another, or cannot be used as asked."""
+
+
+class TrackerError(VosError):
+    """A tracker failed or broke its contract on a frame that the message names."""
+
+
+class WriterError(VosError):
+    """A writer failed on a frame that the message names."""
+
+
+class WeightsError(InputError):
+    """A checkpoint is missing, damaged, or belongs to another model."""
+
+
+class ExtraMissingError(InputError):
+    """An optional dependency is not installed; the message gives the command that installs it."""

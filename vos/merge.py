@@ -1,0 +1,64 @@
+"""The default answer to ``vos_merge_objects``: argmax over the objects against a zero background."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vos.arrays import LabelMap, Size
+from vos.prediction import Prediction
+
+ZERO = np.zeros(1)
+
+
+def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
+    """Give each pixel to the object with the highest logit above 0, else to the background.
+
+    Logits of another size are resized bilinearly with half-pixel centres (``align_corners=False``).
+    Objects that are not ``present`` are left out. Ties go to the earlier row.
+
+    Args:
+        prediction: logits float32 (K, h, w).
+        size: (H, W) wanted, pixels.
+    Returns:
+        uint8 (H, W) of 0 and ids in ``object_ids``.
+    """
+    height, width = size
+    if prediction.label_map is not None:
+        return _resize_label_map(prediction, size)
+    label_map = np.zeros(size, dtype=np.uint8)
+    rows = _visible_rows(prediction)
+    best: cv2.typing.MatLike | None = None
+    for row in rows:
+        plane: cv2.typing.MatLike = prediction.logits[row]
+        if plane.shape != size:
+            plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+        wins = cv2.compare(plane, ZERO if best is None else best, cv2.CMP_GT)
+        label_map[wins > 0] = prediction.object_ids[row]
+        if len(rows) > 1:
+            best = np.maximum(plane, 0.0) if best is None else cv2.max(plane, best)
+    return label_map
+
+
+def _visible_rows(prediction: Prediction) -> list[int]:
+    """Rows of objects that are present and have a positive logit anywhere."""
+    present = prediction.present
+    return [
+        row
+        for row in range(len(prediction.object_ids))
+        if (present is None or present[row]) and prediction.logits[row].max() > 0
+    ]
+
+
+def _resize_label_map(prediction: Prediction, size: Size) -> LabelMap:
+    label_map = prediction.label_map
+    assert label_map is not None
+    present = prediction.present
+    if present is not None:
+        hidden = [i for i, here in zip(prediction.object_ids, present, strict=True) if not here]
+        if hidden and np.isin(label_map, hidden).any():
+            label_map = np.where(np.isin(label_map, hidden), 0, label_map).astype(np.uint8)
+    if label_map.shape == size:
+        return label_map
+    resized = cv2.resize(label_map, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
+    return np.asarray(resized, dtype=np.uint8)

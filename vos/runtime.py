@@ -1,0 +1,87 @@
+"""Where and how a model runs: device, precision, threads, seed, cache folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from vos.errors import ExtraMissingError, OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+
+def cache_folder() -> Path:
+    """The folder for downloaded weights: ``VOS_CACHE``, else the platform's cache folder."""
+    given = os.environ.get("VOS_CACHE")
+    if given:
+        return Path(given)
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("vos", appauthor=False))
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a factory needs to know of the machine and of the user's wishes.
+
+    Attributes:
+        device: ``"auto"`` takes CUDA, then MPS, then the CPU; ``"cuda:1"`` and the like also fit.
+        precision: ``"auto"`` leaves the choice to the plugin; others are a wish that it documents.
+        threads: CPU threads for the model, or None for the library's default.
+        seed: seed of everything random; the same seed gives the same masks on one machine.
+        cache: folder for downloaded weights.
+    """
+
+    device: str = "auto"
+    precision: Precision = "auto"
+    threads: int | None = None
+    seed: int = 0
+    cache: Path = field(default_factory=cache_folder)
+
+    def torch_device(self) -> torch.device:
+        """Make torch ready: seed it, set its threads, and choose the device.
+
+        A plugin that uses torch calls this first in its factory.
+
+        Returns:
+            The device to put the model on.
+        Raises:
+            OptionError: the device asked for is not there.
+            ExtraMissingError: torch is not installed.
+        """
+        try:
+            import torch
+        except ImportError as error:
+            raise ExtraMissingError(f"torch cannot be imported ({error}). Install it: pip install torch") from error
+        torch.manual_seed(self.seed)
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+            torch.zeros(1, device=device)
+        except (RuntimeError, AssertionError) as error:
+            reason = str(error).splitlines()[0]
+            raise OptionError(f'device "{name}" cannot be used here ({reason}). Try --device auto or cpu.') from None
+        return device
+
+    def torch_dtype(self, auto: Precision = "fp32") -> torch.dtype:
+        """Translate ``precision``.
+
+        Args:
+            auto: what ``"auto"`` means for this plugin.
+        Returns:
+            ``torch.float32``, ``torch.bfloat16`` or ``torch.float16``.
+        """
+        import torch
+
+        chosen = auto if self.precision == "auto" else self.precision
+        return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(chosen, torch.float32)

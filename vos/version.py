@@ -1,0 +1,5 @@
+"""The installed distribution's version."""
+
+from importlib import metadata
+
+__version__: str = metadata.version("vos")
