@@ -176,7 +176,8 @@ def _pixels_to_ids(path: Path, pixels: AnyArray) -> LabelMap:
     values = np.flatnonzero(counts)
     if set(values.tolist()) <= {0, 255} and counts[255]:
         logger.info("%s: a 0/255 mask, read as one object with id 1.", path)
-        return (pixels == 255).astype(np.uint8)
+        binary: LabelMap = (pixels == 255).astype(np.uint8)
+        return binary
     soft_edges = counts[255] > foreground / 2
     if soft_edges or len(values) > _MANY_VALUES:
         what = "anti-aliased edges" if soft_edges else "too many for objects"

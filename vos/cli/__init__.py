@@ -1,0 +1,105 @@
+"""The command line: one module a verb, imported when the verb is used.
+
+Parse, call, print: what a verb does is in the library. Results go to stdout, progress and messages
+to stderr. Exit codes: 0 done, 1 the run failed, 2 wrong usage or bad input, 130 stopped by Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from vos.cli import common
+from vos.errors import VosError
+from vos.version import __version__
+
+VERBS: dict[str, tuple[str, str]] = {
+    "track": ("vos.cli.track", "Track objects through a video: a mask for every frame."),
+    "init": ("vos.cli.init", "Make a first label map: from points, boxes, a text, or nothing."),
+    "demo": ("vos.cli.demo", "Track the example clip and print its scores."),
+    "davis": ("vos.cli.davis", "Run a tracker over a DAVIS tree and score it."),
+    "eval": ("vos.cli.eval", "Score existing masks: J, F and J&F."),
+    "init-eval": ("vos.cli.init_eval", "Score an initializer over a folder of images and label maps."),
+    "plugins": ("vos.cli.plugins", "List the installed plugins and their options."),
+    "plugin": ("vos.cli.plugin", "Start a plugin of your own."),
+    "weights": ("vos.cli.weights", "List, fetch and verify model weights."),
+}
+"""The toolkit's own verbs: module and summary. Plugins add theirs with ``vos_commands``."""
+
+
+class _Verbs(click.Group):
+    """A group that knows its verbs' summaries without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*VERBS, *common.plugin_commands(ctx)]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in VERBS:
+            command = importlib.import_module(VERBS[cmd_name][0]).command
+            assert isinstance(command, click.Command)
+            return command
+        offered = common.plugin_commands(ctx)
+        return offered[cmd_name].load() if cmd_name in offered else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = [(name, summary) for name, (_, summary) in VERBS.items()]
+        rows += [(spec.name, spec.summary) for spec in common.plugin_commands(ctx).values()]
+        with formatter.section("Verbs"):
+            formatter.write_dl(rows)
+
+
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, "-V", "--version", prog_name="vos")
+@click.option("-p", "plugin_modules", multiple=True, metavar="MODULE", help="Load a plugin by its module name.")
+@click.option("--no-plugin", "blocked", multiple=True, metavar="NAME", help="Leave a plugin out.")
+@click.option("--debug", is_flag=True, help="Show tracebacks and log lines.")
+@click.pass_context
+def cli(ctx: click.Context, plugin_modules: tuple[str, ...], blocked: tuple[str, ...], debug: bool) -> None:
+    r"""Track and segment objects through a video.
+
+    A video and a first-frame mask go in, a DAVIS-format mask for every frame comes out:
+
+    \b
+      vos track video.mp4 --mask first.png
+      vos demo
+    """
+    ctx.obj = common.Settings(plugin_modules, blocked, debug)
+    common.set_up_logging(debug)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit.
+
+    Args:
+        arguments: what to parse; None for those of the process.
+    """
+    debug = "--debug" in (sys.argv if arguments is None else arguments)
+    sys.exit(_run(list(arguments) if arguments is not None else None, debug))
+
+
+def _run(arguments: list[str] | None, debug: bool) -> int:
+    try:
+        result: Any = cli.main(args=arguments, prog_name="vos", standalone_mode=False)
+        return result if isinstance(result, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("vos: stopped. What was written is whole; run again with --resume.", err=True)
+        return 130
+    except VosError as error:
+        if debug:
+            raise
+        click.echo(f"vos: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(f"vos: unexpected {type(error).__name__}: {error}\nRun again with --debug to see where.", err=True)
+        return 1

@@ -1,0 +1,105 @@
+"""What verbs share: settings, plugins, logging, and the options that most of them take."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import click
+
+from vos.plugins import Plugins, load_plugins
+from vos.runtime import Runtime
+from vos.specs import CommandSpec
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Settings:
+    """The options given before the verb; ``ctx.obj`` of every command.
+
+    Attributes:
+        plugin_modules: modules to load besides the installed plugins (``-p``).
+        blocked: plugins to leave out (``--no-plugin``).
+        debug: show tracebacks.
+    """
+
+    plugin_modules: tuple[str, ...] = ()
+    blocked: tuple[str, ...] = ()
+    debug: bool = False
+    _plugins: Plugins | None = field(default=None, repr=False)
+
+    @property
+    def plugins(self) -> Plugins:
+        """The plugins, loaded at the first use."""
+        if self._plugins is None:
+            self._plugins = load_plugins(self.plugin_modules, self.blocked)
+        return self._plugins
+
+
+def plugin_commands(ctx: click.Context) -> dict[str, CommandSpec]:
+    """The verbs that plugins offer, by name; a clashing name is left to ``Offers.get`` when used."""
+    settings = ctx.ensure_object(Settings)
+    commands = settings.plugins.commands
+    return {name: commands.get(name) for name in commands.names()}
+
+
+class _MessageFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
+        return f"vos: {prefix}{record.getMessage()}"
+
+
+def set_up_logging(debug: bool) -> None:
+    """Send the toolkit's log lines to stderr, above a progress bar if there is one."""
+    logger = logging.getLogger("vos")
+    logger.handlers.clear()
+    handler = _TqdmHandler()
+    handler.setFormatter(_MessageFormatter())
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    logger.propagate = False
+
+
+class _TqdmHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(self.format(record), file=click.get_text_stream("stderr"))
+
+
+def option_assignments(function: F) -> F:
+    """Add ``-O key=value`` (``assignments``): options of the plugin that the verb names."""
+    return click.option(
+        "-O",
+        "assignments",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="An option of the plugin; `vos plugins` lists them. May be given several times.",
+    )(function)
+
+
+def runtime_options(function: F) -> F:
+    """Add ``--device``, ``--precision``, ``--threads`` and ``--seed``; make them a Runtime with ``make_runtime``."""
+    decorators: list[Callable[[F], F]] = [
+        click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+            default="auto",
+            show_default=True,
+            help="Arithmetic of the model.",
+        ),
+        click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads for the model."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random."),
+    ]
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def make_runtime(device: str, precision: Any, threads: int | None, seed: int) -> Runtime:
+    """Make a Runtime of the options that ``runtime_options`` added."""
+    return Runtime(device=device, precision=precision, threads=threads, seed=seed)
