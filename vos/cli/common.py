@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -67,18 +68,19 @@ class _TqdmHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=click.get_text_stream("stderr"))
+        tqdm.write(self.format(record), file=sys.stderr)
 
 
 def option_assignments(function: F) -> F:
     """Add ``-O key=value`` (``assignments``): options of the plugin that the verb names."""
-    return click.option(
+    decorate: Callable[[F], F] = click.option(
         "-O",
         "assignments",
         multiple=True,
         metavar="KEY=VALUE",
         help="An option of the plugin; `vos plugins` lists them. May be given several times.",
-    )(function)
+    )
+    return decorate(function)
 
 
 def runtime_options(function: F) -> F:

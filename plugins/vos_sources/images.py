@@ -1,0 +1,149 @@
+"""Frames from image files: a folder in natural order, a DAVIS or YouTube-VOS sequence, or one image."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+from natsort import natsorted, ns
+
+from vos import Frame, Image, SourceError, SourceInfo, TruncatedSourceError
+from vos_sources.locate import IMAGE_SUFFIXES
+
+DECODE_THREADS = 2
+DECODE_AHEAD = 4
+
+
+class ImageSource:
+    """A sequence of image files; a few are decoded ahead, in order."""
+
+    def __init__(self, paths: Sequence[Path], name: str, location: str, annotation_folder: Path | None = None) -> None:
+        """Take the files as they are.
+
+        Args:
+            paths: image files in frame order, at least one; their stems name the frames.
+            name: the sequence's name.
+            location: what the user gave.
+            annotation_folder: label maps that lie beside the frames, or None.
+        Raises:
+            SourceError: two files have one stem, so that their masks would overwrite each other.
+        """
+        stems = [path.stem for path in paths]
+        if len(set(stems)) != len(stems):
+            twice = next(stem for stem in stems if stems.count(stem) > 1)
+            both = ", ".join(path.name for path in paths if path.stem == twice)
+            raise SourceError(f'{location}: frame name "{twice}" appears twice ({both}). Keep one of them.')
+        self._paths = list(paths)
+        self._info = SourceInfo(
+            location=location,
+            name=name,
+            kind="image folder" if len(paths) > 1 else "image",
+            frame_count=len(paths),
+            size=read_image(self._paths[0]).shape[:2],
+            frame_names=tuple(stems),
+            annotation_folder=annotation_folder,
+        )
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> ImageSource:
+        """Open a folder of images in natural order (``2.jpg`` before ``10.jpg``).
+
+        Args:
+            folder: holds image files; other files are left out.
+        Returns:
+            A source; with an annotation folder if the layout is DAVIS's or YouTube-VOS's.
+        Raises:
+            SourceError: no image in it.
+        """
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        images = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES]
+        if not images:
+            inner = next((e for e in entries if e.is_dir()), None)
+            hint = f' It holds folders: name one of them, such as "{inner.name}".' if inner else ""
+            raise SourceError(f"{folder}: no image in this folder ({', '.join(sorted(IMAGE_SUFFIXES))}).{hint}")
+        ordered = natsorted(images, key=lambda path: path.name, alg=ns.PATH)
+        name = folder.resolve().name
+        return cls(ordered, name, str(folder), annotation_folder_of(folder))
+
+    @property
+    def info(self) -> SourceInfo:
+        """What is known before reading."""
+        return self._info
+
+    def frames(self, indices: range | None = None) -> Iterator[Frame]:
+        """Read frames; see ``vos.Source``."""
+        waiting: deque[tuple[int, Future[Image]]] = deque()
+        with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="vos-decode") as pool:
+            try:
+                for index in range(len(self._paths)) if indices is None else indices:
+                    waiting.append((index, pool.submit(read_image, self._paths[index])))
+                    if len(waiting) >= DECODE_AHEAD:
+                        yield self._frame(*waiting.popleft())
+                while waiting:
+                    yield self._frame(*waiting.popleft())
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def close(self) -> None:
+        """Nothing stays open."""
+
+    def _frame(self, index: int, image: Future[Image]) -> Frame:
+        path = self._paths[index]
+        try:
+            return Frame(index, image.result(), path.stem)
+        except SourceError as error:
+            raise TruncatedSourceError(
+                str(error), frames_read=index, frames_declared=len(self._paths)
+            ) from error.__cause__
+
+
+def annotation_folder_of(folder: Path) -> Path | None:
+    """Find the label maps that belong to a DAVIS or YouTube-VOS frame folder.
+
+    Args:
+        folder: such as ``DAVIS/JPEGImages/480p/bear`` or ``train/JPEGImages/0043f083b5``.
+    Returns:
+        ``.../Annotations/...`` with the same rest, if that folder exists; else None.
+    """
+    parts = folder.resolve().parts
+    for position in range(len(parts) - 1, -1, -1):
+        if parts[position] == "JPEGImages":
+            twin = Path(*parts[:position], "Annotations", *parts[position + 1 :])
+            return twin if twin.is_dir() else None
+    return None
+
+
+def read_image(path: Path) -> Image:
+    """Read an image file; orientation tags are applied, alpha dropped, 16 bits reduced to 8.
+
+    Args:
+        path: an image file.
+    Returns:
+        uint8 (H, W, 3), RGB.
+    Raises:
+        SourceError: missing, not an image, or cut short.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
+    if _is_cut_short(content):
+        raise SourceError(f"{path}: the image is cut short (its end marker is missing). Copy it again.")
+    flags = cv2.IMREAD_COLOR_RGB
+    image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags) if content else None
+    if image is None:
+        raise SourceError(f"{path}: not an image that can be read, or damaged.")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _is_cut_short(content: bytes) -> bool:
+    """OpenCV fills what is missing with grey and only warns, so the end marker is looked for."""
+    if content.startswith(b"\xff\xd8"):
+        return b"\xff\xd9" not in content[-65536:]
+    if content.startswith(b"\x89PNG"):
+        return b"IEND" not in content[-65536:]
+    return False
