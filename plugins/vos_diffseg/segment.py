@@ -1,0 +1,43 @@
+"""DiffSeg after the attention is there: aggregation, merging, refinement, suppression."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from vos_diffseg.aggregation import aggregate
+from vos_diffseg.kmeans import cluster_means, kmeans, spread_centres
+from vos_diffseg.merging import merge
+from vos_diffseg.options import DiffSegOptions
+from vos_diffseg.suppression import suppress
+
+
+def segment(attentions: Sequence[Tensor], size: tuple[int, int], options: DiffSegOptions, seed: int = 0) -> Tensor:
+    """Turn self-attention into a segmentation.
+
+    Args:
+        attentions: one tensor a resolution, the finest first; as in ``aggregate``.
+        size: (H, W) of the result, pixels; the attention's square view is stretched over it.
+        options: the method's settings.
+        seed: of K-means' starting centres, where ``options.clusters`` asks for it.
+    Returns:
+        int64 (H, W), on the attentions' device or the CPU: segment indices from 0.
+    """
+    maps = aggregate(attentions, options.resolution_weights())
+    if options.clusters:
+        centres = spread_centres(maps, min(options.clusters, len(maps)), torch.Generator().manual_seed(seed))
+        proposals = _refined(maps, centres)
+    else:
+        thresholds = [options.threshold] * options.iterations
+        proposals = merge(maps, options.points, thresholds, half_precision=options.half_precision_merge)
+        if options.refine:
+            proposals = _refined(maps, proposals.to(maps))
+    return suppress(proposals, size)
+
+
+def _refined(maps: Tensor, centres: Tensor) -> Tensor:
+    """The mean map of each cluster that K-means finds from ``centres``; empty ones drop out."""
+    labels = kmeans(maps, centres)
+    return cluster_means(maps, labels, centres)[torch.bincount(labels, minlength=len(centres)) > 0]
