@@ -39,12 +39,18 @@ class TrackerSpec:
 
 @dataclass(frozen=True)
 class InitializerSpec:
-    """An initializer that a plugin offers; attributes as in ``TrackerSpec``."""
+    """An initializer that a plugin offers; the first four attributes as in ``TrackerSpec``.
+
+    Attributes:
+        segments: True if it divides the whole frame, background included, so that objects are still
+            to be chosen (``vos.ObjectSelection``, done by default); False if its ids are objects.
+    """
 
     name: str
     summary: str
     factory: Callable[[Any, Runtime], Initializer]
     options: type = NoOptions
+    segments: bool = False
 
 
 @dataclass(frozen=True)
