@@ -1,0 +1,95 @@
+"""Protocols: which frames and objects of a sequence are scored, and how predictions are matched to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from vos.errors import OptionError
+
+Objects = Literal["first-frame", "from-appearance"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules of one benchmark.
+
+    Attributes:
+        name: what the user types.
+        summary: one line for people.
+        merge: score all objects as one (DAVIS-2016).
+        objects: ``"first-frame"``: the objects of the first annotated frame, over all scored frames;
+            ``"from-appearance"``: every object, from the annotated frame after its first (YouTube-VOS).
+        skip_first: leave out the first annotated frame, which a tracker is given.
+        skip_last: leave out the last annotated frame.
+        use_void: pixels of 255 in the truth do not count; else they are background.
+        max_proposals: predicted ids are proposals, at most so many, matched one to one to the objects
+            over the whole sequence so that the sum of J&F is highest; None: ids name the objects.
+        official: reproduce the official tool where it is at fault; docs/evaluation.md lists how.
+    """
+
+    name: str
+    summary: str
+    merge: bool = False
+    objects: Objects = "first-frame"
+    skip_first: bool = True
+    skip_last: bool = True
+    use_void: bool = False
+    max_proposals: int | None = None
+    official: bool = False
+
+    def for_all_frames(self) -> Protocol:
+        """The same rules, with no frame left out at either end."""
+        return replace(self, skip_first=False, skip_last=False)
+
+
+PROTOCOLS: dict[str, Protocol] = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("davis-2016", "Objects merged to one; first and last annotated frame left out.", merge=True),
+        Protocol("davis-2017", "Each object of the first frame; first and last annotated frame left out."),
+        Protocol(
+            "davis-2017-unsupervised",
+            "Up to 20 proposals matched to the objects; void ignored; all frames.",
+            skip_first=False,
+            skip_last=False,
+            use_void=True,
+            max_proposals=20,
+        ),
+        Protocol(
+            "youtube-vos",
+            "Each object from the annotated frame after its first; void is background.",
+            objects="from-appearance",
+            skip_last=False,
+        ),
+        Protocol(
+            "sparse",
+            "Each object of the first frame; every annotated frame but the first.",
+            skip_last=False,
+        ),
+    )
+}
+"""The protocols by name. In all of them only annotated frames are scored."""
+
+
+def protocol_named(name: str | Protocol, *, all_frames: bool = False, official: bool = False) -> Protocol:
+    """Find a protocol.
+
+    Args:
+        name: a key of ``PROTOCOLS``, or a protocol of your own, which is taken as it is.
+        all_frames: leave out no frame at either end.
+        official: reproduce the official tool's faults.
+    Returns:
+        The protocol.
+    Raises:
+        OptionError: no protocol has that name.
+    """
+    if isinstance(name, Protocol):
+        protocol = name
+    elif name in PROTOCOLS:
+        protocol = PROTOCOLS[name]
+    else:
+        raise OptionError(f'no protocol named "{name}". There are: {", ".join(PROTOCOLS)}.')
+    if all_frames:
+        protocol = protocol.for_all_frames()
+    return replace(protocol, official=True) if official else protocol
