@@ -6,6 +6,7 @@ and ``vos.evaluation``.
 
 from vos.annotation import Annotation
 from vos.arrays import AnyArray, BoolArray, FloatArray, Image, LabelMap, Size
+from vos.drawing import draw_objects
 from vos.errors import (
     AnnotationError,
     EmptyMaskError,
@@ -13,6 +14,7 @@ from vos.errors import (
     InputError,
     OptionError,
     OutputError,
+    OutputExistsError,
     PluginError,
     SourceError,
     TrackerError,
@@ -31,6 +33,7 @@ from vos.palette import PALETTE
 from vos.plugins import Plugins, load_plugins
 from vos.prediction import Prediction
 from vos.run import Run, RunSummary
+from vos.runner import open_source, stream, track
 from vos.runtime import Runtime, cache_folder
 from vos.source import Source, SourceInfo
 from vos.specs import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec
@@ -47,6 +50,10 @@ from vos.writer import Writer
 
 __all__ = [
     "__version__",
+    # run
+    "stream",
+    "track",
+    "open_source",
     # types
     "Frame",
     "Annotation",
@@ -81,7 +88,8 @@ __all__ = [
     "CommandSpec",
     "Plugins",
     "load_plugins",
-    # label maps and files
+    # label maps, pictures and files
+    "draw_objects",
     "PALETTE",
     "object_ids",
     "read_label_map",
@@ -99,6 +107,7 @@ __all__ = [
     "AnnotationError",
     "EmptyMaskError",
     "OutputError",
+    "OutputExistsError",
     "PluginError",
     "TrackerError",
     "WriterError",

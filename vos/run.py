@@ -19,10 +19,13 @@ class Run:
         source: what is read.
         tracker: the tracker's name.
         options: the tracker's options by name, defaults included.
+        details: what the tracker says of itself (its ``details`` attribute: checkpoint, hash), or empty.
         runtime: device, precision, threads, seed as asked for.
         output: the sequence's own folder (``OUT/<sequence>``), or None where nothing is written.
         frame_count: how many frames will be tracked, or None where the source cannot tell.
+        selection: ``start``, ``stop``, ``step`` and ``max_side`` where they differ from the defaults.
         annotated: frame indices of the annotations, ascending; the run starts at the first.
+        annotation_digest: SHA-256 of the annotations, to tell a run from one with other masks.
         both_ways: True if frames before the first annotation are tracked too; they then come first,
             in descending order, followed by the others in ascending order.
     """
@@ -31,10 +34,13 @@ class Run:
     source: SourceInfo
     tracker: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
     runtime: Mapping[str, Any] = field(default_factory=dict)
     output: Path | None = None
     frame_count: int | None = None
+    selection: Mapping[str, int] = field(default_factory=dict)
     annotated: tuple[int, ...] = ()
+    annotation_digest: str = ""
     both_ways: bool = False
 
 

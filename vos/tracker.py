@@ -3,6 +3,9 @@
 A tracker keeps its own state. The host calls it from one thread, in this order, once per run:
 ``start`` on the first annotated frame, then ``step`` on every later frame. ``start`` begins a new
 sequence: it forgets everything before it, so one tracker serves many sequences in a row.
+
+An optional ``details`` attribute (a mapping of plain values: checkpoint, its SHA-256) goes into
+``run.json``; two runs are the same only if it is equal.
 """
 
 from __future__ import annotations

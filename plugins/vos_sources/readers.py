@@ -22,7 +22,7 @@ os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
-class ReadFailure(Exception):
+class ReadError(Exception):
     """A reader cannot decode a frame; the text says why."""
 
 
@@ -46,7 +46,7 @@ class Reader(Protocol):
     frame_count: int | None
 
     def read(self, index: int) -> tuple[Image, float | None]:
-        """Decode a frame: uint8 (H, W, 3) RGB, upright, and its time in seconds. Raises ReadFailure."""
+        """Decode a frame: uint8 (H, W, 3) RGB, upright, and its time in seconds. Raises ReadError."""
         ...
 
     def close(self) -> None:
@@ -94,7 +94,7 @@ def open_readers(path: Path, header: VideoHeader) -> Iterator[Reader]:
     for make in (DecordReader, OpenCvReader, AvReader):
         try:
             yield make(path, header)
-        except ReadFailure as failure:
+        except ReadError as failure:
             logger.info("%s: not readable with %s (%s).", path, make.name, failure)
 
 
@@ -107,16 +107,16 @@ class DecordReader:
         try:
             import decord
         except ImportError as error:
-            raise ReadFailure("decord is not installed here") from error
+            raise ReadError("decord is not installed here") from error
         decord.logging.set_level(decord.logging.QUIET)
         # DECORDError derives from Exception alone, and other failures are plain RuntimeErrors.
         try:
             self._video = decord.VideoReader(str(path), ctx=decord.cpu(0))
             self.frame_count: int | None = len(self._video)
         except Exception as error:
-            raise ReadFailure(_first_line(error)) from error
+            raise ReadError(_first_line(error)) from error
         if not self.frame_count:
-            raise ReadFailure("it finds no frames")
+            raise ReadError("it finds no frames")
         self._start: float | None = None
 
     def read(self, index: int) -> tuple[Image, float | None]:
@@ -125,7 +125,7 @@ class DecordReader:
             image: Image = self._video[index].asnumpy()
             return image, self._time(index)
         except Exception as error:
-            raise ReadFailure(_first_line(error)) from error
+            raise ReadError(_first_line(error)) from error
 
     def close(self) -> None:
         """Let go of the file."""
@@ -148,21 +148,21 @@ class OpenCvReader:
         self._start = 0.0
         self.frame_count = header.frame_count
         if not self._capture.isOpened():
-            raise ReadFailure("cannot open it")
+            raise ReadError("cannot open it")
 
     def read(self, index: int) -> tuple[Image, float | None]:
         """Decode a frame; see ``Reader``."""
         if index < self._next and not self._capture.set(cv2.CAP_PROP_POS_FRAMES, 0):
-            raise ReadFailure("cannot go back")
+            raise ReadError("cannot go back")
         if index < self._next:
             self._next = 0
         while self._next < index:
             if not self._capture.grab():
-                raise ReadFailure("no more frames")
+                raise ReadError("no more frames")
             self._next += 1
         good, image = self._capture.read()
         if not good:
-            raise ReadFailure("no more frames")
+            raise ReadError("no more frames")
         milliseconds = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
         if index == 0:
             self._start = milliseconds
@@ -183,17 +183,20 @@ class AvReader:
         try:
             self._container: Any = av.open(str(path))
         except av.error.FFmpegError as error:
-            raise ReadFailure(_first_line(error)) from error
+            raise ReadError(_first_line(error)) from error
         self._stream = self._container.streams.video[0]
         self._stream.thread_type = "AUTO"
         self.frame_count = header.frame_count
-        self._begin()
+        self._next = 0
+        self._start: float | None = None
+        self._decoded: Iterator[Any] = self._container.decode(self._stream)
 
     def read(self, index: int) -> tuple[Image, float | None]:
         """Decode a frame; see ``Reader``."""
         if index < self._next:
             self._container.seek(0)
-            self._begin()
+            self._next = 0
+            self._decoded = self._container.decode(self._stream)
         try:
             for frame in self._decoded:
                 self._next += 1
@@ -202,17 +205,12 @@ class AvReader:
                 if self._next == index + 1:
                     return self._upright(frame), None if frame.time is None else frame.time - self._start
         except av.error.FFmpegError as error:
-            raise ReadFailure(_first_line(error)) from error
-        raise ReadFailure("no more frames")
+            raise ReadError(_first_line(error)) from error
+        raise ReadError("no more frames")
 
     def close(self) -> None:
         """Let go of the file."""
         self._container.close()
-
-    def _begin(self) -> None:
-        self._next = 0
-        self._start: float | None = None
-        self._decoded = self._container.decode(self._stream)
 
     @staticmethod
     def _upright(frame: Any) -> Image:

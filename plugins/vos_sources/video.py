@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vos import Frame, Image, SourceError, SourceInfo, TruncatedSourceError
-from vos_sources.readers import Reader, ReadFailure, VideoHeader, open_readers, probe
+from vos_sources.readers import Reader, ReadError, VideoHeader, open_readers, probe
 
 logger = logging.getLogger("vos.sources")
 
@@ -33,17 +33,9 @@ class VideoSource:
         self._failures: list[str] = []
         self._declared: int | None = self._header.frame_count
         first, _ = self._read(0)
-        assert self._reader is not None, "a frame was read"
-        self._declared = self._declared or self._reader.frame_count
-        self._digits = max(5, len(str((self._reader.frame_count or 1) - 1)))
-        self._info = SourceInfo(
-            location=str(path),
-            name=path.stem,
-            kind=f"video ({self._reader.name})",
-            frame_count=self._reader.frame_count,
-            size=first.shape[:2],
-            fps=self._header.fps,
-        )
+        self._info = self._describe(first)
+        self._declared = self._declared or self._info.frame_count
+        self._digits = max(5, len(str((self._info.frame_count or 1) - 1)))
 
     @property
     def info(self) -> SourceInfo:
@@ -66,6 +58,18 @@ class VideoSource:
         """Let go of the file."""
         if self._reader is not None:
             self._reader.close()
+
+    def _describe(self, first: Image) -> SourceInfo:
+        reader = self._reader
+        assert reader is not None, "a frame was read"
+        return SourceInfo(
+            location=str(self._path),
+            name=self._path.stem,
+            kind=f"video ({reader.name})",
+            frame_count=reader.frame_count,
+            size=(int(first.shape[0]), int(first.shape[1])),
+            fps=self._header.fps,
+        )
 
     def _forward(self, indices: range) -> Iterator[Frame]:
         for index in indices:
@@ -92,7 +96,7 @@ class VideoSource:
                     logger.info("%s: %s, reading with %s.", self._path, self._failures[-1], self._reader.name)
             try:
                 return self._reader.read(index)
-            except ReadFailure as failure:
+            except ReadError as failure:
                 self._failures.append(f"{self._reader.name} cannot read frame {index} ({failure})")
                 self._reader.close()
                 self._reader = None

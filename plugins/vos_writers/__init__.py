@@ -1,1 +1,44 @@
-"""Shipped plugin."""
+"""Shipped writers: DAVIS palette masks, overlay video, COCO run-length masks, RGBA cut-outs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from vos import Writer, WriterSpec, hookimpl
+from vos_writers.options import CutoutOptions, OverlayOptions, RleOptions
+
+
+@hookimpl
+def vos_writers() -> Sequence[WriterSpec]:
+    """Offer the writers; each module is imported when its writer is made."""
+    return [
+        WriterSpec("davis", "Palette PNG masks in DAVIS format, one a frame (the default).", _davis),
+        WriterSpec("overlay", "H.264 video of the frames with objects, contours and ids.", _overlay, OverlayOptions),
+        WriterSpec("coco-rle", "One COCO JSON with run-length masks (pycocotools format).", _rle, RleOptions),
+        WriterSpec("cutouts", "RGBA PNG of each object in each frame.", _cutouts, CutoutOptions),
+    ]
+
+
+def _davis(options: Any) -> Writer:
+    from vos_writers.davis import DavisWriter
+
+    return DavisWriter()
+
+
+def _overlay(options: OverlayOptions) -> Writer:
+    from vos_writers.overlay import OverlayWriter
+
+    return OverlayWriter(options)
+
+
+def _rle(options: RleOptions) -> Writer:
+    from vos_writers.rle import RleWriter
+
+    return RleWriter(options)
+
+
+def _cutouts(options: CutoutOptions) -> Writer:
+    from vos_writers.cutouts import CutoutWriter
+
+    return CutoutWriter(options)

@@ -1,0 +1,47 @@
+"""RGBA cut-outs: ``cutouts/<object id>/<frame>.png``, the object opaque and the rest transparent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vos import Frame, LabelMap, OutputError, Prediction, Run, atomic_write, object_ids, safe_name
+from vos_writers.options import CutoutOptions, output_path
+
+
+class CutoutWriter:
+    """Writes a PNG for each object in each frame; a frame without the object has no file."""
+
+    def __init__(self, options: CutoutOptions) -> None:
+        self._options = options
+        self._folder = Path()
+
+    def open(self, run: Run) -> None:
+        """Begin; see ``vos.Writer``."""
+        self._folder = output_path(self._options.path, run, "cutouts", "cutouts")
+
+    def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
+        """Write the objects of one frame."""
+        bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
+        for object_id in object_ids(label_map):
+            alpha = np.where(label_map == object_id, np.uint8(255), np.uint8(0))
+            cutout = np.dstack([cv2.bitwise_and(bgr, bgr, mask=alpha), alpha])
+            if self._options.crop:
+                x, y, width, height = cv2.boundingRect(alpha)
+                cutout = cutout[y : y + height, x : x + width]
+            good, content = cv2.imencode(".png", cutout, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+            assert good, "uint8 BGRA pictures can be encoded"
+            folder = self._folder / str(object_id)
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
+            atomic_write(folder / f"{safe_name(frame.name)}.png", content.tobytes())
+
+    def close(self) -> None:
+        """All is written."""
+
+    def abort(self, error: BaseException) -> None:
+        """What is written stays: each file is whole."""

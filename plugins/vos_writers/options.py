@@ -1,0 +1,68 @@
+"""Options of the shipped writers, and where they write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vos import OptionError, OutputError, Run, option
+
+
+@dataclass(frozen=True)
+class OverlayOptions:
+    """Options of the overlay video."""
+
+    path: Path | None = option(None, "Video file to write; by default overlay.mp4 beside the masks.")
+    opacity: float = option(0.5, "Opacity of the objects' fill, from 0 (contours alone) to 1.")
+    contours: bool = option(True, "Draw the objects' edges.")
+    ids: bool = option(True, "Write each object's id on it.")
+    fps: float | None = option(None, "Frames per second; by default the source's, or 24 for images.")
+    crf: int = option(20, "x264 quality, 0 (lossless) to 51; lower is better and larger.")
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ValueError: a value is out of its range.
+        """
+        if not 0 <= self.opacity <= 1 or not 0 <= self.crf <= 51 or (self.fps is not None and self.fps <= 0):
+            raise ValueError("opacity is 0 to 1, crf 0 to 51, fps above 0")
+
+
+@dataclass(frozen=True)
+class RleOptions:
+    """Options of the COCO JSON."""
+
+    path: Path | None = option(None, "JSON file to write; by default masks.json beside the masks.")
+
+
+@dataclass(frozen=True)
+class CutoutOptions:
+    """Options of the cut-outs."""
+
+    path: Path | None = option(None, "Folder to write to; by default cutouts/ beside the masks.")
+    crop: bool = option(False, "Crop each picture to the object's box (inclusive), instead of the whole frame.")
+
+
+def output_path(path: Path | None, run: Run, default_name: str, writer: str) -> Path:
+    """The file or folder to write: the one given, or one in the run's own folder.
+
+    Args:
+        path: the option, or None.
+        run: the run.
+        default_name: name inside the run's folder.
+        writer: the writer's name, for messages.
+    Returns:
+        A path whose parent folder exists.
+    Raises:
+        OptionError: no path was given and the run has no folder.
+        OutputError: the parent folder cannot be made.
+    """
+    if path is None and run.output is None:
+        raise OptionError(f'writer "{writer}" has nowhere to write: give an output folder, or its option "path".')
+    chosen = path if path is not None else run.output / default_name  # type: ignore[operator]  # not None: see above
+    try:
+        chosen.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{chosen.parent}: cannot be made ({error.strerror}). Choose another folder.") from error
+    return chosen

@@ -1,0 +1,148 @@
+"""From what a user gives as annotations to label maps at frame indices."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+from natsort import natsorted
+
+from vos.annotation import Annotation
+from vos.arrays import LabelMap
+from vos.errors import AnnotationError
+from vos.label_map import object_ids, read_label_map
+from vos.source import SourceInfo
+
+logger = logging.getLogger(__name__)
+
+OneAnnotation: TypeAlias = Annotation | LabelMap | str | Path
+GivenAnnotations: TypeAlias = OneAnnotation | Sequence[Annotation] | Mapping[int, OneAnnotation] | None
+"""One annotation for the first frame; several, or by frame index; None for those beside the frames."""
+
+
+def gather_annotations(given: GivenAnnotations, info: SourceInfo, indices: range) -> dict[int, Annotation]:
+    """Read and check annotations.
+
+    Args:
+        given: an ``Annotation``, a label map, a mask file or a folder of mask files named as frames;
+            a list of ``Annotation``; a mapping from frame index to any of the first three; or None
+            to take the objects' first appearances from ``info.annotation_folder``.
+        info: the source.
+        indices: the frames that will be tracked. What has no frame index of its own is for the first.
+    Returns:
+        Annotations by frame index, ascending, at least one.
+    Raises:
+        AnnotationError: none given, an unreadable or empty mask, a wrong size, or a frame that is
+            not tracked.
+    """
+    found: dict[int, Annotation] = {}
+    for annotation in _each(given, info, indices):
+        index = annotation.frame_index
+        if index not in indices:
+            raise AnnotationError(f"annotation of frame {index}: {_not_tracked(info, indices)}")
+        if index in found:
+            raise AnnotationError(f"frame {index} has two annotations; give one label map with all its objects.")
+        if info.size is not None and annotation.size != info.size:
+            (height, width), (rows, columns) = annotation.size, info.size
+            raise AnnotationError(
+                f"annotation of frame {index} is {width}x{height}, the frames are {columns}x{rows}. "
+                "Draw or resize the mask (nearest neighbour) at the frame's size."
+            )
+        found[index] = annotation
+    return dict(sorted(found.items()))
+
+
+def _each(given: GivenAnnotations, info: SourceInfo, indices: range) -> Iterator[Annotation]:
+    if given is None:
+        yield from _first_appearances(info, indices)
+    elif isinstance(given, Mapping):
+        for index, one in given.items():
+            yield _one(one, int(index), info)
+    elif isinstance(given, (str, Path)) and Path(given).is_dir():
+        yield from _from_folder(Path(given), info)
+    elif isinstance(given, (Annotation, str, Path, np.ndarray)):
+        yield _one(given, indices[0], info)
+    else:
+        if not given:
+            raise AnnotationError("no annotation given: an empty list. Give a label map of the first frame.")
+        for annotation in given:
+            if not isinstance(annotation, Annotation):
+                raise AnnotationError(
+                    f"annotations hold a {type(annotation).__name__}, expected vos.Annotation. "
+                    "For masks by frame, give a dict such as {0: 'first.png', 25: 'later.png'}."
+                )
+            yield annotation
+
+
+def _one(given: OneAnnotation, index: int, info: SourceInfo) -> Annotation:
+    if isinstance(given, Annotation):
+        return given
+    if isinstance(given, np.ndarray):
+        return Annotation(given, index)
+    return Annotation(read_label_map(given, info.size), index)
+
+
+def _from_folder(folder: Path, info: SourceInfo) -> Iterator[Annotation]:
+    """Take every mask of a folder as an annotation of the frame that it is named after."""
+    by_name = _frames_by_name(folder, info)
+    logger.info("%s: annotations of %d frames: %s.", folder, len(by_name), _shortened(list(by_name)))
+    for index, path in by_name.items():
+        yield Annotation(read_label_map(path, info.size), index)
+
+
+def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]:
+    """Take from a data set's label maps each object where it first appears, and nothing more."""
+    if info.annotation_folder is None:
+        raise AnnotationError(
+            f"{info.location}: no annotation given, and none lies beside the frames. "
+            "Give a mask of the first frame with --mask, or make one with --init."
+        )
+    seen: set[int] = set()
+    used: list[int] = []
+    for index, path in _frames_by_name(info.annotation_folder, info).items():
+        if index not in indices:
+            continue
+        label_map = read_label_map(path, info.size, allow_empty=True)
+        new = sorted(set(object_ids(label_map)) - seen)
+        if new:
+            seen.update(new)
+            used.append(index)
+            yield Annotation(np.where(np.isin(label_map, new), label_map, 0).astype(np.uint8), index)
+    if not used:
+        raise AnnotationError(f"{info.annotation_folder}: no object in any label map of the frames to track.")
+    logger.info("%s: objects %s from frames %s.", info.annotation_folder, sorted(seen), _shortened(used))
+
+
+def _frames_by_name(folder: Path, info: SourceInfo) -> dict[int, Path]:
+    """Match mask files to frames by stem, in the order of frames; a video's frames are numbers."""
+    paths = natsorted((p for p in folder.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith(".")), str)
+    if info.frame_names is not None:
+        index_of = {name: index for index, name in enumerate(info.frame_names)}
+        matched = {index_of[p.stem]: p for p in paths if p.stem in index_of}
+    else:
+        matched = {int(p.stem): p for p in paths if p.stem.isdecimal()}
+    if not matched:
+        raise AnnotationError(
+            f"{folder}: no PNG in it is named after a frame of {info.location} "
+            f'(such as "{info.frame_names[0] if info.frame_names else "00000"}.png").'
+        )
+    return dict(sorted(matched.items()))
+
+
+def _not_tracked(info: SourceInfo, indices: range) -> str:
+    if info.frame_count is not None:
+        return (
+            f"{info.location} has frames 0 to {info.frame_count - 1}, "
+            f"and {_shortened(list(indices[:3]))}... to {indices[-1]} are tracked."
+            if len(indices) > 1
+            else f"{info.location} has frames 0 to {info.frame_count - 1}, and only {indices[0]} is tracked."
+        )
+    return f"tracking begins at frame {indices[0]} with step {indices.step}."
+
+
+def _shortened(values: list[int]) -> str:
+    shown = ", ".join(str(v) for v in values[:8])
+    return shown + (f", ... {values[-1]}" if len(values) > 8 else "")

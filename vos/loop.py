@@ -1,0 +1,262 @@
+"""The frame loop: frames in, label maps out, in memory that does not grow with the number of frames.
+
+Object ids are identities. An object begins at the annotation that first holds its id, keeps that id
+when it vanishes, and its absence never shifts another.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from vos.annotation import Annotation
+from vos.arrays import LabelMap, Size
+from vos.errors import AnnotationError, InputError, SourceError, TrackerError, TruncatedSourceError, VosError
+from vos.frame import Frame
+from vos.label_map import object_ids, without_void
+from vos.prediction import Prediction
+from vos.resize import resize_frame, shrink_label_map, shrunk_size
+from vos.source import Source
+from vos.threads import ReadAhead
+from vos.tracker import AnnotatingTracker, Encoding, EncodingTracker, Tracker
+
+logger = logging.getLogger(__name__)
+
+READ_AHEAD_FRAMES = 4
+
+Merge = Callable[[Prediction, Size], LabelMap]
+
+
+@dataclass(frozen=True, eq=False)
+class TrackedFrame:
+    """One frame's result.
+
+    Attributes:
+        frame: the frame, at the source's own size.
+        prediction: the tracker's answer; made from the annotation on the first annotated frame.
+        label_map: uint8 (H, W), the frame's size: 0 and ids; read-only.
+    """
+
+    frame: Frame
+    prediction: Prediction
+    label_map: LabelMap
+
+
+class FrameLoop:
+    """Runs a tracker over a source; iterate it once.
+
+    Attributes:
+        truncated: why the source ended early, once it did and that was allowed.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        annotations: Mapping[int, Annotation],
+        tracker: Tracker | EncodingTracker,
+        tracker_name: str,
+        merge: Merge,
+        *,
+        indices: range,
+        both_ways: bool = False,
+        max_side: int | None = None,
+        allow_truncated: bool = False,
+    ) -> None:
+        """Check that the parts fit together; nothing is read yet.
+
+        Args:
+            source: where frames come from.
+            annotations: by frame index, at least one, all within ``indices``.
+            tracker: who tracks.
+            tracker_name: for messages.
+            merge: makes a label map of a prediction and a size.
+            indices: the frames wanted, ascending.
+            both_ways: also track backward from the first annotation.
+            max_side: the tracker sees frames whose longer side is at most this, in pixels.
+            allow_truncated: a source that ends early is logged, not raised.
+        Raises:
+            InputError: the tracker cannot do what the annotations ask, or the source cannot.
+        """
+        self.truncated: str | None = None
+        self._source = source
+        self._annotations = annotations
+        self._tracker = tracker
+        self._name = tracker_name
+        self._merge = merge
+        self._max_side = max_side
+        self._allow_truncated = allow_truncated
+        self._size: Size | None = source.info.size
+        self._known: set[int] = set()
+        anchor = min(annotations)
+        self._forward = indices[indices.index(anchor) :]
+        self._backward = indices[indices.index(anchor) :: -1] if both_ways else range(0)
+        if len(annotations) > 1 and not isinstance(tracker, AnnotatingTracker):
+            later = ", ".join(str(i) for i in sorted(annotations)[1:6])
+            raise InputError(
+                f'tracker "{tracker_name}" takes no annotation after the first one (frame {anchor}), '
+                f"but some are given for frames {later}. Choose another tracker, or leave them out."
+            )
+        if len(self._backward) > 1 and not source.info.seekable:
+            raise SourceError(f"{source.info.location}: a live stream cannot go backward. Leave out --both-ways.")
+
+    def __iter__(self) -> Iterator[TrackedFrame]:
+        """Track: first backward (descending, without the annotated frame), then forward."""
+        if len(self._backward) > 1:
+            anchor = self._backward[0]
+            passed = self._track(self._backward, {anchor: self._annotations[anchor]})
+            yield from islice(passed, 1, None)
+        yield from self._track(self._forward, self._annotations)
+
+    def _track(self, indices: range, annotations: Mapping[int, Annotation]) -> Iterator[TrackedFrame]:
+        with ReadAhead(self._source.frames(indices), READ_AHEAD_FRAMES) as frames:
+            encoded = self._encode(self._until_truncated(frames))
+            for position, (frame, small, encoding) in enumerate(encoded):
+                annotation = annotations.get(frame.index)
+                if position == 0:
+                    assert annotation is not None, "a pass begins at an annotated frame"
+                    yield self._start(frame, small, encoding, annotation)
+                else:
+                    yield self._step(frame, small, encoding, annotation)
+
+    def _until_truncated(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        try:
+            for frame in frames:
+                if self._size is None:
+                    self._size = frame.size
+                if frame.size != self._size:
+                    raise SourceError(
+                        f"{self._source.info.location}: frame {frame.name} is {_wxh(frame.size)}, "
+                        f"the ones before are {_wxh(self._size)}. All frames of a sequence need one size."
+                    )
+                yield frame
+        except TruncatedSourceError as error:
+            if not self._allow_truncated:
+                raise
+            self.truncated = str(error)
+            logger.warning(
+                "%s: ends at frame %d of %d; the masks stop there.",
+                self._source.info.location,
+                error.frames_read - 1,
+                error.frames_declared,
+            )
+
+    def _encode(self, frames: Iterator[Frame]) -> Iterator[tuple[Frame, Frame, Encoding]]:
+        """Pair each frame with what the tracker sees of it, in batches if the tracker encodes ahead."""
+        tracker = self._tracker
+        if not isinstance(tracker, EncodingTracker):
+            for frame in frames:
+                yield frame, self._shrink(frame), None
+            return
+        wanted = int(getattr(tracker, "encode_batch", 1)) if self._source.info.seekable else 1
+        while batch := list(islice(frames, max(1, wanted))):
+            smalls = [self._shrink(frame) for frame in batch]
+            with self._blaming(batch[0]):
+                encodings = tracker.encode(smalls)
+            if len(encodings) != len(batch):
+                raise TrackerError(
+                    f'tracker "{self._name}": encode gave {len(encodings)} encodings for {len(batch)} frames.'
+                )
+            yield from zip(batch, smalls, encodings, strict=True)
+
+    def _shrink(self, frame: Frame) -> Frame:
+        return resize_frame(frame, shrunk_size(frame.size, self._max_side))
+
+    def _start(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation) -> TrackedFrame:
+        label_map = _label_map_of(annotation, frame)
+        seen = shrink_label_map(label_map, small.size)
+        with self._blaming(frame):
+            if isinstance(self._tracker, EncodingTracker):
+                self._tracker.start(small, seen, encoding)
+            else:
+                self._tracker.start(small, seen)
+        self._known = set(annotation.object_ids)
+        return TrackedFrame(frame, Prediction.from_label_map(label_map), _read_only(label_map))
+
+    def _step(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation | None) -> TrackedFrame:
+        with self._blaming(frame):
+            if isinstance(self._tracker, EncodingTracker):
+                prediction = self._tracker.step(small, encoding)
+            else:
+                prediction = self._tracker.step(small)
+            _check_prediction(prediction, self._known)
+            label_map = self._merge(prediction, frame.size)
+            if annotation is None:
+                return TrackedFrame(frame, prediction, _read_only(label_map))
+            assert isinstance(self._tracker, AnnotatingTracker), "checked when the loop was made"
+            given = _label_map_of(annotation, frame)
+            self._tracker.annotate(small, shrink_label_map(given, small.size))
+        self._known |= set(annotation.object_ids)
+        corrected = _correct(label_map, given, annotation.object_ids)
+        prediction = Prediction.from_label_map(corrected, sorted(self._known))
+        return TrackedFrame(frame, prediction, _read_only(corrected))
+
+    @contextmanager
+    def _blaming(self, frame: Frame) -> Iterator[None]:
+        """Name the tracker and the frame in what goes wrong inside."""
+        try:
+            yield
+        except InputError:
+            raise
+        except VosError as error:
+            raise TrackerError(f'tracker "{self._name}", frame {frame.name} (index {frame.index}): {error}') from error
+        except Exception as error:
+            raise TrackerError(
+                f'tracker "{self._name}" failed on frame {frame.name} (index {frame.index}): '
+                f"{type(error).__name__}: {error}"
+            ) from error
+
+
+def _label_map_of(annotation: Annotation, frame: Frame) -> LabelMap:
+    if annotation.size != frame.size:
+        raise AnnotationError(
+            f"annotation of frame {frame.name} is {_wxh(annotation.size)}, the frame is {_wxh(frame.size)}. "
+            "Draw or resize the mask (nearest neighbour) at the frame's size."
+        )
+    return without_void(annotation.label_map)
+
+
+def _correct(label_map: LabelMap, given: LabelMap, ids: Sequence[int]) -> LabelMap:
+    """Replace the annotated objects' pixels; an object that the annotation leaves out keeps its others."""
+    corrected = np.where(np.isin(label_map, ids), 0, label_map).astype(np.uint8)
+    marked = given > 0
+    corrected[marked] = given[marked]
+    return corrected
+
+
+def _check_prediction(prediction: object, known: set[int]) -> None:
+    if not isinstance(prediction, Prediction):
+        raise TypeError(f"step returned {type(prediction).__name__}, expected a vos.Prediction")
+    strange = sorted(set(prediction.object_ids) - known)
+    if strange:
+        raise ValueError(f"prediction has object ids {strange} that no annotation gave (known: {sorted(known)})")
+    if prediction.label_map is None and prediction.logits.size and np.isnan(np.min(prediction.logits)):
+        raise ValueError("logits hold NaN")
+
+
+def checked_label_map(label_map: object, prediction: Prediction, size: Size) -> LabelMap:
+    """Check what a ``vos_merge_objects`` hook returned.
+
+    Raises:
+        ValueError: not uint8 of the frame's size, or ids that the prediction does not have.
+    """
+    if not isinstance(label_map, np.ndarray) or label_map.dtype != np.uint8 or label_map.shape != size:
+        raise ValueError(f"vos_merge_objects returned {getattr(label_map, 'shape', label_map)}, expected uint8 {size}")
+    strange = sorted(set(object_ids(label_map)) - set(prediction.object_ids))
+    if strange or (label_map == 255).any():
+        raise ValueError(f"vos_merge_objects returned ids {strange or [255]} that the prediction does not have")
+    return label_map
+
+
+def _read_only(label_map: LabelMap) -> LabelMap:
+    view: LabelMap = label_map.view()
+    view.flags.writeable = False
+    return view
+
+
+def _wxh(size: Size) -> str:
+    return f"{size[1]}x{size[0]}"

@@ -1,0 +1,469 @@
+"""Run a tracker over a source: ``stream`` yields label maps lazily, ``track`` drains them into writers."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from vos.annotation import Annotation
+from vos.arrays import LabelMap, Size
+from vos.errors import InputError, OptionError, SourceError, VosError, WriterError
+from vos.files import safe_name
+from vos.frame import Frame
+from vos.given import GivenAnnotations, gather_annotations
+from vos.loop import FrameLoop, TrackedFrame, checked_label_map
+from vos.merge import merge_objects
+from vos.options import make_options
+from vos.plugins import Plugins, load_plugins
+from vos.prediction import Prediction
+from vos.record import RunRecord, prepare_output
+from vos.run import Run, RunSummary
+from vos.runtime import Runtime
+from vos.source import Source
+from vos.threads import WriteBehind
+from vos.tracker import ClosingTracker, EncodingTracker, Tracker
+from vos.writer import Writer
+
+logger = logging.getLogger(__name__)
+
+WRITE_BEHIND_FRAMES = 8
+NO_END = 1 << 40
+"""Stands for the length of a source that has none."""
+
+GivenTracker: TypeAlias = str | Tracker | EncodingTracker
+GivenWriter: TypeAlias = str | tuple[str, Mapping[str, Any]] | Writer
+
+
+def open_source(location: str | Path | Source, plugins: Plugins | None = None) -> Source:
+    """Open a source of frames.
+
+    Args:
+        location: a video, a folder of images, a camera index, an address; a ready source is returned.
+        plugins: which plugins are asked; None loads the installed ones.
+    Returns:
+        An open source; close it when done.
+    Raises:
+        SourceError: nothing can read it.
+    """
+    if isinstance(location, Source):
+        return location
+    source = (plugins or load_plugins()).hook.vos_open_source(location=str(location))
+    if source is None:
+        raise SourceError(f"{location}: no plugin can read this. `vos plugins` lists the sources.")
+    assert isinstance(source, Source)
+    return source
+
+
+def make_tracker(
+    tracker: str, options: Mapping[str, Any] | Any | None, runtime: Runtime, plugins: Plugins
+) -> tuple[Tracker | EncodingTracker, dict[str, Any]]:
+    """Make a tracker by name.
+
+    Args:
+        tracker: a spec's name; ``NAME:TEXT`` gives TEXT to the tracker's first option.
+        options: values by name, a ready options object, or None.
+        runtime: device, precision, threads, seed.
+        plugins: where to look.
+    Returns:
+        The tracker, and its options by name with defaults.
+    Raises:
+        PluginError: no tracker of that name, or two.
+        OptionError: an option that does not fit.
+    """
+    name, colon, text = tracker.partition(":")
+    spec = plugins.trackers.get(name)
+    if colon:
+        first = next((f.name for f in dataclasses.fields(spec.options)), None)
+        if first is None:
+            raise OptionError(f'tracker "{name}" has no options, so nothing can follow "{name}:".')
+        options = {first: text, **(options or {})}
+    made = make_options(spec.options, options, f'tracker "{name}"')
+    return spec.factory(made, runtime), dataclasses.asdict(made)
+
+
+def stream(
+    source: str | Path | Source,
+    annotations: GivenAnnotations = None,
+    *,
+    tracker: GivenTracker = "propagation",
+    options: Mapping[str, Any] | Any | None = None,
+    runtime: Runtime | None = None,
+    both_ways: bool = False,
+    start: int = 0,
+    stop: int | None = None,
+    step: int = 1,
+    max_side: int | None = None,
+    allow_truncated: bool = False,
+    plugins: Plugins | None = None,
+) -> Iterator[tuple[Frame, LabelMap]]:
+    """Track objects lazily: a frame is read and tracked when it is asked for (a few are decoded ahead).
+
+    Bad input is raised by the call, before the first frame. Leaving the loop early closes everything.
+
+    Args:
+        source: a video, a folder of images, a camera index, an address, or a ready ``Source``.
+        annotations: a label map (uint8 (H, W)), a mask file or an ``Annotation`` for the first frame;
+            a list of ``Annotation`` or a dict by frame index for several; None takes those that a
+            DAVIS or YouTube-VOS layout puts beside the frames.
+        tracker: a tracker's name, or a tracker.
+        options: the tracker's options by name.
+        runtime: device, precision, threads, seed; None for the defaults.
+        both_ways: track backward too from the first annotation; those frames come first, descending.
+        start: index of the first frame.
+        stop: index after the last frame, or None for all.
+        step: take every ``step``-th frame.
+        max_side: the tracker sees frames at most this long, in pixels; label maps have full size.
+        allow_truncated: end with a warning where a damaged source ends.
+        plugins: which plugins to use; None loads the installed ones.
+    Yields:
+        Each frame with its label map: uint8 (H, W), 0 and object ids, read-only.
+    Raises:
+        InputError: bad source, annotation, name or option (subclasses say which).
+        TrackerError: the tracker failed; the message names the frame.
+    """
+    job = _Job.prepare(
+        source, annotations, tracker, options, runtime, both_ways, start, stop, step, max_side, allow_truncated, plugins
+    )
+    return ((tracked.frame, tracked.label_map) for tracked in job.run())
+
+
+def track(
+    source: str | Path | Source,
+    annotations: GivenAnnotations = None,
+    *,
+    tracker: GivenTracker = "propagation",
+    options: Mapping[str, Any] | Any | None = None,
+    output: str | Path | None = None,
+    writers: Sequence[GivenWriter] = ("davis",),
+    runtime: Runtime | None = None,
+    both_ways: bool = False,
+    start: int = 0,
+    stop: int | None = None,
+    step: int = 1,
+    max_side: int | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    allow_truncated: bool = False,
+    sequence: str | None = None,
+    plugins: Plugins | None = None,
+    observers: Sequence[object] = (),
+) -> RunSummary:
+    """Track objects through a source and write what the writers make of it.
+
+    Args:
+        source: as in ``stream``, and so are the arguments not named here.
+        annotations: as in ``stream``.
+        tracker: as in ``stream``.
+        options: as in ``stream``.
+        output: folder; masks and ``run.json`` go to ``output/<sequence>/``. None writes only what
+            writers with paths of their own write.
+        writers: names, pairs of a name and its options, or ready writers.
+        runtime: as in ``stream``.
+        both_ways: as in ``stream``.
+        start: as in ``stream``.
+        stop: as in ``stream``.
+        step: as in ``stream``.
+        max_side: as in ``stream``.
+        resume: skip if ``output`` holds the same run, finished; redo it if unfinished.
+        overwrite: replace an earlier run's output.
+        allow_truncated: as in ``stream``.
+        sequence: the folder's name; None for the source's name.
+        plugins: as in ``stream``.
+        observers: objects with observation hooks (``@vos.hookimpl``) for this run alone.
+    Returns:
+        What was done.
+    Raises:
+        InputError: as ``stream``; also if ``output`` holds another run.
+        TrackerError: the tracker failed; the message names the frame.
+        WriterError: a writer failed; the message names the frame.
+    """
+    job = _Job.prepare(
+        source, annotations, tracker, options, runtime, both_ways, start, stop, step, max_side, allow_truncated, plugins
+    )
+    with job.closing_on_error():
+        run = dataclasses.replace(job.run_facts, sequence=safe_name(sequence or job.source.info.name), output=None)
+        if output is not None:
+            run = dataclasses.replace(run, output=Path(output) / run.sequence)
+            assert run.output is not None
+            finished = prepare_output(run, resume=resume, overwrite=overwrite)
+            if finished is not None:
+                job.close()
+                return finished
+            observers = [RunRecord(), *observers]
+        job.run_facts = run
+        job.writers = [
+            _make_writer(writer, job.plugins) for writer in writers if output is not None or _has_path(writer)
+        ]
+        job.observers = list(observers)
+    for _ in job.run():
+        pass
+    assert job.summary is not None
+    return job.summary
+
+
+@dataclass
+class _Job:
+    """One run, made ready: everything is open and checked, nothing is read."""
+
+    source: Source
+    loop: FrameLoop
+    tracker: Tracker | EncodingTracker
+    plugins: Plugins
+    run_facts: Run
+    owned: ExitStack
+    writers: list[Writer] = field(default_factory=list)
+    observers: list[object] = field(default_factory=list)
+    summary: RunSummary | None = None
+    ids: set[int] = field(default_factory=set)
+
+    @classmethod
+    def prepare(
+        cls,
+        source: str | Path | Source,
+        annotations: GivenAnnotations,
+        tracker: GivenTracker,
+        options: Mapping[str, Any] | Any | None,
+        runtime: Runtime | None,
+        both_ways: bool,
+        start: int,
+        stop: int | None,
+        step: int,
+        max_side: int | None,
+        allow_truncated: bool,
+        plugins: Plugins | None,
+    ) -> _Job:
+        plugins = plugins or load_plugins()
+        runtime = runtime or Runtime()
+        with ExitStack() as opened:
+            ready_source = open_source(source, plugins)
+            if not isinstance(source, Source):
+                opened.callback(ready_source.close)
+            info = ready_source.info
+            indices = _frame_indices(info.frame_count, start, stop, step, str(info.location))
+            found = gather_annotations(annotations, info, indices)
+            if isinstance(tracker, str):
+                name = tracker
+                ready_tracker, values = make_tracker(tracker, options, runtime, plugins)
+                if isinstance(ready_tracker, ClosingTracker):
+                    opened.callback(ready_tracker.close)
+            else:
+                name, ready_tracker, values = type(tracker).__name__, tracker, dict(options or {})
+            loop = FrameLoop(
+                ready_source,
+                found,
+                ready_tracker,
+                name,
+                _merge_with(plugins),
+                indices=indices,
+                both_ways=both_ways,
+                max_side=max_side,
+                allow_truncated=allow_truncated,
+            )
+            first = next(iter(found))
+            if first > indices[0] and not both_ways:
+                logger.info(
+                    "frames %d to %d come before the first annotation and are left out; --both-ways tracks them.",
+                    indices[0],
+                    first - indices.step,
+                )
+            length = len(indices) if both_ways else len(indices[indices.index(first) :])
+            facts = Run(
+                sequence=safe_name(info.name),
+                source=info,
+                tracker=name,
+                options=values,
+                details=dict(getattr(ready_tracker, "details", {})),
+                selection=_selection(start, stop, step, max_side),
+                runtime={k: v for k, v in dataclasses.asdict(runtime).items() if k != "cache"},
+                frame_count=length if info.frame_count is not None or stop is not None else None,
+                annotated=tuple(found),
+                annotation_digest=_digest(found),
+                both_ways=both_ways,
+            )
+            ids = {i for annotation in found.values() for i in annotation.object_ids}
+            return cls(ready_source, loop, ready_tracker, plugins, facts, opened.pop_all(), ids=ids)
+
+    def run(self) -> Iterator[TrackedFrame]:
+        """Do the run; everything is closed when the iterator ends, fails or is dropped."""
+        hook = self.plugins.hook
+        began = time.perf_counter()
+        frames = 0
+        with self.owned, ExitStack() as observed:
+            for observer in self.observers:
+                self.plugins.manager.register(observer)
+                observed.callback(self.plugins.manager.unregister, observer)
+            outputs = _Outputs(self.writers)
+            try:
+                hook.vos_run_started(run=self.run_facts)
+                outputs.open(self.run_facts)
+                for tracked in self.loop:
+                    frames += 1
+                    outputs.put(tracked)
+                    hook.vos_frame_done(
+                        run=self.run_facts,
+                        frame=tracked.frame,
+                        prediction=tracked.prediction,
+                        label_map=tracked.label_map,
+                    )
+                    yield tracked
+                if not frames:
+                    raise SourceError(f"{self.source.info.location}: it gave no frame to track.")
+                outputs.close()
+            except BaseException as error:
+                outputs.abort(error)
+                hook.vos_run_failed(run=self.run_facts, error=error)
+                raise
+            self.summary = RunSummary(
+                self.run_facts,
+                frames,
+                tuple(sorted(self.ids)),
+                time.perf_counter() - began,
+                truncated=self.loop.truncated,
+            )
+            hook.vos_run_finished(run=self.run_facts, summary=self.summary)
+
+    def close(self) -> None:
+        """Close what the job opened."""
+        self.owned.close()
+
+    def closing_on_error(self) -> ExitStack:
+        """A context that closes the job if its block fails."""
+        stack = ExitStack()
+
+        def close(kind: type[BaseException] | None, *_: object) -> bool:
+            if kind is not None:
+                self.close()
+            return False
+
+        stack.push(close)
+        return stack
+
+
+class _Outputs:
+    """The writers of a run, in a thread of their own."""
+
+    def __init__(self, writers: Sequence[Writer]) -> None:
+        self._writers = writers
+        self._opened: list[Writer] = []
+        self._behind: WriteBehind[TrackedFrame] | None = None
+
+    def open(self, run: Run) -> None:
+        for writer in self._writers:
+            with _naming(writer, "cannot begin"):
+                writer.open(run)
+            self._opened.append(writer)
+        if self._opened:
+            self._behind = WriteBehind(self._write, WRITE_BEHIND_FRAMES)
+
+    def put(self, tracked: TrackedFrame) -> None:
+        if self._behind is not None:
+            self._behind.put(tracked)
+
+    def close(self) -> None:
+        self._drain()
+        while self._opened:
+            writer = self._opened[0]
+            with _naming(writer, "cannot finish"):
+                writer.close()
+            self._opened.pop(0)
+
+    def abort(self, error: BaseException) -> None:
+        """Write what was tracked, then leave every output whole or absent; ``error`` stays the one that counts."""
+        try:
+            self._drain()
+        except Exception as later:
+            logger.debug("while stopping: %s", later)
+        for writer in self._opened:
+            try:
+                writer.abort(error)
+            except Exception as later:
+                logger.warning("%s could not stop cleanly: %s", type(writer).__name__, later)
+        self._opened = []
+
+    def _drain(self) -> None:
+        behind, self._behind = self._behind, None
+        if behind is not None:
+            behind.drain()
+
+    def _write(self, tracked: TrackedFrame) -> None:
+        frame = tracked.frame
+        for writer in self._opened:
+            with _naming(writer, f"failed on frame {frame.name} (index {frame.index})"):
+                writer.write(frame, tracked.label_map, tracked.prediction)
+
+
+class _naming:  # noqa: N801  # reads as the statement that it is
+    """Name the writer in what goes wrong inside the block."""
+
+    def __init__(self, writer: Writer, what: str) -> None:
+        self._writer = writer
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
+        if error is None or not isinstance(error, Exception) or isinstance(error, InputError):
+            return
+        reason = str(error) if isinstance(error, VosError) else f"{type(error).__name__}: {error}"
+        raise WriterError(f"{type(self._writer).__name__} {self._what}: {reason}") from error
+
+
+def _make_writer(given: GivenWriter, plugins: Plugins) -> Writer:
+    if isinstance(given, str):
+        given = (given, {})
+    if not isinstance(given, tuple):
+        return given
+    name, options = given
+    spec = plugins.writers.get(name)
+    return spec.factory(make_options(spec.options, options, f'writer "{name}"'))
+
+
+def _has_path(given: GivenWriter) -> bool:
+    """Whether a writer can write without an output folder: it is ready made, or was given a path."""
+    return not isinstance(given, str) and (not isinstance(given, tuple) or "path" in given[1])
+
+
+def _merge_with(plugins: Plugins) -> Any:
+    """The merge of the plugins, or the host's own where none has one."""
+    if not plugins.hook.vos_merge_objects.get_hookimpls():
+        return merge_objects
+
+    def merge(prediction: Prediction, size: Size) -> LabelMap:
+        label_map = plugins.hook.vos_merge_objects(prediction=prediction, size=size)
+        return merge_objects(prediction, size) if label_map is None else checked_label_map(label_map, prediction, size)
+
+    return merge
+
+
+def _frame_indices(count: int | None, start: int, stop: int | None, step: int, location: str) -> range:
+    if step < 1 or start < 0:
+        raise OptionError(f"--start is {start} and --step {step}, expected 0 or more and 1 or more.")
+    end = NO_END if count is None else count
+    if stop is not None:
+        end = min(end, stop)
+    if start >= end:
+        has = "no known length" if count is None else f"{count} frames"
+        raise OptionError(f"{location}: no frame between --start {start} and --stop {stop}; the source has {has}.")
+    return range(start, end, step)
+
+
+def _selection(start: int, stop: int | None, step: int, max_side: int | None) -> dict[str, int]:
+    """Which frames, and how large; only what differs from the defaults."""
+    given = {"start": (start, 0), "stop": (stop, None), "step": (step, 1), "max_side": (max_side, None)}
+    return {name: value for name, (value, default) in given.items() if value is not None and value != default}
+
+
+def _digest(annotations: Mapping[int, Annotation]) -> str:
+    sha = hashlib.sha256()
+    for index, annotation in annotations.items():
+        sha.update(f"{index}:{annotation.size}".encode())
+        sha.update(annotation.label_map.tobytes())
+    return sha.hexdigest()

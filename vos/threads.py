@@ -1,0 +1,110 @@
+"""Reading ahead and writing behind: two bounded queues, order kept, errors surfaced once."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.2
+_JOIN_SECONDS = 10.0
+
+
+class ReadAhead(Generic[T]):
+    """Runs an iterator in a thread of its own, at most ``depth`` items ahead.
+
+    An exception of the iterator is raised where its item would have come. ``close`` stops the thread
+    and closes the iterator there; leaving the ``with`` block does that too.
+    """
+
+    def __init__(self, items: Iterable[T], depth: int) -> None:
+        self._items = items
+        self._queue: queue.Queue[tuple[T | None, BaseException | None]] = queue.Queue(depth)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="vos-read-ahead", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> ReadAhead[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[T]:
+        while True:
+            item, error = self._queue.get()
+            if isinstance(error, StopIteration):
+                return
+            if error is not None:
+                raise error
+            yield item  # type: ignore[misc]  # None only with an error
+
+    def close(self) -> None:
+        """Stop reading; items not yet taken are dropped."""
+        self._stopping.set()
+        self._thread.join(_JOIN_SECONDS)
+
+    def _work(self) -> None:
+        iterator = iter(self._items)
+        try:
+            for item in iterator:
+                if not self._put((item, None)):
+                    return
+        except BaseException as error:
+            self._put((None, error))
+        else:
+            self._put((None, StopIteration()))
+        finally:
+            close = getattr(iterator, "close", None)
+            if close is not None:
+                close()
+
+    def _put(self, entry: tuple[T | None, BaseException | None]) -> bool:
+        while not self._stopping.is_set():
+            try:
+                self._queue.put(entry, timeout=_POLL_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
+
+
+class WriteBehind(Generic[T]):
+    """Hands items to a function in a thread of its own, at most ``depth`` items behind.
+
+    The function's first exception is raised by the next ``put`` or by ``drain``; items after it are
+    dropped.
+    """
+
+    def __init__(self, function: Callable[[T], None], depth: int) -> None:
+        self._function = function
+        self._queue: queue.Queue[T | None] = queue.Queue(depth)
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="vos-write-behind", daemon=True)
+        self._thread.start()
+
+    def put(self, item: T) -> None:
+        """Hand an item over; waits while the queue is full."""
+        self._raise()
+        self._queue.put(item)
+
+    def drain(self) -> None:
+        """Wait until all items are done, end the thread, and raise its error if it had one."""
+        self._queue.put(None)
+        self._thread.join()
+        self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    self._function(item)
+                except BaseException as error:
+                    self._error = error
