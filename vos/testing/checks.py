@@ -1,0 +1,476 @@
+"""The tracker checks: one function for each clause of the contract, on tiny sequences."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import tracemalloc
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from vos.arrays import LabelMap, Size
+from vos.label_map import object_ids
+from vos.merge import merge_objects
+from vos.plugins import Plugins, load_plugins
+from vos.prediction import Prediction
+from vos.runtime import Runtime
+from vos.testing.contract import CLAUSES, ContractError
+from vos.testing.driver import Driver, check_methods, offers
+from vos.testing.sequences import TinySequence, tiny_sequence
+
+TrackerFactory: TypeAlias = Callable[[], Any]
+"""Makes a new tracker, the same one each time."""
+
+GROWTH_PER_FRAME = 2048
+"""Bytes a frame that a tracker may keep: numbers and boxes, no mask of the smallest frame."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the checks run on.
+
+    Attributes:
+        factory: makes the tracker.
+        size: (H, W) of most frames, pixels.
+        warm_up: number of frames after which memory must be steady.
+        min_iou: mean overlap that the ``accuracy`` clause asks for, in [0, 1]; None leaves it out.
+    """
+
+    factory: TrackerFactory
+    size: Size = (48, 64)
+    warm_up: int = 20
+    min_iou: float | None = None
+
+    @contextmanager
+    def tracker(self, clause: str) -> Iterator[Driver]:
+        """Make a tracker for a check and close it afterwards."""
+        driver = Driver(self.factory(), clause)
+        try:
+            yield driver
+        finally:
+            driver.close()
+
+
+@dataclass(frozen=True)
+class TrackerCheck:
+    """One clause of the contract, ready to be checked on one tracker: call it.
+
+    Attributes:
+        clause: the clause's name; ``CLAUSES[clause]`` is its text.
+        settings: what it runs on.
+    """
+
+    clause: str
+    settings: Settings
+
+    def __call__(self) -> str | None:
+        """Run the check.
+
+        Returns:
+            None if the tracker passed; else why the clause is not for this tracker.
+        Raises:
+            ContractError: the tracker broke the contract.
+        """
+        check, capability = _CHECKS[self.clause]
+        if self.clause == "accuracy" and self.settings.min_iou is None:
+            return "no least overlap was asked for (min_iou)"
+        if capability is not None:
+            with self.settings.tracker(self.clause) as driver:
+                if not offers(driver.tracker, capability):
+                    return f"the tracker has no method {capability}"
+        check(self.settings)
+        return None
+
+    def __str__(self) -> str:
+        return self.clause
+
+
+def tracker_checks(
+    tracker: str | TrackerFactory,
+    *,
+    options: Mapping[str, Any] | None = None,
+    runtime: Runtime | None = None,
+    plugins: Plugins | None = None,
+    size: Size = (48, 64),
+    warm_up: int = 20,
+    min_iou: float | None = None,
+) -> list[TrackerCheck]:
+    """List the checks of a tracker without running them.
+
+    Args:
+        tracker: an installed tracker's name, or a function that makes a new tracker each time.
+        options: the named tracker's options.
+        runtime: the named tracker's device and so on; by default the CPU.
+        plugins: where to find the name; by default all installed plugins.
+        size: (H, W) of most frames, pixels.
+        warm_up: number of frames after which the tracker's memory must be steady.
+        min_iou: mean overlap with the exact masks that the tracker must reach, in [0, 1]; None for
+            any (a tiny model with random weights cannot track).
+    Returns:
+        One check for each clause, in the order of the contract.
+    Raises:
+        PluginError: no such tracker.
+        OptionError: the options do not fit it.
+    """
+    factory = _named(tracker, options, runtime, plugins) if isinstance(tracker, str) else tracker
+    settings = Settings(factory, size, warm_up, min_iou)
+    return [TrackerCheck(clause, settings) for clause in _CHECKS]
+
+
+def check_tracker(
+    tracker: str | TrackerFactory,
+    *,
+    options: Mapping[str, Any] | None = None,
+    runtime: Runtime | None = None,
+    plugins: Plugins | None = None,
+    size: Size = (48, 64),
+    warm_up: int = 20,
+    min_iou: float | None = None,
+) -> list[str]:
+    """Check that a tracker keeps the contract; capabilities that it does not declare are left out.
+
+    Args:
+        tracker: as for ``tracker_checks``, and so are the others.
+        options: see there.
+        runtime: see there.
+        plugins: see there.
+        size: see there.
+        warm_up: see there.
+        min_iou: see there.
+    Returns:
+        The clauses that were checked.
+    Raises:
+        ContractError: the first clause that it breaks, with what happened and where it is written.
+    """
+    checks = tracker_checks(
+        tracker,
+        options=options,
+        runtime=runtime,
+        plugins=plugins,
+        size=size,
+        warm_up=warm_up,
+        min_iou=min_iou,
+    )
+    return [check.clause for check in checks if check() is None]
+
+
+def contract_test(tracker: str | TrackerFactory, **settings: Any) -> Callable[[TrackerCheck], None]:
+    """Make a pytest test of a tracker, a case for each clause.
+
+    In a test file: ``test_contract = vos.testing.contract_test("my-tracker")``.
+
+    Args:
+        tracker: as for ``tracker_checks``.
+        settings: the other arguments of ``tracker_checks``.
+    Returns:
+        A parametrized test function.
+    """
+    import pytest
+
+    @pytest.mark.parametrize("check", tracker_checks(tracker, **settings), ids=str)
+    def test_contract(check: TrackerCheck) -> None:
+        not_for_it = check()
+        if not_for_it is not None:
+            pytest.skip(not_for_it)
+
+    return test_contract
+
+
+def _named(
+    name: str, options: Mapping[str, Any] | None, runtime: Runtime | None, plugins: Plugins | None
+) -> TrackerFactory:
+    loaded = plugins or load_plugins()
+    loaded.trackers.get(name.partition(":")[0])
+
+    def make() -> Any:
+        from vos.runner import make_tracker
+
+        return make_tracker(name, options, runtime or Runtime(device="cpu"), loaded)[0]
+
+    return make
+
+
+def _methods(settings: Settings) -> None:
+    check_methods(settings.factory())
+
+
+def _prediction(settings: Settings) -> None:
+    with settings.tracker("prediction") as driver:
+        driver.run(tiny_sequence("moving", size=settings.size, length=4))
+
+
+def _ids(settings: Settings) -> None:
+    with settings.tracker("ids") as driver:
+        driver.run(tiny_sequence("moving", size=settings.size, length=4, object_ids=(200, 3, 254)))
+
+
+def _vanishing(settings: Settings) -> None:
+    with settings.tracker("vanishing") as driver:
+        driver.run(tiny_sequence("vanishing", size=settings.size, length=9, object_ids=(2, 7)))
+
+
+def _later_objects(settings: Settings) -> None:
+    with settings.tracker("later-objects") as driver:
+        driver.run(tiny_sequence("later", size=settings.size, length=6, object_ids=(9, 4, 12)))
+
+
+def _corrections(settings: Settings) -> None:
+    sequence = tiny_sequence("still", size=settings.size, length=4)
+    moved = np.where(sequence.label_maps[0] == 1, 1, 0).astype(np.uint8)[::-1].copy()
+    last = []
+    for corrected in (True, False):
+        with settings.tracker("corrections") as driver:
+            driver.start(sequence.frame(0), sequence.label_maps[0])
+            driver.step(sequence.frame(1))
+            if corrected:
+                driver.annotate(sequence.frame(1), moved)
+            driver.step(sequence.frame(2))
+            last.append(driver.step(sequence.frame(3)))
+    if _same_answer(*last):
+        raise ContractError("corrections", "annotate with object 1 at another place changed nothing in later frames.")
+
+
+def _same_answer(first: Prediction, second: Prediction) -> bool:
+    order = [second.object_ids.index(i) for i in first.object_ids]
+    return bool(np.array_equal(first.logits, second.logits[order]))
+
+
+def _forgetting(settings: Settings) -> None:
+    sequence = tiny_sequence("moving", size=settings.size, length=6, object_ids=(5, 6, 8))
+    with settings.tracker("forgetting") as driver:
+        driver.start(sequence.frame(0), sequence.label_maps[0])
+        driver.step(sequence.frame(1))
+        driver.forget(6)
+        driver.step(sequence.frame(2))
+        frame = sequence.frame(3)
+        driver.step(frame)
+        if offers(driver.tracker, "annotate"):
+            driver.annotate(frame, np.where(sequence.label_maps[3] == 6, 6, 0).astype(np.uint8))
+            driver.step(sequence.frame(4))
+        driver.forget(5)
+        driver.step(sequence.frame(5))
+
+
+def _repeatable(settings: Settings) -> None:
+    sequence = tiny_sequence("crossing", size=settings.size, length=6)
+    runs = []
+    for _ in range(2):
+        with settings.tracker("repeatable") as driver:
+            runs.append(driver.run(sequence))
+    _check_same("repeatable", sequence, runs[0], runs[1], "two new trackers gave different masks")
+
+
+def _fresh_start(settings: Settings) -> None:
+    height, width = settings.size
+    earlier = tiny_sequence("later", size=(width, height), length=6, object_ids=(30, 1, 2), seed=7)
+    sequence = tiny_sequence("moving", size=settings.size, length=5, object_ids=(1, 4))
+    with settings.tracker("fresh-start") as driver:
+        alone = driver.run(sequence)
+    with settings.tracker("fresh-start") as driver:
+        driver.run(earlier)
+        after = driver.run(sequence)
+        driver.start(earlier.frame(0), earlier.label_maps[0])
+        abandoned = driver.run(sequence)
+    _check_same("fresh-start", sequence, alone, after, "after another sequence the masks are different")
+    _check_same("fresh-start", sequence, alone, abandoned, "after a sequence left in the middle they are different")
+
+
+def _check_same(
+    clause: str, sequence: TinySequence, expected: list[LabelMap], found: list[LabelMap], what: str
+) -> None:
+    for position, (a, b) in enumerate(zip(expected, found, strict=True)):
+        if not np.array_equal(a, b):
+            frame = sequence.frame(position)
+            raise ContractError(
+                clause, f"{what}: {int((a != b).sum())} pixels of frame {frame.name} ({sequence.name})."
+            )
+
+
+def _kept_predictions(settings: Settings) -> None:
+    sequence = tiny_sequence("moving", size=settings.size, length=6)
+    with settings.tracker("kept-predictions") as driver:
+        driver.start(sequence.frame(0), sequence.label_maps[0])
+        kept = []
+        for position in range(1, 6):
+            prediction = driver.step(sequence.frame(position))
+            arrays = [prediction.logits, prediction.scores, prediction.present, prediction.label_map]
+            kept += [(position, array, array.copy()) for array in arrays if array is not None]
+        for position, array, before in kept:
+            if not np.array_equal(array, before):
+                raise ContractError(
+                    "kept-predictions", f"the prediction of frame {sequence.frame(position).name} changed afterwards."
+                )
+
+
+def _read_only(settings: Settings) -> None:
+    with settings.tracker("read-only") as driver:
+        driver.run(tiny_sequence("later", size=settings.size, length=5))
+
+
+def _memory(settings: Settings) -> None:
+    sequence = tiny_sequence("moving", size=(72, 96), length=4)
+    measured = 24
+    with settings.tracker("memory") as driver:
+        gc.collect()
+        tracing = tracemalloc.is_tracing()
+        tracemalloc.start()
+        try:
+            driver.start(sequence.frame(0), sequence.label_maps[0])
+            held = []
+            for t in range(settings.warm_up + measured + 1):
+                if t in (settings.warm_up, settings.warm_up + measured):
+                    held.append(_live_bytes())
+                driver.step(sequence.frame(1 + t % 3))
+        finally:
+            if not tracing:
+                tracemalloc.stop()
+    growth = (held[1] - held[0]) / measured
+    if growth > GROWTH_PER_FRAME:
+        raise ContractError(
+            "memory",
+            f"memory grows by {growth / 1024:.1f} KiB a frame (72x96 frames, "
+            f"frames {settings.warm_up} to {settings.warm_up + measured}), expected none.",
+        )
+
+
+def _live_bytes() -> int:
+    """Bytes of Python objects, numpy arrays and torch tensors that are alive."""
+    gc.collect()
+    traced = tracemalloc.get_traced_memory()[0]
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return traced
+    storages: dict[int, int] = {}
+    for candidate in gc.get_objects():
+        if type(candidate) in (torch.Tensor, torch.nn.Parameter) and candidate.layout == torch.strided:
+            storage = candidate.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+    return traced + sum(storages.values())
+
+
+def _encoding(settings: Settings) -> None:
+    sequence = tiny_sequence("moving", size=settings.size, length=7)
+    runs = []
+    for batch in (1, 3):
+        with settings.tracker("encoding") as driver:
+            frames = list(sequence.frames())
+            encodings = []
+            for first in range(0, len(frames), batch):
+                encodings += driver.encode(frames[first : first + batch])
+            driver.start(frames[0], sequence.label_maps[0], encodings[0])
+            runs.append(
+                [merge_objects(driver.step(f, e), f.size) for f, e in zip(frames[1:], encodings[1:], strict=True)]
+            )
+    different = max(float((a != b).mean()) for a, b in zip(*runs, strict=True))
+    if different > 0.01:  # rounding may move a border pixel
+        raise ContractError(
+            "encoding", f"encoded three at a time, {100 * different:.1f} % of a frame's mask is different."
+        )
+
+
+def _frame_index(settings: Settings) -> None:
+    for first_index, index_step in ((1000, 7), (90, -1)):
+        with settings.tracker("frame-index") as driver:
+            driver.run(
+                tiny_sequence("moving", size=settings.size, length=5, first_index=first_index, index_step=index_step)
+            )
+
+
+def _sizes(settings: Settings) -> None:
+    with settings.tracker("sizes") as driver:
+        for size in ((33, 47), (64, 9), (5, 7)):
+            driver.run(tiny_sequence("moving", size=size, length=4))
+
+
+def _small_objects(settings: Settings) -> None:
+    height, width = settings.size
+    sequence = tiny_sequence("still", size=settings.size, length=4)
+    one_pixel = sequence.label_maps[0].copy()
+    one_pixel[0, 0] = 7
+    one_pixel[height - 1, width // 2] = 9
+    everything = np.full(settings.size, 4, dtype=np.uint8)
+    with settings.tracker("small-objects") as driver:
+        for label_map in (one_pixel, everything):
+            driver.start(sequence.frame(0), label_map)
+            for position in range(1, 4):
+                driver.step(sequence.frame(position))
+
+
+def _errors(settings: Settings) -> None:
+    sequence = tiny_sequence("moving", size=settings.size, length=3)
+    with settings.tracker("errors") as driver:
+        frame = sequence.frame(0)
+        encoding = driver.encode([frame]) if driver.encodes else []
+        try:
+            answer = driver.tracker.step(frame, *encoding)
+        except Exception:
+            driver.run(sequence)
+        else:
+            raise ContractError("errors", f"step before start returned a {type(answer).__name__}, expected an error.")
+
+
+def _accuracy(settings: Settings) -> None:
+    assert settings.min_iou is not None, "asked by the caller"
+    sequence = tiny_sequence("moving", size=settings.size)
+    with settings.tracker("accuracy") as driver:
+        label_maps = driver.run(sequence)
+    for object_id in sequence.object_ids:
+        ious = [
+            (((a == object_id) & (b == object_id)).sum() / ((a == object_id) | (b == object_id)).sum())
+            for a, b in zip(sequence.label_maps[1:], label_maps[1:], strict=True)
+        ]
+        if float(np.mean(ious)) < settings.min_iou:
+            raise ContractError(
+                "accuracy",
+                f"object {object_id} of {sequence.name} has a mean overlap (IoU) of {np.mean(ious):.2f}, "
+                f"expected {settings.min_iou:.2f} or more.",
+            )
+
+
+def _stream(settings: Settings) -> None:
+    from vos.runner import stream
+
+    sequence = tiny_sequence("later", size=settings.size, length=5)
+    tracker = settings.factory()
+    annotations = list(sequence.annotations) if offers(tracker, "annotate") else sequence.annotations[0]
+    try:
+        results = list(stream(sequence, annotations, tracker=tracker))
+    except Exception as error:
+        raise ContractError("stream", f"the frame loop stopped: {error}") from error
+    for frame, label_map in results:
+        if label_map.dtype != np.uint8 or label_map.shape != frame.size:
+            raise ContractError("stream", f"frame {frame.name}: label map is {label_map.dtype} {label_map.shape}.")
+        if not set(object_ids(label_map)) <= set(sequence.object_ids):
+            raise ContractError("stream", f"frame {frame.name}: label map has ids {object_ids(label_map)}.")
+    if len(results) != len(sequence.images):
+        raise ContractError("stream", f"{len(results)} label maps for {len(sequence.images)} frames.")
+
+
+_CHECKS: dict[str, tuple[Callable[[Settings], None], str | None]] = {
+    "methods": (_methods, None),
+    "prediction": (_prediction, None),
+    "ids": (_ids, None),
+    "vanishing": (_vanishing, None),
+    "later-objects": (_later_objects, "annotate"),
+    "corrections": (_corrections, "annotate"),
+    "forgetting": (_forgetting, "forget"),
+    "repeatable": (_repeatable, None),
+    "fresh-start": (_fresh_start, None),
+    "kept-predictions": (_kept_predictions, None),
+    "read-only": (_read_only, None),
+    "memory": (_memory, None),
+    "encoding": (_encoding, "encode"),
+    "frame-index": (_frame_index, None),
+    "sizes": (_sizes, None),
+    "small-objects": (_small_objects, None),
+    "errors": (_errors, None),
+    "stream": (_stream, None),
+    "accuracy": (_accuracy, None),
+}
+"""The check of each clause, and the method that a tracker must have for it to apply."""
+
+assert set(_CHECKS) <= set(CLAUSES)

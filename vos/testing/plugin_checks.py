@@ -1,0 +1,72 @@
+"""The plugin checks: hooks that fit, specs that can be listed, a module that imports at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import subprocess
+import sys
+from typing import Any
+
+from vos.plugins import Origin, Plugins
+from vos.testing.contract import ContractError
+
+HEAVY_MODULES = ("torch", "torchvision", "cv2", "transformers", "diffusers", "tensorflow", "jax", "scipy", "skimage")
+"""Libraries that a plugin's module must leave to its factories."""
+
+
+def check_plugin(module: str) -> list[str]:
+    """Check that a plugin's module can be loaded and listed; its trackers are ``check_tracker``'s part.
+
+    Args:
+        module: importable name, as in the entry point.
+    Returns:
+        The names of what it offers: trackers, initializers, writers and commands.
+    Raises:
+        ContractError: what is wrong, and where that is written.
+    """
+    plugins = Plugins()
+    plugins.load(Origin(module, module, "vos.testing"))
+    if plugins.broken:
+        raise ContractError("hooks", f"{module} cannot be loaded: {plugins.broken[0].error}")
+    names = []
+    for offers in (plugins.trackers, plugins.initializers, plugins.writers):
+        for spec, _ in offers.all():
+            _check_spec(offers.kind, spec)
+            names.append(spec.name)
+    for command, _ in plugins.commands.all():
+        _check_name("command", command.name, command.summary)
+        names.append(command.name)
+    _check_import(module)
+    return names
+
+
+def _check_spec(kind: str, spec: Any) -> None:
+    _check_name(kind, spec.name, spec.summary)
+    what = f'{kind} "{spec.name}"'
+    if not (isinstance(spec.options, type) and dataclasses.is_dataclass(spec.options)):
+        raise ContractError("specs", f"{what}: options is {spec.options!r}, expected a dataclass.")
+    for field in dataclasses.fields(spec.options):
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ContractError("specs", f'{what}: option "{field.name}" has no default.')
+        if not field.metadata.get("help"):
+            raise ContractError("specs", f'{what}: option "{field.name}" has no help text.')
+
+
+def _check_name(kind: str, name: str, summary: str) -> None:
+    if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name):
+        raise ContractError("specs", f'{kind} "{name}": the name has other characters than a-z, 0-9 and hyphens.')
+    if not summary.strip() or "\n" in summary:
+        raise ContractError("specs", f'{kind} "{name}": the summary is {summary!r}, expected one line.')
+
+
+def _check_import(module: str) -> None:
+    """Import the module in an interpreter of its own, and see what came with it."""
+    script = f"import vos, sys; before = set(sys.modules); import {module}; print(*set(sys.modules) - before)"
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    if result.returncode:
+        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise ContractError("hooks", f"{module} cannot be imported in a new interpreter: {last}")
+    heavy = sorted(set(result.stdout.split()) & set(HEAVY_MODULES))
+    if heavy:
+        raise ContractError("light-import", f"importing {module} imports {', '.join(heavy)}.")
