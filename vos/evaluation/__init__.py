@@ -4,9 +4,11 @@ Light to import: numpy alone. Scores are in [0, 1]; reports show them as printed
 """
 
 from vos.evaluation.boundary import TOLERANCE, boundary_accuracy, boundary_of, tolerance_in_pixels
+from vos.evaluation.dataset import FaultsError, evaluate
 from vos.evaluation.davis import DavisTree
 from vos.evaluation.protocol import PROTOCOLS, Protocol, protocol_named
 from vos.evaluation.region import region_similarity
+from vos.evaluation.scores import Scores
 from vos.evaluation.sequence import ObjectScores, SequenceScorer, SequenceScores, score_sequence
 from vos.evaluation.statistics import Statistics, mean_of, statistics
 
@@ -27,4 +29,7 @@ __all__ = [
     "SequenceScores",
     "score_sequence",
     "DavisTree",
+    "evaluate",
+    "Scores",
+    "FaultsError",
 ]

@@ -1,0 +1,151 @@
+"""``vos eval``: score existing masks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from vos.errors import InputError
+
+
+class _Group(click.Group):
+    """A verb that scores masks by itself, and has verbs of its own for other kinds of scores."""
+
+    def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_usage(ctx.command_path, "--gt DIR --pred [NAME=]DIR [OPTIONS]")
+        formatter.write_usage(ctx.command_path, "semantic|perseg ...")
+
+
+@click.group("eval", cls=_Group, invoke_without_command=True)
+@click.option(
+    "--gt", "truth", type=click.Path(path_type=Path), help="The truth: a DAVIS root, or a folder of sequences."
+)
+@click.option(
+    "--pred", "predictions", multiple=True, metavar="[NAME=]DIR", help="Predicted masks; several are compared."
+)
+@click.option("--protocol", default="davis-2017", show_default=True, metavar="NAME", help="Rules; see below.")
+@click.option("--set", "sequences", metavar="SET|FILE", help="A set of a DAVIS root (2017/val), or a file of names.")
+@click.option("-j", "workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@click.option("--missing", type=click.Choice(["error", "zero"]), default="error", show_default=True,
+              help="Score frames without a prediction as empty, or refuse.")  # fmt: skip
+@click.option("--all-frames", is_flag=True, help="Score the first and last frames too.")
+@click.option("--official", is_flag=True, help="Reproduce the faults of the official tool.")
+@click.option("--tolerance", type=float, default=0.008, show_default=True,
+              help="Of the boundary: a share of the diagonal, or pixels from 1 on.")  # fmt: skip
+@click.option("--meta", type=click.Path(path_type=Path), help="YouTube-VOS meta.json: scores by seen and unseen.")
+@click.option("--seen-meta", type=click.Path(path_type=Path), help="The training set's meta.json: the seen categories.")
+@click.option("--per-sequence", is_flag=True, help="Also print a row for each sequence.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers, frame by frame.")
+@click.option(
+    "--csv", "csv_path", type=click.Path(path_type=Path), help="Write the official tables: a folder or X.csv."
+)
+@click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report to open in a browser.")
+@click.pass_context
+def command(
+    ctx: click.Context,
+    truth: Path | None,
+    predictions: tuple[str, ...],
+    protocol: str,
+    sequences: str | None,
+    workers: int,
+    missing: Literal["error", "zero"],
+    all_frames: bool,
+    official: bool,
+    tolerance: float,
+    meta: Path | None,
+    seen_meta: Path | None,
+    per_sequence: bool,
+    json_path: Path | None,
+    csv_path: Path | None,
+    html_path: Path | None,
+) -> None:
+    r"""Score existing masks: J, F and J&F, times 100.
+
+    Masks are PNG files with ids, one folder for each sequence, named as the truth's files.
+    Several --pred NAME=DIR are compared side by side.
+
+    \b
+    Protocols:
+      davis-2017               each object of the first frame; first and last frame left out
+      davis-2016               the same, objects merged to one
+      davis-2017-unsupervised  up to 20 proposals matched to the objects; void ignored; all frames
+      youtube-vos              each object from the annotated frame after its first
+      sparse                   every annotated frame but the first
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from vos.evaluation.dataset import evaluate
+    from vos.evaluation.report import sequence_table, summary_table, write_csv, write_text
+
+    if truth is None or not predictions:
+        raise click.UsageError("vos eval takes --gt DIR and at least one --pred DIR. Try vos eval --help.")
+    results = [
+        evaluate(
+            truth,
+            folder,
+            name=name,
+            protocol=protocol,
+            sequences=sequences,
+            workers=workers,
+            missing=missing,
+            all_frames=all_frames,
+            official=official,
+            tolerance=tolerance,
+            meta=meta,
+            seen_meta=seen_meta,
+            progress=_progress(name),
+        )
+        for name, folder in _named(predictions)
+    ]
+    for note in dict.fromkeys(note for scores in results for note in scores.notes):
+        click.echo(f"vos: {note}.", err=True)
+    click.echo(summary_table(results))
+    if per_sequence or len(results) > 1:
+        click.echo("\n" + sequence_table(results))
+    if json_path is not None:
+        content: Any = [scores.to_json() for scores in results]
+        write_text(json_path, json.dumps(content[0] if len(content) == 1 else content, indent=1) + "\n")
+    if csv_path is not None:
+        for scores in results:
+            several = len(results) > 1
+            set_name = (sequences or "val").rsplit("/", 1)[-1].removesuffix(".txt")
+            write_csv(csv_path / scores.name if several else csv_path, scores, set_name)
+    if html_path is not None:
+        from vos.evaluation.html import html_report
+
+        write_text(html_path, html_report(results))
+
+
+def _named(predictions: tuple[str, ...]) -> list[tuple[str, Path]]:
+    """Split ``NAME=DIR``; a folder that exists is taken as it is, whatever its name."""
+    named = []
+    for text in predictions:
+        name, equals, folder = text.partition("=")
+        path = Path(folder) if equals and not Path(text).exists() else Path(text)
+        named.append((name if path == Path(folder) and equals else path.resolve().name, path))
+    names = [name for name, _ in named]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f'two --pred are called "{name}". Name them: --pred NAME=DIR.')
+    return named
+
+
+def _progress(name: str) -> Any:
+    """A progress bar on a terminal, after the first second; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        return None
+    from tqdm import tqdm
+
+    bar = tqdm(desc=name, unit=" frames", delay=1, leave=False)
+
+    def tell(done: int, total: int) -> None:
+        bar.total = total
+        bar.update(done - bar.n)
+        if done == total:
+            bar.close()
+
+    return tell

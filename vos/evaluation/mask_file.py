@@ -1,0 +1,126 @@
+"""Reading label maps to be scored: fast for the PNG files that trackers write, strict for all others.
+
+``vos.read_label_map`` is kind to what a person draws; here a file that is not plainly a label map is a
+fault to be reported, since a guess would change a score.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from vos.arrays import LabelMap
+from vos.errors import InputError
+
+MANY_VALUES = 64
+"""More different grey values than this are no ids."""
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_HEADER_END = 33
+_GREY, _PALETTE = 0, 3
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """The pixels of a mask file.
+
+    Attributes:
+        label_map: uint8 (H, W), palette indices or grey values as stored; read-only.
+        palette: the file has a palette, so that its values are ids for certain.
+    """
+
+    label_map: LabelMap
+    palette: bool
+
+    @property
+    def binary(self) -> bool:
+        """True if the file holds 255, and apart from it only 0: one mask, or only void."""
+        highest = int(self.label_map.max(initial=0))
+        return highest == 255 and not ((self.label_map > 0) & (self.label_map < 255)).any()
+
+
+def read_mask_file(path: Path | str) -> MaskFile:
+    """Read a mask file as it is.
+
+    Args:
+        path: a PNG file, or any lossless picture that Pillow reads.
+    Returns:
+        Its pixels.
+    Raises:
+        InputError: missing, unreadable, truncated, RGB, 16 bit; the text is a reason without the path.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError("no such file") from None
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})") from None
+    fast = _plain_png(content)
+    return fast if fast is not None else _any_picture(content)
+
+
+def _plain_png(content: bytes) -> MaskFile | None:
+    """Decode an 8-bit palette or grey PNG whose rows are stored unfiltered, as Pillow and libpng store indices.
+
+    Anything else, damage included, is left to Pillow.
+    """
+    header = content[: _HEADER_END + 12]
+    if len(header) < _HEADER_END or header[:8] != _SIGNATURE or header[12:16] != b"IHDR":
+        return None
+    width, height = int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
+    bit_depth, colour_type, _, _, interlaced = header[24:29]
+    if bit_depth != 8 or colour_type not in (_GREY, _PALETTE) or interlaced:
+        return None
+    view = memoryview(content)
+    data: list[memoryview] = []
+    start = len(_SIGNATURE)
+    while True:
+        length = int.from_bytes(view[start : start + 4], "big")
+        end = start + 12 + length
+        if end > len(content):
+            return None
+        kind = content[start + 4 : start + 8]
+        if kind == b"IDAT":
+            if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
+                return None
+            data.append(view[start + 8 : end - 4])
+        elif kind == b"IEND":
+            break
+        start = end
+    size = height * (width + 1)
+    try:
+        rows = zlib.decompress(data[0] if len(data) == 1 else b"".join(data), bufsize=size + 1)
+    except (zlib.error, IndexError):
+        return None
+    if len(rows) != size:
+        return None
+    pixels = np.frombuffer(rows, dtype=np.uint8).reshape(height, width + 1)
+    return None if pixels[:, 0].any() else MaskFile(pixels[:, 1:], colour_type == _PALETTE)
+
+
+def _any_picture(content: bytes) -> MaskFile:
+    import io
+
+    if not content:
+        raise InputError("an empty file")
+    try:
+        with PillowImage.open(io.BytesIO(content)) as image:
+            image.load()
+            if image.format == "JPEG":
+                raise InputError("a JPEG picture, expected a PNG label map")
+            if image.mode == "1":
+                return MaskFile(np.asarray(image.convert("L")), palette=False)
+            if image.mode in ("P", "L"):
+                return MaskFile(np.asarray(image), image.mode == "P")
+            if image.mode.startswith("I") or image.mode == "F":
+                raise InputError("more than 8 bits a pixel, expected 8-bit ids")
+            raise InputError(f"an {image.mode} picture, expected a palette or greyscale PNG with ids")
+    except InputError:
+        raise
+    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
+        reason = " ".join(str(error).replace("<_io.BytesIO object", "<file").split()) or type(error).__name__
+        raise InputError(f"not a readable picture ({reason})") from None

@@ -1,0 +1,148 @@
+"""The scores of a whole data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from vos.evaluation.protocol import Protocol
+from vos.evaluation.sequence import ObjectScores, SequenceScores
+from vos.evaluation.statistics import Statistics, mean_of
+
+
+@dataclass(frozen=True)
+class SequenceFiles:
+    """Where a sequence's pictures are, for reports.
+
+    Attributes:
+        truth: folder of its annotations.
+        predictions: folder of its predictions.
+        frames: folder of its images; None where the data set has none.
+    """
+
+    truth: Path
+    predictions: Path
+    frames: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """J and F of a data set.
+
+    A data set's J is the mean over all its objects, not over its sequences (as DAVIS does).
+
+    Attributes:
+        name: what was scored, such as a tracker's name.
+        protocol: the rules.
+        tolerance: of the boundary, as given.
+        sequences: the sequences' scores, in order.
+        unseen: sequences and object ids of unseen categories (YouTube-VOS); None where not asked for.
+        files: where each sequence's pictures are.
+    """
+
+    name: str
+    protocol: Protocol
+    tolerance: float
+    sequences: tuple[SequenceScores, ...]
+    unseen: frozenset[tuple[str, int]] | None = None
+    files: Mapping[str, SequenceFiles] = field(default_factory=dict)
+
+    @property
+    def objects(self) -> list[tuple[str, ObjectScores]]:
+        """All objects, each with its sequence's name."""
+        return [(sequence.name, scores) for sequence in self.sequences for scores in sequence.objects]
+
+    @cached_property
+    def j(self) -> Statistics:
+        """Mean over the objects of J's statistics."""
+        return mean_of([scores.j_statistics for _, scores in self.objects if len(scores.j)])
+
+    @cached_property
+    def f(self) -> Statistics:
+        """Mean over the objects of F's statistics."""
+        return mean_of([scores.f_statistics for _, scores in self.objects if len(scores.f)])
+
+    @property
+    def j_and_f(self) -> float:
+        """Mean of mean J and mean F, in [0, 1]."""
+        return (self.j.mean + self.f.mean) / 2
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader should know, each with its sequence's name."""
+        return [f'sequence "{sequence.name}": {note}' for sequence in self.sequences for note in sequence.notes]
+
+    def by_category(self) -> dict[str, float] | None:
+        """J and F of seen and unseen categories, and their mean G (YouTube-VOS).
+
+        Returns:
+            ``g``, ``j_seen``, ``f_seen``, ``j_unseen``, ``f_unseen``; those that have objects, and G
+            as the mean of what is there. None where the categories are not known.
+        """
+        if self.unseen is None:
+            return None
+        table: dict[str, float] = {}
+        for group in ("seen", "unseen"):
+            members = [
+                scores
+                for name, scores in self.objects
+                if ((name, scores.object_id) in self.unseen) == (group == "unseen") and len(scores.j)
+            ]
+            if members:
+                table[f"j_{group}"] = mean_of([scores.j_statistics for scores in members]).mean
+                table[f"f_{group}"] = mean_of([scores.f_statistics for scores in members]).mean
+        return {"g": sum(table.values()) / len(table), **table} if table else {}
+
+    def summary(self) -> dict[str, float]:
+        """The seven numbers of the DAVIS table, and those by category if known; all in [0, 1]."""
+        numbers = {
+            "j_and_f": self.j_and_f,
+            "j_mean": self.j.mean,
+            "j_recall": self.j.recall,
+            "j_decay": self.j.decay,
+            "f_mean": self.f.mean,
+            "f_recall": self.f.recall,
+            "f_decay": self.f.decay,
+        }
+        return {**numbers, **(self.by_category() or {})}
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything, per-frame values included, as plain data."""
+        return {
+            "name": self.name,
+            "protocol": self.protocol.name,
+            "official": self.protocol.official,
+            "tolerance": self.tolerance,
+            "summary": self.summary(),
+            "notes": self.notes,
+            "sequences": [_sequence_json(sequence) for sequence in self.sequences],
+        }
+
+
+def _sequence_json(sequence: SequenceScores) -> dict[str, Any]:
+    return {
+        "name": sequence.name,
+        "j_and_f": sequence.j_and_f,
+        "j_mean": sequence.j.mean,
+        "f_mean": sequence.f.mean,
+        "objects": [
+            {
+                "id": scores.object_id,
+                "label": f"{sequence.name}_{scores.label}",
+                "proposal": scores.proposal_id,
+                "j_mean": scores.j_statistics.mean,
+                "j_recall": scores.j_statistics.recall,
+                "j_decay": scores.j_statistics.decay,
+                "f_mean": scores.f_statistics.mean,
+                "f_recall": scores.f_statistics.recall,
+                "f_decay": scores.f_statistics.decay,
+                "frames": list(scores.frames),
+                "j": scores.j.tolist(),
+                "f": scores.f.tolist(),
+            }
+            for scores in sequence.objects
+        ],
+    }
