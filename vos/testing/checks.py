@@ -195,7 +195,8 @@ def _named(
 
 
 def _methods(settings: Settings) -> None:
-    check_methods(settings.factory())
+    with settings.tracker("methods") as driver:
+        check_methods(driver.tracker)
 
 
 def _prediction(settings: Settings) -> None:

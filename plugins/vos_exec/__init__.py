@@ -1,0 +1,35 @@
+"""A tracker in another process: ``--tracker exec:"python my_tracker.py"``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import vos
+
+
+@dataclass(frozen=True)
+class ExecOptions:
+    """Options of the tracker ``exec``."""
+
+    command: str = vos.option("", "The program and its arguments, as in a shell; nothing is expanded.")
+    timeout: float = vos.option(60.0, "Seconds that the program has for one answer, loading its model included.")
+
+
+def make_exec_tracker(options: ExecOptions, runtime: vos.Runtime) -> vos.Tracker:
+    """Start the program; see ``vos_exec.tracker``."""
+    from vos_exec.tracker import ExecTracker
+
+    return ExecTracker(options.command, options.timeout, runtime)
+
+
+@vos.hookimpl
+def vos_trackers() -> list[vos.TrackerSpec]:
+    """Offer ``exec``."""
+    return [
+        vos.TrackerSpec(
+            "exec",
+            'A program of your own in another process: exec:"python my_tracker.py".',
+            make_exec_tracker,
+            ExecOptions,
+        )
+    ]

@@ -1,0 +1,300 @@
+"""Messages to and from another process, within a time limit, whatever the process does.
+
+A message is a line ``VOS `` + JSON + newline; its ``bytes`` says how many raw bytes and one more
+newline follow. Lines on the process's standard output that are no messages, and all of its standard
+error, are its own words: the last of them go into error messages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import selectors
+import shlex
+import signal
+import subprocess
+import time
+import weakref
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import IO, Any
+
+from vos import AnyArray, OptionError, TrackerError
+
+PREFIX = b"VOS "
+LONGEST_LINE = 1 << 16
+CHUNK = 1 << 20
+LINES_SHOWN = 8
+PIPE_BYTES = 1 << 20
+FAREWELL_SECONDS = 3.0
+
+
+class Words:
+    """The last lines that a process printed, in bounded memory."""
+
+    def __init__(self) -> None:
+        self._lines: deque[bytes] = deque(maxlen=LINES_SHOWN)
+        self._open = b""
+
+    def add(self, data: bytes) -> None:
+        """Take some output; of an endless line the beginning is kept."""
+        *lines, rest = (self._open + data[-LONGEST_LINE:]).split(b"\n")
+        self._lines.extend(line[:200] for line in lines if line.strip())
+        self._open = rest[:200]
+
+    def __str__(self) -> str:
+        lines = [*self._lines, self._open] if self._open.strip() else [*self._lines]
+        if not lines:
+            return "It printed nothing."
+        shown = b"\n  ".join(lines[-LINES_SHOWN:]).decode(errors="replace")
+        return f"Its last output:\n  {shown}"
+
+
+class Process:
+    """A running program that answers one message at a time.
+
+    Attributes:
+        command: as the user gave it.
+    """
+
+    def __init__(self, command: str, timeout: float) -> None:
+        """Start a program in a process group of its own.
+
+        Args:
+            command: program and arguments, split as a shell does, without expansion.
+            timeout: seconds for one exchange.
+        Raises:
+            OptionError: the command is empty or cannot be started.
+        """
+        self.command = command
+        self._timeout = timeout
+        try:
+            arguments = shlex.split(command)
+        except ValueError as error:
+            raise OptionError(f"exec: command {command!r} cannot be split into words ({error}).") from None
+        if not arguments:
+            raise OptionError('exec: no command was given. Name a program: --tracker exec:"python my_tracker.py".')
+        if os.name != "posix":
+            raise OptionError("exec: trackers in another process need Linux or macOS.")
+        try:
+            self._process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise OptionError(f'exec: "{arguments[0]}" cannot be started ({error.strerror or error}).') from None
+        self.kill = weakref.finalize(self, _kill_group, self._process)
+        self._stdin, self._stdout, self._stderr = (_pipe(p) for p in _pipes(self._process))
+        self._received = bytearray()
+        self._words = Words()
+        self._message = 0
+        self._most = 0
+
+    def ask(
+        self, header: Mapping[str, Any], what: str, payload: Sequence[AnyArray] = (), most: int = 0
+    ) -> tuple[Any, bytes]:
+        """Send a message and wait for its answer.
+
+        Args:
+            header: what is put into JSON, without ``id`` and ``bytes``.
+            what: what this is about, for messages (``"step on frame 00003"``).
+            payload: C-contiguous arrays whose bytes are sent one after another.
+            most: how many raw bytes the answer may have.
+        Returns:
+            The answer's JSON object and its raw bytes.
+        Raises:
+            TrackerError: no answer in time, no sense in it, an error in it, or the process ended.
+                The process is killed unless it answered with an error of its own.
+        """
+        if not self.kill.alive:
+            raise TrackerError(f'"{self.command}": {what}: the process has ended.')
+        self._message += 1
+        self._most = most
+        views = [part.data.cast("B") for part in payload]
+        size = sum(len(view) for view in views)
+        line = json.dumps({"id": self._message, **header, "bytes": size}).encode()
+        outgoing = deque([memoryview(PREFIX + line + b"\n"), *views, *([memoryview(b"\n")] if size else [])])
+        try:
+            answer, answered = self._exchange(outgoing, what)
+        except BaseException:
+            self.kill()
+            raise
+        if "error" in answer:
+            raise TrackerError(f'"{self.command}": {what}: {answer["error"]}')
+        return answer, answered
+
+    def refuse(self, what: str, found: str) -> TrackerError:
+        """Kill the process for an answer without sense.
+
+        Args:
+            what: what was asked.
+            found: what is wrong with the answer.
+        Returns:
+            The error to raise.
+        """
+        self.kill()
+        return TrackerError(f'"{self.command}": {what}: {found} See docs/exec.md for the protocol.')
+
+    def close(self) -> None:
+        """Ask the process to end, and end it if it does not. May be called twice."""
+        if self.kill.alive:
+            self._timeout = min(self._timeout, FAREWELL_SECONDS)
+            with contextlib.suppress(TrackerError):
+                self.ask({"call": "close"}, "close")
+        self.kill()
+
+    def _exchange(self, outgoing: deque[memoryview], what: str) -> tuple[Any, bytes]:
+        """Write and read at once, so that neither side can block the other."""
+        deadline = time.monotonic() + self._timeout
+        header: Any = None
+        with selectors.DefaultSelector() as selector:
+            for pipe, event in (
+                (self._stdin, selectors.EVENT_WRITE),
+                (self._stdout, selectors.EVENT_READ),
+                (self._stderr, selectors.EVENT_READ),
+            ):
+                if not pipe.closed:
+                    selector.register(pipe, event)
+            while True:
+                if header is None:
+                    header = self._take_header(what)
+                if header is not None and len(self._received) > header["bytes"] - (header["bytes"] == 0):
+                    return header, self._take_payload(header["bytes"], what)
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise TrackerError(self._late(header, outgoing, what))
+                for key, _ in selector.select(left):
+                    if key.fileobj is self._stdin:
+                        self._write(outgoing, selector)
+                    elif not self._read(key.fileobj, selector):
+                        raise TrackerError(self._ended(what))
+
+    def _write(self, outgoing: deque[memoryview], selector: selectors.BaseSelector) -> None:
+        try:
+            written = os.write(self._stdin.fileno(), outgoing[0][:CHUNK])
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # it reads no more; its end or its silence will be seen
+            selector.unregister(self._stdin)
+            return
+        outgoing[0] = outgoing[0][written:]
+        if not outgoing[0]:
+            outgoing.popleft()
+        if not outgoing:
+            selector.unregister(self._stdin)
+
+    def _read(self, pipe: Any, selector: selectors.BaseSelector) -> bool:
+        """Take what a pipe holds; False at the end of standard output."""
+        try:
+            data = os.read(pipe.fileno(), CHUNK)
+        except BlockingIOError:
+            return True
+        if pipe is self._stdout:
+            self._received += data
+            return bool(data)
+        if data:
+            self._words.add(data)
+        else:
+            selector.unregister(pipe)
+            pipe.close()
+        return True
+
+    def _take_header(self, what: str) -> Any:
+        """Take the next message's line out of what was received; the process's own words go elsewhere."""
+        while True:
+            end = self._received.find(b"\n")
+            if end < 0:
+                if len(self._received) > LONGEST_LINE:
+                    self._words.add(bytes(self._received))
+                    self._received.clear()
+                return None
+            line = bytes(self._received[:end])
+            del self._received[: end + 1]
+            words, prefix, text = line.partition(PREFIX)
+            if not prefix:
+                self._words.add(line + b"\n")
+                continue
+            if words:
+                self._words.add(words + b"\n")
+            return self._checked(text, what)
+
+    def _checked(self, text: bytes, what: str) -> Any:
+        shown = text[:100].decode(errors="replace")
+        try:
+            header = json.loads(text)
+        except ValueError:
+            raise self.refuse(what, f"answered with a line that is no JSON: {shown}.") from None
+        if not isinstance(header, dict) or header.get("id") != self._message:
+            raise self.refuse(what, f"answered {shown}, expected an object with id {self._message}.")
+        size = header.setdefault("bytes", 0)
+        if type(size) is not int or not 0 <= size <= self._most:
+            raise self.refuse(what, f"announced {size!r} bytes, expected at most {self._most}.")
+        return header
+
+    def _take_payload(self, size: int, what: str) -> bytes:
+        if not size:
+            return b""
+        payload = bytes(memoryview(self._received)[:size])
+        if self._received[size] != ord("\n"):
+            raise self.refuse(what, f"announced {size} bytes, but sent more.")
+        del self._received[: size + 1]
+        return payload
+
+    def _late(self, header: Any, outgoing: deque[memoryview], what: str) -> str:
+        if header is not None:
+            state = f"sent {min(len(self._received), header['bytes'])} of the {header['bytes']} bytes that it announced"
+        else:
+            state = "did not read its message" if outgoing else "did not answer"
+        return (
+            f'"{self.command}" {state} within {self._timeout:g} s at {what} and was killed. '
+            f"Give it more time with -O timeout=SECONDS. {self._words}"
+        )
+
+    def _ended(self, what: str) -> str:
+        """Say how the process ended; it closed its standard output."""
+        code = None
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._process.wait(FAREWELL_SECONDS)
+        with contextlib.suppress(BlockingIOError):
+            while not self._stderr.closed and (data := os.read(self._stderr.fileno(), CHUNK)):
+                self._words.add(data)
+        if self._received:
+            self._words.add(bytes(self._received[:LONGEST_LINE]))
+        if code is None:
+            how = "closed its standard output"
+        elif code >= 0:
+            how = f"ended with exit code {code}"
+        else:
+            how = f"was ended by signal {-code} ({signal.strsignal(-code)})"
+        return f'"{self.command}" {how} at {what}. {self._words}'
+
+
+def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stderr is not None
+    return process.stdin, process.stdout, process.stderr
+
+
+def _pipe(pipe: IO[bytes]) -> IO[bytes]:
+    """Make a pipe fit for ``select``, and as large as a frame where the system allows."""
+    os.set_blocking(pipe.fileno(), False)
+    if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+    return pipe
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    """End a process with all that it started, and leave no zombie."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    for pipe in _pipes(process):
+        pipe.close()
