@@ -25,7 +25,8 @@ from vos.errors import (
 )
 from vos.files import atomic_write, replacing, safe_name
 from vos.frame import Frame
-from vos.hookspecs import hookimpl
+from vos.hookspecs import API_VERSION, hookimpl
+from vos.hub import hub_folder
 from vos.initializer import Initializer
 from vos.label_map import object_ids, read_label_map, write_label_map
 from vos.options import NoOptions, option
@@ -50,6 +51,7 @@ from vos.writer import Writer
 
 __all__ = [
     "__version__",
+    "API_VERSION",
     # run
     "stream",
     "track",
@@ -98,6 +100,7 @@ __all__ = [
     "replacing",
     "safe_name",
     "cache_folder",
+    "hub_folder",
     # errors
     "VosError",
     "InputError",

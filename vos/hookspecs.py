@@ -25,6 +25,14 @@ from vos.run import Run, RunSummary
 from vos.source import Source
 from vos.specs import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec
 
+API_VERSION = (1, 0)
+"""Version (major, minor) of the plugin API: the hooks here, and the types and protocols they speak of.
+
+The major number rises when a plugin that worked may stop working, the minor one when something is
+added. A plugin's module may say which major version it was built for, ``VOS_API = 1``; one built
+for another is refused by name.
+"""
+
 hookspec = pluggy.HookspecMarker("vos")
 hookimpl = pluggy.HookimplMarker("vos")
 

@@ -23,6 +23,7 @@ import pluggy
 from vos import hookspecs
 from vos.errors import PluginError, VosError
 from vos.specs import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec
+from vos.version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -138,6 +139,7 @@ class Plugins:
             origin: where it came from.
         """
         try:
+            _check_api_version(plugin)
             _check_hook_names(plugin)
             self.manager.register(plugin, name=origin.plugin)
             offers = self._collect(plugin)
@@ -241,6 +243,19 @@ def _entry_points() -> list[Origin]:
         origin = Origin(entry.name, entry.value, distribution, version)
         origins.setdefault((distribution, entry.name), origin)
     return sorted(origins.values(), key=lambda o: (o.distribution != SHIPPED_DISTRIBUTION, o.distribution))
+
+
+def _check_api_version(plugin: object) -> None:
+    """Refuse a plugin that says (``VOS_API = 1``) that it was built for another plugin API."""
+    declared = getattr(plugin, "VOS_API", None)
+    major = hookspecs.API_VERSION[0]
+    if declared is None or declared == major:
+        return
+    newer = isinstance(declared, int) and declared > major
+    raise PluginError(
+        f"it was built for version {declared} of the plugin API, this is vos {__version__} with version {major}. "
+        f"Install {'a newer vos' if newer else 'a newer version of the plugin'}."
+    )
 
 
 def _check_hook_names(plugin: object) -> None:
