@@ -59,7 +59,7 @@ class _Verbs(click.Group):
 @click.option("--debug", is_flag=True, help="Show tracebacks and log lines.")
 @click.pass_context
 def cli(ctx: click.Context, plugin_modules: tuple[str, ...], blocked: tuple[str, ...], debug: bool) -> None:
-    r"""Track and segment objects through a video.
+    """Track and segment objects through a video.
 
     A video and a first-frame mask go in, a DAVIS-format mask for every frame comes out:
 

@@ -39,11 +39,55 @@ class Settings:
             self._plugins = load_plugins(self.plugin_modules, self.blocked)
         return self._plugins
 
+    def forget_plugins(self) -> None:
+        """Load them anew at the next use, since what to load has changed."""
+        self._plugins = None
+
+
+def general_options(function: F) -> F:
+    """Accept ``-p``, ``--no-plugin`` and ``--debug`` after the verb too, where people also type them."""
+
+    def keep(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+        if not value:
+            return
+        known = settings(ctx)
+        if parameter.name == "debug":
+            known.debug = True
+            set_up_logging(debug=True)
+        elif parameter.name == "plugin_modules":
+            known.plugin_modules += value
+        else:
+            known.blocked += value
+        known.forget_plugins()
+
+    decorators: list[Callable[[F], F]] = [
+        click.option(
+            "-p", "plugin_modules", multiple=True, metavar="MODULE", expose_value=False, callback=keep, is_eager=True,
+            help="Load a plugin by its module name.",
+        ),
+        click.option(
+            "--no-plugin", "blocked", multiple=True, metavar="NAME", expose_value=False, callback=keep, is_eager=True,
+            help="Leave a plugin out.",
+        ),
+        click.option(
+            "--debug", is_flag=True, expose_value=False, callback=keep, is_eager=True,
+            help="Show tracebacks and log lines.",
+        ),
+    ]  # fmt: skip
+    for decorate in reversed(decorators):
+        function = decorate(function)
+    return function
+
+
+def settings(ctx: click.Context) -> Settings:
+    """The settings of this command line."""
+    found: Settings = ctx.ensure_object(Settings)
+    return found
+
 
 def plugin_commands(ctx: click.Context) -> dict[str, CommandSpec]:
     """The verbs that plugins offer, by name; a clashing name is left to ``Offers.get`` when used."""
-    settings = ctx.ensure_object(Settings)
-    commands = settings.plugins.commands
+    commands = settings(ctx).plugins.commands
     return {name: commands.get(name) for name in commands.names()}
 
 

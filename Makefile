@@ -1,0 +1,43 @@
+# make demo   set up, track the example clip, write masks and an overlay, print J&F
+# make test   set up, lint, run all tests
+# make lint   ruff and mypy --strict
+# make bench  the benchmarks: ratios against named baselines, JSON in bench-out/
+# make docs   build the documentation site into site/
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export VOS_CACHE ?=
+
+.PHONY: demo test lint bench docs setup clean
+
+demo: $(READY)
+	$(BIN)/vos demo
+
+test: lint
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy vos plugins
+
+bench: $(READY)
+	set -e; for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
+
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
+
+setup: $(READY)
+
+# Made anew only when what it is made from changes; a plain `make` costs nothing afterwards.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'vos needs Python 3.10 or newer; name one with make PYTHON=python3.12'"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,diffseg,groupvit,mobilesam,docs]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist site bench-out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,8 @@
+"""Set up once for all tests: quiet torch threads, and no plugins but the shipped ones."""
+
+import os
+
+# Tests run in parallel processes; more threads in each would only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("VOS_PLUGINS_AUTOLOAD", "0")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")

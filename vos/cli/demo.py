@@ -1,0 +1,48 @@
+"""``vos demo``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vos.cli import common
+from vos.cli.track import DEFAULT_OUTPUT, describe
+from vos.options import parse_assignments
+
+
+@click.command()
+@click.option("-t", "--tracker", default="propagation", show_default=True, help="Who tracks (`vos plugins`).")
+@common.option_assignments
+@click.option("-o", "--output", default=DEFAULT_OUTPUT, show_default=True, help="Folder for masks and overlay.")
+@common.general_options
+@click.pass_context
+def command(ctx: click.Context, tracker: str, assignments: tuple[str, ...], output: str) -> None:
+    """Track the example clip, write masks and an overlay video, and print J and F against the exact masks."""
+    from vos.example_clip import CLIP, FIRST_MASK, score
+    from vos.progress import ProgressBar
+    from vos.runner import track
+
+    summary = track(
+        CLIP,
+        FIRST_MASK,
+        tracker=tracker,
+        options=parse_assignments(assignments),
+        output=output,
+        sequence="demo",
+        writers=["davis", "overlay"],
+        overwrite=True,
+        plugins=common.settings(ctx).plugins,
+        observers=[ProgressBar()],
+    )
+    folder = summary.run.output
+    assert folder is not None, "an output folder was given"
+    click.echo(describe(summary))
+    scores = score(folder)
+    click.echo("\nobject    J     F    J&F")
+    for one in scores.objects:
+        j, f = one.j_statistics.mean, one.f_statistics.mean
+        click.echo(f"{one.object_id:>6} {100 * j:5.1f} {100 * f:5.1f}  {100 * one.j_and_f:5.1f}")
+    click.echo(f"  mean {100 * scores.j.mean:5.1f} {100 * scores.f.mean:5.1f}  {100 * scores.j_and_f:5.1f}")
+    click.echo(f"\nmasks:   {folder / '00000.png'} ...\noverlay: {folder / 'overlay.mp4'}")
+    click.echo(f"Next, your own video: vos track VIDEO --mask FIRST.png --overlay {Path('out.mp4')}")
