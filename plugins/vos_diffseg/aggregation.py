@@ -53,11 +53,12 @@ def aggregate(attentions: Sequence[Tensor], weights: Sequence[float] | None = No
     for index in sorted(range(len(sides)), key=sides.__getitem__):
         side, attention = sides[index], attentions[index]
         maps = attention.mean(0, dtype=torch.float32) if attention.ndim == 3 else attention.float()
-        upsampled = maps.reshape(-1, 1, side, side)
         if side != finest:
-            upsampled = F.interpolate(upsampled, size=(finest, finest), mode="bilinear", align_corners=False)
-        maps = upsampled.reshape(side * side, finest * finest)
-        maps = maps * (chosen[index] / maps.sum(dim=1, keepdim=True))
+            grid = maps.reshape(-1, 1, side, side)
+            maps = F.interpolate(grid, size=(finest, finest), mode="bilinear", align_corners=False).flatten(1)
+        elif attention.ndim == 2:
+            maps = maps.clone()
+        maps *= chosen[index] / maps.sum(dim=1, keepdim=True)
         if total is not None:
             if side % total_side:
                 raise ValueError(f"attention sides {sorted(sides)} do not divide one another")

@@ -103,19 +103,18 @@ def merge_once(maps: Tensor, threshold: float) -> Tensor:
         maps: (K, N) distributions.
         threshold: divergences strictly below it are close.
     Returns:
-        float64 (M, N) on the CPU, M <= K.
+        (M, N) of the same type and device, M <= K.
     Source: arXiv:2308.12469, algorithm 1, later iterations; segmentor.py:108-124 at 77ea596.
     """
-    maps = maps.to("cpu", torch.float64)
-    maps = maps[maps.isfinite().all(dim=1)]
-    close = (symmetric_kl(maps, maps) < threshold).numpy()
+    maps = maps[maps[:, 0].isfinite()]
+    close = (symmetric_kl(maps, maps) < threshold).cpu().numpy()
     taken = np.zeros(len(maps), dtype=bool)
     groups = []
     for index, row in enumerate(close):
         if not taken[index]:
             taken |= row
             groups.append(row)
-    members = torch.from_numpy(np.array(groups, dtype=np.float64).reshape(-1, len(maps)))
+    members = torch.from_numpy(np.array(groups, dtype=np.float32).reshape(-1, len(maps))).to(maps)
     return (members @ maps) / members.sum(dim=1, keepdim=True)
 
 
@@ -128,7 +127,7 @@ def merge(maps: Tensor, points: int, thresholds: Sequence[float], *, half_precis
         thresholds: one for each iteration, the first for the merge to anchors; at least two.
         half_precision: as in ``merge_to_anchors``; for the first iteration alone.
     Returns:
-        float64 (M, N) on the CPU: M proposals' distributions, in the order of their first anchors.
+        float32 (M, N): M proposals' distributions, in the order of their first anchors.
     Raises:
         ValueError: fewer than two thresholds (the official code fails there too), or too many anchors.
     Source: arXiv:2308.12469, algorithm 1; segmentor.py:90-132 at 77ea596.

@@ -20,6 +20,7 @@ class DiffSegOptions:
         "stable-diffusion-v1-5/stable-diffusion-v1-5",
         "Stable Diffusion 1.x or 2.x: a folder in diffusers' layout, or a hub id.",
     )
+    variant: str = option("", "Variant of the model's files, such as fp16; empty for the plain ones.")
     threshold: float = option(1.1, "Attention maps whose divergence is below it merge; higher gives fewer segments.")
     iterations: int = option(3, "Merge iterations, 2 or more.")
     points: int = option(16, "Anchors along each side of the frame.")

@@ -23,7 +23,7 @@ def segment(attentions: Sequence[Tensor], size: tuple[int, int], options: DiffSe
         options: the method's settings.
         seed: of K-means' starting centres, where ``options.clusters`` asks for it.
     Returns:
-        int64 (H, W), on the attentions' device or the CPU: segment indices from 0.
+        int64 (H, W), on the attentions' device: segment indices from 0.
     """
     maps = aggregate(attentions, options.resolution_weights())
     if options.clusters:
@@ -33,7 +33,7 @@ def segment(attentions: Sequence[Tensor], size: tuple[int, int], options: DiffSe
         thresholds = [options.threshold] * options.iterations
         proposals = merge(maps, options.points, thresholds, half_precision=options.half_precision_merge)
         if options.refine:
-            proposals = _refined(maps, proposals.to(maps))
+            proposals = _refined(maps, proposals)
     return suppress(proposals, size)
 
 

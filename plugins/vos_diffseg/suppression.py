@@ -30,6 +30,6 @@ def suppress(proposals: Tensor, size: tuple[int, int]) -> Tensor:
         if best is None:
             best = values
         else:
-            labels[values > best] = index
-            best = torch.maximum(best, values)
+            labels.masked_fill_(values > best, index)
+            torch.maximum(best, values, out=best)
     return labels

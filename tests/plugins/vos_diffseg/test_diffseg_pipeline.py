@@ -1,0 +1,145 @@
+"""The whole of DiffSeg on a Stable Diffusion of tiny weights, in the real folder layout."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from vos import ExtraMissingError, Frame, Initializer, Runtime, WeightsError, load_plugins
+from vos.options import make_options
+from vos_diffseg.initializer import DiffSeg, square_image
+from vos_diffseg.options import DiffSegOptions
+from vos_diffseg.stable_diffusion import StableDiffusion
+
+CPU = Runtime(device="cpu")
+
+
+@pytest.fixture
+def frame():
+    image = np.zeros((72, 128, 3), dtype=np.uint8)
+    image[..., 2] = np.linspace(0, 255, 128)
+    image[20:60, 30:80, 0] = 200
+    return Frame(0, image, "00000")
+
+
+def model_of(folder):
+    return StableDiffusion(str(folder), "", torch.device("cpu"), torch.float32)
+
+
+def test_attention_is_what_the_layers_give_by_hand(tiny_folder, frame):
+    model = model_of(tiny_folder)
+    inputs = {}
+
+    def remember(name):
+        def hook(module, arguments):
+            inputs[name] = arguments[0]
+
+        return hook
+
+    layers = {name: module for name, module in model.unet.named_modules() if name.endswith(".attn1")}
+    for name, layer in layers.items():
+        layer.register_forward_pre_hook(remember(name))
+    maps = model.attention_maps(square_image(frame.image, 128, "stretch"), 300, noise_seed=5)
+    model.unet.requires_grad_(False)
+
+    assert len(layers) == 16
+    assert [len(m) for m in maps] == [16 * 16, 8 * 8, 4 * 4, 2 * 2]
+    by_side = {}
+    for name, layer in layers.items():
+        hidden = inputs[name][0].double()
+        width = layer.to_q.weight.shape[0] // layer.heads
+        for head in range(layer.heads):
+            rows = slice(head * width, (head + 1) * width)
+            queries = hidden @ layer.to_q.weight[rows].double().T
+            keys = hidden @ layer.to_k.weight[rows].double().T
+            attention = torch.softmax(queries @ keys.T / width**0.5, dim=-1)
+            by_side.setdefault(len(hidden), {}).setdefault(name, []).append(attention)
+    for found in maps:
+        layer_means = [torch.stack(heads).mean(0) for heads in by_side[len(found)].values()]
+        np.testing.assert_allclose(found.numpy(), torch.stack(layer_means).mean(0).numpy(), atol=1e-6)
+    assert [len(by_side[len(m)]) for m in maps] == [5, 5, 5, 1]
+
+
+def test_capturing_does_not_change_what_the_network_computes(tiny_folder):
+    from diffusers import UNet2DConditionModel
+
+    plain = UNet2DConditionModel.from_pretrained(tiny_folder, subfolder="unet").eval()
+    model = model_of(tiny_folder)
+    latent = torch.randn(1, 4, 16, 16, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = plain(latent, 300, model.empty_text).sample
+        found = model.unet(latent, 300, model.empty_text).sample
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_noise_follows_the_schedule_and_the_seed(tiny_folder, frame):
+    model = model_of(tiny_folder)
+    seen = []
+    model.unet.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    image = square_image(frame.image, 64, "stretch")
+    for seed in (None, 3, 3, 4):
+        model.attention_maps(image, 300, noise_seed=seed)
+    clean, noisy, again, other = seen
+    assert torch.equal(noisy, again)
+    assert not torch.equal(noisy, other)
+    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+    kept = float((1 - betas).cumprod(0)[300])
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(noisy, kept**0.5 * clean + (1 - kept) ** 0.5 * noise, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+def test_a_frame_is_divided_at_its_own_size(tiny_folder, frame, fit):
+    options = DiffSegOptions(model=str(tiny_folder), image_size=128, points=8, threshold=1e-6, fit=fit)
+    initializer = DiffSeg(options, CPU)
+    assert isinstance(initializer, Initializer)
+    label_map = initializer.initialize(frame)
+    assert label_map.shape == frame.size
+    assert label_map.dtype == np.uint8
+    assert len(np.unique(label_map)) > 1
+    assert label_map.min() == 1
+    assert np.array_equal(label_map, initializer.initialize(frame))
+
+
+def test_a_full_size_pass_gives_the_papers_resolutions(tiny_folder, frame):
+    maps = model_of(tiny_folder).attention_maps(square_image(frame.image, 512, "stretch"), 300, noise_seed=0)
+    assert [len(m) for m in maps] == [4096, 1024, 256, 64]
+    for attention in maps:
+        np.testing.assert_allclose(attention.sum(dim=1).numpy(), 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_models_run(tiny_folder, frame, precision):
+    options = DiffSegOptions(model=str(tiny_folder), image_size=64, points=4)
+    initializer = DiffSeg(options, Runtime(device="cpu", precision=precision))
+    assert initializer.model.unet.dtype == {"bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    assert initializer.initialize(frame).shape == frame.size
+
+
+def test_it_is_offered_by_name_without_torch_work(tiny_folder, frame):
+    spec = load_plugins().initializers.get("diffseg")
+    assert spec.segments
+    options = make_options(spec.options, {"model": str(tiny_folder), "image_size": "64", "points": "4"}, "diffseg")
+    assert spec.factory(options, CPU).initialize(frame).shape == frame.size
+
+
+def test_a_folder_that_is_no_stable_diffusion_is_an_error(tmp_path):
+    with pytest.raises(WeightsError, match=r"not this kind of model: no vae/\*\.json, unet/\*\.json"):
+        DiffSeg(DiffSegOptions(model=str(tmp_path)), CPU)
+
+
+def test_a_damaged_model_is_an_error(tiny_folder, tmp_path):
+    import shutil
+
+    copy = tmp_path / "damaged"
+    shutil.copytree(tiny_folder, copy)
+    (copy / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"not a model")
+    with pytest.raises(WeightsError, match="Stable Diffusion cannot be loaded from it"):
+        DiffSeg(DiffSegOptions(model=str(copy)), CPU)
+
+
+def test_a_missing_extra_names_the_command(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "diffusers", None)
+    with pytest.raises(ExtraMissingError, match=r'pip install "vos\[diffseg\]"'):
+        DiffSeg(DiffSegOptions(model=str(tmp_path)), CPU)
