@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -63,7 +64,10 @@ def _check_name(kind: str, name: str, summary: str) -> None:
 def _check_import(module: str) -> None:
     """Import the module in an interpreter of its own, and see what came with it."""
     script = f"import vos, sys; before = set(sys.modules); import {module}; print(*set(sys.modules) - before)"
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, env=environment
+    )
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise ContractError("hooks", f"{module} cannot be imported in a new interpreter: {last}")

@@ -29,6 +29,7 @@ def installed(pytester, monkeypatch):
     info = pytester.mkdir("stub_plugin-1.dist-info")
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: stub-plugin\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[vos]\nstub = stub_plugin\n")
+    monkeypatch.setenv("VOS_PLUGINS_AUTOLOAD", "1")
     monkeypatch.setenv("PYTHONPATH", str(pytester.path))
     return pytester
 
