@@ -1,0 +1,21 @@
+"""GroupViT: objects of a frame from a text that names them, without pixel labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vos import Initializer, InitializerSpec, Runtime, hookimpl
+from vos_groupvit.options import GroupVitOptions
+
+
+def _make(options: GroupVitOptions, runtime: Runtime) -> Initializer:
+    from vos_groupvit.initializer import TextInitializer
+
+    return TextInitializer(options, runtime)
+
+
+@hookimpl
+def vos_initializers() -> Sequence[InitializerSpec]:
+    """Offer "groupvit"."""
+    summary = 'What a text names, such as "dog; person" (GroupViT, zero-shot).'
+    return [InitializerSpec("groupvit", summary, _make, GroupVitOptions)]

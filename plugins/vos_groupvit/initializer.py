@@ -1,0 +1,80 @@
+"""The initializer "groupvit": what a text names becomes objects."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vos import EmptyMaskError, Frame, LabelMap, OptionError, Runtime
+from vos_groupvit.grouping import phrase_map
+from vos_groupvit.model import GroupVit
+from vos_groupvit.options import GroupVitOptions
+
+MAX_OBJECTS = 254
+
+
+class TextInitializer:
+    """Finds what a text names."""
+
+    def __init__(self, options: GroupVitOptions, runtime: Runtime) -> None:
+        """Load the model and read the text.
+
+        Args:
+            options: the text and the method's settings.
+            runtime: ``precision`` is that of the model (``"auto"`` is fp32).
+        Raises:
+            OptionError: no text.
+            ExtraMissingError: transformers is not installed.
+            WeightsError: the model cannot be found, fetched or loaded.
+        """
+        self.phrases = options.phrases()
+        if not self.phrases:
+            raise OptionError('groupvit needs a text: --text "dog; person", or -O text="dog; person".')
+        self.options = options
+        self.model = GroupVit(options.model, runtime.torch_device(), runtime.torch_dtype())
+        everything = (*self.phrases, *options.background_phrases())
+        self.vectors = self.model.embed_phrases(everything, options.templates)
+
+    def initialize(self, frame: Frame) -> LabelMap:
+        """Find the phrases in a frame.
+
+        Args:
+            frame: any size.
+        Returns:
+            uint8 (H, W): 0, and ids from 1 in the order of the phrases; with ``instances`` the pieces of the
+            first phrase come first, larger before smaller.
+        Raises:
+            EmptyMaskError: none of the phrases is in the frame.
+        """
+        wanted = len(self.phrases)
+        found = self.model.segment(frame.image, self.vectors, wanted, self.options.short_side)
+        label_map: LabelMap = phrase_map(found, wanted, self.options.threshold).cpu().numpy().astype(np.uint8)
+        if self.options.instances:
+            label_map = split_instances(label_map, self.options.min_area)
+        if not label_map.any():
+            raise EmptyMaskError(
+                f"frame {frame.name}: found no {' and no '.join(self.phrases)} in it. "
+                "Try other words, a lower -O threshold, or fewer -O background phrases."
+            )
+        return label_map
+
+
+def split_instances(label_map: LabelMap, min_area: float) -> LabelMap:
+    """Make an object of each connected piece.
+
+    Args:
+        label_map: uint8 (H, W): 0 and ids.
+        min_area: pieces below this fraction of the frame become background.
+    Returns:
+        uint8 (H, W): ids from 1, by the old id, larger pieces first; at most 254.
+    """
+    split = np.zeros_like(label_map)
+    next_id = 1
+    for object_id in (int(i) for i in np.unique(label_map) if i):
+        count, pieces, stats, _ = cv2.connectedComponentsWithStats((label_map == object_id).astype(np.uint8))
+        areas = stats[1:count, cv2.CC_STAT_AREA]
+        for piece in np.argsort(-areas, kind="stable"):
+            if areas[piece] >= min_area * label_map.size and next_id <= MAX_OBJECTS:
+                split[pieces == piece + 1] = next_id
+                next_id += 1
+    return split

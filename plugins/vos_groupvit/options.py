@@ -1,0 +1,59 @@
+"""What a user can set, and what is wrong with a setting before a model is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vos import option
+
+BACKGROUND = "background; sky; grass; ground; road; wall; floor; water; tree; building; mountain; fence"
+"""What else may be in a picture; see ``GroupVitOptions.background``."""
+
+
+@dataclass(frozen=True)
+class GroupVitOptions:
+    """The options of the initializer "groupvit"."""
+
+    text: str = option("", 'What to find: phrases between semicolons, such as "dog; person"; one object id a phrase.')
+    instances: bool = option(False, "One object id for each connected piece of a phrase's area.")
+    background: str = option(
+        BACKGROUND, "Phrases that compete with the text and become background; empty for none, then the text takes all."
+    )
+    threshold: float = option(0.95, "Background where no phrase is likelier than this (or than the likeliest group).")
+    templates: Literal["simple", "many"] = option(
+        "simple", "Sentences that a phrase is put in: simple is 'a photo of a ...', many averages seven."
+    )
+    model: str = option("nvidia/groupvit-gcc-yfcc", "A GroupViT folder in transformers' layout, or a hub id.")
+    short_side: int = option(448, "The frame's shorter side for the model, in pixels.")
+    min_area: float = option(0.001, "With instances: pieces below this fraction of the frame are left out.")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold is {self.threshold}, expected 0 to 1")
+        if not 0 <= self.min_area < 1:
+            raise ValueError(f"min_area is {self.min_area}, expected 0 to 1")
+        if self.short_side < 32:
+            raise ValueError(f"short_side is {self.short_side}, expected 32 or more")
+        if len(self.phrases()) > 254:
+            raise ValueError(f"text has {len(self.phrases())} phrases, expected at most 254")
+
+    def phrases(self) -> tuple[str, ...]:
+        """What to find, in the order of object ids."""
+        return split_phrases(self.text)
+
+    def background_phrases(self) -> tuple[str, ...]:
+        """What competes with it; a phrase that is to be found is none of these."""
+        found = {phrase.lower() for phrase in self.phrases()}
+        return tuple(phrase for phrase in split_phrases(self.background) if phrase.lower() not in found)
+
+
+def split_phrases(text: str) -> tuple[str, ...]:
+    """Split a text at semicolons; empty phrases and repeated ones drop out.
+
+    Args:
+        text: such as ``"dog; person"``.
+    Returns:
+        Phrases without surrounding space, in order.
+    """
+    return tuple(dict.fromkeys(phrase.strip() for phrase in text.split(";") if phrase.strip()))

@@ -1,0 +1,198 @@
+"""GroupViT: the segmentation rule by hand, and the whole on a model of tiny weights."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from vos import EmptyMaskError, ExtraMissingError, Frame, OptionError, Runtime, WeightsError, load_plugins
+from vos.options import make_options
+from vos_groupvit.grouping import Segmentation, group_affinity, group_map, patch_groups, phrase_map
+from vos_groupvit.initializer import TextInitializer, split_instances
+from vos_groupvit.model import TEMPLATES, GroupVit, model_size, prepare_image
+from vos_groupvit.options import GroupVitOptions, split_phrases
+
+CPU = Runtime(device="cpu")
+
+
+@pytest.fixture
+def frame():
+    generator = np.random.default_rng(0)
+    return Frame(0, generator.integers(0, 256, (48, 80, 3), dtype=np.uint8), "00000")
+
+
+def model_of(folder):
+    return GroupVit(str(folder), torch.device("cpu"), torch.float32)
+
+
+def unit(*rows):
+    return torch.nn.functional.normalize(torch.tensor(rows, dtype=torch.float32), dim=-1)
+
+
+def test_patches_follow_two_stages():
+    first = torch.tensor([[1.0, 1.0, 0.0, 0.5], [0.0, 0.0, 1.0, 0.5]])  # 2 groups of 4 patches
+    second = torch.tensor([[0.8, 0.1], [0.1, 0.9], [0.1, 0.0]])  # 3 groups of those 2
+    found = patch_groups([first, second])
+    expected = [[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.1, 0.9, 0.0], [0.45, 0.5, 0.05]]
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+
+
+def test_each_pixel_goes_to_the_group_that_has_most_of_it():
+    belonging = torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.9, 0.1], [0.2, 0.8]])
+    assert group_map(belonging, (2, 2), (4, 6)).tolist() == [[0, 0, 0, 1, 1, 1]] * 4
+
+
+def test_affinity_is_the_softmax_of_shown_phrases_times_that_of_all():
+    groups, image = unit((1, 0, 0), (0, 1, 0)), unit((1, 0.1, 0))[0]
+    phrases = unit((0, 1, 0), (1, 0, 0), (1, 0.2, 0), (1, 0.3, 0), (1, 0.4, 0), (1, 0.5, 0), (0, 0, 1))
+    found = group_affinity(groups, image, phrases, scale=2.0, wanted=1)
+    similarity = (2 * groups @ phrases.T).numpy()
+    shown = np.array([1, 1, 1, 1, 1, 1, 0])  # the five likeliest, and the wanted first phrase
+    weights = np.exp(similarity)
+    expected = weights * shown / (weights * shown).sum(1, keepdims=True) * weights / weights.sum(1, keepdims=True)
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+
+
+def test_background_phrases_and_unsure_groups_are_background():
+    affinity = torch.tensor([[0.9, 0.05, 0.0], [0.1, 0.0, 0.9], [0.4, 0.3, 0.2], [0.1, 0.95, 0.0]])
+    groups = torch.tensor([[0, 1], [2, 3]])
+    assert phrase_map(Segmentation(groups, affinity), 2, 0.5).tolist() == [[1, 0], [0, 2]]
+    assert phrase_map(Segmentation(groups, affinity), 2, 1.0).tolist() == [[0, 0], [0, 2]]
+    assert phrase_map(Segmentation(groups, affinity), 3, 0.0).tolist() == [[1, 3], [1, 2]]
+
+
+def test_the_assignment_map_is_what_the_layers_give_by_hand(tiny_groupvit, frame):
+    model = model_of(tiny_groupvit)
+    inputs = []
+    stages = [stage.downsample.assign for stage in model.network.vision_model.encoder.stages if stage.downsample]
+    for stage in stages:
+        stage.register_forward_hook(lambda module, arguments, output: inputs.append(arguments))
+    phrases = unit((1,) + (0,) * 7, (0, 1) + (0,) * 6)
+    found = model.segment(frame.image, phrases, wanted=2, short_side=32)
+
+    belonging = None
+    for stage, (queries, keys) in zip(stages, inputs, strict=True):
+        q = queries[0].double() @ stage.q_proj.weight.double().T + stage.q_proj.bias.double()
+        k = keys[0].double() @ stage.k_proj.weight.double().T + stage.k_proj.bias.double()
+        taken = torch.softmax(q @ k.T / 16**0.5, dim=0).detach()
+        belonging = taken.T if belonging is None else belonging @ taken.T
+    assert belonging.shape == (4 * 7, 4)
+    np.testing.assert_allclose(belonging.sum(dim=1).numpy(), 1, atol=1e-9)
+    planes = belonging.T.reshape(1, 4, 4, 7)
+    upsampled = torch.nn.functional.interpolate(planes, size=(48, 80), mode="bilinear")[0]
+    top = upsampled.topk(2, dim=0).values
+    sure = top[0] - top[1] > 1e-5
+    assert sure.float().mean() > 0.9
+    assert torch.equal(found.groups[sure], upsampled.argmax(dim=0)[sure])
+
+
+def test_a_phrase_is_the_mean_of_its_sentences(tiny_groupvit):
+    model = model_of(tiny_groupvit)
+    found = model.embed_phrases(["dog", "cat"], "many")
+    sentences = [template.format("cat") for template in TEMPLATES["many"]]
+    tokens = model.tokenizer(sentences, padding="max_length", max_length=77, return_tensors="pt")
+    with torch.inference_mode():
+        vectors = model.network.get_text_features(**tokens)
+    vectors = vectors if isinstance(vectors, torch.Tensor) else vectors.pooler_output
+    expected = torch.nn.functional.normalize(vectors.mean(dim=0), dim=0)
+    torch.testing.assert_close(found[1], expected, atol=1e-5, rtol=1e-4)
+    np.testing.assert_allclose(found.norm(dim=1).numpy(), 1, atol=1e-6)
+
+
+def test_a_text_gives_one_id_a_phrase(tiny_groupvit, frame):
+    options = GroupVitOptions(text="dog; cat", background="", threshold=0.0, model=str(tiny_groupvit), short_side=32)
+    initializer = TextInitializer(options, CPU)
+    label_map = initializer.initialize(frame)
+    assert label_map.shape == frame.size
+    assert label_map.dtype == np.uint8
+    assert set(np.unique(label_map)) <= {1, 2}
+    assert np.array_equal(label_map, initializer.initialize(frame))
+
+
+def test_background_phrases_take_pixels_from_the_text(tiny_groupvit, frame):
+    common = {"text": "dog", "threshold": 0.0, "model": str(tiny_groupvit), "short_side": 32}
+    alone = TextInitializer(GroupVitOptions(background="", **common), CPU).initialize(frame)
+    assert (alone == 1).all()
+    initializer = TextInitializer(GroupVitOptions(background="sky; road; cat", **common), CPU)
+    found = initializer.model.segment(frame.image, initializer.vectors, 1, 32)
+    others = found.affinity.argmax(dim=1)[found.groups].numpy() > 0
+    assert others.any()
+    if others.all():
+        with pytest.raises(EmptyMaskError, match="found no dog in it"):
+            initializer.initialize(frame)
+    else:
+        assert np.array_equal(initializer.initialize(frame) == 0, others)
+
+
+def test_instances_are_connected_pieces_by_phrase_and_size():
+    label_map = np.zeros((20, 40), dtype=np.uint8)
+    label_map[0:3, 0:3] = 2
+    label_map[10:20, 0:10] = 2
+    label_map[0:10, 20:30] = 1
+    label_map[19, 39] = 1
+    split = split_instances(label_map, min_area=2 / 800)
+    assert (split[0:10, 20:30] == 1).all()
+    assert (split[10:20, 0:10] == 2).all()
+    assert (split[0:3, 0:3] == 3).all()
+    assert split[19, 39] == 0
+
+
+def test_a_frame_keeps_its_shape_for_the_model():
+    assert model_size((480, 854), 448, 16) == (448, 800)
+    assert model_size((1000, 100), 448, 16) == (2048, 208)
+    pixels = prepare_image(np.full((30, 60, 3), 255, dtype=np.uint8), 32, 8)
+    assert pixels.shape == (1, 3, 32, 64)
+    np.testing.assert_allclose(
+        pixels[0, :, 0, 0].numpy(), [(1 - 0.485) / 0.229, (1 - 0.456) / 0.224, (1 - 0.406) / 0.225], rtol=1e-6
+    )
+
+
+def test_phrases_are_split_at_semicolons():
+    assert split_phrases(" red car ;dog;; dog ") == ("red car", "dog")
+    options = GroupVitOptions(text="Sky; dog")
+    assert options.phrases() == ("Sky", "dog")
+    assert "sky" not in options.background_phrases()
+    assert "road" in options.background_phrases()
+
+
+def test_it_is_offered_by_name(tiny_groupvit, frame):
+    spec = load_plugins().initializers.get("groupvit")
+    assert not spec.segments
+    values = {"text": "dog", "background": "", "model": str(tiny_groupvit), "short_side": "32", "instances": "yes"}
+    initializer = spec.factory(make_options(spec.options, values, "groupvit"), CPU)
+    assert initializer.initialize(frame).max() >= 1
+
+
+def test_no_text_is_an_error():
+    with pytest.raises(OptionError, match='groupvit needs a text: --text "dog; person"'):
+        TextInitializer(GroupVitOptions(), CPU)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"threshold": 1.5}, "threshold is 1.5, expected 0 to 1"),
+        ({"min_area": 1.0}, "min_area is 1.0, expected 0 to 1"),
+        ({"short_side": 8}, "short_side is 8, expected 32 or more"),
+        ({"text": ";".join(str(i) for i in range(255))}, "text has 255 phrases, expected at most 254"),
+    ],
+)
+def test_options_out_of_range_are_errors(values, message):
+    with pytest.raises(ValueError, match=message):
+        GroupVitOptions(**values)
+
+
+def test_a_model_of_another_kind_is_an_error(tmp_path):
+    for name in ("vocab.json", "merges.txt"):
+        (tmp_path / name).write_text("")
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
+    with pytest.raises(WeightsError, match='model type is "clip", expected "groupvit"'):
+        model_of(tmp_path)
+
+
+def test_a_missing_extra_names_the_command(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(ExtraMissingError, match=r'pip install "vos\[groupvit\]"'):
+        model_of(tmp_path)
