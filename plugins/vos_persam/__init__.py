@@ -1,0 +1,49 @@
+"""PerSAM: the trackers ``persam`` and ``persam-f``, and ``vos personalize`` for images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vos import CommandSpec, Runtime, TrackerSpec, hookimpl
+from vos_persam.options import PersamFOptions, PersamOptions
+
+if TYPE_CHECKING:
+    import click
+
+
+@hookimpl
+def vos_trackers() -> Sequence[TrackerSpec]:
+    """Offer the trackers ``persam`` and ``persam-f``."""
+    plain = "Segment Anything prompted by similarity to the first frame's objects; needs a checkpoint"
+    learnt = "persam with two mask weights learnt for each object from the first frame; needs a checkpoint"
+    return [
+        TrackerSpec("persam", plain, _make, PersamOptions),
+        TrackerSpec("persam-f", learnt, _make, PersamFOptions),
+    ]
+
+
+@hookimpl
+def vos_commands() -> Sequence[CommandSpec]:
+    """Offer ``vos personalize``."""
+    return [CommandSpec("personalize", "Segment the objects of a reference image in other images.", _command)]
+
+
+def _make(options: PersamOptions, runtime: Runtime) -> Any:
+    from vos_persam.release import ReleaseTracker
+    from vos_persam.tracker import PersamTracker
+    from vos_sam.model import SegmentAnything
+
+    sam = SegmentAnything.load(
+        runtime,
+        checkpoint=options.checkpoint,
+        model=options.model,
+        cache_embeddings=options.cache_embeddings,
+    )
+    return ReleaseTracker(sam, options) if options.compat else PersamTracker(sam, options)
+
+
+def _command() -> click.Command:
+    from vos_persam.command import command
+
+    return command

@@ -1,0 +1,121 @@
+"""PerSAM's three decodings, all objects together: prompts, then the mask, then the mask and its box.
+
+Each stage is one decoder call for all objects. Only the masks that a stage chose are brought to the frame's size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vos import AnyArray
+from vos_persam.target import boxes_of
+from vos_sam.decoder import Decoded, Guidance
+from vos_sam.model import Embedding, SegmentAnything
+from vos_sam.prompt import Prompt
+
+Chooser = Callable[[Decoded], Tensor]
+"""Which mask of each object to go on with: (K,) int64."""
+
+MissingBox = Callable[[int], AnyArray | None]
+"""What to use as an object's box where its mask is empty, by row."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """One decoding.
+
+    Attributes:
+        prompts: what each object was asked for with.
+        decoded: all masks, and their predicted IoU.
+        chosen: int64 (K,), the mask that goes on.
+    """
+
+    prompts: Sequence[Prompt]
+    decoded: Decoded
+    chosen: Tensor
+
+    @property
+    def low_res_logits(self) -> Tensor:
+        """float32 (K, S, S) of the chosen masks."""
+        return self.decoded.low_res_logits[torch.arange(len(self.chosen)), self.chosen]
+
+    @property
+    def predicted_iou(self) -> Tensor:
+        """float32 (K,) of the chosen masks."""
+        return self.decoded.predicted_iou[torch.arange(len(self.chosen)), self.chosen]
+
+
+def best_score(decoded: Decoded) -> Tensor:
+    """Choose by predicted IoU."""
+    return decoded.predicted_iou.argmax(dim=1)
+
+
+def decode(
+    sam: SegmentAnything,
+    embedding: Embedding,
+    prompts: Sequence[Prompt],
+    choose: Chooser = best_score,
+    *,
+    multimask: bool = True,
+    guidance: Guidance | None = None,
+) -> Stage:
+    """Run one stage for all objects."""
+    decoded = sam.decode(embedding, prompts, multimask=multimask, guidance=guidance)
+    return Stage(prompts, decoded, choose(decoded))
+
+
+def refine_with_mask(sam: SegmentAnything, embedding: Embedding, stage: Stage) -> Stage:
+    """Second stage: the same points and the chosen mask, without a box."""
+    prompts = [
+        Prompt(prompt.points_xy, prompt.point_labels, None, logits)
+        for prompt, logits in zip(stage.prompts, stage.low_res_logits, strict=True)
+    ]
+    return decode(sam, embedding, prompts)
+
+
+def refine_with_box(
+    sam: SegmentAnything,
+    embedding: Embedding,
+    prompts: Sequence[Prompt],
+    low_res_logits: Tensor,
+    missing_box: MissingBox,
+) -> Stage:
+    """A stage with points, a mask and the mask's own box.
+
+    Args:
+        sam: the model.
+        embedding: the frame's.
+        prompts: give the points.
+        low_res_logits: float32 (K, S, S), the masks.
+        missing_box: asked where a mask is empty; None leaves the box out.
+    """
+    boxes = mask_boxes(embedding, low_res_logits)
+    return decode(
+        sam,
+        embedding,
+        [
+            replace(prompt, box_xyxy=missing_box(row) if box is None else box, low_res_logits=logits)
+            for row, (prompt, box, logits) in enumerate(zip(prompts, boxes, low_res_logits, strict=True))
+        ],
+    )
+
+
+def mask_boxes(embedding: Embedding, low_res_logits: Tensor) -> list[AnyArray | None]:
+    """Each mask's box in pixels of the frame, found at frame size; None where it is empty.
+
+    A frame larger than the model's input is searched at the input's size.
+    """
+    view = embedding.view
+    masks = view.upsample(low_res_logits, at_most_input=True) > 0
+    boxes = boxes_of(masks)
+    if tuple(masks.shape[-2:]) == view.size:
+        return boxes
+    height, width = view.size
+    scale = np.array([width / masks.shape[-1], height / masks.shape[-2]] * 2)
+    corner = np.array([0, 0, 1, 1])
+    return [None if box is None else ((box + corner) * scale).round().astype(np.int64) - corner for box in boxes]

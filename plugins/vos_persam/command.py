@@ -1,0 +1,62 @@
+"""``vos personalize``: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from vos import Runtime
+from vos_persam.images import personalize
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="IMAGES...")
+@click.option("--reference", required=True, type=click.Path(path_type=Path), help="Image that shows the objects.")
+@click.option("--mask", required=True, type=click.Path(path_type=Path), help="Label map of the reference image.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for the label maps.")
+@click.option("--f", "learnt", is_flag=True, help="Learn two mask weights from the reference (PerSAM-F).")
+@click.option("--checkpoint", type=click.Path(path_type=Path), default=None, help="Segment Anything or MobileSAM file.")
+@click.option(
+    "--model",
+    type=click.Choice(["vit_b", "vit_l", "vit_h", "vit_t"]),
+    default="vit_b",
+    show_default=True,
+    help="Known model to take from the cache folder if no checkpoint is given.",
+)
+@click.option("--compat", is_flag=True, help="Reproduce the release step by step, its faults included.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads for the model.")
+@click.option("--seed", type=int, default=0, show_default=True)
+def command(
+    images: tuple[Path, ...],
+    reference: Path,
+    mask: Path,
+    output: Path,
+    learnt: bool,
+    checkpoint: Path | None,
+    model: str,
+    compat: bool,
+    device: str,
+    precision: Any,
+    threads: int | None,
+    seed: int,
+) -> None:
+    """Segment the objects of a reference image in other images: a label map for each, named as the image."""
+    written = personalize(
+        reference,
+        mask,
+        images,
+        output,
+        learnt=learnt,
+        compat=compat,
+        checkpoint=checkpoint,
+        model=model,
+        runtime=Runtime(device=device, precision=precision, threads=threads, seed=seed),
+    )
+    for path in tqdm(written, total=len(images), unit="image", disable=not sys.stderr.isatty()):
+        click.echo(path)

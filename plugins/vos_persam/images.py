@@ -1,0 +1,85 @@
+"""Personalised segmentation from files to files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageOps
+
+from vos import Image, InputError, OutputError, Runtime, read_label_map, safe_name, write_label_map
+from vos_persam.personal import PersonalOptions, PersonalSegmenter
+from vos_sam.model import SegmentAnything
+
+RELEASE_VALUE = 128
+"""The red of the release's annotations, which decides what cells it takes for the object."""
+
+
+def personalize(
+    reference: Path,
+    mask: Path,
+    images: Sequence[Path],
+    output: Path,
+    *,
+    learnt: bool = False,
+    compat: bool = False,
+    checkpoint: Path | None = None,
+    model: str = "vit_b",
+    runtime: Runtime | None = None,
+) -> Iterator[Path]:
+    """Segment the objects of a reference image in other images.
+
+    Args:
+        reference: image file that shows the objects.
+        mask: its label map file.
+        images: image files.
+        output: folder for the label maps; made if missing.
+        learnt: PerSAM-F.
+        compat: the release's choices, for one object in an annotation painted (128, 0, 0).
+        checkpoint: a model's file, or None to take ``model`` from the cache.
+        model: a known model.
+        runtime: device, precision and cache.
+    Yields:
+        Each label map's path, once it is whole.
+    Raises:
+        InputError: an image that cannot be read, or two images with one name.
+        WeightsError: no usable checkpoint.
+    """
+    paths = _outputs(images, output)
+    image = read_image(reference)
+    label_map = read_label_map(mask, (int(image.shape[0]), int(image.shape[1])))
+    sam = SegmentAnything.load(runtime or Runtime(), checkpoint=checkpoint, model=model)
+    options = PersonalOptions(learnt=learnt, release_value=RELEASE_VALUE if compat else None)
+    segmenter = PersonalSegmenter(sam, image, label_map, options)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{output}: cannot be made ({error.strerror}). Choose another folder with -o.") from error
+    for source, path in zip(images, paths, strict=True):
+        write_label_map(path, segmenter.segment(read_image(source)))
+        yield path
+
+
+def _outputs(images: Sequence[Path], output: Path) -> list[Path]:
+    names = [safe_name(path.stem) for path in images]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f'two images are named "{name}"; their label maps would overwrite each other. Rename one.')
+    return [output / f"{name}.png" for name in names]
+
+
+def read_image(path: Path) -> Image:
+    """Read an image file as uint8 (H, W, 3), RGB, turned as its camera says.
+
+    Raises:
+        InputError: it is missing, or no image.
+    """
+    try:
+        with PillowImage.open(path) as image:
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such image.") from None
+    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
+        raise InputError(f"{path}: cannot be read as an image ({error}).") from error

@@ -1,0 +1,126 @@
+"""Segment Anything for trackers and initializers: encode frames, decode prompts, bring masks to the frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vos import Image, Runtime
+from vos_sam.checkpoint import load_sam, resolve_checkpoint
+from vos_sam.decoder import Decoded, Decoder, Guidance
+from vos_sam.embedding_cache import EmbeddingCache
+from vos_sam.encoder import VitEncoder
+from vos_sam.prompt import Prompt
+from vos_sam.view import View, scaled_image
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """A frame's embedding, on the model's device.
+
+    Attributes:
+        features: float32 (C, h, w), over the square input with its padding.
+        view: the frame's place in that input.
+    """
+
+    features: Tensor
+    view: View
+
+
+class SegmentAnything:
+    """A loaded model. One thread uses it at a time, except ``encode``, which may run beside ``decode``."""
+
+    def __init__(
+        self, sam: Any, dtype: torch.dtype = torch.float32, embedding_cache: EmbeddingCache | None = None
+    ) -> None:
+        """Wrap a model.
+
+        Args:
+            sam: a ``segment_anything.modeling.Sam`` in eval mode, on its device.
+            dtype: arithmetic of the image encoder. The decoder is float32: it is a small share of the time.
+            embedding_cache: keeps embeddings on disk, or None.
+        """
+        from segment_anything.modeling import ImageEncoderViT
+
+        self._sam = sam.eval().requires_grad_(False)
+        self._dtype = dtype
+        self._cache = embedding_cache
+        self.side: int = sam.image_encoder.img_size
+        """Side of the square input, pixels."""
+        self.grid: tuple[int, int] = tuple(sam.prompt_encoder.image_embedding_size)
+        """(h, w) of the embedding's cells."""
+        self.device: torch.device = sam.device
+        self._vit = VitEncoder(sam.image_encoder, dtype) if isinstance(sam.image_encoder, ImageEncoderViT) else None
+        self._decoder = Decoder(sam)
+
+    @classmethod
+    def load(
+        cls, runtime: Runtime, *, checkpoint: Path | None = None, model: str = "vit_b", cache_embeddings: bool = False
+    ) -> SegmentAnything:
+        """Load a checkpoint as a plugin's options name it.
+
+        Args:
+            runtime: device, precision (``auto`` is fp32) and cache folder.
+            checkpoint: a file of any Segment Anything or MobileSAM model; its type is read off its tensors.
+            model: a known model to take from the cache folder if no file is given.
+            cache_embeddings: keep embeddings in the cache folder.
+        Raises:
+            WeightsError: no such file, or none that fits.
+        """
+        device = runtime.torch_device()
+        path = resolve_checkpoint(checkpoint, model, runtime.cache)
+        sam = load_sam(path)
+        dtype = runtime.torch_dtype()
+        cache = EmbeddingCache(runtime.cache / "embeddings", path, dtype) if cache_embeddings else None
+        return cls(sam.to(device), dtype, cache)
+
+    @torch.inference_mode()
+    def encode(self, images: Sequence[Image]) -> list[Embedding]:
+        """Encode images; those of one call go through the encoder together.
+
+        Args:
+            images: uint8 (H, W, 3), RGB, of any sizes.
+        Returns:
+            One embedding each, in order.
+        """
+        views = [View((int(image.shape[0]), int(image.shape[1])), self.side) for image in images]
+        found = [None if self._cache is None else self._cache.read(image) for image in images]
+        missing = [row for row, features in enumerate(found) if features is None]
+        if missing:
+            batch = torch.stack([self._input(images[row], views[row]) for row in missing])
+            for row, features in zip(missing, self._encode(batch), strict=True):
+                found[row] = features
+                if self._cache is not None:
+                    self._cache.write(images[row], features)
+        return [Embedding(f.to(self.device), v) for f, v in zip(found, views, strict=True) if f is not None]
+
+    def _encode(self, batch: Tensor) -> Tensor:
+        if self._vit is not None:
+            return self._vit(batch)
+        with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            features: Tensor = self._sam.image_encoder(batch)
+        return features.float()
+
+    def _input(self, image: Image, view: View) -> Tensor:
+        """The normalised, padded input: float32 (3, S, S)."""
+        scaled = torch.from_numpy(np.array(scaled_image(image, view.input_size))).to(self.device)
+        prepared: Tensor = self._sam.preprocess(scaled.permute(2, 0, 1))
+        return prepared
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        embedding: Embedding,
+        prompts: Sequence[Prompt],
+        *,
+        multimask: bool = True,
+        guidance: Guidance | None = None,
+    ) -> Decoded:
+        """Decode all prompts of one frame in one pass; see ``Decoder``."""
+        return self._decoder(embedding.features, embedding.view, prompts, multimask=multimask, guidance=guidance)

@@ -1,0 +1,96 @@
+"""How a frame lies in the model's square input, and the way back for points, boxes and masks.
+
+Segment Anything scales the longer side of a frame to its input side (1024 for the published models) and
+pads the right and the bottom with zeros.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image as PillowImage
+
+from vos import AnyArray, FloatArray, Image, Size
+
+
+@dataclass(frozen=True)
+class View:
+    """The place of one frame in the model's input.
+
+    Attributes:
+        size: (H, W) of the frame, pixels.
+        side: side of the model's square input, pixels.
+    """
+
+    size: Size
+    side: int
+
+    @property
+    def input_size(self) -> Size:
+        """(H, W) of the scaled frame, without the padding.
+
+        Source: segment_anything/utils/transforms.py:93-102 at dca509f.
+        """
+        height, width = self.size
+        scale = self.side * 1.0 / max(height, width)
+        return int(height * scale + 0.5), int(width * scale + 0.5)
+
+    def to_input(self, points_xy: AnyArray) -> FloatArray:
+        """Move points from the frame to the model's input.
+
+        Args:
+            points_xy: (..., 2) pixels of the frame, x first.
+        Returns:
+            float32 (..., 2), pixels of the scaled frame.
+        """
+        height, width = self.size
+        input_height, input_width = self.input_size
+        scale = np.array([input_width / width, input_height / height])
+        return np.asarray(np.asarray(points_xy, dtype=np.float64) * scale, dtype=np.float32)
+
+    def upsample(self, low_res: torch.Tensor, *, at_most_input: bool = False) -> torch.Tensor:
+        """Bring maps of the model's square input to the frame: scale up, cut the padding off, scale to the frame.
+
+        Args:
+            low_res: float (..., h, w) over the whole square input.
+            at_most_input: stop at the input's size where the frame is larger; a bilinear resize finishes it.
+        Returns:
+            float (..., H, W).
+        Source: segment_anything/modeling/sam.py:127-155 at dca509f.
+        """
+        planes = low_res.flatten(0, -3)[None]
+        square = F.interpolate(planes, (self.side, self.side), mode="bilinear", align_corners=False)
+        height, width = self.input_size
+        view = square[..., :height, :width]
+        if not (at_most_input and height * width < self.size[0] * self.size[1]):
+            view = F.interpolate(view, self.size, mode="bilinear", align_corners=False)
+        return view[0].unflatten(0, low_res.shape[:-2])
+
+    def crop(self, low_res: torch.Tensor) -> torch.Tensor:
+        """Cut the padding off maps of the model's input, without scaling.
+
+        Args:
+            low_res: (..., h, w) over the whole square input.
+        Returns:
+            (..., h', w'): the rows and columns that the frame touches.
+        """
+        height, width = self.input_size
+        rows, columns = low_res.shape[-2:]
+        return low_res[..., : -(-height * rows // self.side), : -(-width * columns // self.side)]
+
+
+def scaled_image(image: Image, size: Size) -> Image:
+    """Scale an image as Segment Anything does: bilinear, with antialiasing when it shrinks.
+
+    Args:
+        image: uint8 (H, W, 3) or (H, W).
+        size: (H, W) wanted.
+    Returns:
+        uint8 of that size.
+    """
+    if image.shape[:2] == size:
+        return image
+    return np.asarray(PillowImage.fromarray(image).resize((size[1], size[0]), PillowImage.Resampling.BILINEAR))
