@@ -27,8 +27,10 @@ from vos.files import atomic_write, replacing, safe_name
 from vos.frame import Frame
 from vos.hookspecs import API_VERSION, hookimpl
 from vos.hub import hub_folder
+from vos.initialize import initialize, read_frame
 from vos.initializer import Initializer
 from vos.label_map import object_ids, read_label_map, write_label_map
+from vos.objects import ObjectSelection, select_objects
 from vos.options import NoOptions, option
 from vos.palette import PALETTE
 from vos.plugins import Plugins, load_plugins
@@ -56,6 +58,11 @@ __all__ = [
     "stream",
     "track",
     "open_source",
+    "read_frame",
+    # first label maps
+    "initialize",
+    "ObjectSelection",
+    "select_objects",
     # types
     "Frame",
     "Annotation",
