@@ -178,12 +178,10 @@ def _pixels_to_ids(path: Path, pixels: AnyArray) -> LabelMap:
         logger.info("%s: a 0/255 mask, read as one object with id 1.", path)
         binary: LabelMap = (pixels == 255).astype(np.uint8)
         return binary
-    soft_edges = counts[255] > foreground / 2
-    if soft_edges or len(values) > _MANY_VALUES:
-        what = "anti-aliased edges" if soft_edges else "too many for objects"
+    if counts[255] > foreground / 2 or len(values) > _MANY_VALUES:
         raise AnnotationError(
-            f"{path}: {len(values)} different grey values ({what}), expected ids or only 0 and 255. "
-            "Export the mask without anti-aliasing or compression."
+            f"{path}: {len(values)} different grey values, as anti-aliased edges or lossy compression leave them; "
+            "expected ids, or only 0 and 255. Export the mask without smoothing, as PNG."
         )
     ids: LabelMap = pixels.astype(np.uint8, copy=False)
     return ids

@@ -50,12 +50,16 @@ class RunRecord:
     @hookimpl
     def vos_run_finished(self, run: Run, summary: RunSummary) -> None:
         """Write the record of a run that is done."""
-        extra = {
-            "object_ids": list(summary.object_ids),
-            "seconds": round(summary.seconds, 3),
-            "fps": round(summary.fps, 2),
-        }
-        self._write(run, "finished", **extra, truncated=summary.truncated)
+        assert run.output is not None, "added only to runs with an output folder"
+        self._write(
+            run,
+            "finished",
+            object_ids=list(summary.object_ids),
+            seconds=round(summary.seconds, 3),
+            fps=round(summary.fps, 2),
+            truncated=summary.truncated,
+            mask_files=len(_masks_in(run.output)),
+        )
 
     @hookimpl
     def vos_run_failed(self, run: Run, error: BaseException) -> None:
@@ -125,7 +129,7 @@ def prepare_output(run: Run, *, resume: bool, overwrite: bool) -> RunSummary | N
 
     Args:
         run: with its output folder.
-        resume: skip a finished run of the same identity, redo an unfinished one.
+        resume: skip a finished run of the same identity, redo one that is unfinished or lacks masks.
         overwrite: replace whatever an earlier run left.
     Returns:
         A summary of the finished run, if it is to be skipped; else None.
@@ -136,7 +140,7 @@ def prepare_output(run: Run, *, resume: bool, overwrite: bool) -> RunSummary | N
     folder = run.output
     assert folder is not None
     record = read_record(folder)
-    held = sorted(path.name for path in folder.glob("*.png")) if folder.is_dir() else []
+    held = _masks_in(folder)
     if record is None and held and not overwrite:
         raise OutputExistsError(
             f"{folder} holds {len(held)} PNG files that no run of vos recorded (first {held[0]}). "
@@ -154,7 +158,7 @@ def prepare_output(run: Run, *, resume: bool, overwrite: bool) -> RunSummary | N
             raise OutputExistsError(
                 f"{folder}: --resume found a run with another {other}. Use --overwrite, or -o for another folder."
             )
-        if record.get("finished"):
+        if record.get("finished") and len(held) == record.get("mask_files"):
             logger.info("%s: finished, skipped.", folder)
             return RunSummary(
                 run,
@@ -193,6 +197,10 @@ def _difference(record: Mapping[str, Any], run: Run) -> str | None:
         if record.get(name) != wanted:
             return f"{name.replace('_', ' ')} ({record.get(name)!r}, now {wanted!r})"
     return None
+
+
+def _masks_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.glob("[!.]*.png"))
 
 
 def _clear(folder: Path, masks: list[str]) -> None:

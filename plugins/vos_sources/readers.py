@@ -123,9 +123,13 @@ class DecordReader:
         """Decode a frame; see ``Reader``."""
         try:
             image: Image = self._video[index].asnumpy()
-            return image, self._time(index)
+            seconds = self._time(index)
         except Exception as error:
             raise ReadError(_first_line(error)) from error
+        if image.ndim != 3 or image.shape[2] != 3:
+            # Seen with decord 0.6.0 on rotated videos under 64 px wide: row padding becomes a channel.
+            raise ReadError(f"it gives an array of shape {image.shape}")
+        return image, seconds
 
     def close(self) -> None:
         """Let go of the file."""

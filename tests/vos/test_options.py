@@ -25,7 +25,15 @@ class Options:
 
 
 def test_text_is_parsed_to_the_fields_types():
-    given = {"count": "7", "rate": "2", "quality": "fast", "both": "yes", "path": "a/b", "scales": "1,0.5", "size": "1,2"}
+    given = {
+        "count": "7",
+        "rate": "2",
+        "quality": "fast",
+        "both": "yes",
+        "path": "a/b",
+        "scales": "1,0.5",
+        "size": "1,2",
+    }
     assert make_options(Options, given, "x") == Options(7, 2.0, "fast", True, Path("a/b"), (1.0, 0.5), (1, 2))
 
 
@@ -64,7 +72,11 @@ def test_none_is_text_where_text_is_wanted():
 
 def test_options_are_described():
     rows = {row.name: row for row in describe_options(Options)}
-    assert (rows["quality"].type_name, rows["quality"].default, rows["quality"].help) == ("fast|best", "best", "How well.")
+    assert (rows["quality"].type_name, rows["quality"].default, rows["quality"].help) == (
+        "fast|best",
+        "best",
+        "How well.",
+    )
     assert rows["path"].type_name == "path or none"
     assert rows["both"].default == "false"
 

@@ -37,7 +37,9 @@ def test_each_load_has_a_manager_of_its_own():
 
 
 def test_unknown_name_lists_what_there_is_and_guesses():
-    with pytest.raises(vos.PluginError, match=r'no tracker named "propagatoin". Installed: .*Did you mean "propagation"\?'):
+    with pytest.raises(
+        vos.PluginError, match=r'no tracker named "propagatoin". Installed: .*Did you mean "propagation"\?'
+    ):
         vos.load_plugins().trackers.get("propagatoin")
 
 
@@ -46,7 +48,9 @@ def test_two_plugins_with_one_name_are_both_named_when_it_is_used():
     plugins.register(tracker_plugin(), origin("mine"))
     plugins.register(tracker_plugin(), origin("yours"))
     assert plugins.broken == []
-    with pytest.raises(vos.PluginError, match=r'two plugins offer a tracker named "stub": plugin mine .* and plugin yours'):
+    with pytest.raises(
+        vos.PluginError, match=r'two plugins offer a tracker named "stub": plugin mine .* and plugin yours'
+    ):
         plugins.trackers.get("stub")
 
 
@@ -142,7 +146,9 @@ def test_installed_plugin_that_fails_to_import_is_skipped_by_name(module, monkey
     from vos import plugins as plugins_module
 
     found = plugins_module._entry_points()
-    monkeypatch.setattr(plugins_module, "_entry_points", lambda: [*found, Origin("strange", name, "strange-dist", "2.0")])
+    monkeypatch.setattr(
+        plugins_module, "_entry_points", lambda: [*found, Origin("strange", name, "strange-dist", "2.0")]
+    )
     loaded = vos.load_plugins(autoload=True)
     (broken,) = loaded.broken
     assert str(broken.origin) == "strange (strange-dist 2.0)"

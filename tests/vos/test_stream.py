@@ -114,9 +114,7 @@ def test_backward_of_a_reversed_sequence_is_forward():
     sequence = tiny_sequence("moving", length=7)
     turned = vos.testing.TinySequence("turned", sequence.images[::-1], sequence.label_maps[::-1], ())
     forward = list(vos.stream(sequence, sequence.label_maps[0], tracker="propagation"))
-    backward = list(
-        vos.stream(turned, vos.Annotation(turned.label_maps[6], 6), tracker="propagation", both_ways=True)
-    )
+    backward = list(vos.stream(turned, vos.Annotation(turned.label_maps[6], 6), tracker="propagation", both_ways=True))
     by_index = {6 - frame.index: label_map for frame, label_map in backward}
     assert all(np.array_equal(label_map, by_index[frame.index]) for frame, label_map in forward)
 
@@ -310,13 +308,18 @@ def test_merge_hook_decides_and_none_leaves_it_to_the_host():
     results = [lm for _, lm in vos.stream(one, one.label_maps[0], tracker=StubTracker(), plugins=plugins_with(Merge()))]
     assert (results[-1] == 2).all()
     other = tiny_sequence("still", object_ids=(1, 3))
-    results = [lm for _, lm in vos.stream(other, other.label_maps[0], tracker=StubTracker(), plugins=plugins_with(Merge()))]
+    results = [
+        lm for _, lm in vos.stream(other, other.label_maps[0], tracker=StubTracker(), plugins=plugins_with(Merge()))
+    ]
     assert np.array_equal(results[-1], other.label_maps[0])
 
 
 @pytest.mark.parametrize(
     ("merged", "message"),
-    [(np.zeros((2, 2), np.uint8), r"returned \(2, 2\), expected uint8"), (np.full((48, 64), 9, np.uint8), r"ids \[9\]")],
+    [
+        (np.zeros((2, 2), np.uint8), r"returned \(2, 2\), expected uint8"),
+        (np.full((48, 64), 9, np.uint8), r"ids \[9\]"),
+    ],
 )
 def test_merge_hook_is_checked(merged, message):
     class Merge:

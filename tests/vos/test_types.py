@@ -14,7 +14,8 @@ def test_frame_is_read_only_and_does_not_lock_its_owner():
 
 
 @pytest.mark.parametrize(
-    "image", [np.zeros((4, 6), np.uint8), np.zeros((4, 6, 4), np.uint8), np.zeros((4, 6, 3)), np.zeros((0, 6, 3), np.uint8)]
+    "image",
+    [np.zeros((4, 6), np.uint8), np.zeros((4, 6, 4), np.uint8), np.zeros((4, 6, 3)), np.zeros((0, 6, 3), np.uint8)],
 )
 def test_frame_refuses_other_images(image):
     with pytest.raises(ValueError, match=r"expected uint8 \(H, W, 3\)"):
@@ -52,7 +53,11 @@ def test_prediction_from_label_map():
     label_map = np.array([[0, 3], [5, 5]], np.uint8)
     prediction = vos.Prediction.from_label_map(label_map, (3, 4, 5))
     assert prediction.present.tolist() == [True, False, True]
-    assert (prediction.logits > 0).tolist() == [[[False, True], [False, False]], [[False] * 2] * 2, [[False] * 2, [True] * 2]]
+    assert (prediction.logits > 0).tolist() == [
+        [[False, True], [False, False]],
+        [[False] * 2] * 2,
+        [[False] * 2, [True] * 2],
+    ]
     with pytest.raises(ValueError, match="holds ids"):
         vos.Prediction.from_label_map(label_map, (3,))
     with pytest.raises(ValueError, match="void"):

@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+import vos
+from vos.testing import StubTracker, tiny_sequence
+
+
+def write(path, value=0, size=(20, 30), **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(path, **options)
+    return path
+
+
+def test_natural_order_and_names(tmp_path):
+    for i in [1, 2, 10, 11, 100]:
+        write(tmp_path / "clip" / f"frame{i}.png", i)
+    (tmp_path / "clip" / "notes.txt").write_text("left out")
+    (tmp_path / "clip" / ".hidden.png").write_text("left out")
+    source = vos.open_source(tmp_path / "clip")
+    assert source.info.name == "clip"
+    assert source.info.frame_names == ("frame1", "frame2", "frame10", "frame11", "frame100")
+    frames = list(source.frames())
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [1, 2, 10, 11, 100]
+    assert [frame.index for frame in source.frames(range(4, -1, -2))] == [4, 2, 0]
+
+
+def test_one_image(tmp_path):
+    source = vos.open_source(write(tmp_path / "photo.png", 7))
+    assert (source.info.name, source.info.kind, source.info.frame_count) == ("photo", "image", 1)
+    assert next(source.frames()).image.max() == 7
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "1", "I;16"])
+def test_every_kind_of_pixel_becomes_rgb(tmp_path, mode):
+    path = tmp_path / "x.png"
+    if mode == "I;16":
+        Image.fromarray(np.full((4, 4), 51400, np.uint16)).save(path)
+    else:
+        Image.fromarray(np.full((4, 4, 3), 200, np.uint8)).convert(mode).save(path)
+    image = next(vos.open_source(path).frames()).image
+    assert image.shape == (4, 4, 3)
+    assert abs(int(image[0, 0, 0]) - (255 if mode == "1" else 200)) <= 4  # "P": the nearest web colour
+
+
+def test_colours_are_rgb(tmp_path):
+    Image.fromarray(np.full((4, 4, 3), (250, 100, 10), np.uint8)).save(tmp_path / "x.png")
+    assert next(vos.open_source(tmp_path / "x.png").frames()).image[0, 0].tolist() == [250, 100, 10]
+
+
+def test_orientation_tag_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    write(tmp_path / "x.jpg", 9, size=(20, 30), exif=exif)
+    assert vos.open_source(tmp_path / "x.jpg").info.size == (30, 20)
+
+
+def test_jpeg_pixels_equal_pillows(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (33, 47, 3)).astype(np.uint8)
+    Image.fromarray(noise).save(tmp_path / "x.jpg", quality=90)
+    with Image.open(tmp_path / "x.jpg") as image:
+        assert (
+            np.abs(np.asarray(image).astype(int) - next(vos.open_source(tmp_path / "x.jpg").frames()).image).max() <= 1
+        )
+
+
+def test_davis_layout_brings_its_annotations(tmp_path):
+    sequence = tiny_sequence("later", object_ids=(1, 2, 3))
+    images, masks = sequence.save(tmp_path / "tiny")
+    (tmp_path / "JPEGImages" / "480p").mkdir(parents=True)
+    (tmp_path / "Annotations" / "480p").mkdir(parents=True)
+    images.rename(tmp_path / "JPEGImages" / "480p" / "clip")
+    masks.rename(tmp_path / "Annotations" / "480p" / "clip")
+    source = vos.open_source(tmp_path / "JPEGImages" / "480p" / "clip")
+    assert source.info.annotation_folder == tmp_path / "Annotations" / "480p" / "clip"
+    tracker = StubTracker()
+    results = [lm for _, lm in vos.stream(source, tracker=tracker)]
+    assert vos.object_ids(results[-1]) == (1, 2, 3)
+    given = [call for call in tracker.calls if call[0] in ("start", "annotate")]
+    assert given == [("start", 0)] + [("annotate", a.frame_index) for a in sequence.annotations[1:]]
+
+
+def test_a_folder_of_masks_annotates_the_frames_named_in_it(tmp_path):
+    sequence = tiny_sequence("still", object_ids=(1, 2))
+    images, masks = sequence.save(tmp_path)
+    for path in masks.glob("*.png"):
+        if path.stem not in ("00000", "00004"):
+            path.unlink()
+    tracker = StubTracker()
+    assert len(list(vos.stream(images, masks, tracker=tracker))) == 8
+    assert ("annotate", 4) in tracker.calls
+    for path in masks.glob("*.png"):
+        path.rename(path.with_name(f"other-{path.name}"))
+    with pytest.raises(vos.AnnotationError, match="no PNG in it is named after a frame"):
+        vos.stream(images, masks, tracker=tracker)
+
+
+def test_bad_folders_are_told(tmp_path):
+    write(tmp_path / "JPEGImages" / "bear" / "0.png")
+    with pytest.raises(vos.SourceError, match='no image in this folder .* name one of them, such as "bear"'):
+        vos.open_source(tmp_path / "JPEGImages")
+    write(tmp_path / "twice" / "a.png")
+    write(tmp_path / "twice" / "a.jpg")
+    with pytest.raises(vos.SourceError, match=r'frame name "a" appears twice \(a.jpg, a.png\)'):
+        vos.open_source(tmp_path / "twice")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_cut_short_image_is_an_error_naming_it(tmp_path, suffix):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3)).astype(np.uint8)
+    for i in range(3):
+        Image.fromarray(noise).save(tmp_path / f"{i}{suffix}")
+    path = tmp_path / f"2{suffix}"
+    path.write_bytes(path.read_bytes()[:800])
+    good = []
+    with pytest.raises(vos.TruncatedSourceError, match=rf"2\{suffix}: the image is cut short") as caught:
+        good.extend(vos.open_source(tmp_path).frames())
+    assert (len(good), caught.value.frames_read, caught.value.frames_declared) == (2, 2, 3)
+
+
+def test_text_named_as_an_image(tmp_path):
+    (tmp_path / "x.jpg").write_text("hello")
+    with pytest.raises(vos.SourceError, match="not an image that can be read"):
+        vos.open_source(tmp_path / "x.jpg")

@@ -1,0 +1,152 @@
+import json
+
+import av
+import cv2
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+
+import vos
+from vos.testing import StubTracker, tiny_sequence
+
+
+class Oracle(StubTracker):
+    def __init__(self, sequence):
+        super().__init__()
+        self.sequence = sequence
+
+    def step(self, frame):
+        return vos.Prediction.from_label_map(
+            self.sequence.label_maps[frame.index], self.sequence.object_ids, scores=[0.25, 0.75]
+        )
+
+
+def track(sequence, output, writers, **more):
+    return vos.track(
+        sequence, sequence.label_maps[0], tracker=Oracle(sequence), output=output, writers=writers, **more
+    ).run.output
+
+
+def frames_of(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.pix_fmt) == ("h264", "yuv420p")
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)], stream.average_rate
+
+
+@pytest.mark.parametrize("size", [(48, 64), (51, 71)])
+def test_overlay_is_h264_with_the_objects_coloured(tmp_path, size):
+    sequence = tiny_sequence("moving", size=size, length=6)
+    folder = track(sequence, tmp_path, [("overlay", {"opacity": "1", "contours": "no", "ids": "no", "crf": "5"})])
+    frames, rate = frames_of(folder / "overlay.mp4")
+    assert len(frames) == 6
+    assert rate == 24
+    assert frames[0].shape == (size[0] + size[0] % 2, size[1] + size[1] % 2, 3)
+    for frame, truth in zip(frames, sequence.label_maps, strict=True):
+        inside = cv2.erode((truth == 1).astype(np.uint8), np.ones((5, 5))) > 0
+        assert np.abs(frame[: size[0], : size[1]][inside].mean(axis=0) - [128, 0, 0]).max() < 25
+    assert not list(folder.glob(".partial*"))
+
+
+def test_overlay_is_in_ascending_order_when_tracked_both_ways(tmp_path):
+    sequence = tiny_sequence("still", length=9)
+    images = tuple(np.full((48, 64, 3), 25 * i, np.uint8) for i in range(9))
+    grey = vos.testing.TinySequence("grey", images, sequence.label_maps, ())
+    path = tmp_path / "deep" / "o.mp4"
+    vos.track(
+        grey, {4: sequence.label_maps[4]}, tracker=StubTracker(), both_ways=True, writers=[("overlay", {"path": path})]
+    )
+    frames, _ = frames_of(path)
+    levels = [float(frame[0, 0].mean()) for frame in frames]
+    assert levels == sorted(levels)
+    assert len(levels) == 9
+
+
+def test_overlay_draws_contours_and_ids(tmp_path):
+    label_map = np.zeros((120, 160), np.uint8)
+    label_map[20:100, 20:100] = 7
+    image = np.full((120, 160, 3), 90, np.uint8)
+    plain = vos.draw_objects(image, label_map, contours=False, ids=False)
+    assert np.array_equal(plain[0, 0], [90, 90, 90])
+    assert np.array_equal(plain[50, 50], (np.array([90, 90, 90]) + vos.PALETTE[7] + 1) // 2)
+    contours = vos.draw_objects(image, label_map, ids=False)
+    changed = (contours != plain).any(axis=2)
+    assert changed[20, 20:100].all()
+    assert not changed[40:80, 40:80].any()
+    ids = vos.draw_objects(image, label_map, contours=False)
+    assert ((ids != plain).any(axis=2))[45:75, 45:75].any()
+    assert (ids.max(axis=(0, 1)) > 250).all()
+    assert np.array_equal(vos.draw_objects(image, np.zeros_like(label_map)), image)
+
+
+def test_coco_rle_reads_back_with_pycocotools(tmp_path):
+    sequence = tiny_sequence("vanishing", object_ids=(5, 9), length=9)
+    folder = track(sequence, tmp_path, ["coco-rle"])
+    told = json.loads((folder / "masks.json").read_text())
+    assert [image["file_name"] for image in told["images"]] == [f"0000{i}" for i in range(9)]
+    assert [category["id"] for category in told["categories"]] == [5, 9]
+    found = {(a["image_id"], a["category_id"]): a for a in told["annotations"]}
+    for index, truth in enumerate(sequence.label_maps):
+        for object_id in (5, 9):
+            entry = found.get((index, object_id))
+            assert (entry is None) == (object_id not in vos.object_ids(truth))
+            if entry is not None:
+                assert np.array_equal(coco_mask.decode(entry["segmentation"]), truth == object_id)
+                assert entry["area"] == (truth == object_id).sum()
+                assert entry.get("score") == (None if index == 0 else {5: 0.25, 9: 0.75}[object_id])
+    assert sorted(p.name for p in folder.iterdir()) == ["masks.json", "run.json"]
+
+
+def test_cutouts_hold_the_object_and_nothing_else(tmp_path):
+    sequence = tiny_sequence("vanishing", object_ids=(5, 9), length=6)
+    folder = track(sequence, tmp_path, ["cutouts"]) / "cutouts"
+    for index, truth in enumerate(sequence.label_maps):
+        path = folder / "5" / f"0000{index}.png"
+        assert path.exists() == (5 in vos.object_ids(truth))
+        if path.exists():
+            bgra = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            assert np.array_equal(bgra[..., 3] > 0, truth == 5)
+            assert np.array_equal(bgra[truth == 5][:, 2::-1], sequence.images[index][truth == 5])
+            assert not bgra[truth != 5].any()
+
+
+def test_cropped_cutouts_have_the_box_size(tmp_path):
+    sequence = tiny_sequence("still", length=2)
+    folder = track(sequence, tmp_path, [("cutouts", {"crop": True, "path": tmp_path / "c"})])
+    assert folder.name == sequence.name
+    rows, columns = np.nonzero(sequence.label_maps[0] == 1)
+    cutout = cv2.imread(str(tmp_path / "c" / "1" / "00000.png"), cv2.IMREAD_UNCHANGED)
+    assert cutout.shape[:2] == (np.ptp(rows) + 1, np.ptp(columns) + 1)
+
+
+@pytest.mark.parametrize("writer", ["overlay", "coco-rle"])
+def test_a_failed_run_leaves_no_half_file(tmp_path, writer):
+    sequence = tiny_sequence("still")
+    with pytest.raises(vos.TrackerError):
+        vos.track(
+            sequence, sequence.label_maps[0], tracker=StubTracker(fail_at=4), output=tmp_path, writers=[writer, "davis"]
+        )
+    folder = tmp_path / sequence.name
+    assert sorted(p.name for p in folder.iterdir()) == ["00000.png", "00001.png", "00002.png", "00003.png", "run.json"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"opacity": "2"}, "opacity is 0 to 1"), ({"fps": "0"}, "fps above 0"), ({"x": 1}, "no option")],
+)
+def test_bad_options_are_told_before_anything_is_written(tmp_path, options, message):
+    sequence = tiny_sequence("still")
+    with pytest.raises(vos.OptionError, match=message):
+        track(sequence, tmp_path, [("overlay", options)])
+
+
+def test_without_an_output_folder_only_writers_with_paths_write(tmp_path):
+    sequence = tiny_sequence("still", length=2)
+    summary = vos.track(
+        sequence,
+        sequence.label_maps[0],
+        tracker=StubTracker(),
+        writers=["davis", ("coco-rle", {"path": tmp_path / "m.json"})],
+    )
+    assert summary.run.output is None
+    assert [p.name for p in tmp_path.iterdir()] == ["m.json"]
