@@ -83,13 +83,16 @@ def read_frame(source: Source | str | Path, index: int = 0, plugins: Plugins | N
         SourceError: it cannot be opened or read, or has no such frame.
     """
     opened = open_source(source, plugins)
+    count = opened.info.frame_count
     try:
-        for frame in opened.frames(range(index, index + 1)):
-            return frame
+        if count is None or index < count:
+            for frame in opened.frames(range(index, index + 1)):
+                return frame
     finally:
         if opened is not source:
             opened.close()
-    raise SourceError(f"{opened.info.location}: no frame {index}; it has {opened.info.frame_count or 'fewer'}.")
+    last = "it ends before" if count is None else f"the last one is {count - 1}"
+    raise SourceError(f"{opened.info.location}: no frame {index}, {last}.")
 
 
 def _checked(label_map: Any, frame: Frame, name: str) -> LabelMap:
