@@ -7,36 +7,38 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
+CORE := $(VENV)/.ready-core
+DEV := $(VENV)/.ready-dev
+INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-export VOS_CACHE ?=
+.PHONY: demo test lint bench docs clean
 
-.PHONY: demo test lint bench docs setup clean
-
-demo: $(READY)
+demo: $(CORE)
 	$(BIN)/vos demo
 
 test: lint
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
-lint: $(READY)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy vos plugins
 
-bench: $(READY)
+bench: $(DEV)
 	set -e; for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
-docs: $(READY)
+docs: $(DEV)
 	$(BIN)/mkdocs build --strict
 
-setup: $(READY)
-
-# Made anew only when what it is made from changes; a plain `make` costs nothing afterwards.
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 10), 'vos needs Python 3.10 or newer; name one with make PYTHON=python3.12'"
+# The environment is made anew only when what it is made from changes.
+$(CORE): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 10) and 'vos needs Python 3.10 or newer: make PYTHON=python3.12')"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e ".[dev,diffseg,groupvit,mobilesam,docs]"
+	$(INSTALL) -e .
+	touch $@
+
+$(DEV): $(CORE)
+	$(INSTALL) -e ".[dev,diffseg,groupvit,mobilesam,docs]"
 	touch $@
 
 clean:

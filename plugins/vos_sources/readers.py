@@ -95,7 +95,7 @@ def open_readers(path: Path, header: VideoHeader) -> Iterator[Reader]:
         try:
             yield make(path, header)
         except ReadError as failure:
-            logger.info("%s: not readable with %s (%s).", path, make.name, failure)
+            logger.debug("%s: %s cannot open it: %s", path, make.name, failure)
 
 
 class DecordReader:

@@ -11,6 +11,9 @@ from vos_sources.readers import Reader, ReadError, VideoHeader, open_readers, pr
 
 logger = logging.getLogger("vos.sources")
 
+FIRST_READER = "decord"
+"""The reader that goes without saying; taking another one is logged."""
+
 BACKWARD_CHUNK = 32
 """Frames decoded forward at a time when going backward: bounds memory and the number of seeks."""
 
@@ -31,6 +34,7 @@ class VideoSource:
         self._readers: Iterator[Reader] = open_readers(path, self._header)
         self._reader: Reader | None = None
         self._failures: list[str] = []
+        self._told = ""
         self._declared: int | None = self._header.frame_count
         first, _ = self._read(0)
         self._info = self._describe(first)
@@ -92,14 +96,19 @@ class VideoSource:
                 self._reader = next(self._readers, None)
                 if self._reader is None:
                     raise self._nothing_reads(index)
-                if self._failures:
-                    logger.info("%s: %s, reading with %s.", self._path, self._failures[-1], self._reader.name)
             try:
-                return self._reader.read(index)
+                frame = self._reader.read(index)
             except ReadError as failure:
-                self._failures.append(f"{self._reader.name} cannot read frame {index} ({failure})")
+                self._failures.append(f"{self._reader.name}: {failure}")
+                logger.debug("%s: frame %d: %s", self._path, index, self._failures[-1])
                 self._reader.close()
                 self._reader = None
+                continue
+            if self._told != self._reader.name:
+                self._told = self._reader.name
+                if self._told != FIRST_READER:
+                    logger.info("%s: read with %s from frame %d on.", self._path, self._told, index)
+            return frame
 
     def _nothing_reads(self, index: int) -> Exception:
         declared = self._declared

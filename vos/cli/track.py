@@ -143,11 +143,12 @@ def describe(summary: RunSummary) -> str:
     """One line on what a run did and where its output is."""
     objects = ", ".join(map(str, summary.object_ids))
     many = "objects" if len(summary.object_ids) != 1 else "object"
+    frames = f"{summary.frames} frames" if summary.frames != 1 else "1 frame"
     if summary.skipped:
-        return f"{summary.run.sequence}: finished before, {summary.frames} frames in {summary.run.output}"
+        return f"{summary.run.sequence}: finished before, {frames} in {summary.run.output}"
     rate = f"{summary.fps:.1f} frames/s" if summary.fps >= 1 else f"{summary.fps:.2f} frames/s"
     where = f" -> {summary.run.output}" if summary.run.output else ""
-    return f"{summary.run.sequence}: {summary.frames} frames, {many} {objects}, {rate}{where}"
+    return f"{summary.run.sequence}: {frames}, {many} {objects}, {rate}{where}"
 
 
 def _masks(masks: tuple[str, ...], start: int) -> GivenAnnotations:
