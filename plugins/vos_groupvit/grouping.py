@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 TOP_PHRASES = 5
-"""How many phrases an image may show: the likeliest for the whole image, and those to be found."""
+"""How many phrases an image shows: the likeliest for the whole image (group_vit_seg.py:201 at 506ba5f)."""
 
 
 class Segmentation(NamedTuple):
@@ -55,26 +55,24 @@ def group_map(belonging: Tensor, grid: tuple[int, int], size: tuple[int, int]) -
     return F.interpolate(planes, size=size, mode="bilinear", align_corners=False)[0].argmax(dim=0)
 
 
-def group_affinity(groups: Tensor, image: Tensor, phrases: Tensor, scale: float, wanted: int) -> Tensor:
-    """Compare groups with phrases.
-
-    Phrases that the whole image does not show are out: all but the ``TOP_PHRASES`` likeliest and the
-    first ``wanted``, which the user says are there (the official code knows no such phrases).
+def group_affinity(groups: Tensor, image: Tensor, phrases: Tensor, scale: float, *, top: int, sure: int = 0) -> Tensor:
+    """Compare groups with phrases, those that the whole image does not show left out.
 
     Args:
         groups: (G, D), unit length.
         image: (D,), the whole image, unit length.
         phrases: (P, D), unit length.
         scale: of the similarities before the softmax.
-        wanted: how many phrases, from the first on, are to be found.
+        top: how many phrases, the likeliest for the whole image, are in.
+        sure: how many phrases, from the first on, are in whatever the whole image shows.
     Returns:
         (G, P) in [0, 1]: the softmax over the phrases that are in, times the softmax over all.
-    Source: group_vit_seg.py:186-207 at 506ba5f.
+    Source: group_vit_seg.py:186-207 at 506ba5f, where ``sure`` is 0.
     """
     similarity = scale * groups @ phrases.T
     shown = torch.zeros(len(phrases), dtype=torch.bool, device=phrases.device)
-    shown[(image @ phrases.T).topk(min(TOP_PHRASES, len(phrases))).indices] = True
-    shown[:wanted] = True
+    shown[(image @ phrases.T).topk(min(top, len(phrases))).indices] = True
+    shown[:sure] = True
     return similarity.masked_fill(~shown, float("-inf")).softmax(dim=-1) * similarity.softmax(dim=-1)
 
 

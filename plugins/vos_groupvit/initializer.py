@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from vos import EmptyMaskError, Frame, LabelMap, OptionError, Runtime
-from vos_groupvit.grouping import phrase_map
+from vos_groupvit.grouping import TOP_PHRASES, phrase_map
 from vos_groupvit.model import GroupVit
 from vos_groupvit.options import GroupVitOptions
 
@@ -47,7 +47,14 @@ class TextInitializer:
             EmptyMaskError: none of the phrases is in the frame.
         """
         wanted = len(self.phrases)
-        found = self.model.segment(frame.image, self.vectors, wanted, self.options.short_side)
+        likeliest = self.options.likeliest
+        found = self.model.segment(
+            frame.image,
+            self.vectors,
+            self.options.short_side,
+            top=likeliest or TOP_PHRASES,
+            sure=0 if likeliest else wanted,
+        )
         label_map: LabelMap = phrase_map(found, wanted, self.options.threshold).cpu().numpy().astype(np.uint8)
         if self.options.instances:
             label_map = split_instances(label_map, self.options.min_area)

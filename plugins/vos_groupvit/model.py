@@ -95,14 +95,15 @@ class GroupVit:
         return F.normalize(torch.stack(vectors), dim=-1)
 
     @torch.inference_mode()
-    def segment(self, image: Image, phrases: Tensor, wanted: int, short_side: int) -> Segmentation:
+    def segment(self, image: Image, phrases: Tensor, short_side: int, *, top: int, sure: int = 0) -> Segmentation:
         """Group a frame's patches and compare the groups with phrases.
 
         Args:
             image: uint8 (H, W, 3), RGB.
             phrases: float32 (P, D), from ``embed_phrases``.
-            wanted: how many of them, from the first on, are to be found.
             short_side: of the frame for the model, pixels; both sides become multiples of a patch.
+            top: as in ``group_affinity``.
+            sure: as in ``group_affinity``.
         Returns:
             Groups at the frame's size, and their affinity.
         """
@@ -119,7 +120,7 @@ class GroupVit:
         height, width = image.shape[:2]
         return Segmentation(
             group_map(belonging, grid, (height, width)),
-            group_affinity(vectors[:-1], vectors[-1], phrases, scale, wanted),
+            group_affinity(vectors[:-1], vectors[-1], phrases, scale, top=top, sure=sure),
         )
 
 

@@ -24,6 +24,11 @@ class GroupVitOptions:
     templates: Literal["simple", "many"] = option(
         "simple", "Sentences that a phrase is put in: simple is 'a photo of a ...', many averages seven."
     )
+    likeliest: int = option(
+        0,
+        "Only so many phrases, the likeliest for the whole frame, may be in it (the official evaluation: 5); "
+        "0 takes 5 and all of the text.",
+    )
     model: str = option("nvidia/groupvit-gcc-yfcc", "A GroupViT folder in transformers' layout, or a hub id.")
     short_side: int = option(448, "The frame's shorter side for the model, in pixels.")
     min_area: float = option(0.001, "With instances: pieces below this fraction of the frame are left out.")
@@ -35,6 +40,8 @@ class GroupVitOptions:
             raise ValueError(f"min_area is {self.min_area}, expected 0 to 1")
         if self.short_side < 32:
             raise ValueError(f"short_side is {self.short_side}, expected 32 or more")
+        if self.likeliest < 0:
+            raise ValueError(f"likeliest is {self.likeliest}, expected 0 or more")
         if len(self.phrases()) > 254:
             raise ValueError(f"text has {len(self.phrases())} phrases, expected at most 254")
 

@@ -47,12 +47,13 @@ def test_each_pixel_goes_to_the_group_that_has_most_of_it():
 def test_affinity_is_the_softmax_of_shown_phrases_times_that_of_all():
     groups, image = unit((1, 0, 0), (0, 1, 0)), unit((1, 0.1, 0))[0]
     phrases = unit((0, 1, 0), (1, 0, 0), (1, 0.2, 0), (1, 0.3, 0), (1, 0.4, 0), (1, 0.5, 0), (0, 0, 1))
-    found = group_affinity(groups, image, phrases, scale=2.0, wanted=1)
+    found = group_affinity(groups, image, phrases, scale=2.0, top=5, sure=1)
     similarity = (2 * groups @ phrases.T).numpy()
     shown = np.array([1, 1, 1, 1, 1, 1, 0])  # the five likeliest, and the wanted first phrase
     weights = np.exp(similarity)
     expected = weights * shown / (weights * shown).sum(1, keepdims=True) * weights / weights.sum(1, keepdims=True)
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-6)
+    assert not group_affinity(groups, image, phrases, scale=2.0, top=1)[:, [0, 2, 3, 4, 5, 6]].any()
 
 
 def test_background_phrases_and_unsure_groups_are_background():
@@ -70,7 +71,7 @@ def test_the_assignment_map_is_what_the_layers_give_by_hand(tiny_groupvit, frame
     for stage in stages:
         stage.register_forward_hook(lambda module, arguments, output: inputs.append(arguments))
     phrases = unit((1,) + (0,) * 7, (0, 1) + (0,) * 6)
-    found = model.segment(frame.image, phrases, wanted=2, short_side=32)
+    found = model.segment(frame.image, phrases, 32, top=2)
 
     belonging = None
     for stage, (queries, keys) in zip(stages, inputs, strict=True):
@@ -116,7 +117,7 @@ def test_background_phrases_take_pixels_from_the_text(tiny_groupvit, frame):
     alone = TextInitializer(GroupVitOptions(background="", **common), CPU).initialize(frame)
     assert (alone == 1).all()
     initializer = TextInitializer(GroupVitOptions(background="sky; road; cat", **common), CPU)
-    found = initializer.model.segment(frame.image, initializer.vectors, 1, 32)
+    found = initializer.model.segment(frame.image, initializer.vectors, 32, top=5, sure=1)
     others = found.affinity.argmax(dim=1)[found.groups].numpy() > 0
     assert others.any()
     if others.all():
@@ -176,6 +177,7 @@ def test_no_text_is_an_error():
         ({"threshold": 1.5}, "threshold is 1.5, expected 0 to 1"),
         ({"min_area": 1.0}, "min_area is 1.0, expected 0 to 1"),
         ({"short_side": 8}, "short_side is 8, expected 32 or more"),
+        ({"likeliest": -1}, "likeliest is -1, expected 0 or more"),
         ({"text": ";".join(str(i) for i in range(255))}, "text has 255 phrases, expected at most 254"),
     ],
 )
