@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 
@@ -11,7 +13,13 @@ from vos.palette import PALETTE
 
 
 def draw_objects(
-    image: Image, label_map: LabelMap, *, opacity: float = 0.5, contours: bool = True, ids: bool = True
+    image: Image,
+    label_map: LabelMap,
+    *,
+    opacity: float = 0.5,
+    contours: bool = True,
+    ids: bool = True,
+    notes: Mapping[int, str] | None = None,
 ) -> Image:
     """Draw a label map over an image.
 
@@ -21,6 +29,7 @@ def draw_objects(
         opacity: of the fill, from 0 (contours alone) to 1.
         contours: draw a light line inside each object's edge.
         ids: write each object's id near its middle.
+        notes: short texts by object id, written after the id (a score, a name).
     Returns:
         uint8 (H, W, 3), RGB; a new array.
     """
@@ -36,7 +45,8 @@ def draw_objects(
         cv2.copyTo(lighter, _edges(label_map) & marked, drawn)
     if ids:
         for object_id in present:
-            _write_id(drawn, label_map, object_id)
+            note = (notes or {}).get(object_id)
+            _write_id(drawn, label_map, object_id, str(object_id) if note is None else f"{object_id} {note}")
     return drawn
 
 
@@ -52,8 +62,8 @@ def _edges(label_map: LabelMap) -> LabelMap:
     return edges
 
 
-def _write_id(drawn: Image, label_map: LabelMap, object_id: int) -> None:
-    """Write the id at the object's innermost pixel, black on white, sized by the frame's height."""
+def _write_id(drawn: Image, label_map: LabelMap, object_id: int, text: str) -> None:
+    """Write a text at the object's innermost pixel, black on white, sized by the frame's height."""
     mask = (label_map == object_id).astype(np.uint8)
     box = cv2.boundingRect(mask)
     x, y, width, height = box
@@ -63,7 +73,6 @@ def _write_id(drawn: Image, label_map: LabelMap, object_id: int) -> None:
     row, column = divmod(int(np.argmax(inside)), inside.shape[1])
     scale = max(0.4, drawn.shape[0] / 900)
     thickness = max(1, round(scale * 2))
-    text = str(object_id)
     (text_width, text_height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
     at = (x + column - 1 - text_width // 2, y + row - 1 + text_height // 2)
     for colour, width_px in (((0, 0, 0), thickness + 2), ((255, 255, 255), thickness)):

@@ -1,4 +1,4 @@
-"""Shipped writers: DAVIS palette masks, overlay video, COCO run-length masks, RGBA cut-outs."""
+"""Shipped writers: DAVIS palette masks, overlay video, COCO run-length masks, a report, RGBA cut-outs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vos import Writer, WriterSpec, hookimpl
-from vos_writers.options import CutoutOptions, OverlayOptions, RleOptions
+from vos_writers.options import CutoutOptions, OverlayOptions, ReportOptions, RleOptions
 
 
 @hookimpl
@@ -16,6 +16,7 @@ def vos_writers() -> Sequence[WriterSpec]:
         WriterSpec("davis", "Palette PNG masks in DAVIS format, one a frame (the default).", _davis),
         WriterSpec("overlay", "H.264 video of the frames with objects, contours and ids.", _overlay, OverlayOptions),
         WriterSpec("coco-rle", "One COCO JSON with run-length masks (pycocotools format).", _rle, RleOptions),
+        WriterSpec("report", "CSV of every object's place, size and confidence in each frame.", _report, ReportOptions),
         WriterSpec("cutouts", "RGBA PNG of each object in each frame.", _cutouts, CutoutOptions),
     ]
 
@@ -36,6 +37,12 @@ def _rle(options: RleOptions) -> Writer:
     from vos_writers.rle import RleWriter
 
     return RleWriter(options)
+
+
+def _report(options: ReportOptions) -> Writer:
+    from vos_writers.report import ReportWriter
+
+    return ReportWriter(options)
 
 
 def _cutouts(options: CutoutOptions) -> Writer:

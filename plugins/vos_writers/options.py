@@ -16,6 +16,7 @@ class OverlayOptions:
     opacity: float = option(0.5, "Opacity of the objects' fill, from 0 (contours alone) to 1.")
     contours: bool = option(True, "Draw the objects' edges.")
     ids: bool = option(True, "Write each object's id on it.")
+    scores: bool = option(True, "Write the tracker's confidence in each object beside its id, in percent.")
     fps: float | None = option(None, "Frames per second; by default the source's, or 24 for images.")
     crf: int = option(20, "x264 quality, 0 (lossless) to 51; lower is better and larger.")
 
@@ -34,6 +35,13 @@ class RleOptions:
     """Options of the COCO JSON."""
 
     path: Path | None = option(None, "JSON file to write; by default masks.json beside the masks.")
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Options of the report."""
+
+    path: Path | None = option(None, "CSV file to write; by default report.csv beside the masks.")
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,12 @@ class OverlayWriter:
         """Draw and encode one frame; frames before the first annotation come backward and wait on disk."""
         options = self._options
         picture = draw_objects(
-            frame.image, label_map, opacity=options.opacity, contours=options.contours, ids=options.ids
+            frame.image,
+            label_map,
+            opacity=options.opacity,
+            contours=options.contours,
+            ids=options.ids,
+            notes=_percentages(prediction) if options.scores else None,
         )
         if frame.index < self._anchor:
             self._put_aside(picture)
@@ -106,3 +111,9 @@ class OverlayWriter:
         if self._spool is not None:
             self._spool.cleanup()
             self._spool = None
+
+
+def _percentages(prediction: Prediction) -> dict[int, str]:
+    if prediction.scores is None:
+        return {}
+    return {i: f"{100 * score:.0f}%" for i, score in zip(prediction.object_ids, prediction.scores, strict=True)}

@@ -36,6 +36,12 @@ DEFAULT_OUTPUT = "vos-out"
 @click.option("--sequence", metavar="NAME", help="Name of the sequence's folder; by default the video's name.")
 @click.option("--overlay", type=click.Path(path_type=Path), metavar="FILE", help="Also write an H.264 overlay video.")
 @click.option("--rle", type=click.Path(path_type=Path), metavar="FILE", help="Also write a COCO run-length JSON.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write a CSV of places, sizes and confidence.",
+)
 @click.option("--cutouts", type=click.Path(path_type=Path), metavar="DIR", help="Also write RGBA cut-outs.")
 @click.option(
     "--writer",
@@ -69,6 +75,7 @@ def command(
     sequence: str | None,
     overlay: Path | None,
     rle: Path | None,
+    report: Path | None,
     cutouts: Path | None,
     writers: tuple[str, ...],
     no_masks: bool,
@@ -109,7 +116,7 @@ def command(
                 opened, initializer, parse_assignments(init_assignments), runtime=made_runtime, plugins=plugins,
                 frame_index=start,
             )  # fmt: skip
-        shortcuts = {"overlay": overlay, "coco-rle": rle, "cutouts": cutouts}
+        shortcuts = {"overlay": overlay, "coco-rle": rle, "report": report, "cutouts": cutouts}
         summary = track(
             opened,
             given,

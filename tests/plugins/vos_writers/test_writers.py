@@ -1,3 +1,4 @@
+import csv
 import json
 
 import av
@@ -97,6 +98,34 @@ def test_coco_rle_reads_back_with_pycocotools(tmp_path):
     assert sorted(p.name for p in folder.iterdir()) == ["masks.json", "run.json"]
 
 
+def test_report_tells_place_size_and_confidence(tmp_path):
+    sequence = tiny_sequence("vanishing", object_ids=(5, 9), length=9)
+    folder = track(sequence, tmp_path, ["report"])
+    with (folder / "report.csv").open() as lines:
+        rows = list(csv.DictReader(lines))
+    assert len(rows) == 18
+    for row in rows:
+        index, object_id = int(row["frame_index"]), int(row["object_id"])
+        mask = sequence.label_maps[index] == object_id
+        assert (int(row["present"]), int(row["area"])) == (mask.any(), mask.sum())
+        assert row["score"] == ("" if index == 0 else {5: "0.2500", 9: "0.7500"}[object_id])
+        if mask.any():
+            y, x = np.nonzero(mask)
+            assert [int(row[c]) for c in ("x0", "y0", "x1", "y1")] == [x.min(), y.min(), x.max(), y.max()]
+        else:
+            assert row["x0"] == ""
+    assert sorted(p.name for p in folder.iterdir()) == ["report.csv", "run.json"]
+
+
+def test_overlay_shows_the_confidence(tmp_path):
+    label_map = np.zeros((120, 160), np.uint8)
+    label_map[20:100, 20:100] = 7
+    image = np.full((120, 160, 3), 90, np.uint8)
+    with_note = vos.draw_objects(image, label_map, notes={7: "93%"})
+    assert (with_note != vos.draw_objects(image, label_map)).any()
+    assert np.array_equal(vos.draw_objects(image, label_map, notes={8: "93%"}), vos.draw_objects(image, label_map))
+
+
 def test_cutouts_hold_the_object_and_nothing_else(tmp_path):
     sequence = tiny_sequence("vanishing", object_ids=(5, 9), length=6)
     folder = track(sequence, tmp_path, ["cutouts"]) / "cutouts"
@@ -119,7 +148,7 @@ def test_cropped_cutouts_have_the_box_size(tmp_path):
     assert cutout.shape[:2] == (np.ptp(rows) + 1, np.ptp(columns) + 1)
 
 
-@pytest.mark.parametrize("writer", ["overlay", "coco-rle"])
+@pytest.mark.parametrize("writer", ["overlay", "coco-rle", "report"])
 def test_a_failed_run_leaves_no_half_file(tmp_path, writer):
     sequence = tiny_sequence("still")
     with pytest.raises(vos.TrackerError):
