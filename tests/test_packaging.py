@@ -1,0 +1,65 @@
+"""What the installed package needs is in it: every data file of a package is named in pyproject.toml."""
+
+import fnmatch
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SOURCE_ROOTS = {"vos": ROOT, "plugins": ROOT / "plugins"}
+
+
+def data_files():
+    for folder, root in SOURCE_ROOTS.items():
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts:
+                yield pytest.param(path.relative_to(root), id=str(path.relative_to(ROOT)))
+
+
+@pytest.mark.parametrize("path", list(data_files()))
+def test_every_data_file_is_packaged(path):
+    patterns = PROJECT["tool"]["setuptools"]["package-data"]
+    for depth in range(1, len(path.parts)):
+        package, inside = ".".join(path.parts[:depth]), str(Path(*path.parts[depth:]))
+        allowed = patterns["*"] + patterns.get(package, [])
+        if any(fnmatch.fnmatch(inside, pattern) and inside.count("/") == pattern.count("/") for pattern in allowed):
+            return
+    pytest.fail(f"{path} is in no package-data pattern of pyproject.toml, so an installed vos would lack it")
+
+
+def test_every_shipped_plugin_is_an_entry_point():
+    modules = {value.split(":")[0] for group in PROJECT["project"]["entry-points"].values() for value in group.values()}
+    folders = {path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")}
+    assert modules == folders
+
+
+def test_no_tracked_file_is_large():
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    large = [str(f) for f in files if f.is_file() and f.stat().st_size > 4 * 2**20]
+    assert not large, "over 4 MiB"
+
+
+def test_versions_that_make_installs_fit_the_ranges():
+    from packaging.requirements import Requirement
+
+    pinned = {}
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            requirement = Requirement(line)
+            pinned[requirement.name] = next(iter(requirement.specifier)).version
+    wanted = PROJECT["project"]["dependencies"] + [
+        text for extra in PROJECT["project"]["optional-dependencies"].values() for text in extra
+    ]
+    for text in wanted:
+        requirement = Requirement(text)
+        assert requirement.name in pinned, f"{requirement.name} is not in constraints.txt"
+        assert requirement.specifier.contains(pinned[requirement.name]), text
