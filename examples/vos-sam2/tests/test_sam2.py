@@ -43,16 +43,13 @@ class Everything:
         )
         self.session = self.processor.init_video_session(inference_device="cpu", dtype=torch.float32)
 
-    def pixels(self, frame):
-        return self.processor(images=frame.image, return_tensors="pt").pixel_values[0]
-
     def prompt(self, index, label_map):
         ids = list(vos.object_ids(label_map))
         masks = [label_map == i for i in ids]
         self.processor.add_inputs_to_inference_session(self.session, index, ids, input_masks=masks)
 
-    def run(self, frame, index):
-        return self.model(self.session, frame=self.pixels(frame), frame_idx=index).pred_masks[:, 0].numpy()
+    def run(self, pixels, index):
+        return self.model(self.session, frame=pixels, frame_idx=index).pred_masks[:, 0].numpy()
 
 
 def track(tracker, sequence, count):
@@ -68,12 +65,21 @@ def test_the_same_as_a_session_that_keeps_everything(tiny_model, make):
     everything = Everything(tiny_model)
     everything.prompt(0, sequence.label_maps[0])
     frames = [sequence.frame(t % len(sequence.images)) for t in range(count)]
-    expected = [everything.run(frame, t) for t, frame in enumerate(frames)][1:]
-    predictions = track(make(), sequence, count)
+    tracker = make()
+    expected = [everything.run(tracker._pixels([frame])[0], t) for t, frame in enumerate(frames)][1:]
+    predictions = track(tracker, sequence, count)
     assert len(everything.session.processed_frames) == count
     for prediction, logits in zip(predictions, expected, strict=True):
-        np.testing.assert_allclose(prediction.logits, logits, atol=1e-3)  # of logits to 40: rounding alone
+        assert np.array_equal(prediction.logits, logits)
     assert np.ptp([p.logits.mean() for p in predictions]) > 0.01, "the frames do differ"
+
+
+@pytest.mark.parametrize("size", [(64, 64), (48, 96), (200, 300)])
+def test_images_are_prepared_as_transformers_does(tiny_model, make, size):
+    frame = tiny_sequence("moving", size=size).frame(0)
+    expected = Everything(tiny_model).processor(images=frame.image.copy(), return_tensors="pt").pixel_values[0]
+    worst = 1 / 255 / 0.224 if size != (64, 64) else 1e-5  # it rounds a resized image to whole numbers
+    torch.testing.assert_close(make()._pixels([frame])[0], expected, atol=worst, rtol=0)
 
 
 def test_what_is_kept_does_not_grow(tiny_model, make):

@@ -53,11 +53,7 @@ class Sam2Tracker:
     @torch.inference_mode()
     def encode(self, frames):
         """Compute the image features: for each frame, the levels' features and positions (HW, 1, C)."""
-        side = self._model.config.image_size
-        batch = torch.stack([torch.from_numpy(frame.image.copy()) for frame in frames]).to(self._model.device)
-        images = F.interpolate(batch.permute(0, 3, 1, 2).float(), (side, side), mode="bilinear", antialias=True) / 255
-        mean, std = (images.new_tensor(values)[:, None, None] for values in (MEAN, STD))
-        features = self._model.get_image_features(((images - mean) / std).to(self._model.dtype), return_dict=True)
+        features = self._model.get_image_features(self._pixels(frames), return_dict=True)
         return [
             {
                 "vision_feats": [level[:, i : i + 1].clone() for level in features.fpn_hidden_states],
@@ -125,6 +121,14 @@ class Sam2Tracker:
         session._obj_idx_to_id.clear()
         session._obj_idx_to_id.update(enumerate(ids))
         session.obj_ids = ids
+
+    def _pixels(self, frames):
+        """Bring images to what the model was trained on: (N, 3, side, side), normalised."""
+        side = self._model.config.image_size
+        batch = torch.stack([torch.from_numpy(frame.image.copy()) for frame in frames]).to(self._model.device)
+        images = F.interpolate(batch.permute(0, 3, 1, 2).float(), (side, side), mode="bilinear", antialias=True) / 255
+        mean, std = (images.new_tensor(values)[:, None, None] for values in (MEAN, STD))
+        return ((images - mean) / std).to(self._model.dtype)
 
     def _prompt(self, label_map):
         """Give the masks of a label map to the model, at the current time."""
