@@ -85,7 +85,9 @@ class FrameLoop:
         self.truncated: str | None = None
         self._source = source
         self._annotations = annotations
-        self._tracker = tracker
+        self._plain: Tracker | None = None if isinstance(tracker, EncodingTracker) else tracker
+        self._encoding: EncodingTracker | None = tracker if isinstance(tracker, EncodingTracker) else None
+        self._annotating: AnnotatingTracker | None = tracker if isinstance(tracker, AnnotatingTracker) else None
         self._name = tracker_name
         self._merge = merge
         self._max_side = max_side
@@ -95,7 +97,7 @@ class FrameLoop:
         anchor = min(annotations)
         self._forward = indices[indices.index(anchor) :]
         self._backward = indices[indices.index(anchor) :: -1] if both_ways else range(0)
-        if len(annotations) > 1 and not isinstance(tracker, AnnotatingTracker):
+        if len(annotations) > 1 and self._annotating is None:
             later = ", ".join(str(i) for i in sorted(annotations)[1:6])
             raise InputError(
                 f'tracker "{tracker_name}" takes no annotation after the first one (frame {anchor}), '
@@ -147,8 +149,8 @@ class FrameLoop:
 
     def _encode(self, frames: Iterator[Frame]) -> Iterator[tuple[Frame, Frame, Encoding]]:
         """Pair each frame with what the tracker sees of it, in batches if the tracker encodes ahead."""
-        tracker = self._tracker
-        if not isinstance(tracker, EncodingTracker):
+        tracker = self._encoding
+        if tracker is None:
             for frame in frames:
                 yield frame, self._shrink(frame), None
             return
@@ -170,30 +172,36 @@ class FrameLoop:
         label_map = _label_map_of(annotation, frame)
         seen = shrink_label_map(label_map, small.size)
         with self._blaming(frame):
-            if isinstance(self._tracker, EncodingTracker):
-                self._tracker.start(small, seen, encoding)
+            if self._encoding is not None:
+                self._encoding.start(small, seen, encoding)
             else:
-                self._tracker.start(small, seen)
+                assert self._plain is not None, "a tracker is one or the other"
+                self._plain.start(small, seen)
         self._known = set(annotation.object_ids)
         return TrackedFrame(frame, Prediction.from_label_map(label_map), _read_only(label_map))
 
     def _step(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation | None) -> TrackedFrame:
         with self._blaming(frame):
-            if isinstance(self._tracker, EncodingTracker):
-                prediction = self._tracker.step(small, encoding)
-            else:
-                prediction = self._tracker.step(small)
-            _check_prediction(prediction, self._known)
+            prediction = self._predict(small, encoding)
             label_map = self._merge(prediction, frame.size)
             if annotation is None:
                 return TrackedFrame(frame, prediction, _read_only(label_map))
-            assert isinstance(self._tracker, AnnotatingTracker), "checked when the loop was made"
+            assert self._annotating is not None, "checked when the loop was made"
             given = _label_map_of(annotation, frame)
-            self._tracker.annotate(small, shrink_label_map(given, small.size))
+            self._annotating.annotate(small, shrink_label_map(given, small.size))
         self._known |= set(annotation.object_ids)
         corrected = _correct(label_map, given, annotation.object_ids)
         prediction = Prediction.from_label_map(corrected, sorted(self._known))
         return TrackedFrame(frame, prediction, _read_only(corrected))
+
+    def _predict(self, frame: Frame, encoding: Encoding) -> Prediction:
+        if self._encoding is not None:
+            prediction = self._encoding.step(frame, encoding)
+        else:
+            assert self._plain is not None, "a tracker is one or the other"
+            prediction = self._plain.step(frame)
+        _check_prediction(prediction, self._known)
+        return prediction
 
     @contextmanager
     def _blaming(self, frame: Frame) -> Iterator[None]:
