@@ -19,6 +19,7 @@ from vos.plugins import Plugins, load_plugins
 from vos.runner import open_source
 from vos.runtime import Runtime
 from vos.source import Source
+from vos.specs import InitializerSpec
 
 
 def initialize(
@@ -58,16 +59,35 @@ def initialize(
         frame = read_frame(where, frame_index, plugins)
     segments = False
     if isinstance(initializer, str):
-        spec = (plugins or load_plugins()).initializers.get(initializer)
-        name, segments = spec.name, spec.segments
-        made = make_options(spec.options, options, f'initializer "{name}"')
-        initializer = spec.factory(made, runtime or Runtime())
+        name = initializer
+        initializer, spec = make_initializer(name, options, runtime or Runtime(), plugins or load_plugins())
+        segments = spec.segments
     else:
         name = type(initializer).__name__
     label_map = _checked(initializer.initialize(frame), frame, name)
     if select is False or (select is None and not segments):
         return label_map
     return select_objects(label_map, select)
+
+
+def make_initializer(
+    name: str, options: Mapping[str, Any] | Any | None, runtime: Runtime, plugins: Plugins
+) -> tuple[Initializer, InitializerSpec]:
+    """Make an initializer by name.
+
+    Args:
+        name: as ``vos plugins`` lists it.
+        options: its options.
+        runtime: where its model runs.
+        plugins: where the name is looked up.
+    Returns:
+        The initializer and its spec.
+    Raises:
+        PluginError: no such initializer.
+        OptionError: an option does not fit.
+    """
+    spec = plugins.initializers.get(name)
+    return spec.factory(make_options(spec.options, options, f'initializer "{name}"'), runtime), spec
 
 
 def read_frame(source: Source | str | Path, index: int = 0, plugins: Plugins | None = None) -> Frame:

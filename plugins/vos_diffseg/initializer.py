@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
+
 import numpy as np
 import torch
 from PIL import Image as PillowImage
@@ -50,6 +53,18 @@ class DiffSeg:
         with torch.inference_mode():
             segments = segment(attentions, view, options, self.seed)
         return number_segments(segments[:height, :width].cpu().numpy())
+
+    def with_clusters(self, clusters: int) -> DiffSeg:
+        """The same model, with K-means into so many clusters in place of merging.
+
+        Args:
+            clusters: from 1 to 254; an image's true number of classes gives the paper's K-Means-S.
+        Returns:
+            Another initializer on the same loaded model.
+        """
+        other = copy.copy(self)
+        other.options = replace(self.options, clusters=clusters)
+        return other
 
 
 def square_image(image: Image, side: int, fit: str) -> Tensor:

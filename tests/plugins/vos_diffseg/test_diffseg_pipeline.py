@@ -102,6 +102,14 @@ def test_a_frame_is_divided_at_its_own_size(tiny_folder, frame, fit):
     assert np.array_equal(label_map, initializer.initialize(frame))
 
 
+def test_clusters_can_be_set_on_a_loaded_model(tiny_folder, frame):
+    initializer = DiffSeg(DiffSegOptions(model=str(tiny_folder), image_size=128, points=8), CPU)
+    clustered = initializer.with_clusters(3)
+    assert clustered.model is initializer.model
+    assert initializer.options.clusters == 0
+    assert 1 < len(np.unique(clustered.initialize(frame))) <= 3
+
+
 def test_a_full_size_pass_gives_the_papers_resolutions(tiny_folder, frame):
     maps = model_of(tiny_folder).attention_maps(square_image(frame.image, 512, "stretch"), 300, noise_seed=0)
     assert [len(m) for m in maps] == [4096, 1024, 256, 64]
