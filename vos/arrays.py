@@ -14,8 +14,13 @@ LabelMap: TypeAlias = npt.NDArray[np.uint8]
 """uint8 (H, W): 0 background, 1..254 object ids, 255 void (in annotations only)."""
 
 BoolArray: TypeAlias = npt.NDArray[np.bool_]
+"""bool, any shape."""
+
 FloatArray: TypeAlias = npt.NDArray[np.float32]
+"""float32, any shape."""
+
 AnyArray: TypeAlias = npt.NDArray[Any]
+"""Any type, any shape."""
 
 Size: TypeAlias = tuple[int, int]
 """(H, W) in pixels, always in this order."""

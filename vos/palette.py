@@ -24,4 +24,5 @@ def davis_palette() -> npt.NDArray[np.uint8]:
 
 
 PALETTE: npt.NDArray[np.uint8] = davis_palette()
+"""The palette of every mask that is written: uint8 (256, 3), RGB, read-only."""
 PALETTE.flags.writeable = False

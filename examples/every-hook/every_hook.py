@@ -1,0 +1,183 @@
+"""One plugin with every hook of the toolkit, each as small as it can be. Try it: vos -p every_hook plugins."""
+
+import json
+from dataclasses import dataclass
+
+import click
+import numpy as np
+
+import vos
+
+VOS_API = 1
+
+
+# --8<-- [start:vos_trackers]
+@dataclass(frozen=True)
+class StillOptions:
+    shift: int = vos.option(0, "Pixels to the right that every object moves in a frame.")
+
+
+class StillTracker:
+    """Objects stay where they are, or drift."""
+
+    def __init__(self, options, runtime):
+        self.shift = options.shift
+
+    def start(self, frame, label_map):
+        self.label_map, self.ids = label_map, vos.object_ids(label_map)
+
+    def step(self, frame):
+        self.label_map = np.roll(self.label_map, self.shift, axis=1)
+        return vos.Prediction.from_label_map(self.label_map, self.ids)
+
+
+@vos.hookimpl
+def vos_trackers():
+    return [vos.TrackerSpec("still", "Objects stay where they are.", StillTracker, StillOptions)]
+
+
+# --8<-- [end:vos_trackers]
+
+
+# --8<-- [start:vos_initializers]
+@dataclass(frozen=True)
+class CentreOptions:
+    share: float = vos.option(0.5, "The object's height and width as a share of the frame's.")
+
+
+class CentreInitializer:
+    """One object in the middle of the frame."""
+
+    def __init__(self, options, runtime):
+        self.share = options.share
+
+    def initialize(self, frame):
+        label_map = np.zeros(frame.size, np.uint8)
+        (top, left), (bottom, right) = ([round(n * (1 + s * self.share) / 2) for n in frame.size] for s in (-1, 1))
+        label_map[top:bottom, left:right] = 1
+        if not label_map.any():
+            raise vos.EmptyMaskError("centre: the object has no pixel. Give a larger share: -O share=0.5")
+        return label_map
+
+
+@vos.hookimpl
+def vos_initializers():
+    return [vos.InitializerSpec("centre", "One object in the middle.", CentreInitializer, CentreOptions)]
+
+
+# --8<-- [end:vos_initializers]
+
+
+# --8<-- [start:vos_writers]
+class AreaWriter:
+    """A JSON file with the number of pixels of each object in each frame."""
+
+    def __init__(self, options):
+        self.areas = {}
+
+    def open(self, run):
+        self.path = run.output.parent / f"{run.sequence}-areas.json"
+
+    def write(self, frame, label_map, prediction):
+        self.areas[frame.name] = {i: int((label_map == i).sum()) for i in prediction.object_ids}
+
+    def close(self):
+        vos.atomic_write(self.path, json.dumps(self.areas))
+
+    def abort(self, error):
+        pass  # nothing was written yet
+
+
+@vos.hookimpl
+def vos_writers():
+    return [vos.WriterSpec("areas", "Pixels of each object in each frame, as JSON.", AreaWriter)]
+
+
+# --8<-- [end:vos_writers]
+
+
+# --8<-- [start:vos_commands]
+@click.command()
+@click.argument("mask")
+def ids(mask):
+    """Print the object ids in MASK."""
+    click.echo(" ".join(map(str, vos.object_ids(vos.read_label_map(mask)))))
+
+
+@vos.hookimpl
+def vos_commands():
+    return [vos.CommandSpec("ids", "Print the object ids in a mask.", lambda: ids)]
+
+
+# --8<-- [end:vos_commands]
+
+
+# --8<-- [start:vos_open_source]
+class NoiseSource:
+    """Frames of noise, for tests: ``noise:WIDTHxHEIGHTxFRAMES``."""
+
+    def __init__(self, location):
+        try:
+            self.width, self.height, self.count = map(int, location.removeprefix("noise:").split("x"))
+        except ValueError:
+            raise vos.SourceError(f"{location}: expected noise:WIDTHxHEIGHTxFRAMES, as in noise:64x48x10.") from None
+        self.info = vos.SourceInfo(location, "noise", "noise", self.count, (self.height, self.width))
+
+    def frames(self, indices=None):
+        for index in indices or range(self.count):
+            pixels = np.random.default_rng(index).integers(0, 256, (self.height, self.width, 3), np.uint8)
+            yield vos.Frame(index, pixels, f"{index:05d}")
+
+    def close(self):
+        pass
+
+
+@vos.hookimpl
+def vos_open_source(location):
+    return NoiseSource(location) if location.startswith("noise:") else None
+
+
+# --8<-- [end:vos_open_source]
+
+
+# --8<-- [start:vos_merge_objects]
+@vos.hookimpl
+def vos_merge_objects(prediction, size):
+    """Where objects overlap, the smaller one is in front; other sizes are left to the host."""
+    masks = prediction.logits > 0
+    if len(masks) < 2 or masks.shape[1:] != size:
+        return None
+    label_map = np.zeros(size, np.uint8)
+    for row in np.argsort(-masks.sum((1, 2)), kind="stable"):
+        label_map[masks[row]] = prediction.object_ids[row]
+    return label_map
+
+
+# --8<-- [end:vos_merge_objects]
+
+
+# --8<-- [start:observers]
+log = []
+
+
+@vos.hookimpl
+def vos_run_started(run):
+    log.append(f"{run.sequence}: {run.tracker} begins at frame {run.annotated[0]}")
+
+
+@vos.hookimpl
+def vos_frame_done(frame, label_map):
+    log.append(f"{frame.name}: {int((label_map > 0).sum())} pixels")
+
+
+@vos.hookimpl
+def vos_run_finished(summary):
+    log.append(f"done: {summary.frames} frames")
+
+
+@vos.hookimpl
+def vos_run_failed(error):
+    log.append(f"failed: {error}")
+
+
+# --8<-- [end:observers]
