@@ -14,26 +14,25 @@ from typing import Any, TypeAlias
 
 from vos.annotation import Annotation
 from vos.arrays import LabelMap, Size
-from vos.errors import InputError, OptionError, SourceError, VosError, WriterError
+from vos.errors import OptionError, SourceError
 from vos.files import safe_name
 from vos.frame import Frame
 from vos.given import GivenAnnotations, gather_annotations
 from vos.loop import FrameLoop, TrackedFrame, checked_label_map
 from vos.merge import merge_objects
 from vos.options import make_options
+from vos.outputs import Outputs
 from vos.plugins import Plugins, load_plugins
 from vos.prediction import Prediction
 from vos.record import RunRecord, prepare_output
 from vos.run import Run, RunSummary
 from vos.runtime import Runtime
 from vos.source import Source
-from vos.threads import WriteBehind
 from vos.tracker import ClosingTracker, EncodingTracker, Tracker
 from vos.writer import Writer
 
 logger = logging.getLogger(__name__)
 
-WRITE_BEHIND_FRAMES = 8
 NO_END = 1 << 40
 """Stands for the length of a source that has none."""
 
@@ -299,7 +298,7 @@ class _Job:
             for observer in self.observers:
                 self.plugins.manager.register(observer)
                 observed.callback(self.plugins.manager.unregister, observer)
-            outputs = _Outputs(self.writers)
+            outputs = Outputs(self.writers)
             try:
                 hook.vos_run_started(run=self.run_facts)
                 outputs.open(self.run_facts)
@@ -344,76 +343,6 @@ class _Job:
 
         stack.push(close)
         return stack
-
-
-class _Outputs:
-    """The writers of a run, in a thread of their own."""
-
-    def __init__(self, writers: Sequence[Writer]) -> None:
-        self._writers = writers
-        self._opened: list[Writer] = []
-        self._behind: WriteBehind[TrackedFrame] | None = None
-
-    def open(self, run: Run) -> None:
-        for writer in self._writers:
-            with _naming(writer, "cannot begin"):
-                writer.open(run)
-            self._opened.append(writer)
-        if self._opened:
-            self._behind = WriteBehind(self._write, WRITE_BEHIND_FRAMES)
-
-    def put(self, tracked: TrackedFrame) -> None:
-        if self._behind is not None:
-            self._behind.put(tracked)
-
-    def close(self) -> None:
-        self._drain()
-        while self._opened:
-            writer = self._opened[0]
-            with _naming(writer, "cannot finish"):
-                writer.close()
-            self._opened.pop(0)
-
-    def abort(self, error: BaseException) -> None:
-        """Write what was tracked, then leave every output whole or absent; ``error`` stays the one that counts."""
-        try:
-            self._drain()
-        except Exception as later:
-            logger.debug("while stopping: %s", later)
-        for writer in self._opened:
-            try:
-                writer.abort(error)
-            except Exception as later:
-                logger.warning("%s could not stop cleanly: %s", type(writer).__name__, later)
-        self._opened = []
-
-    def _drain(self) -> None:
-        behind, self._behind = self._behind, None
-        if behind is not None:
-            behind.drain()
-
-    def _write(self, tracked: TrackedFrame) -> None:
-        frame = tracked.frame
-        for writer in self._opened:
-            with _naming(writer, f"failed on frame {frame.name} (index {frame.index})"):
-                writer.write(frame, tracked.label_map, tracked.prediction)
-
-
-class _naming:  # noqa: N801  # reads as the statement that it is
-    """Name the writer in what goes wrong inside the block."""
-
-    def __init__(self, writer: Writer, what: str) -> None:
-        self._writer = writer
-        self._what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, InputError):
-            return
-        reason = str(error) if isinstance(error, VosError) else f"{type(error).__name__}: {error}"
-        raise WriterError(f"{type(self._writer).__name__} {self._what}: {reason}") from error
 
 
 def _make_writer(given: GivenWriter, plugins: Plugins) -> Writer:
