@@ -17,5 +17,5 @@ def _make(options: DiffSegOptions, runtime: Runtime) -> Initializer:
 @hookimpl
 def vos_initializers() -> Sequence[InitializerSpec]:
     """Offer "diffseg"."""
-    summary = "Segments of the frame from Stable Diffusion's attention; no labels, no text (DiffSeg)."
+    summary = "segments of the frame from Stable Diffusion's attention; no labels, no text (DiffSeg)"
     return [InitializerSpec("diffseg", summary, _make, DiffSegOptions, segments=True)]

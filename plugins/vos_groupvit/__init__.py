@@ -17,5 +17,5 @@ def _make(options: GroupVitOptions, runtime: Runtime) -> Initializer:
 @hookimpl
 def vos_initializers() -> Sequence[InitializerSpec]:
     """Offer "groupvit"."""
-    summary = 'What a text names, such as "dog; person" (GroupViT, zero-shot).'
+    summary = 'what a text names, such as "dog; person" (GroupViT, zero-shot)'
     return [InitializerSpec("groupvit", summary, _make, GroupVitOptions)]
