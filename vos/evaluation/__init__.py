@@ -9,6 +9,7 @@ from vos.evaluation.davis import DavisTree
 from vos.evaluation.protocol import PROTOCOLS, Protocol, protocol_named
 from vos.evaluation.region import region_similarity
 from vos.evaluation.scores import Scores
+from vos.evaluation.segmentation import HungarianScorer, SemanticScorer
 from vos.evaluation.sequence import ObjectScores, SequenceScorer, SequenceScores, score_sequence
 from vos.evaluation.statistics import Statistics, mean_of, statistics
 
@@ -32,4 +33,6 @@ __all__ = [
     "evaluate",
     "Scores",
     "FaultsError",
+    "HungarianScorer",
+    "SemanticScorer",
 ]

@@ -268,12 +268,12 @@ def _image(folder: Path | None, frame: str, size_wh: tuple[int, int]) -> Image |
         path = folder / f"{frame}{ending}"
         if path.is_file():
             with PillowImage.open(path) as image:
-                return np.asarray(image.convert("RGB").resize(size_wh))
+                return np.array(image.convert("RGB").resize(size_wh), dtype=np.uint8)
     return None
 
 
 def _thick(outline: BoolArray) -> BoolArray:
-    thick = outline.copy()
+    thick: BoolArray = outline.copy()
     thick[1:] |= outline[:-1]
     thick[:, 1:] |= thick[:, :-1].copy()
     return thick
