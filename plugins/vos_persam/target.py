@@ -110,7 +110,8 @@ def peak_embedding(features: Tensor, weights: Tensor) -> Tensor:
 
 def unit(vectors: Tensor) -> Tensor:
     """Scale (..., C) to length 1."""
-    return vectors / vectors.norm(dim=-1, keepdim=True)
+    scaled: Tensor = vectors / vectors.norm(dim=-1, keepdim=True)
+    return scaled
 
 
 def similarity(features: Tensor, target_features: Tensor) -> Tensor:
@@ -123,7 +124,8 @@ def similarity(features: Tensor, target_features: Tensor) -> Tensor:
         float32 (K, h, w) in [-1, 1].
     """
     normalised = features / features.norm(dim=0, keepdim=True)
-    return (target_features @ normalised.flatten(1)).unflatten(1, features.shape[1:])
+    maps: Tensor = target_features @ normalised.flatten(1)
+    return maps.view(-1, *features.shape[1:])
 
 
 def at_frame_size(maps: Tensor, view: View) -> Tensor:
@@ -170,7 +172,8 @@ def similar_points(maps: Tensor, view: View, count: int, *, largest: bool = True
     input_height, input_width = view.input_size
     step = view.side / fine.shape[-1]
     pixels = (points + 0.5) * step * np.array([width / input_width, height / input_height]) - 0.5
-    return np.clip(pixels, 0, np.array([width - 1, height - 1]))
+    clipped: AnyArray = np.clip(pixels, 0, np.array([width - 1, height - 1]))
+    return clipped
 
 
 def boxes_of(masks: Tensor) -> list[AnyArray | None]:

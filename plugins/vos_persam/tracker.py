@@ -36,6 +36,7 @@ from vos_persam.target import (
 from vos_sam.decoder import Decoded
 from vos_sam.model import Embedding, SegmentAnything
 from vos_sam.prompt import Prompt
+from vos_sam.view import View
 
 HIDDEN = -32.0
 """Logit of an object that is not looked for."""
@@ -130,8 +131,7 @@ class PersamTracker:
         weights = cell_weights(covered)
         target = peak_embedding(features, weights)
         near = similarity(features, unit(target)[None])[0].cpu()
-        frame_cells = coverage(np.ones(view.size, dtype=np.bool_), view, self._sam.grid) > 0
-        others = near[frame_cells & (covered == 0)]
+        others = view.crop(near)[view.crop(covered) == 0]
         inside = float((near * weights).sum() / weights.sum())
         (box,) = boxes_of(torch.from_numpy(mask)[None])
         assert box is not None, "cell_weights raises for an empty mask"
@@ -231,11 +231,10 @@ class PersamTracker:
         self, embedding: Embedding, maps: Tensor, low_res: Tensor, logits: Tensor, looked_for: Sequence[int]
     ) -> BoolArray:
         """Decide which objects are in the frame: bool (K,)."""
-        # Resize the soft edge away: a cell counts by the share of it that the mask covers.
-        covered = F.interpolate((low_res > 0).float()[None], self._sam.grid, mode="area")[0]
-        covered = covered * _frame_cells(embedding, self._sam.grid, covered.device)
+        view = embedding.view
+        covered = view.crop(F.interpolate((low_res > 0).float()[None], self._sam.grid, mode="area")[0])
         area = covered.sum(dim=(1, 2))
-        near = ((maps * covered).sum(dim=(1, 2)) / area.clamp(min=1e-6)).cpu().numpy()
+        near = ((view.crop(maps) * covered).sum(dim=(1, 2)) / area.clamp(min=1e-6)).cpu().numpy()
         there = (area > 0).cpu().numpy()
         present = np.zeros(len(self._objects), dtype=np.bool_)
         options = self._options
@@ -247,7 +246,7 @@ class PersamTracker:
         found = present & ~taken
         if found.any() and taken.any():
             held = logits[taken].amax(dim=0) > 0
-            for row in np.flatnonzero(found):
+            for row in np.flatnonzero(found).tolist():
                 own = logits[row] > 0
                 present[row] = bool((own & held).sum() <= OVERLAP * own.sum())
         return present
@@ -272,7 +271,7 @@ class PersamTracker:
 
     def _average(self, embedding: Embedding, masks: Tensor, present: BoolArray) -> None:
         share = self._options.memory
-        for row in np.flatnonzero(present):
+        for row in np.flatnonzero(present).tolist():
             weights = cell_weights(_grid_coverage(masks[row], embedding, self._sam.grid))
             tracked = self._objects[row]
             fresh = peak_embedding(embedding.features, weights)
@@ -286,16 +285,5 @@ def _low_res_size(sam: SegmentAnything) -> tuple[int, int]:
 
 def _grid_coverage(mask: Tensor, embedding: Embedding, grid: tuple[int, int]) -> Tensor:
     """``coverage`` of a mask at any resolution of the frame's view."""
-    from vos_sam.view import View
-
-    view = embedding.view
-    return coverage(mask.cpu().numpy(), View(tuple(mask.shape), view.side), grid)  # type: ignore[arg-type]
-
-
-def _frame_cells(embedding: Embedding, grid: tuple[int, int], device: torch.device) -> Tensor:
-    """1 for cells that the frame touches, 0 in the padding: float32 (h, w)."""
-    height, width = embedding.view.input_size
-    side = embedding.view.side
-    rows = torch.arange(grid[0], device=device) * side < height * grid[0]
-    columns = torch.arange(grid[1], device=device) * side < width * grid[1]
-    return (rows[:, None] & columns).float()
+    height, width = mask.shape
+    return coverage(mask.cpu().numpy(), View((height, width), embedding.view.side), grid)

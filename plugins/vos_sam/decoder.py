@@ -119,21 +119,21 @@ class Decoder:
             labels[row, : len(kinds)] = kinds
         encoder = self._prompts
         points = torch.from_numpy(coordinates).to(self._device) + 0.5
-        kinds = torch.from_numpy(labels).to(self._device)
-        embedded = encoder.pe_layer.forward_with_coords(points, encoder.input_image_size)
+        token_kinds = torch.from_numpy(labels).to(self._device)
+        embedded: Tensor = encoder.pe_layer.forward_with_coords(points, encoder.input_image_size)
         table = torch.cat([encoder.not_a_point_embed.weight, *(e.weight for e in encoder.point_embeddings)])
-        embedded = torch.where((kinds < 0)[..., None], 0.0, embedded) + table[(kinds + 1).clamp(min=0)]
-        return embedded, kinds == -2
+        placed = torch.where((token_kinds < 0)[..., None], torch.zeros_like(embedded), embedded)
+        return placed + table[(token_kinds + 1).clamp(min=0)], token_kinds == -2
 
     def _keys(self, features: Tensor, prompts: Sequence[Prompt]) -> Tensor:
         """Image tokens with the mask prompts added: float32 (K or 1, h * w, C)."""
         image = features.flatten(1).T[None]
-        none = self._prompts.no_mask_embed.weight
+        none: Tensor = self._prompts.no_mask_embed.weight
         given = [row for row, prompt in enumerate(prompts) if prompt.low_res_logits is not None]
         if not given:
             return image + none
         masks = torch.stack([m for p in prompts if (m := p.low_res_logits) is not None])[:, None]
-        dense = self._prompts.mask_downscaling(masks.to(self._device, torch.float32)).flatten(2).transpose(1, 2)
+        dense: Tensor = self._prompts.mask_downscaling(masks.to(self._device, torch.float32)).flatten(2).transpose(1, 2)
         if len(given) == len(prompts):
             return image + dense
         keys = (image + none).repeat(len(prompts), 1, 1)
@@ -173,7 +173,6 @@ class _Layer:
         parts = (to_image.k_proj, to_image.v_proj, to_token.q_proj)
         self._weight = torch.cat([part.weight for part in parts])
         self._bias = torch.cat([part.bias for part in parts])
-        self._width: int = to_image.internal_dim
         self._key = position @ to_image.k_proj.weight.T
         self._query = position @ to_token.q_proj.weight.T
 
@@ -189,7 +188,7 @@ class _Layer:
         queries = block.norm1(queries)
 
         to_image, to_token = block.cross_attn_token_to_image, block.cross_attn_image_to_token
-        key, value, image_query = F.linear(keys, self._weight, self._bias).split(self._width, dim=-1)
+        key, value, image_query = F.linear(keys, self._weight, self._bias).chunk(3, dim=-1)
         query = to_image.q_proj(queries + position)
         attended = _attend(query, key + self._key, value, own.num_heads, bonus=attention)
         queries = block.norm2(queries + to_image.out_proj(attended))
@@ -223,7 +222,7 @@ def _attend(
     """
     batch = max(len(query), len(key))
     query, key, value = (
-        x.expand(batch, -1, -1).unflatten(-1, (heads, -1)).transpose(1, 2) for x in (query, key, value)
+        x.expand(batch, -1, -1).view(batch, x.shape[1], heads, -1).transpose(1, 2) for x in (query, key, value)
     )
     if bonus is None:
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
@@ -247,10 +246,10 @@ class _Upscaling:
     def __call__(self, keys: Tensor, hyper: Tensor, grid: tuple[int, int]) -> Tensor:
         """Image tokens (K, h * w, C) and mask vectors (K, M, C / 8) to logits (K, M, 4h, 4w)."""
         norm = self._norm
-        cells = (keys @ self._first).unflatten(-1, (4, -1)) + self._first_bias
+        cells = (keys @ self._first).view(*keys.shape[:2], 4, -1) + self._first_bias
         cells = self._act(F.layer_norm(cells, cells.shape[-1:], norm.weight, norm.bias, norm.eps))
-        cells = (cells @ self._second).unflatten(-1, (4, -1)) + self._second_bias
-        planes = hyper @ self._act(cells).flatten(1, 3).transpose(1, 2)
+        cells = (cells @ self._second).view(*cells.shape[:3], 4, -1) + self._second_bias
+        planes: Tensor = hyper @ self._act(cells).flatten(1, 3).transpose(1, 2)
         height, width = grid
         planes = planes.view(*hyper.shape[:2], height, width, 2, 2, 2, 2)
         return planes.permute(0, 1, 2, 4, 6, 3, 5, 7).reshape(*hyper.shape[:2], 4 * height, 4 * width)

@@ -104,7 +104,7 @@ class _Block:
                 for top in range(0, height, rows):
                     part = slice(top * width, min(top + rows, height) * width)
                     q = query[image, head, part]
-                    bias = self._bias(q.unflatten(0, (-1, width))[None], height, width, top)
+                    bias = self._bias(q.view(1, -1, width, q.shape[-1]), height, width, top)
                     mask = None if bias is None else bias.view(1, 1, len(q), -1)
                     attended = F.scaled_dot_product_attention(
                         q[None, None],

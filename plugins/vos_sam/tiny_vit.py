@@ -136,7 +136,8 @@ class _WindowBlock(nn.Module):
         x = x + attended.reshape(batch, channels, down * size, across * size)[..., :height, :width]
         x = self.local_conv(x)
         tokens = x.flatten(2).transpose(1, 2)
-        return (tokens + self.mlp(tokens)).transpose(1, 2).view(batch, channels, height, width)
+        mixed: Tensor = tokens + self.mlp(tokens)
+        return mixed.transpose(1, 2).view(batch, channels, height, width)
 
 
 class _WindowAttention(nn.Module):
@@ -158,7 +159,7 @@ class _WindowAttention(nn.Module):
         self.register_buffer("bias_index", index, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        qkv = self.qkv(self.norm(x)).unflatten(-1, (self.heads, 3, -1))
+        qkv = self.qkv(self.norm(x)).view(*x.shape[:2], self.heads, 3, -1)
         query, key, value = (part.transpose(1, 2) for part in qkv.unbind(3))
         bias = self.attention_biases[:, self.bias_index].to(query.dtype)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None])

@@ -67,7 +67,7 @@ class View:
         view = square[..., :height, :width]
         if not (at_most_input and height * width < self.size[0] * self.size[1]):
             view = F.interpolate(view, self.size, mode="bilinear", align_corners=False)
-        return view[0].unflatten(0, low_res.shape[:-2])
+        return view.view(*low_res.shape[:-2], *view.shape[-2:])
 
     def crop(self, low_res: torch.Tensor) -> torch.Tensor:
         """Cut the padding off maps of the model's input, without scaling.

@@ -1,0 +1,142 @@
+"""Segment Anything against the official package's recorded outputs, and against itself one by one."""
+
+import numpy as np
+import pytest
+import torch
+from vos_sam.model import SegmentAnything
+from vos_sam.prompt import Prompt
+
+PICTURES = ("duck", "judo")
+
+
+@pytest.fixture(scope="module")
+def embeddings(tiny, pictures):
+    return {name: tiny.encode([pictures[name]])[0] for name in PICTURES}
+
+
+def prompt_a(reference, name):
+    return Prompt(reference[f"{name}/points"], reference[f"{name}/labels"], reference[f"{name}/box"])
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_embedding_equals_the_official_encoder(embeddings, reference, name):
+    features = embeddings[name].features.numpy()
+    np.testing.assert_allclose(features[:, ::4, ::4], reference[f"{name}/features_sub4"][0], atol=2e-5)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_three_masks_equal_the_official_predictor(tiny, embeddings, reference, name):
+    decoded = tiny.decode(embeddings[name], [prompt_a(reference, name)])
+    np.testing.assert_allclose(decoded.predicted_iou[0], reference[f"{name}/multi/scores"], atol=1e-4)
+    expected = reference[f"{name}/multi/low_res_logits_sub4"]
+    np.testing.assert_allclose(decoded.low_res_logits[0, :, ::4, ::4], expected, atol=2e-3, rtol=1e-3)
+    shape = reference[f"{name}/multi/masks_shape"]
+    official = np.unpackbits(reference[f"{name}/multi/masks"])[: np.prod(shape)].reshape(shape).astype(bool)
+    ours = (embeddings[name].view.upsample(decoded.low_res_logits[0]) > 0).numpy()
+    assert (ours != official).mean() <= 1e-3
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_a_mask_prompt_equals_the_official_predictor(tiny, embeddings, reference, name):
+    first = tiny.decode(embeddings[name], [prompt_a(reference, name)]).low_res_logits[0, 0]
+    prompt = Prompt(reference[f"{name}/points"], reference[f"{name}/labels"], None, first)
+    decoded = tiny.decode(embeddings[name], [prompt], multimask=False)
+    np.testing.assert_allclose(decoded.predicted_iou[0], reference[f"{name}/single_maskinput/scores"], atol=1e-4)
+    expected = reference[f"{name}/single_maskinput/low_res_logits_sub4"]
+    np.testing.assert_allclose(decoded.low_res_logits[0, :, ::4, ::4], expected, atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("multimask", [True, False])
+def test_many_different_prompts_in_one_call_equal_one_call_each(tiny, embeddings, reference, multimask):
+    embedding = embeddings["duck"]
+    full = prompt_a(reference, "duck")
+    mask = tiny.decode(embedding, [full]).low_res_logits[0, 1]
+    prompts = [
+        full,
+        Prompt(full.points_xy[:1]),
+        Prompt(box_xyxy=full.box_xyxy),
+        Prompt(low_res_logits=mask),
+        Prompt(full.points_xy, full.point_labels, None, mask),
+        Prompt(np.array([[3, 4], [100, 90], [50.5, 7.25], [200, 100]]), np.array([1, 0, 1, 1]), full.box_xyxy, mask),
+    ]
+    together = tiny.decode(embedding, prompts, multimask=multimask)
+    for row, prompt in enumerate(prompts):
+        alone = tiny.decode(embedding, [prompt], multimask=multimask)
+        torch.testing.assert_close(together.low_res_logits[row], alone.low_res_logits[0], atol=1e-4, rtol=0)
+        torch.testing.assert_close(together.predicted_iou[row], alone.predicted_iou[0], atol=1e-5, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def small_official():
+    """A small official model with every kind of block, 8 heads' width, and a grid that windows do not divide."""
+    from functools import partial
+
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
+    torch.manual_seed(0)
+    sam = Sam(
+        ImageEncoderViT(
+            img_size=160,
+            patch_size=16,
+            embed_dim=48,
+            depth=3,
+            num_heads=3,
+            out_chans=256,
+            norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+            use_rel_pos=True,
+            window_size=4,
+            global_attn_indexes=(1,),
+        ),
+        PromptEncoder(embed_dim=256, image_embedding_size=(10, 10), input_image_size=(160, 160), mask_in_chans=16),
+        MaskDecoder(
+            transformer_dim=256, transformer=TwoWayTransformer(depth=2, embedding_dim=256, num_heads=8, mlp_dim=64)
+        ),
+    ).eval()
+    for name, parameter in sam.named_parameters():
+        if "rel_pos" in name or "pos_embed" in name:
+            torch.nn.init.normal_(parameter, std=0.5)
+    return sam
+
+
+def test_the_encoder_equals_the_official_one_where_windows_are_padded(small_official):
+    from vos_sam.encoder import VitEncoder
+
+    images = torch.randn(2, 3, 160, 160)
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            VitEncoder(small_official.image_encoder)(images), small_official.image_encoder(images), atol=2e-5, rtol=1e-5
+        )
+
+
+def test_bf16_stays_near_fp32(small_official):
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    exact = SegmentAnything(small_official).encode([image])[0].features
+    rough = SegmentAnything(small_official, torch.bfloat16).encode([image])[0].features
+    difference = (exact - rough).abs().max()
+    assert 0 < difference < 0.1 * exact.abs().max()
+
+
+def test_the_predictor_of_the_package_agrees_on_any_size(small_official):
+    from segment_anything import SamPredictor
+
+    image = np.random.default_rng(1).integers(0, 256, (93, 61, 3), dtype=np.uint8)
+    points, labels, box = np.array([[30, 40], [5, 80]]), np.array([1, 0]), np.array([10, 20, 50, 70])
+    predictor = SamPredictor(small_official)
+    predictor.set_image(image)
+    logits, scores, low_res = predictor.predict(points, labels, box, return_logits=True)
+    sam = SegmentAnything(small_official)
+    (embedding,) = sam.encode([image])
+    decoded = sam.decode(embedding, [Prompt(points, labels, box)])
+    np.testing.assert_allclose(decoded.low_res_logits[0], low_res, atol=1e-4)
+    np.testing.assert_allclose(decoded.predicted_iou[0], scores, atol=1e-5)
+    np.testing.assert_allclose(embedding.view.upsample(decoded.low_res_logits[0]), logits, atol=1e-4)
+
+
+def test_a_frame_larger_than_the_input_may_stop_at_the_inputs_size(tiny):
+    from vos_sam.view import View
+
+    view = View((1200, 1600), 1024)
+    maps = torch.randn(2, 256, 256)
+    assert view.upsample(maps).shape == (2, 1200, 1600)
+    assert view.upsample(maps, at_most_input=True).shape == (2, 768, 1024)
+    assert View((120, 160), 1024).upsample(maps, at_most_input=True).shape == (2, 120, 160)
