@@ -23,6 +23,7 @@ from vos.errors import (
     WeightsError,
     WriterError,
 )
+from vos.evaluation import evaluate
 from vos.files import atomic_write, replacing, safe_name
 from vos.frame import Frame
 from vos.hookspecs import API_VERSION, hookimpl
@@ -59,6 +60,8 @@ __all__ = [
     "track",
     "open_source",
     "read_frame",
+    # scores
+    "evaluate",
     # first label maps
     "initialize",
     "ObjectSelection",
