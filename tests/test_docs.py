@@ -1,0 +1,183 @@
+"""The documentation says what the code does: generated pages are up to date, commands and names in it exist."""
+
+import ast
+import importlib.util
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import vos
+from vos.cli import cli
+from vos.testing import CLAUSES, check_plugin, check_tracker, tiny_sequence
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = sorted(DOCS.rglob("*.md"))
+EVERY_HOOK = ROOT / "examples" / "every-hook"
+
+
+@pytest.fixture(scope="module")
+def generate():
+    spec = importlib.util.spec_from_file_location("vos_docs_generate", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def every_hook(monkeypatch):
+    monkeypatch.syspath_prepend(EVERY_HOOK)
+    plugins = vos.load_plugins(["every_hook"])
+    module = sys.modules["every_hook"]
+    module.log.clear()
+    return plugins, module
+
+
+def blocks(language, pages=PAGES):
+    """All fenced code blocks of a language: (page, text)."""
+    for page in pages:
+        for text in re.findall(rf"^```{language}[^\n]*\n(.*?)^```", page.read_text(), re.S | re.M):
+            yield pytest.param(page.relative_to(ROOT), text, id=f"{page.stem}-{text.split(maxsplit=3)[-1][:30]!r}")
+
+
+@pytest.mark.parametrize("name", ["hooks.md", "api.md", "options.md", "contract.md", "cli.md"])
+def test_generated_pages_are_up_to_date(generate, name):
+    assert (DOCS / name).read_text() == generate.pages()[name], "run: python docs/generate.py"
+
+
+def test_the_command_line_page_is_what_help_prints(generate):
+    page = (DOCS / "cli.md").read_text()
+    for path in generate.command_paths():
+        result = CliRunner(env={"COLUMNS": "100"}).invoke(cli, [*path, "--help"], prog_name="vos", terminal_width=100)
+        assert f"```text\n{result.stdout.rstrip()}\n```" in page, path
+
+
+def test_every_hook_is_documented_and_used_in_the_tests(generate):
+    page = (DOCS / "hooks.md").read_text()
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    example = (EVERY_HOOK / "every_hook.py").read_text()
+    for name in generate.hook_names():
+        assert f"\n## {name}\n" in page
+        assert f"@vos.hookimpl\ndef {name}(" in example
+        assert name in tests, f"no test speaks of {name}"
+    assert len(generate.hook_names()) >= 10
+
+
+@pytest.mark.parametrize("clause", CLAUSES)
+def test_every_clause_has_its_anchor(clause):
+    assert f"\n## {clause}\n" in (DOCS / "contract.md").read_text()
+
+
+def test_the_site_builds_without_warnings(tmp_path):
+    pytest.importorskip("material", reason="the extra `docs`")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    guide = (tmp_path / "site" / "plugin-author-guide" / "index.html").read_text()
+    assert "matchTemplate" in guide, "the template tracker is quoted by inclusion"
+
+
+@pytest.mark.parametrize(("page", "text"), list(blocks("python")))
+def test_python_in_the_docs_is_python_and_its_names_exist(page, text):
+    if "--8<--" in text:
+        paths = re.findall(r'--8<-- "([^":]+)', text)
+        assert all((ROOT / path).is_file() for path in paths), paths
+        return
+    if page.name in ("hooks.md", "api.md"):  # signatures, made from the code
+        return
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "vos":
+            assert hasattr(vos, node.attr), f"{page}: vos.{node.attr}"
+
+
+COMMANDS = [
+    pytest.param(param.values[0], line, id=line)
+    for param in blocks("sh", [*PAGES, ROOT / "README.md"])
+    for line in param.values[1].splitlines()
+    if line.startswith("vos ")
+]
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_commands_in_the_docs_exist_with_their_options(page, line):
+    words = shlex.split(line, comments=True)[1:]
+    command, context = cli, cli.make_context("vos", [], resilient_parsing=True)
+    while words and hasattr(command, "commands" if command is not cli else "get_command"):
+        if words[0].startswith("-"):
+            words = words[2:]
+            continue
+        command = command.get_command(context, words.pop(0))
+        assert command is not None, line
+    known = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
+    for word in words:
+        if re.match(r"-{1,2}[a-zA-Z]", word):
+            assert word in known, f"{page}: {line}: {word}"
+
+
+def test_the_plugin_with_every_hook_tracks_an_initialised_source(every_hook, tmp_path):
+    """vos_open_source, vos_initializers, vos_trackers, vos_writers and the observers, in one run."""
+    plugins, module = every_hook
+    label_map = vos.initialize("noise:64x48x3", "centre", options={"share": 0.25}, plugins=plugins)
+    assert (label_map > 0).sum() == 12 * 16
+    vos.track(
+        "noise:64x48x3",
+        label_map,
+        tracker="still",
+        options={"shift": 2},
+        output=tmp_path,
+        writers=["davis", "areas"],
+        plugins=plugins,
+    )
+    assert (
+        tmp_path / "noise-areas.json"
+    ).read_text() == '{"00000": {"1": 192}, "00001": {"1": 192}, "00002": {"1": 192}}'
+    assert np.array_equal(vos.read_label_map(tmp_path / "noise" / "00002.png"), np.roll(label_map, 4, axis=1))
+    frames = [f"0000{i}: 192 pixels" for i in range(3)]
+    assert module.log == ["noise: still begins at frame 0", *frames, "done: 3 frames"]
+
+
+def test_vos_run_failed_is_told(every_hook):
+    plugins, module = every_hook
+    label_map = np.ones((48, 64), np.uint8)
+    with pytest.raises(vos.TrackerError, match="cannot"):
+        vos.track("noise:64x48x3", label_map, tracker=Failing(), plugins=plugins)
+    started, failed = module.log
+    assert started == "noise: Failing begins at frame 0"
+    assert re.fullmatch("failed: .*frame 00000.*cannot", failed)
+
+
+class Failing:
+    def start(self, frame, label_map):
+        raise RuntimeError("cannot")
+
+    def step(self, frame):
+        raise NotImplementedError
+
+
+def test_vos_merge_objects_puts_the_smaller_object_in_front(every_hook):
+    plugins, _ = every_hook
+    logits = np.full((2, 48, 64), -1.0, np.float32)
+    logits[0, :10, :10] = 1
+    logits[1] = 9
+    merged = plugins.hook.vos_merge_objects(prediction=vos.Prediction((3, 5), logits), size=(48, 64))
+    assert (merged == 3).sum() == 100
+    assert (merged == 5).sum() == 48 * 64 - 100
+    assert plugins.hook.vos_merge_objects(prediction=vos.Prediction((3,), logits[:1]), size=(48, 64)) is None
+
+
+def test_vos_commands_offers_a_verb(every_hook, tmp_path):
+    vos.write_label_map(tmp_path / "mask.png", tiny_sequence(object_ids=(3, 7)).label_maps[0])
+    result = CliRunner().invoke(cli, ["-p", "every_hook", "ids", str(tmp_path / "mask.png")])
+    assert result.stdout == "3 7\n"
+
+
+def test_the_plugin_with_every_hook_passes_the_kit(every_hook):
+    plugins, _ = every_hook
+    assert check_plugin("every_hook") == ["still", "centre", "areas", "ids"]
+    assert "fresh-start" in check_tracker("still", plugins=plugins)
