@@ -54,11 +54,9 @@ class _Verbs(click.Group):
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "-V", "--version", prog_name="vos")
-@click.option("-p", "plugin_modules", multiple=True, metavar="MODULE", help="Load a plugin by its module name.")
-@click.option("--no-plugin", "blocked", multiple=True, metavar="NAME", help="Leave a plugin out.")
-@click.option("--debug", is_flag=True, help="Show tracebacks and log lines.")
+@common.general_options
 @click.pass_context
-def cli(ctx: click.Context, plugin_modules: tuple[str, ...], blocked: tuple[str, ...], debug: bool) -> None:
+def cli(ctx: click.Context) -> None:
     """Track and segment objects through a video.
 
     A video and a first-frame mask go in, a DAVIS-format mask for every frame comes out:
@@ -67,8 +65,7 @@ def cli(ctx: click.Context, plugin_modules: tuple[str, ...], blocked: tuple[str,
       vos track video.mp4 --mask first.png
       vos demo
     """
-    ctx.obj = common.Settings(plugin_modules, blocked, debug)
-    common.set_up_logging(debug)
+    common.set_up_logging(common.settings(ctx).debug)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
