@@ -36,11 +36,12 @@ class StableDiffusion:
             WeightsError: the folder is not one of diffusers, or the hub cannot be reached.
         """
         diffusers, transformers = _libraries()
-        suffix = f".{variant}.safetensors" if variant else ".safetensors"
+        suffix = f".{variant}" if variant else ""
+        files = [f"{part}/{name}{suffix}" for part, name in _MODELS.items()]
         folder = hub_folder(
             model,
-            files=["*/*.json", "tokenizer/*", *(f"{part}/{name}{suffix}" for part, name in _MODELS.items())],
-            needed=[f"{part}/*.json" for part in PARTS],
+            files=["*/*.json", "tokenizer/*", *(f"{file}.safetensors" for file in files)],
+            needed=[*(f"{part}/*.json" for part in PARTS), *(f"{file}[.-][!f]*" for file in files)],
             extra="diffseg",
         )
         weights = {"torch_dtype": dtype, "variant": variant or None, "local_files_only": True}

@@ -13,7 +13,7 @@ from vos.cli import main
 PLUGIN = """
 from dataclasses import dataclass
 import numpy as np
-from vos import InitializerSpec, hookimpl, option
+from vos import InitializerSpec, Prediction, TrackerSpec, hookimpl, option
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,20 @@ class Bright:
     def initialize(self, frame):
         levels = frame.image[..., 0] // 50
         return np.where(frame.image[..., 0] > self.brightness, levels, 0).astype(np.uint8)
+
+
+class Still:
+
+    def start(self, frame, label_map):
+        self.label_map = label_map
+
+    def step(self, frame):
+        return Prediction.from_label_map(self.label_map)
+
+
+@hookimpl
+def vos_trackers():
+    return [TrackerSpec("still", "Nothing moves.", lambda options, runtime: Still())]
 
 
 @hookimpl
@@ -48,9 +62,9 @@ def run(tmp_path, monkeypatch, capsys):
     Image.fromarray(image[::-1]).save(tmp_path / "clip" / "00.png")
     Image.fromarray(image).save(tmp_path / "clip" / "01.png")
 
-    def invoke(*arguments):
+    def invoke(*arguments, verb="init"):
         with pytest.raises(SystemExit) as ended:
-            main(["-p", "bright_things", "init", "clip", *arguments])
+            main(["-p", "bright_things", verb, "clip", *arguments])
         captured = capsys.readouterr()
         return ended.value.code, captured.out, captured.err
 
@@ -88,6 +102,16 @@ def test_objects_are_chosen_by_number_pixel_and_size(run, tmp_path):
 
 def test_options_of_the_initializer_are_passed(run):
     assert run("--with", "bright", "-O", "brightness=220")[1].endswith("1 object: 5 (2.1%)\n")
+
+
+def test_tracking_begins_with_an_initializer(run, tmp_path):
+    arguments = ["--init", "bright", "-I", "brightness=220", "-t", "still", "-o", "out"]
+    code, out, _ = run(*arguments, verb="track")
+    assert code == 0
+    assert out.startswith("clip: 2 frames, object 5,")
+    first, second = (read_label_map(tmp_path / "out" / "clip" / f"0{index}.png") for index in range(2))
+    assert (first[10:20, 50:60] == 5).all()
+    assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize(

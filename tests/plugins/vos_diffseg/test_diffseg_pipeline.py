@@ -1,5 +1,6 @@
 """The whole of DiffSeg on a Stable Diffusion of tiny weights, in the real folder layout."""
 
+import shutil
 import sys
 
 import numpy as np
@@ -137,9 +138,23 @@ def test_a_folder_that_is_no_stable_diffusion_is_an_error(tmp_path):
         DiffSeg(DiffSegOptions(model=str(tmp_path)), CPU)
 
 
-def test_a_damaged_model_is_an_error(tiny_folder, tmp_path):
-    import shutil
+def test_a_variant_that_is_not_there_is_an_error(tiny_folder):
+    with pytest.raises(WeightsError, match=r"no vae/diffusion_pytorch_model\.fp16"):
+        DiffSeg(DiffSegOptions(model=str(tiny_folder), variant="fp16"), CPU)
 
+
+def test_a_variants_files_are_read(tiny_folder, tmp_path, frame):
+    copy = tmp_path / "variant"
+    shutil.copytree(tiny_folder, copy)
+    for path in copy.glob("*/*.safetensors"):
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    options = {"model": str(copy), "image_size": 64, "points": 4}
+    assert DiffSeg(DiffSegOptions(variant="fp16", **options), CPU).initialize(frame).shape == frame.size
+    with pytest.raises(WeightsError, match="not this kind of model: no vae/diffusion_pytorch_model"):
+        DiffSeg(DiffSegOptions(**options), CPU)
+
+
+def test_a_damaged_model_is_an_error(tiny_folder, tmp_path):
     copy = tmp_path / "damaged"
     shutil.copytree(tiny_folder, copy)
     (copy / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"not a model")
