@@ -28,6 +28,7 @@ from vos.record import RunRecord, prepare_output
 from vos.run import Run, RunSummary
 from vos.runtime import Runtime
 from vos.source import Source
+from vos.specs import TrackerSpec
 from vos.tracker import ClosingTracker, EncodingTracker, Tracker
 from vos.writer import Writer
 
@@ -76,6 +77,23 @@ def make_tracker(
         PluginError: no tracker of that name, or two.
         OptionError: an option that does not fit.
     """
+    spec, made = tracker_options(tracker, options, plugins)
+    return spec.factory(made, runtime), dataclasses.asdict(made)
+
+
+def tracker_options(tracker: str, options: Mapping[str, Any] | Any | None, plugins: Plugins) -> tuple[TrackerSpec, Any]:
+    """Check a tracker's name and options without making it.
+
+    Args:
+        tracker: as for ``make_tracker``, and so are the others.
+        options: values by name, a ready options object, or None.
+        plugins: where to look.
+    Returns:
+        The spec, and the options object with defaults.
+    Raises:
+        PluginError: no tracker of that name, or two.
+        OptionError: an option that does not fit.
+    """
     name, colon, text = tracker.partition(":")
     spec = plugins.trackers.get(name)
     if colon:
@@ -84,7 +102,7 @@ def make_tracker(
             raise OptionError(f'tracker "{name}" has no options, so nothing can follow "{name}:".')
         options = {first: text, **(options or {})}
     made = make_options(spec.options, options, f'tracker "{name}"')
-    return spec.factory(made, runtime), dataclasses.asdict(made)
+    return spec, made
 
 
 def stream(

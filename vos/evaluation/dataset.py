@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -25,6 +22,9 @@ from vos.evaluation.protocol import Protocol, protocol_named
 from vos.evaluation.scores import Scores, SequenceFiles
 from vos.evaluation.sequence import SequenceScorer, SequenceScores, describe_stray
 from vos.label_map import VOID, object_ids
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
 
 Missing = Literal["error", "zero"]
 
@@ -313,8 +313,11 @@ def _in_order(
         for item in work:
             yield item, _score_chunk(item[1])
         return
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
     with ProcessPoolExecutor(workers, mp_context=process_context()) as pool:
-        futures: list[Future[list[FrameScores | str]]] = [pool.submit(_score_chunk, chunk) for _, chunk in work]
+        futures = [pool.submit(_score_chunk, chunk) for _, chunk in work]
         try:
             for item, future in zip(work, futures, strict=True):
                 yield item, future.result()
@@ -327,8 +330,10 @@ def _in_order(
             raise
 
 
-def process_context() -> multiprocessing.context.BaseContext:
+def process_context() -> BaseContext:
     """Choose how worker processes start: by fork where that is safe, which costs no imports, else by spawn."""
+    import multiprocessing
+
     safe = sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules
     return multiprocessing.get_context("fork" if safe else "spawn")
 
