@@ -33,7 +33,8 @@ class StableDiffusion:
             dtype: its arithmetic; softmax and the maps are float32 always.
         Raises:
             ExtraMissingError: diffusers or transformers is not installed.
-            WeightsError: the folder is not one of diffusers, or the hub cannot be reached.
+            WeightsError: the folder is not one of diffusers or not of Stable Diffusion 1.x or 2.x, or the hub
+                cannot be reached.
         """
         diffusers, transformers = _libraries()
         suffix = f".{variant}" if variant else ""
@@ -56,6 +57,12 @@ class StableDiffusion:
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise WeightsError(f"{folder}: Stable Diffusion cannot be loaded from it ({reason}).") from error
+        channels, extra = self.unet.config.in_channels, self.unet.config.get("addition_embed_type")
+        if channels != self.vae.config.latent_channels or extra is not None:
+            raise WeightsError(
+                f"{folder}: the UNet takes {channels} channels and {extra or 'no'} other input; expected a Stable "
+                "Diffusion 1.x or 2.x for images (not XL, inpainting, depth or upscaling)."
+            )
         del self.vae.decoder
         self.vae.to(device).eval()
         self.unet.to(device).eval()

@@ -126,6 +126,8 @@ def test_tracking_begins_with_an_initializer(run, tmp_path):
         (["--with", "bright", "--all", "--keep", "1"], "--all chooses nothing, --keep does"),
         (["--with", "bright", "--keep", "3"], "keep names object 3, there are objects 1 to 2"),
         (["--with", "bright", "--frame", "7"], "clip: no frame 7, the last one is 1"),
+        (["--with", "bright", "-o", "mask.jpg"], '-o is "mask.jpg", expected a name that ends in .png'),
+        (["--with", "bright", "--preview", "p.mp4"], '--preview is "p.mp4", expected a name that ends in .png, .jpg'),
         (["--with", "bright", "--max-objects", "0"], "Invalid value for '--max-objects'"),
     ],
 )

@@ -15,6 +15,7 @@ from vos.frame import Frame
 from vos.options import parse_assignments
 
 DEFAULT_OUTPUT = Path("first-mask.png")
+PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @click.command()
@@ -116,6 +117,10 @@ def command(
         "max_border": max_border,
         "order": order,
     }
+    if output.suffix.lower() != ".png":
+        raise OptionError(f'-o is "{output}", expected a name that ends in .png: a mask is a palette PNG.')
+    if preview is not None and preview.suffix.lower() not in PREVIEW_SUFFIXES:
+        raise OptionError(f'--preview is "{preview}", expected a name that ends in {", ".join(PREVIEW_SUFFIXES)}.')
     plugins = common.settings(ctx).plugins
     frame = read_frame(source, frame_index, plugins)
     label_map = initialize(

@@ -162,6 +162,17 @@ def test_a_damaged_model_is_an_error(tiny_folder, tmp_path):
         DiffSeg(DiffSegOptions(model=str(copy)), CPU)
 
 
+def test_a_model_that_wants_more_than_an_image_is_an_error(tiny_folder, tmp_path):
+    from diffusers import UNet2DConditionModel
+
+    copy = tmp_path / "inpainting"
+    shutil.copytree(tiny_folder, copy)
+    config = UNet2DConditionModel.load_config(copy / "unet")
+    UNet2DConditionModel.from_config(config, in_channels=9).save_pretrained(copy / "unet")
+    with pytest.raises(WeightsError, match="the UNet takes 9 channels and no other input; expected a Stable Diffusion"):
+        DiffSeg(DiffSegOptions(model=str(copy)), CPU)
+
+
 def test_a_missing_extra_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     with pytest.raises(ExtraMissingError, match=r'pip install "vos\[diffseg\]"'):
