@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import selectors
 import shlex
@@ -22,6 +23,8 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from vos import AnyArray, OptionError, TrackerError
+
+logger = logging.getLogger("vos.exec")
 
 PREFIX = b"VOS "
 LONGEST_LINE = 1 << 16
@@ -126,6 +129,8 @@ class Process:
             self.kill()
             raise
         if "error" in answer:
+            self._hear()
+            logger.debug('"%s": %s', self.command, self._words)
             raise TrackerError(f'"{self.command}": {what}: {answer["error"]}')
         return answer, answered
 
@@ -261,9 +266,7 @@ class Process:
         code = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self._process.wait(FAREWELL_SECONDS)
-        with contextlib.suppress(BlockingIOError):
-            while not self._stderr.closed and (data := os.read(self._stderr.fileno(), CHUNK)):
-                self._words.add(data)
+        self._hear()
         if self._received:
             self._words.add(bytes(self._received[:LONGEST_LINE]))
         if code is None:
@@ -273,6 +276,12 @@ class Process:
         else:
             how = f"was ended by signal {-code} ({signal.strsignal(-code)})"
         return f'"{self.command}" {how} at {what}. {self._words}'
+
+    def _hear(self) -> None:
+        """Take what standard error holds at this moment."""
+        with contextlib.suppress(BlockingIOError):
+            while not self._stderr.closed and (data := os.read(self._stderr.fileno(), CHUNK)):
+                self._words.add(data)
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:

@@ -111,7 +111,7 @@ def tiny_sequence(
 ) -> TinySequence:
     """Draw a sequence: textured discs and squares before a textured background, whole pixels, no blur.
 
-    Kinds: ``"moving"`` (all objects move a little), ``"still"`` (every frame is the first one),
+    Kinds: ``"moving"`` (all objects move a little, to and fro), ``"still"`` (every frame is the first one),
     ``"vanishing"`` (the first object is absent from the middle third, then returns), ``"later"``
     (only the first object is there from the start; the others appear one frame after another from
     frame 2 on), ``"crossing"`` (objects pass in front of one another).
@@ -162,7 +162,7 @@ def tiny_sequence(
 
 def _position(kind: Kind, k: int, count: int, t: int, length: int) -> Position:
     y = (k + 1) / (count + 1)
-    drift = 0.0 if kind == "still" else 0.02 * t
+    drift = 0.0 if kind == "still" else 0.02 * (10 - abs(t % 20 - 10))
     if kind == "crossing":
         progress = t / max(1, length - 1)
         return 0.4 + 0.1 * k, 0.25 + 0.5 * (progress if k % 2 else 1 - progress)

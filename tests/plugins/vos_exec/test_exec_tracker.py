@@ -258,6 +258,15 @@ def test_the_time_limit_ends_a_program_and_its_children(child, tmp_path, kind):
     assert all(is_gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
 
 
+def test_what_it_printed_beside_an_error_of_its_own_is_logged(child, caplog):
+    caplog.set_level("DEBUG", logger="vos.exec")
+    with pytest.raises(TrackerError, match="out of memory"):
+        track(
+            child("begin(); ask = read(); sys.stderr.write('Traceback: line 7\\n'); answer(ask, error='out of memory')")
+        )
+    assert "Traceback: line 7" in caplog.text
+
+
 @pytest.mark.parametrize("end", ["begin(); good(read()); read()", "begin(); good(read()); time.sleep(60)"])
 def test_close_ends_the_program(child, tmp_path, end, monkeypatch):
     monkeypatch.setattr("vos_exec.process.FAREWELL_SECONDS", 0.3)

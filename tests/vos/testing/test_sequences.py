@@ -63,3 +63,9 @@ def test_saved_files_hold_the_same(tmp_path):
     frames, masks = sequence.save(tmp_path / "a")
     assert sorted(path.name for path in frames.iterdir()) == ["00000.png", "00001.png", "00002.png"]
     assert np.array_equal(read_label_map(masks / "00002.png"), sequence.label_maps[2])
+
+
+def test_moving_objects_stay_in_long_sequences():
+    sequence = tiny_sequence("moving", length=50, object_ids=(1, 2))
+    assert all(object_ids(label_map) == (1, 2) for label_map in sequence.label_maps)
+    assert not np.array_equal(sequence.label_maps[0], sequence.label_maps[1])
