@@ -268,8 +268,9 @@ def _refuse_other_runs(job: BenchmarkJob, names: Sequence[str], options: Mapping
         record = read_record(folder)
         for key, value in wanted.items():
             if record is not None and record.get(key) != value:
+                other = "another tracker" if key == "tracker" else "other options"
                 raise OutputExistsError(
-                    f"{folder} holds a run with another {key} ({record.get(key)!r}, now {value!r}). "
+                    f"{folder} holds a run with {other} ({record.get(key)!r}, now {value!r}). "
                     "Use --overwrite, or -o for another folder."
                 )
 
