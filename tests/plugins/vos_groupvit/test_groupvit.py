@@ -113,18 +113,23 @@ def test_a_text_gives_one_id_a_phrase(tiny_groupvit, frame):
 
 
 def test_background_phrases_take_pixels_from_the_text(tiny_groupvit, frame):
-    common = {"text": "dog", "threshold": 0.0, "model": str(tiny_groupvit), "short_side": 32}
-    alone = TextInitializer(GroupVitOptions(background="", **common), CPU).initialize(frame)
-    assert (alone == 1).all()
-    initializer = TextInitializer(GroupVitOptions(background="sky; road; cat", **common), CPU)
-    found = initializer.model.segment(frame.image, initializer.vectors, 32, top=5, sure=1)
-    others = found.affinity.argmax(dim=1)[found.groups].numpy() > 0
-    assert others.any()
-    if others.all():
-        with pytest.raises(EmptyMaskError, match="found no dog in it"):
-            initializer.initialize(frame)
-    else:
-        assert np.array_equal(initializer.initialize(frame) == 0, others)
+    options = {"text": "dog", "threshold": 0.0, "model": str(tiny_groupvit), "short_side": 32}
+    alone = TextInitializer(GroupVitOptions(background="", **options), CPU)
+    assert (alone.initialize(frame) == 1).all()
+
+    initializer = TextInitializer(GroupVitOptions(background="sky; road; cat", **options), CPU)
+    seen = []
+    initializer.model.network.visual_projection.register_forward_hook(lambda *call: seen.append(call[2]))
+    groups = initializer.model.segment(frame.image, initializer.vectors, 32, top=5).groups.numpy()
+    vectors = torch.nn.functional.normalize(seen[0][:-1], dim=-1)
+    most = int(np.bincount(groups.ravel()).argmax())
+    others = [index for index in range(4) if index != most]
+    initializer.vectors = vectors[[most, *others]]  # each group shows one phrase exactly
+    assert np.array_equal(initializer.initialize(frame) == 1, groups == most)
+
+    initializer.vectors = torch.cat([-vectors[[most]], vectors])
+    with pytest.raises(EmptyMaskError, match="frame 00000: found no dog in it"):
+        initializer.initialize(frame)
 
 
 def test_instances_are_connected_pieces_by_phrase_and_size():
