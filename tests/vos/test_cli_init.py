@@ -155,7 +155,7 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
         ["--edges"],
         ["--diffseg"],
         ["--text", "dog"],
-        ["--with", "groupvit", "--text", "dog"],
+        ["--with", "groupvit", "--text", "dog", "--instances"],
     ):
         assert run(*arguments)[0] == 0
     assert calls == [
@@ -166,5 +166,5 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
         ("sam-edges", {}),
         ("diffseg", {}),
         ("groupvit", {"text": "dog"}),
-        ("groupvit", {"text": "dog"}),
+        ("groupvit", {"text": "dog", "instances": True}),
     ]

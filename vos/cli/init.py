@@ -28,6 +28,7 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 @click.option("--edges", is_flag=True, help="Edges, as an object (sam-edges).")
 @click.option("--diffseg", is_flag=True, help="Objects among the frame's segments, without a prompt (diffseg).")
 @click.option("--text", metavar="TEXT", help='What a text names, such as "dog; person" (groupvit).')
+@click.option("--instances", is_flag=True, help="With --text: an object for each connected piece, not each phrase.")
 @common.option_assignments
 @click.option("--frame", "frame_index", type=click.IntRange(min=0), default=0, help="Index of the frame, from 0.")
 @click.option(
@@ -69,6 +70,7 @@ def command(
     edges: bool,
     diffseg: bool,
     text: str | None,
+    instances: bool,
     assignments: tuple[str, ...],
     frame_index: int,
     output: Path,
@@ -105,7 +107,7 @@ def command(
         "sam-everything": {"": everything or None},
         "sam-edges": {"": edges or None},
         "diffseg": {"": diffseg or None},
-        "groupvit": {"text": text},
+        "groupvit": {"text": text, "instances": instances or None},
     }
     name, options = _chosen(initializer, shorthands)
     selection = {
@@ -137,7 +139,7 @@ def command(
 def _chosen(initializer: str | None, shorthands: dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
     """The one initializer that ``--with`` or a shorthand names, and the option that the shorthand sets."""
     given = {
-        name: {key: value for key, value in options.items() if key}
+        name: {key: value for key, value in options.items() if key and value is not None}
         for name, options in shorthands.items()
         if any(value is not None for value in options.values())
     }
