@@ -6,9 +6,12 @@ import sys
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+import vos
 from vos import ExtraMissingError, Frame, Initializer, Runtime, WeightsError, load_plugins
 from vos.options import make_options
+from vos.testing import StubTracker
 from vos_diffseg.initializer import DiffSeg, square_image
 from vos_diffseg.options import DiffSegOptions
 from vos_diffseg.stable_diffusion import StableDiffusion
@@ -131,6 +134,23 @@ def test_it_is_offered_by_name_without_torch_work(tiny_folder, frame):
     assert spec.segments
     options = make_options(spec.options, {"model": str(tiny_folder), "image_size": "64", "points": "4"}, "diffseg")
     assert spec.factory(options, CPU).initialize(frame).shape == frame.size
+
+
+def test_segments_become_objects_that_a_tracker_follows(tiny_folder, frame, tmp_path):
+    for index in range(3):
+        Image.fromarray(np.roll(frame.image, 2 * index, axis=1)).save(tmp_path / f"{index}.png")
+    label_map = vos.initialize(
+        tmp_path,
+        "diffseg",
+        {"model": tiny_folder, "image_size": 128, "points": 8, "threshold": 1e-5},
+        runtime=CPU,
+        select=vos.ObjectSelection(max_objects=2, max_area=1, max_border=1),
+    )
+    assert vos.object_ids(label_map) == (1, 2)
+    tracked = list(vos.stream(tmp_path, label_map, tracker=StubTracker(), runtime=CPU))
+    assert [frame.index for frame, _ in tracked] == [0, 1, 2]
+    assert np.array_equal(tracked[0][1], label_map)
+    assert set(vos.object_ids(tracked[2][1])) <= {1, 2}
 
 
 def test_a_folder_that_is_no_stable_diffusion_is_an_error(tmp_path):
