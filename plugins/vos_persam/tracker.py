@@ -162,6 +162,8 @@ class PersamTracker:
     @torch.inference_mode()
     def step(self, frame: Frame, encoding: Embedding) -> Prediction:
         """Segment the next frame."""
+        if self._last is None:
+            raise RuntimeError("step before start")
         self._last = encoding
         tracked = self._objects
         ids = [t.object_id for t in tracked]

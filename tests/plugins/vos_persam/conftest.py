@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from vos_sam.checkpoint import build_sam, load_sam
-from vos_sam.model import SegmentAnything
 
 from vos import Frame
+from vos_sam.checkpoint import build_sam, load_sam
+from vos_sam.model import SegmentAnything
 
 DATA = Path(__file__).parents[2] / "data"
 TOLERANCES = {
@@ -43,6 +43,10 @@ class Golden:
 
     def __contains__(self, name):
         return name in self.arrays
+
+    def find(self, name):
+        """What is stored under a name, whole or thinned, or None."""
+        return self.arrays.get(name, self.arrays.get(f"{name}_sub4"))
 
     def check(self, name, ours):
         """Compare with what is stored under a name; returns False if nothing is."""

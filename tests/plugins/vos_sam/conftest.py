@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from vos_sam.checkpoint import build_sam
 from vos_sam.model import SegmentAnything
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
+
+from vos import Runtime, WeightsError
 from vos_sam.checkpoint import build_sam, load_sam, resolve_checkpoint
 from vos_sam.model import SegmentAnything
 from vos_sam.tiny_vit import TinyViT
-
-from vos import Runtime, WeightsError
 
 
 def test_a_tiny_model_is_recognised_from_its_tensors(tiny_state):

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+
 from vos_sam.model import SegmentAnything
 from vos_sam.prompt import Prompt
 
