@@ -106,7 +106,7 @@ if __name__ == "__main__":
 
     root, folder, *names = sys.argv[1:]
     table = score_folders(Path(root), Path(folder), names)
-    everything = [pair for pair in table.values()]
+    everything = list(table.values())
     mean_j = np.mean([row.mean() for j, _ in everything for row in j])
     mean_f = np.mean([row.mean() for _, f in everything for row in f])
     print(f"J&F {(mean_j + mean_f) / 2:.3f}, J {mean_j:.3f}, F {mean_f:.3f}")

@@ -132,6 +132,12 @@ def evaluate(
     prediction_folders = {
         sequence: _prediction_folder(predictions, sequence, alone=len(truth_folders) == 1) for sequence in truth_folders
     }
+    if missing == "error" and not any(folder.is_dir() for folder in prediction_folders.values()):
+        held = ", ".join(sorted(path.name for path in predictions.iterdir())[:5]) or "nothing"
+        raise InputError(
+            f"{predictions}: none of the {len(truth_folders)} sequences is in it, first {next(iter(truth_folders))}. "
+            f"It holds: {held}."
+        )
     faults: list[str] = []
     planned = [
         _plan(sequence, folder, prediction_folders[sequence], rules, tolerance, missing, faults)
@@ -376,8 +382,10 @@ def _prediction(path: Path, scorer: SequenceScorer) -> LabelMap:
             raise InputError(f"only 0 and 255, where the objects are {shown}. Write ids")
         return np.where(label_map == VOID, scorer.first_ids[0], 0).astype(np.uint8)
     values = int(np.count_nonzero(np.bincount(label_map.ravel())))
-    if values > MANY_VALUES or (label_map == VOID).sum() > np.count_nonzero(label_map) / 2:
+    if values > MANY_VALUES:
         raise InputError(f"{values} different values, as of an anti-aliased mask or a photo; expected ids")
+    if (label_map == VOID).any():
+        raise InputError("255 among other values, as of void or of a mask with soft edges; expected ids")
     return label_map
 
 

@@ -6,12 +6,14 @@ fault to be reported, since a guess would change a score.
 
 from __future__ import annotations
 
+import io
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
+from PIL import UnidentifiedImageError
 
 from vos.arrays import LabelMap
 from vos.errors import InputError
@@ -20,7 +22,6 @@ MANY_VALUES = 64
 """More different grey values than this are no ids."""
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_HEADER_END = 33
 _GREY, _PALETTE = 0, 3
 
 
@@ -59,54 +60,56 @@ def read_mask_file(path: Path | str) -> MaskFile:
         raise InputError("no such file") from None
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror})") from None
-    fast = _plain_png(content)
-    return fast if fast is not None else _any_picture(content)
+    if not content:
+        raise InputError("an empty file")
+    if content.startswith(_SIGNATURE):
+        plain = _plain_png(content, _png_data(content))
+        if plain is not None:
+            return plain
+    return _any_picture(content)
 
 
-def _plain_png(content: bytes) -> MaskFile | None:
-    """Decode an 8-bit palette or grey PNG whose rows are stored unfiltered, as Pillow and libpng store indices.
-
-    Anything else, damage included, is left to Pillow.
-    """
-    header = content[: _HEADER_END + 12]
-    if len(header) < _HEADER_END or header[:8] != _SIGNATURE or header[12:16] != b"IHDR":
-        return None
-    width, height = int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
-    bit_depth, colour_type, _, _, interlaced = header[24:29]
-    if bit_depth != 8 or colour_type not in (_GREY, _PALETTE) or interlaced:
-        return None
+def _png_data(content: bytes) -> list[memoryview]:
+    """Collect a PNG file's data chunks and check that they are whole; Pillow does not."""
     view = memoryview(content)
     data: list[memoryview] = []
     start = len(_SIGNATURE)
-    while True:
-        length = int.from_bytes(view[start : start + 4], "big")
-        end = start + 12 + length
+    while start < len(content):
+        end = start + 12 + int.from_bytes(view[start : start + 4], "big")
         if end > len(content):
-            return None
+            break
         kind = content[start + 4 : start + 8]
+        if kind == b"IEND":
+            return data
         if kind == b"IDAT":
             if zlib.crc32(view[start + 4 : end - 4]) != int.from_bytes(view[end - 4 : end], "big"):
-                return None
+                raise InputError("a damaged PNG file: its data do not fit their checksum")
             data.append(view[start + 8 : end - 4])
-        elif kind == b"IEND":
-            break
         start = end
+    raise InputError("a truncated PNG file")
+
+
+def _plain_png(content: bytes, data: list[memoryview]) -> MaskFile | None:
+    """Decode an 8-bit palette or grey PNG whose rows are stored unfiltered, as Pillow and libpng store indices.
+
+    Anything else is left to Pillow.
+    """
+    width, height = int.from_bytes(content[16:20], "big"), int.from_bytes(content[20:24], "big")
+    bit_depth, colour_type, _, _, interlaced = content[24:29]
+    if bit_depth != 8 or colour_type not in (_GREY, _PALETTE) or interlaced or not data:
+        return None
     size = height * (width + 1)
     try:
         rows = zlib.decompress(data[0] if len(data) == 1 else b"".join(data), bufsize=size + 1)
-    except (zlib.error, IndexError):
+    except zlib.error:
         return None
-    if len(rows) != size:
+    if len(rows) != size or size == 0:
         return None
     pixels = np.frombuffer(rows, dtype=np.uint8).reshape(height, width + 1)
     return None if pixels[:, 0].any() else MaskFile(pixels[:, 1:], colour_type == _PALETTE)
 
 
 def _any_picture(content: bytes) -> MaskFile:
-    import io
-
-    if not content:
-        raise InputError("an empty file")
     try:
         with PillowImage.open(io.BytesIO(content)) as image:
             image.load()
@@ -121,6 +124,7 @@ def _any_picture(content: bytes) -> MaskFile:
             raise InputError(f"an {image.mode} picture, expected a palette or greyscale PNG with ids")
     except InputError:
         raise
+    except UnidentifiedImageError:
+        raise InputError("not a picture") from None
     except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        reason = " ".join(str(error).replace("<_io.BytesIO object", "<file").split()) or type(error).__name__
-        raise InputError(f"not a readable picture ({reason})") from None
+        raise InputError(f"not a readable picture ({error})") from None

@@ -316,7 +316,8 @@ def describe_stray(ids: Sequence[int], protocol: Protocol, object_ids: Sequence[
     if protocol.max_proposals is not None:
         return f"ids {shown} make more than {protocol.max_proposals} proposals"
     known = ", ".join(map(str, object_ids)) or "none"
-    return f"ids {shown} are not in the truth (its objects: {known})"
+    void = "; 255 means void, or a mask with soft edges" if VOID in ids else ""
+    return f"id{'s' if len(ids) > 1 else ''} {shown} not in the truth (its objects: {known}{void})"
 
 
 def _pairs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -27,7 +28,12 @@ def plain() -> ModuleType:
     return module
 
 
-def blobs(seed: int, size: tuple[int, int] = (60, 90), objects: int = 3, frames: int = 6) -> np.ndarray:
+@pytest.fixture(scope="session")
+def blobs() -> Callable[..., np.ndarray]:
+    return make_blobs
+
+
+def make_blobs(seed: int, size: tuple[int, int] = (60, 90), objects: int = 3, frames: int = 6) -> np.ndarray:
     """uint8 (frames, H, W): ellipses that drift, with holes, some at the frame's edge."""
     rng = np.random.default_rng(seed)
     height, width = size

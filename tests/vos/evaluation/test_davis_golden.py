@@ -36,7 +36,7 @@ def test_pairs(golden: Path) -> None:
     assert len(pairs) == 44
     for pair in pairs:
         truth, mask = cases[f"{pair}/gt"], cases[f"{pair}/pred"]
-        void = cases[f"{pair}/void"] if f"{pair}/void" in cases else None
+        void = cases.get(f"{pair}/void")
         assert region_similarity(truth, mask, void) == pytest.approx(float(cases[f"{pair}/J"]), abs=1e-12)
         assert boundary_accuracy(truth, mask, void) == pytest.approx(float(cases[f"{pair}/F"]), abs=1e-12)
         assert tolerance_in_pixels(0.008, truth.shape) == cases[f"{pair}/radius"]

@@ -1,0 +1,358 @@
+"""Folders of masks: protocols, every fault at once, processes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vos
+from vos.errors import InputError, OptionError
+from vos.evaluation import DavisTree, FaultsError, Scores, score_sequence
+from vos.evaluation.mask_file import read_mask_file
+
+SEQUENCES = ("bear", "dog")
+FRAMES = 20
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory, blobs: Callable[..., np.ndarray]) -> Path:
+    """A DAVIS tree of two sequences, and predictions beside it that are the truth moved."""
+    root = tmp_path_factory.mktemp("tree")
+    for seed, name in enumerate(SEQUENCES):
+        maps = blobs(seed, objects=seed + 2, frames=FRAMES)
+        for folder, shift in (("Annotations", 0), ("predictions", 2)):
+            at = root / folder / ("480p" if shift == 0 else "") / name
+            at.mkdir(parents=True)
+            for n, label_map in enumerate(maps):
+                vos.write_label_map(at / f"{n:05d}.png", np.roll(label_map, shift, axis=1))
+    (root / "ImageSets" / "2017").mkdir(parents=True)
+    (root / "ImageSets" / "2017" / "val.txt").write_text("bear\ndog\n")
+    (root / "ImageSets" / "2017" / "one.txt").write_text("dog\n")
+    return root
+
+
+@pytest.fixture
+def predictions(tree: Path, tmp_path: Path) -> Path:
+    """A copy to break."""
+    return Path(shutil.copytree(tree / "predictions", tmp_path / "mine"))
+
+
+def maps_in(folder: Path) -> np.ndarray:
+    return np.stack([np.array(Image.open(path)) for path in sorted(folder.glob("*.png"))])
+
+
+def values(scores: Scores) -> list[list[float]]:
+    return [[*one.j.tolist(), *one.f.tolist()] for _, one in scores.objects]
+
+
+def test_equal_to_the_plain_procedure(tree: Path, plain: ModuleType) -> None:
+    scores = vos.evaluate(tree, tree / "predictions", sequences="2017/val")
+    expected = plain.score_folders(tree / "Annotations" / "480p", tree / "predictions", list(SEQUENCES))
+    assert [s.name for s in scores.sequences] == list(SEQUENCES)
+    for sequence in scores.sequences:
+        j, f = expected[sequence.name]
+        assert [one.j.tolist() for one in sequence.objects] == j.tolist()
+        assert [one.f.tolist() for one in sequence.objects] == f.tolist()
+        for row, one in enumerate(sequence.objects):
+            found = one.j_statistics
+            assert (found.mean, found.recall, found.decay) == pytest.approx(plain.plain_statistics(j[row]), abs=1e-12)
+            assert one.frames == tuple(f"{n:05d}" for n in range(1, FRAMES - 1))
+
+
+def test_merged_protocol(tree: Path, plain: ModuleType) -> None:
+    scores = vos.evaluate(tree, tree / "predictions", protocol="davis-2016")
+    expected = plain.score_folders(tree / "Annotations/480p", tree / "predictions", list(SEQUENCES), merge=True)
+    assert values(scores) == [[*expected[name][0][0], *expected[name][1][0]] for name in SEQUENCES]
+
+
+@pytest.mark.parametrize("protocol", ["davis-2017", "davis-2017-unsupervised", "youtube-vos"])
+def test_processes_change_nothing(tree: Path, protocol: str) -> None:
+    told: list[tuple[int, int]] = []
+    one = vos.evaluate(tree, tree / "predictions", protocol=protocol)
+    two = vos.evaluate(tree, tree / "predictions", protocol=protocol, workers=2, progress=lambda *n: told.append(n))
+    assert values(one) == values(two)
+    assert one.summary() == two.summary()
+    assert told[-1][0] == told[-1][1] > 0
+
+
+def test_where_the_truth_may_be(tree: Path, tmp_path: Path) -> None:
+    whole = vos.evaluate(tree, tree / "predictions")
+    folders = vos.evaluate(tree / "Annotations" / "480p", tree / "predictions")
+    assert values(whole) == values(folders)
+    dog = vos.evaluate(tree, tree / "predictions", sequences="2017/one")
+    alone = vos.evaluate(tree / "Annotations/480p/dog", tree / "predictions/dog")
+    listed = tmp_path / "names.txt"
+    listed.write_text("dog\n")
+    by_file = vos.evaluate(tree / "Annotations/480p", tree / "predictions", sequences=str(listed))
+    assert values(dog) == values(alone) == values(by_file) == values(whole)[2:]
+
+
+def test_all_frames_and_sparse(tree: Path) -> None:
+    plain, everything, sparse = (
+        vos.evaluate(tree, tree / "predictions", **more)  # type: ignore[arg-type]
+        for more in ({}, {"all_frames": True}, {"protocol": "sparse"})
+    )
+    for (_, inner), (_, outer), (_, rest) in zip(plain.objects, everything.objects, sparse.objects, strict=True):
+        assert outer.j[1:-1].tolist() == inner.j.tolist()
+        assert outer.f[1:].tolist() == rest.f.tolist()
+        assert outer.frames[0] == "00000"
+
+
+def test_only_annotated_frames_count(tree: Path, tmp_path: Path) -> None:
+    truth = tmp_path / "truth" / "bear"
+    truth.mkdir(parents=True)
+    for n in (0, 5, 11, 19):
+        shutil.copy(tree / f"Annotations/480p/bear/{n:05d}.png", truth)
+    scores = vos.evaluate(tmp_path / "truth", tree / "predictions", protocol="sparse")
+    whole = vos.evaluate(tree, tree / "predictions", all_frames=True)
+    assert scores.objects[0][1].frames == ("00005", "00011", "00019")
+    assert scores.objects[0][1].j.tolist() == whole.objects[0][1].j[[5, 11, 19]].tolist()
+
+
+def late_object() -> tuple[np.ndarray, np.ndarray]:
+    truth = np.zeros((6, 20, 30), dtype=np.uint8)
+    truth[:, 2:8, 2:8] = 1
+    truth[3:, 10:18, 15:25] = 2
+    prediction = truth.copy()
+    prediction[5, 10:14] = 0
+    return truth, prediction
+
+
+def test_objects_that_appear_later() -> None:
+    truth, prediction = late_object()
+    youtube = score_sequence(truth, prediction, "youtube-vos")
+    assert [(one.object_id, len(one.j)) for one in youtube.objects] == [(1, 5), (2, 2)]
+    assert youtube.objects[1].j.tolist() == [1.0, 0.5]
+    davis = score_sequence(truth, prediction, "davis-2017")
+    assert [one.object_id for one in davis.objects] == [1]
+    assert davis.notes == ("objects 2 first appear after the first annotated frame; davis-2017 does not score them",)
+
+
+def test_ids_with_gaps() -> None:
+    truth = np.zeros((5, 20, 30), dtype=np.uint8)
+    truth[:, 2:8, 2:8], truth[:, 10:18, 15:25] = 1, 3
+    default = score_sequence(truth, truth, "davis-2017")
+    official = score_sequence(truth, truth, vos.evaluation.protocol_named("davis-2017", official=True))
+    assert [one.object_id for one in default.objects] == [1, 3]
+    assert [one.object_id for one in official.objects] == [1, 2, 3]
+    assert official.objects[1].j.tolist() == [1, 1, 1]  # the official tool counts the gap as an object, always right
+
+
+def test_void_is_cut_out_only_where_the_protocol_says_so(plain: ModuleType) -> None:
+    truth, prediction = late_object()
+    truth[:, 4:12, 6:20] = 255
+    unsupervised = score_sequence(truth, prediction, "davis-2017-unsupervised").objects[0]
+    void = truth[2] == 255
+    assert unsupervised.j[2] == plain.plain_j(truth[2] == 1, prediction[2] == 1, void)
+    assert unsupervised.f[2] == plain.plain_f(truth[2] == 1, prediction[2] == 1, void)
+    semi = score_sequence(truth, prediction, "davis-2017").objects[0]
+    assert semi.j[1] == plain.plain_j(truth[2] == 1, prediction[2] == 1)
+
+
+def test_proposals_may_have_any_ids_but_not_too_many() -> None:
+    truth, _ = late_object()
+    renamed = np.array([0, 77, 200], dtype=np.uint8)[truth]
+    scores = score_sequence(truth, renamed, "davis-2017-unsupervised")
+    assert [(one.object_id, one.proposal_id, one.j.mean()) for one in scores.objects] == [(1, 77, 1.0)]
+    with pytest.raises(InputError, match="make more than 20 proposals"):
+        score_sequence(truth, renamed, vos.evaluation.protocol_named("davis-2017-unsupervised", official=True))
+    many = np.arange(600, dtype=np.uint8).reshape(20, 30) % 22 + np.zeros((6, 1, 1), dtype=np.uint8)
+    with pytest.raises(InputError, match="frame 00000: .*make more than 20 proposals"):
+        score_sequence(truth, many, "davis-2017-unsupervised")
+
+
+def test_black_and_white_masks_are_one_object(tree: Path, predictions: Path, tmp_path: Path) -> None:
+    truth = tmp_path / "truth" / "bear"
+    truth.mkdir(parents=True)
+    for path in (tree / "Annotations/480p/bear").glob("*.png"):
+        Image.fromarray((np.array(Image.open(path)) > 0).astype(np.uint8) * 255).save(truth / path.name)
+    for path in (predictions / "bear").glob("*.png"):
+        Image.fromarray(np.array(Image.open(path)) > 0).save(path)
+    found = vos.evaluate(tmp_path / "truth", predictions)
+    merged = vos.evaluate(tree, tree / "predictions", protocol="davis-2016", sequences=["bear"])
+    assert values(found) == values(merged)
+
+
+def meta(seen: set[str]) -> str:
+    """A meta.json whose objects say whether they are seen, if any are."""
+    videos = {"bear": {"1": "bear", "2": "person"}, "dog": {"1": "dog", "2": "dog", "3": "kite"}}
+    content = {
+        video: {"objects": {i: {"category": c} | ({"seen": c in seen} if seen else {}) for i, c in objects.items()}}
+        for video, objects in videos.items()
+    }
+    return json.dumps({"videos": content})
+
+
+def test_seen_and_unseen(tree: Path, tmp_path: Path) -> None:
+    marked, bare, training = (tmp_path / name for name in ("marked.json", "bare.json", "training.json"))
+    marked.write_text(meta({"bear", "dog"}))
+    bare.write_text(meta(set()))
+    training.write_text(
+        json.dumps({"videos": {"x": {"objects": {"1": {"category": "bear"}, "2": {"category": "dog"}}}}})
+    )
+    scores = vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", meta=marked)
+    other = vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", meta=bare, seen_meta=training)
+    table = scores.by_category()
+    assert table == other.by_category()
+    assert table is not None
+    unseen = [one for name, one in scores.objects if (name, one.object_id) in {("bear", 2), ("dog", 3)}]
+    assert table["j_unseen"] == pytest.approx(np.mean([one.j.mean() for one in unseen]))
+    assert table["g"] == pytest.approx(np.mean([table[f"{m}_{g}"] for m in "jf" for g in ("seen", "unseen")]))
+    with pytest.raises(InputError, match='do not say "seen"'):
+        vos.evaluate(tree, tree / "predictions", meta=bare)
+    bare.write_text("[]")
+    with pytest.raises(InputError, match=r"bare.json: not a YouTube-VOS meta.json"):
+        vos.evaluate(tree, tree / "predictions", meta=bare)
+
+
+def faults(tree: Path, predictions: Path, **more: object) -> list[str]:
+    with pytest.raises(FaultsError) as caught:
+        vos.evaluate(tree, predictions, **more)  # type: ignore[arg-type]
+    return [fault.removeprefix(f"{predictions}/") for fault in caught.value.faults]
+
+
+def test_every_fault_at_once(tree: Path, predictions: Path) -> None:
+    dog, bear = predictions / "dog", predictions / "bear"
+    (dog / "00003.png").unlink()
+    Image.open(dog / "00004.png").resize((45, 30)).save(dog / "00004.png")
+    stray = np.array(Image.open(dog / "00005.png"))
+    stray[:3], stray[5:8] = 9, 12
+    vos.write_label_map(dog / "00005.png", stray)
+    Image.open(dog / "00006.png").convert("RGB").save(dog / "00006.png")
+    ramp = np.tile(np.arange(90, dtype=np.uint8), (60, 1))
+    Image.fromarray(ramp).save(dog / "00007.png")
+    whole = (dog / "00008.png").read_bytes()
+    (dog / "00008.png").write_bytes(whole[: len(whole) // 2])
+    damaged = bytearray(whole)
+    damaged[damaged.index(b"IDAT") + 20] ^= 255
+    (dog / "00009.png").write_bytes(damaged)
+    (dog / "00010.png").write_bytes(b"")
+    (dog / "00011.png").write_text("no picture")
+    Image.fromarray(np.zeros((60, 90), dtype=np.uint16)).save(dog / "00012.png")
+    Image.fromarray((stray > 0).astype(np.uint8) * 255).save(dog / "00013.png")
+    soft = stray.copy()
+    soft[0, :5] = 255
+    vos.write_label_map(dog / "00014.png", soft)
+    for n in (0, FRAMES - 1):  # not scored, so nobody minds
+        (dog / f"{n:05d}.png").unlink()
+    expected = [
+        "dog/00003.png: no such file",
+        "dog/00004.png: prediction is 30x45, annotation is 60x90. Predict at the annotation's size.",
+        "dog/00006.png: an RGB picture, expected a palette or greyscale PNG with ids",
+        "dog/00007.png: 90 different values, as of an anti-aliased mask or a photo; expected ids",
+        "dog/00008.png: a truncated PNG file",
+        "dog/00009.png: a damaged PNG file: its data do not fit their checksum",
+        "dog/00010.png: an empty file",
+        "dog/00011.png: not a picture",
+        "dog/00012.png: more than 8 bits a pixel, expected 8-bit ids",
+        "dog/00013.png: only 0 and 255, where the objects are 1, 2, 3. Write ids",
+        "dog/00014.png: 255 among other values, as of void or of a mask with soft edges; expected ids",
+        "dog/00005.png: ids 9, 12 not in the truth (its objects: 1, 2, 3)",
+    ]
+    assert faults(tree, predictions) == faults(tree, predictions, workers=2) == expected
+    shutil.rmtree(bear)
+    with pytest.raises(FaultsError) as caught:
+        vos.evaluate(tree, predictions)
+    lines = str(caught.value).splitlines()
+    assert lines[0] == f"{predictions}: 13 faults, nothing was scored."
+    assert lines[1] == f"  {bear}: no such folder (18 frames to score)"
+    assert lines[-2:] == ["  ... and 3 more.", "Use --missing zero to score missing frames and sequences as empty."]
+    assert len(lines) == 13
+
+
+def test_missing_zero(tree: Path, predictions: Path) -> None:
+    whole = vos.evaluate(tree, predictions)
+    for n in (3, 4):
+        (predictions / "dog" / f"{n:05d}.png").unlink()
+    shutil.rmtree(predictions / "bear")
+    scores = vos.evaluate(tree, predictions, missing="zero")
+    assert scores.notes == [
+        'sequence "bear": 18 of 18 frames have no prediction and were scored as empty',
+        'sequence "dog": 2 of 18 frames have no prediction and were scored as empty',
+    ]
+    expected = whole.sequences[1].objects[0].j.copy()
+    expected[2:4] = 0
+    assert scores.sequences[1].objects[0].j.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("truth", "mine", "more", "message"),
+    [
+        ("nowhere", "predictions", {}, "nowhere: no such folder of annotations"),
+        (".", "nowhere", {}, "nowhere: no such folder of predictions"),
+        (".", "ImageSets", {}, "none of the 2 sequences is in it, first bear. It holds: 2017"),
+        (".", "predictions", {"sequences": ["cat"]}, "1 of 1 sequences asked for are not there, first cat"),
+        (".", "predictions", {"sequences": "2017/vla"}, "no set 2017/vla. There are: 2017/one, 2017/val"),
+        ("Annotations/480p", "predictions", {"sequences": "2017/val"}, "has no ImageSets"),
+        (".", "predictions", {"protocol": "davis"}, 'no protocol named "davis". There are: davis-2016'),
+        (".", "predictions", {"workers": 0}, "workers is 0"),
+        (".", "predictions", {"tolerance": 2.5}, "boundary tolerance is 2.5"),
+    ],
+)
+def test_wrong_arguments(tree: Path, truth: str, mine: str, more: dict[str, object], message: str) -> None:
+    with pytest.raises((InputError, OptionError)) as caught:
+        vos.evaluate(tree / truth, tree / mine, **more)  # type: ignore[arg-type]
+    assert message in str(caught.value)
+
+
+def test_faults_of_the_truth(tree: Path, tmp_path: Path) -> None:
+    truth = tmp_path / "truth"
+    shutil.copytree(tree / "Annotations/480p", truth)
+    Image.open(truth / "bear/00004.png").convert("RGB").save(truth / "bear/00004.png")
+    vos.write_label_map(truth / "dog/00000.png", np.zeros((60, 90), dtype=np.uint8))
+    found = faults(truth, tree / "predictions")
+    assert found == [
+        f"{truth}/dog/00000.png: no object in the first annotated frame",
+        f"{truth}/bear/00004.png: an RGB picture, expected a palette or greyscale PNG with ids",
+    ]
+    for path in sorted((truth / "dog").glob("*.png"))[2:]:
+        path.unlink()
+    assert "dog: 2 PNG files, and davis-2017 leaves none of them to score" in faults(truth, tree / "predictions")[0]
+
+
+def test_any_lossless_way_to_store_ids_reads_the_same(tmp_path: Path) -> None:
+    label_map = np.random.default_rng(0).integers(0, 5, (37, 61), dtype=np.uint8)
+    vos.write_label_map(tmp_path / "palette.png", label_map)
+    image = Image.fromarray(label_map)
+    image.save(tmp_path / "grey.png")
+    image.save(tmp_path / "grey-small.png", optimize=True, compress_level=9)
+    few = image.copy()
+    few.putpalette(vos.PALETTE[:16].tobytes())
+    few.save(tmp_path / "four-bits.png", bits=4)
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "filtered.png"), label_map, [cv2.IMWRITE_PNG_STRATEGY, 1])
+    image.save(tmp_path / "interlaced.png", interlace=1)
+    for path in tmp_path.glob("*.png"):
+        assert np.array_equal(read_mask_file(path).label_map, label_map), path.name
+
+
+def test_layouts_of_a_tree(tree: Path, tmp_path: Path) -> None:
+    davis = DavisTree(tree)
+    assert davis.sets() == ["2017/one", "2017/val"]
+    assert davis.sequences() == davis.sequences("2017/val") == ["bear", "dog"]
+    assert davis.annotations("dog")[3].name == "00003.png"
+    with pytest.raises(InputError, match="no images in it"):
+        davis.frames("dog")
+    with pytest.raises(InputError, match=r"no resolution 1080p. There is: 480p"):
+        DavisTree(tree, "1080p")
+    with pytest.raises(InputError, match="no folder Annotations"):
+        DavisTree(tmp_path)
+    (tmp_path / "Annotations/video").mkdir(parents=True)
+    assert DavisTree(tmp_path).annotation_folder == tmp_path / "Annotations"
+    (tmp_path / "Annotations_unsupervised/480p").mkdir(parents=True)
+    assert DavisTree(tmp_path, unsupervised=True).annotation_folder == tmp_path / "Annotations_unsupervised/480p"
+    (tmp_path / "ImageSets").mkdir()
+    old = "/JPEGImages/480p/video/00000.jpg /Annotations/480p/video/00000.png\n"
+    (tmp_path / "ImageSets/old.txt").write_text(old + old.replace("00000", "00001"))
+    assert DavisTree(tmp_path).sequences("old") == ["video"]
+    (tmp_path / "ImageSets/lost.txt").write_text("gone\n")
+    with pytest.raises(InputError, match="1 of its sequences have no annotations, first gone"):
+        DavisTree(tmp_path).sequences("lost")
