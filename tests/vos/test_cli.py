@@ -136,6 +136,7 @@ def test_bad_masks_give_one_clear_line_and_exit_2(files, tmp_path, run, kind, wo
         (["track", "{images}", "--mask", "{mask}", "--mask", "{mask}"], "frame 0 has two masks"),
         (["track", "{images}", "--mask", "{mask}", "--init", "x"], "--mask and --init are both given"),
         (["track", "{images}", "--mask", "9:{mask}"], "annotation of frame 9"),
+        (["track", "{images}", "--init", "not-looked-for-yet", "-t", "persm"], 'no tracker named "persm"'),
         (["trak"], "No such command"),
         (["plugins", "nix"], 'no plugin offers anything named "nix"'),
         (["-p", "no_such_module_here", "plugins"], "plugin no_such_module_here cannot be loaded"),

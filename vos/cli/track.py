@@ -111,7 +111,9 @@ def command(
             if masks:
                 raise OptionError("--mask and --init are both given; one of them makes the first mask.")
             from vos.initialize import initialize
+            from vos.runner import tracker_options
 
+            tracker_options(tracker, parse_assignments(assignments), plugins)  # a typo should not cost the wait
             given = initialize(
                 opened, initializer, parse_assignments(init_assignments), runtime=made_runtime, plugins=plugins,
                 frame_index=start,
