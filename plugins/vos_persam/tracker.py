@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vos import AnyArray, BoolArray, Frame, LabelMap, Prediction, object_ids
 from vos_persam import cascade
-from vos_persam.cascade import Stage
+from vos_persam.cascade import HIDDEN, Stage
 from vos_persam.guidance import guidance_for
 from vos_persam.mask_weights import fit_mask_weights
 from vos_persam.options import PersamFOptions, PersamOptions
@@ -38,8 +38,6 @@ from vos_sam.model import Embedding, SegmentAnything
 from vos_sam.prompt import Prompt
 from vos_sam.view import View
 
-HIDDEN = -32.0
-"""Logit of an object that is not looked for."""
 OVERLAP = 0.5
 """A lost object is not found where objects that are present hold more of its mask than this."""
 

@@ -314,7 +314,7 @@ def _read_only(settings: Settings) -> None:
 
 def _memory(settings: Settings) -> None:
     sequence = tiny_sequence("moving", size=(72, 96), length=4)
-    measured = 24
+    measured = 12
     with settings.tracker("memory") as driver:
         gc.collect()
         tracing = tracemalloc.is_tracing()

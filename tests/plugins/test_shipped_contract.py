@@ -1,0 +1,49 @@
+"""The shipped trackers keep the contract that they ask of guests; PerSAM on a tiny Segment Anything."""
+
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vos import Runtime
+from vos.testing import check_plugin, contract_test, tracker_checks
+from vos_persam.options import PersamFOptions, PersamOptions
+from vos_persam.tracker import PersamTracker
+from vos_propagation.options import PropagationOptions
+from vos_sam.checkpoint import build_sam
+from vos_sam.model import SegmentAnything
+
+DATA = Path(__file__).parents[1] / "data"
+
+
+def tiny_sam():
+    with np.load(DATA / "sam_tiny" / "state_dict.npz") as arrays:
+        state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+    return SegmentAnything(build_sam(state, "sam_tiny"))
+
+
+def make_propagation():
+    from vos_propagation.tracker import PropagationTracker
+
+    return PropagationTracker(PropagationOptions(), Runtime(device="cpu"))
+
+
+test_propagation = contract_test(make_propagation, min_iou=0.6)
+test_persam = contract_test(lambda: PersamTracker(tiny_sam(), PersamOptions()))
+
+
+@pytest.mark.parametrize("clause", ["ids", "later-objects", "corrections", "fresh-start", "small-objects"])
+def test_persam_f(clause):
+    """Where persam-f differs from persam: what it learns for each object."""
+    checks = tracker_checks(lambda: PersamTracker(tiny_sam(), PersamFOptions(epochs=5)))
+    assert next(check for check in checks if check.clause == clause)() is None
+
+
+SHIPPED = [entry.value for entry in metadata.entry_points(group="vos") if entry.dist.name == "vos"]
+
+
+@pytest.mark.parametrize("module", SHIPPED)
+def test_a_shipped_plugin_can_be_listed(module):
+    assert check_plugin(module) or module == "vos_sources", "sources are opened, not listed"
