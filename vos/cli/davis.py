@@ -46,7 +46,7 @@ def command(
     html_path: Path | None,
     **runtime: Any,
 ) -> None:
-    r"""Run a tracker over a DAVIS tree and score it.
+    """Run a tracker over a DAVIS tree and score it.
 
     A second run takes up where the first was stopped: finished sequences of the same tracker, options
     and versions are skipped. Masks go to OUTPUT/<sequence>/, results to OUTPUT/results.json, results.txt

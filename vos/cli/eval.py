@@ -63,7 +63,7 @@ def command(
     csv_path: Path | None,
     html_path: Path | None,
 ) -> None:
-    r"""Score existing masks: J, F and J&F, times 100.
+    """Score existing masks: J, F and J&F, times 100.
 
     Masks are PNG files with ids, one folder for each sequence, named as the truth's files.
     Several --pred NAME=DIR are compared side by side.
@@ -118,6 +118,78 @@ def command(
         from vos.evaluation.html import html_report
 
         write_text(html_path, html_report(results))
+
+
+@command.command("semantic")
+@click.argument("root", type=click.Path(path_type=Path), metavar="DATA")
+@click.option("--pred", "predictions", type=click.Path(path_type=Path), required=True, help="PNG files, one an image.")
+@click.option("--layout", help="Layout of DATA: coco-stuff-27, cityscapes, voc or context.")
+@click.option("--split", default="val", show_default=True, help="Part of the data set.")
+@click.option(
+    "--labels", type=click.Path(path_type=Path), help="Without --layout: folder of label files; DATA holds the images."
+)
+@click.option("--classes", type=click.IntRange(1, 256), help="Without --layout: number of classes.")
+@click.option("--hungarian", is_flag=True, help="Values are segments without a class: match them in each image.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers.")
+def semantic(
+    root: Path,
+    predictions: Path,
+    layout: str | None,
+    split: str,
+    labels: Path | None,
+    classes: int | None,
+    hungarian: bool,
+    json_path: Path | None,
+) -> None:
+    """Score class maps of single images: pixel accuracy and mean IoU, times 100.
+
+    Predictions are PNG files named as the images; values are classes from 0, 255 is nothing.
+
+    \b
+      vos eval semantic VOC2012 --layout voc --pred out
+      vos eval semantic coco --layout coco-stuff-27 --pred out --hungarian
+    """
+    from vos.evaluation.labelled_images import folders, labelled_images
+    from vos.evaluation.report import percent, table, write_text
+    from vos.evaluation.semantic import evaluate_semantic
+
+    if layout is not None:
+        images = labelled_images(root, layout, split)
+    elif labels is None or classes is None:
+        raise click.UsageError("say where the labels are: --layout NAME, or --labels DIR with --classes N.")
+    else:
+        images = folders(root, labels, classes)
+    scorer = evaluate_semantic(images, predictions, hungarian=hungarian)
+    rows = [["Class", "IoU"], *([name, percent(iou)] for name, iou in zip(images.classes, scorer.iou, strict=True))]
+    click.echo(table([*rows, ["Mean IoU", percent(scorer.mean_iou)], ["Pixel accuracy", percent(scorer.accuracy)]]))
+    if json_path is not None:
+        by_class = {
+            name: None if iou != iou else float(iou) for name, iou in zip(images.classes, scorer.iou, strict=True)
+        }
+        numbers = {"pixel_accuracy": scorer.accuracy, "mean_iou": scorer.mean_iou, "iou": by_class}
+        write_text(json_path, json.dumps({**numbers, "images": len(images.pairs)}, indent=1) + "\n")
+
+
+@command.command("perseg")
+@click.option("--gt", "truth", type=click.Path(path_type=Path), required=True, help="PerSeg's root or Annotations.")
+@click.option("--pred", "predictions", type=click.Path(path_type=Path), required=True, help="A folder a category.")
+@click.option("--reference", default="00", show_default=True, help="Stem of the image that was given: not scored.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers.")
+def perseg(truth: Path, predictions: Path, reference: str, json_path: Path | None) -> None:
+    """Score personalised segmentation in PerSeg's layout: mean IoU and boundary IoU, times 100."""
+    from dataclasses import asdict
+
+    from vos.evaluation.perseg import evaluate_perseg, mean_over_categories
+    from vos.evaluation.report import percent, table, write_text
+
+    scores = evaluate_perseg(truth, predictions, reference=reference)
+    rows = [["Category", "IoU", "bIoU", "Accuracy"]]
+    for one in [*scores, mean_over_categories(scores)]:
+        rows.append([one.category, percent(one.iou), percent(one.boundary_iou), percent(one.accuracy)])
+    click.echo(table(rows))
+    if json_path is not None:
+        content = {"mean": asdict(mean_over_categories(scores)), "categories": [asdict(one) for one in scores]}
+        write_text(json_path, json.dumps(content, indent=1) + "\n")
 
 
 def _named(predictions: tuple[str, ...]) -> list[tuple[str, Path]]:
