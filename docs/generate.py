@@ -6,7 +6,6 @@ Run it after changing a docstring, an option or a help text: python docs/generat
 from __future__ import annotations
 
 import ast
-import importlib.util
 import inspect
 import os
 import re
@@ -153,8 +152,6 @@ def command_paths() -> list[tuple[str, ...]]:
     plugins = vos.load_plugins(autoload=False)
     paths: list[tuple[str, ...]] = [()]
     for verb in [*VERBS, *plugins.commands.names()]:
-        if verb in VERBS and importlib.util.find_spec(VERBS[verb][0]) is None:
-            continue
         command = cli.get_command(cli.make_context("vos", [], resilient_parsing=True), verb)
         paths += [(verb,), *((verb, name) for name in getattr(command, "commands", {}))]
     return paths
