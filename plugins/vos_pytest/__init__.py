@@ -47,7 +47,11 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(session: pytest.Session, items: list[pytest.Item]) -> None:
     """Add a test for each clause and tracker."""
-    items.extend(_checks(session))
+    checks: list[pytest.Item | pytest.Collector] = list(_checks(session))
+    if checks:  # told as collected, so that pytest counts them
+        report = pytest.CollectReport("vos", "passed", None, checks)
+        session.config.hook.pytest_collectreport(report=report)
+        items.extend(check for check in checks if isinstance(check, CheckItem))
 
 
 def _checks(session: pytest.Session) -> Iterator[pytest.Item]:
@@ -87,11 +91,11 @@ class CheckItem(pytest.Item):
             pytest.skip(not_for_it)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
-        """Show what happened and the contract's words; the tracker's own traceback where it raised."""
+        """Show what happened and the contract's words, and the tracker's own traceback where it raised."""
         from vos.testing import ContractError
 
-        if isinstance(excinfo.value, ContractError) and excinfo.value.__cause__ is None:
-            return str(excinfo.value)
+        if isinstance(excinfo.value, ContractError):
+            return excinfo.value.report()
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Any, int | None, str]:

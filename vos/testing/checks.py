@@ -173,7 +173,10 @@ def contract_test(tracker: str | TrackerFactory, **settings: Any) -> Callable[[T
 
     @pytest.mark.parametrize("check", tracker_checks(tracker, **settings), ids=str)
     def test_contract(check: TrackerCheck) -> None:
-        not_for_it = check()
+        try:
+            not_for_it = check()
+        except ContractError as error:
+            pytest.fail(error.report(), pytrace=False)
         if not_for_it is not None:
             pytest.skip(not_for_it)
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 from vos.errors import VosError
 
 CONTRACT_PAGE = "docs/contract.md"
@@ -99,3 +101,11 @@ class ContractError(VosError, AssertionError):
         """
         super().__init__(f"{found}\nThe contract: {CLAUSES[clause]}\nWritten in {CONTRACT_PAGE}#{clause}")
         self.clause = clause
+
+    def report(self) -> str:
+        """The message for a test's output, and the tracker's own traceback where it raised."""
+        cause = self.__cause__
+        if cause is None or cause.__traceback__ is None:
+            return str(self)
+        own = traceback.format_exception(type(cause), cause, cause.__traceback__.tb_next)
+        return f"{self}\n\n{''.join(own)}"

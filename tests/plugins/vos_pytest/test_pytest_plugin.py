@@ -7,6 +7,9 @@ import dataclasses, vos
 from vos.testing import StubTracker
 
 class Forgetful(StubTracker):
+    def annotate(self, frame, label_map):
+        raise KeyError("weights")
+
     def step(self, frame):
         prediction = super().step(frame)
         return vos.Prediction(prediction.object_ids[:1], prediction.logits[:1])
@@ -37,6 +40,7 @@ def installed(pytester, monkeypatch):
 def test_a_named_tracker_is_checked_clause_by_clause(installed):
     result = installed.runpytest_subprocess("--vos-tracker", "stub", "-v")
     result.stdout.fnmatch_lines(["*vos-tracker?stub-ids? PASSED*", "*vos-tracker?stub-encoding? SKIPPED*"])
+    result.stdout.fnmatch_lines(["*collected 19 items"])
     assert result.ret == 0
     assert "test_own" not in result.stdout.str()
 
@@ -71,3 +75,15 @@ def test_nothing_of_the_toolkit_is_imported_when_not_asked_for(installed):
         test_light="import sys\ndef test_light(): assert not {'vos', 'cv2', 'numpy'} & set(sys.modules)"
     )
     installed.runpytest_subprocess("test_light.py").assert_outcomes(passed=1)
+
+
+def test_an_exception_is_shown_with_the_trackers_own_traceback_alone(installed):
+    installed.makepyfile(
+        test_contract="from vos.testing import contract_test\ntest_c = contract_test('stub', options={'good': False})"
+    )
+    for arguments in (["--vos-tracker", "stub", "--vos-option", "good=no"], ["test_contract.py"]):
+        result = installed.runpytest_subprocess(*arguments, "-k", "later-objects")
+        result.stdout.fnmatch_lines(
+            ["*annotate on frame 00002 raised*", "*stub_plugin.py*, in annotate", "KeyError: 'weights'"]
+        )
+        assert "driver.py" not in result.stdout.str()
