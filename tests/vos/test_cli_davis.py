@@ -1,0 +1,207 @@
+"""``vos davis``: tracks, scores, takes up where it stopped; a tracker of a few lines stands for a model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vos
+from vos import cli
+
+FRAMES = 7
+
+PLUGIN = '''
+from dataclasses import dataclass
+from pathlib import Path
+import os
+import vos
+from vos.testing import StubTracker
+
+@dataclass(frozen=True)
+class Options:
+    fail: str = vos.option("", "Sequence whose images are this dark fails.")
+    quality: int = vos.option(1, "Nothing.")
+
+class Still(StubTracker):
+    """Keeps the first label map; fails on frames of one grey value."""
+    def __init__(self, options):
+        super().__init__()
+        self.fail = options.fail
+    def start(self, frame, label_map):
+        super().start(frame, label_map)
+        if self.fail and int(self.fail) == frame.image[0, 0, 0]:
+            raise vos.TrackerError("no, not this one")
+        with open(Path(__file__).with_name("starts.txt"), "a") as log:
+            log.write(f"{os.getpid()} {frame.image[0, 0, 0]} {vos.object_ids(label_map)}\\n")
+
+@vos.hookimpl
+def vos_trackers():
+    return [vos.TrackerSpec("still", "Keeps the first label map.", lambda o, r: Still(o), Options)]
+'''
+
+
+@pytest.fixture(autouse=True)
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "plugin"
+    folder.mkdir()
+    (folder / "still_plugin.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "still_plugin", raising=False)
+    return folder / "starts.txt"
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sequences with one, two and two objects (the last one's second appears at frame 3)."""
+    root = tmp_path_factory.mktemp("davis")
+    for grey, (name, ids) in enumerate((("bear", (1,)), ("dog", (1, 2)), ("late", (1, 2)))):
+        for n in range(FRAMES):
+            truth = np.zeros((40, 60), dtype=np.uint8)
+            for object_id in ids:
+                if name != "late" or object_id == 1 or n >= 3:
+                    truth[5 + n : 20 + n, 20 * object_id - 10 : 20 * object_id] = object_id
+            for folder in ("Annotations", "JPEGImages"):
+                (root / folder / "480p" / name).mkdir(parents=True, exist_ok=True)
+            vos.write_label_map(root / f"Annotations/480p/{name}/{n:05d}.png", truth)
+            Image.fromarray(np.full((40, 60, 3), 50 * grey, dtype=np.uint8)).save(
+                root / f"JPEGImages/480p/{name}/{n:05d}.png"
+            )
+    for year, names in (("2016", "bear\ndog\n"), ("2017", "bear\ndog\nlate\n")):
+        (root / "ImageSets" / year).mkdir(parents=True)
+        (root / f"ImageSets/{year}/val.txt").write_text(names)
+    return root
+
+
+def davis(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as exited:
+        cli.main(["-p", "still_plugin", "davis", "-t", "still", *(str(argument) for argument in arguments)])
+    out, err = capsys.readouterr()
+    return int(exited.value.code or 0), out, err
+
+
+def test_tracks_scores_and_writes_results(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    code, said, _ = davis(capsys, "--root", tree, "--set", "2017/val", "-o", out, "--html", tmp_path / "r.html")
+    assert code == 0
+    lines = said.splitlines()
+    assert [line.split(":")[0] for line in lines[:3]] == ["bear", "dog", "late"]
+    assert "7 frames" in lines[0]
+    assert "tracker:  still" in said
+    assert "options:  fail=, quality=1" in said
+    assert f"vos {vos.__version__}" in said
+    scores = vos.evaluate(tree, out, sequences="2017/val")
+    assert [len(s.objects) for s in scores.sequences] == [1, 2, 1]
+    row = next(line for line in lines if line.startswith("All objects")).split()
+    assert float(row[2]) == round(100 * scores.j_and_f, 1)
+    results = json.loads((out / "results.json").read_text())
+    assert results["summary"] == scores.summary()
+    assert results["tracker"] == "still"
+    assert results["options"] == {"fail": "", "quality": 1}
+    assert results["fps"] > 0
+    assert {"vos", "numpy", "python"} <= set(results["versions"])
+    assert (out / "per-sequence_results-val.csv").read_text().count("\n") == 5
+    assert (out / "results.txt").read_text().strip() in said
+    assert (tmp_path / "r.html").read_text().count("<img") == 4
+    assert len(list((out / "dog").glob("*.png"))) == FRAMES
+
+
+def test_davis_2016_merges_the_objects_that_a_tracker_is_given(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said, _ = davis(capsys, "--root", tree, "--set", "2016/val", "-o", tmp_path / "out")
+    assert code == 0
+    assert [line.split(" ", 2)[2] for line in plugin.read_text().splitlines()] == ["(1,)", "(1,)"]
+    scores = vos.evaluate(tree, tmp_path / "out", sequences="2016/val", protocol="davis-2016")
+    assert json.loads((tmp_path / "out/results.json").read_text())["summary"] == scores.summary()
+    assert "davis-2016" in said
+
+
+def test_a_second_run_skips_what_is_whole_and_redoes_the_rest(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--root", tree, "--set", "2017/val", "-o", tmp_path / "out")
+    davis(capsys, *arguments)
+    first = (tmp_path / "out/results.json").read_text()
+    (tmp_path / "out/dog/00003.png").unlink()
+    record = tmp_path / "out/late/run.json"
+    aged = json.loads(record.read_text())
+    aged["versions"]["numpy"] = "1.0"
+    record.write_text(json.dumps(aged))
+    plugin.unlink()
+    code, said, _ = davis(capsys, *arguments)
+    assert code == 0
+    assert [line.split()[1] for line in plugin.read_text().splitlines()] == ["50", "100"]
+    lines = said.splitlines()
+    assert lines[0].endswith("finished before")
+    assert not lines[1].endswith("finished before")
+    assert json.loads((tmp_path / "out/results.json").read_text())["summary"] == json.loads(first)["summary"]
+    code, _, err = davis(capsys, *arguments, "-O", "quality=2")
+    assert code == 2
+    assert "holds a run with other options ({'fail': '', 'quality': 1}, now {'fail': '', 'quality': 2})" in err
+    assert davis(capsys, *arguments, "-O", "quality=2", "--overwrite")[0] == 0
+
+
+def test_two_processes_share_the_work(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said, _ = davis(capsys, "--root", tree, "--set", "2017/val", "-j", 2, "-o", tmp_path / "two")
+    assert code == 0
+    assert "in each of 2 processes of" in said
+    assert len(plugin.read_text().splitlines()) == 3
+    davis(capsys, "--root", tree, "--set", "2017/val", "-o", tmp_path / "one")
+    for path in (tmp_path / "one").rglob("*.png"):
+        assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_sequence_that_fails_leaves_the_others_done(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
+) -> None:
+    out = tmp_path / "out"
+    code, said, err = davis(capsys, "--root", tree, "--set", "2017/val", "-o", out, "-j", workers, "-O", "fail=50")
+    assert code == 1
+    assert "1 of 3 sequences failed, first dog:" in err
+    assert "no, not this one" in err
+    assert sorted(line.split(":")[0] for line in said.splitlines()) == ["bear", "late"]
+    assert not (out / "results.json").exists()
+
+
+def test_objects_that_appear_later_are_given_when_they_do(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, said, _ = davis(
+        capsys, "--root", tree, "--set", "2017/val", "--sequence", "late", "--protocol", "youtube-vos",
+        "-o", tmp_path / "out",
+    )  # fmt: skip
+    assert code == 0
+    assert "youtube-vos" in said
+    assert vos.object_ids(vos.read_label_map(tmp_path / "out/late/00006.png")) == (1, 2)
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert [len(o["j"]) for o in results["sequences"][0]["objects"]] == [6, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--set", "2018/val"), "no set 2018/val. There are: 2016/val, 2017/val"),
+        (("--set", "2017/val", "-O", "speed=3"), 'tracker "still" has no option "speed"'),
+        (("--set", "2017/val", "-t", "stil"), 'no tracker named "stil"'),
+        (("--set", "2017/val", "--sequence", "cat"), "has no sequence cat. It has: bear, dog, late"),
+        (("--protocol", "davis-2017-unsupervised"), "trackers take a first mask"),
+        (("--resolution", "1080p"), "no resolution 1080p"),
+    ],
+)
+def test_wrong_usage(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    code, _, err = davis(capsys, "--root", tree, "-o", tmp_path / "out", *arguments)
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "out").exists()
