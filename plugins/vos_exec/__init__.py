@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 import vos
@@ -17,6 +18,8 @@ class ExecOptions:
 
 def make_exec_tracker(options: ExecOptions, runtime: vos.Runtime) -> vos.Tracker:
     """Start the program; see ``vos_exec.tracker``."""
+    if os.name != "posix":
+        raise vos.OptionError("exec: trackers in another process need Linux or macOS.")
     from vos_exec.tracker import ExecTracker
 
     return ExecTracker(options.command, options.timeout, runtime)

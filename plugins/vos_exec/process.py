@@ -79,8 +79,6 @@ class Process:
             raise OptionError(f"exec: command {command!r} cannot be split into words ({error}).") from None
         if not arguments:
             raise OptionError('exec: no command was given. Name a program: --tracker exec:"python my_tracker.py".')
-        if os.name != "posix":
-            raise OptionError("exec: trackers in another process need Linux or macOS.")
         try:
             self._process = subprocess.Popen(
                 arguments,

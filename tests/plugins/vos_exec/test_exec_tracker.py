@@ -13,6 +13,7 @@ import pytest
 
 from vos import OptionError, Runtime, TrackerError, stream
 from vos.testing import check_plugin, check_tracker, tiny_sequence
+from vos_exec import ExecOptions, make_exec_tracker
 from vos_exec.process import LINES_SHOWN, Words
 from vos_exec.tracker import ExecTracker
 
@@ -303,6 +304,12 @@ def test_after_a_failure_the_next_call_says_that_it_ended(child):
 def test_wrong_usage(command, timeout, message):
     with pytest.raises(OptionError, match=message):
         ExecTracker(command, timeout, Runtime())
+
+
+def test_other_systems_are_told(monkeypatch):
+    monkeypatch.setattr("vos_exec.os.name", "nt")
+    with pytest.raises(OptionError, match="need Linux or macOS"):
+        make_exec_tracker(ExecOptions("true"), Runtime())
 
 
 def test_the_host_names_the_frame_of_a_crash(child):
