@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -307,7 +308,7 @@ def test_wrong_usage(command, timeout, message):
 
 
 def test_other_systems_are_told(monkeypatch):
-    monkeypatch.setattr("vos_exec.os.name", "nt")
+    monkeypatch.setattr("vos_exec.os", SimpleNamespace(name="nt"))
     with pytest.raises(OptionError, match="need Linux or macOS"):
         make_exec_tracker(ExecOptions("true"), Runtime())
 
