@@ -27,7 +27,7 @@ class _Group(click.Group):
 @click.option(
     "--pred", "predictions", multiple=True, metavar="[NAME=]DIR", help="Predicted masks; several are compared."
 )
-@click.option("--protocol", default="davis-2017", show_default=True, metavar="NAME", help="Rules; see below.")
+@click.option("--protocol", metavar="NAME", help="Rules, see above; by default those of the set, else davis-2017.")
 @click.option("--set", "sequences", metavar="SET|FILE", help="A set of a DAVIS root (2017/val), or a file of names.")
 @click.option("-j", "workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option("--missing", type=click.Choice(["error", "zero"]), default="error", show_default=True,
@@ -49,7 +49,7 @@ def command(
     ctx: click.Context,
     truth: Path | None,
     predictions: tuple[str, ...],
-    protocol: str,
+    protocol: str | None,
     sequences: str | None,
     workers: int,
     missing: Literal["error", "zero"],

@@ -19,7 +19,7 @@ from vos.annotation import Annotation
 from vos.errors import InputError, OptionError, OutputExistsError, VosError
 from vos.evaluation.dataset import evaluate
 from vos.evaluation.davis import DavisTree
-from vos.evaluation.protocol import Protocol, protocol_named
+from vos.evaluation.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.report import percent, table, write_csv, write_text
 from vos.evaluation.scores import Scores
 from vos.files import safe_name
@@ -71,9 +71,9 @@ class BenchmarkJob:
         """The protocol: the one given, else DAVIS-2016 for its sets, YouTube-VOS for a tree without sets."""
         if self.protocol is not None:
             return protocol_named(self.protocol)
-        if self.set_name is None:
-            return protocol_named("davis-2017" if self.tree.sets() else "youtube-vos")
-        return protocol_named("davis-2016" if self.set_name.startswith("2016") else "davis-2017")
+        if self.set_name is None and not self.tree.sets():
+            return protocol_named("youtube-vos")
+        return protocol_named(protocol_of_set(self.set_name))
 
     @property
     def tree(self) -> DavisTree:

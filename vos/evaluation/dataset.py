@@ -15,10 +15,10 @@ import numpy as np
 from vos.arrays import LabelMap
 from vos.errors import InputError, VosError
 from vos.evaluation.boundary import TOLERANCE, tolerance_in_pixels
-from vos.evaluation.davis import DavisTree
+from vos.evaluation.davis import DavisTree, natural_order
 from vos.evaluation.frame_scores import FrameScores
 from vos.evaluation.mask_file import MANY_VALUES, read_mask_file
-from vos.evaluation.protocol import Protocol, protocol_named
+from vos.evaluation.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.scores import Scores, SequenceFiles
 from vos.evaluation.sequence import SequenceScorer, SequenceScores, describe_stray
 from vos.label_map import VOID, object_ids
@@ -82,7 +82,7 @@ def evaluate(
     truth: Path | str,
     predictions: Path | str,
     *,
-    protocol: str | Protocol = "davis-2017",
+    protocol: str | Protocol | None = None,
     sequences: str | Sequence[str] | None = None,
     name: str | None = None,
     tolerance: float = TOLERANCE,
@@ -101,7 +101,8 @@ def evaluate(
             sequence, or one sequence's own folder of PNG files.
         predictions: a folder of one folder for each sequence, files named as the truth's; or, for one
             sequence, its own folder.
-        protocol: a key of ``PROTOCOLS``, or a protocol of your own.
+        protocol: a key of ``PROTOCOLS``, or a protocol of your own; None for ``"davis-2016"`` with a set of
+            that year, else ``"davis-2017"``.
         sequences: names, a set of a DAVIS root (``"2017/val"``) or a text file of names; None for all
             that the truth has.
         name: what the predictions are called in reports; by default their folder's name.
@@ -120,6 +121,8 @@ def evaluate(
         FaultsError: files that cannot be scored, all listed at once.
         InputError: there is nothing to score, or an argument makes no sense.
     """
+    if protocol is None:
+        protocol = protocol_of_set(sequences if isinstance(sequences, str) else None)
     rules = protocol_named(protocol, all_frames=all_frames, official=official)
     tolerance_in_pixels(tolerance, (1, 1))
     if workers < 1:
@@ -269,7 +272,7 @@ def _plan(
     faults: list[str],
 ) -> _Sequence | None:
     """Pair a sequence's files, or say why that cannot be done."""
-    annotated = sorted(path for path in truth_folder.iterdir() if path.suffix == ".png")
+    annotated = sorted(truth_folder.glob("[!.]*.png"), key=natural_order)
     scored = annotated[int(protocol.skip_first) : len(annotated) - int(protocol.skip_last)]
     if not scored:
         faults.append(f"{truth_folder}: {len(annotated)} PNG files, and {protocol.name} leaves none of them to score")

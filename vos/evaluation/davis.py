@@ -7,6 +7,7 @@ release. YouTube-VOS: the same without a resolution and without ``ImageSets``, a
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from vos.errors import InputError
@@ -98,8 +99,14 @@ class DavisTree:
         return _files(self.annotation_folder / sequence, frozenset({".png"}), "annotations")
 
 
+def natural_order(path: Path) -> list[str | int]:
+    """Sort key of files: numbers in names count as numbers, so that frame 10 comes after frame 9."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", path.name)]
+
+
 def _files(folder: Path, endings: frozenset[str], what: str) -> list[Path]:
-    found = sorted(path for path in folder.iterdir() if path.suffix.lower() in endings) if folder.is_dir() else []
+    there = folder.iterdir() if folder.is_dir() else ()
+    found = sorted((path for path in there if path.suffix.lower() in endings), key=natural_order)
     if not found:
         raise InputError(f"{folder}: no {what} in it.")
     return found

@@ -72,6 +72,17 @@ PROTOCOLS: dict[str, Protocol] = {
 """The protocols by name. In all of them only annotated frames are scored."""
 
 
+def protocol_of_set(set_name: str | None) -> str:
+    """The protocol that a set of a DAVIS tree is scored by, if none is asked for.
+
+    Args:
+        set_name: such as ``"2016/val"``; None for no set.
+    Returns:
+        ``"davis-2016"`` for the sets of that year, else ``"davis-2017"``.
+    """
+    return "davis-2016" if set_name is not None and set_name.startswith("2016/") else "davis-2017"
+
+
 def protocol_named(name: str | Protocol, *, all_frames: bool = False, official: bool = False) -> Protocol:
     """Find a protocol.
 

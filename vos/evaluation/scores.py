@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -110,8 +111,8 @@ class Scores:
         return {**numbers, **(self.by_category() or {})}
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, per-frame values included, as plain data."""
-        return {
+        """Everything, per-frame values included, as plain data; what is not a number is None."""
+        content: dict[str, Any] = without_nan({
             "name": self.name,
             "protocol": self.protocol.name,
             "official": self.protocol.official,
@@ -119,7 +120,17 @@ class Scores:
             "summary": self.summary(),
             "notes": self.notes,
             "sequences": [_sequence_json(sequence) for sequence in self.sequences],
-        }
+        })  # fmt: skip
+        return content
+
+
+def without_nan(data: Any) -> Any:
+    """Replace NaN by None in plain data; JSON has no NaN."""
+    if isinstance(data, dict):
+        return {key: without_nan(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [without_nan(value) for value in data]
+    return None if isinstance(data, float) and math.isnan(data) else data
 
 
 def _sequence_json(sequence: SequenceScores) -> dict[str, Any]:

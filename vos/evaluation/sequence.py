@@ -76,12 +76,12 @@ class SequenceScores:
     @cached_property
     def j(self) -> Statistics:
         """Mean over the objects of J's statistics."""
-        return mean_of([o.j_statistics for o in self.objects])
+        return mean_of([o.j_statistics for o in self.objects if len(o.j)])
 
     @cached_property
     def f(self) -> Statistics:
         """Mean over the objects of F's statistics."""
-        return mean_of([o.f_statistics for o in self.objects])
+        return mean_of([o.f_statistics for o in self.objects if len(o.f)])
 
     @property
     def j_and_f(self) -> float:

@@ -356,3 +356,34 @@ def test_layouts_of_a_tree(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "ImageSets/lost.txt").write_text("gone\n")
     with pytest.raises(InputError, match="1 of its sequences have no annotations, first gone"):
         DavisTree(tmp_path).sequences("lost")
+
+
+def test_a_set_says_its_protocol(tree: Path, tmp_path: Path) -> None:
+    shutil.copytree(tree, tmp_path / "davis")
+    shutil.copytree(tree / "ImageSets/2017", tmp_path / "davis/ImageSets/2016")
+    found = [
+        vos.evaluate(tmp_path / "davis", tree / "predictions", sequences=name) for name in ("2016/val", "2017/val")
+    ]
+    assert [scores.protocol.name for scores in found] == ["davis-2016", "davis-2017"]
+    assert [len(scores.objects) for scores in found] == [2, 5]
+
+
+def test_frames_without_leading_zeros_keep_their_order(tree: Path, tmp_path: Path) -> None:
+    for folder, at in (("truth", tree / "Annotations/480p"), ("mine", tree / "predictions")):
+        (tmp_path / folder / "dog").mkdir(parents=True)
+        for path in (at / "dog").iterdir():
+            shutil.copy(path, tmp_path / folder / "dog" / f"{int(path.stem)}.png")
+    scores = vos.evaluate(tmp_path / "truth", tmp_path / "mine")
+    assert scores.objects[0][1].frames == tuple(str(n) for n in range(1, FRAMES - 1))
+    assert values(scores) == values(vos.evaluate(tree, tree / "predictions"))[2:]
+
+
+def test_an_object_that_appears_in_the_last_frame_has_no_score() -> None:
+    truth, prediction = late_object()
+    truth[:5] = np.where(truth[:5] == 2, 0, truth[:5])
+    sequence = score_sequence(truth, prediction, "youtube-vos")
+    assert [len(one.j) for one in sequence.objects] == [5, 0]
+    scores = Scores("x", vos.evaluation.protocol_named("youtube-vos"), 0.008, (sequence,))
+    assert scores.j.mean == sequence.j.mean == 1.0
+    written = scores.to_json()["sequences"][0]["objects"][1]
+    assert (written["j_mean"], written["j"]) == (None, [])
