@@ -56,13 +56,12 @@ def _hooks() -> str:
         function = getattr(hookspecs, name)
         first = bool(function.vos_spec["firstresult"])
         kind = "observation" if name in OBSERVERS else "decision, the first answer counts" if first else "registration"
-        section = "observers" if name in OBSERVERS else name
         parts += [
             f"## {name}\n",
             f"*{kind}*\n",
             f"```python\n{_signature(name, function)}\n```\n",
             _prose(inspect.getdoc(function) or ""),
-            f'```python title="{EXAMPLE}"\n--8<-- "{EXAMPLE}:{section}"\n```\n',
+            f'```python title="{EXAMPLE}"\n--8<-- "{EXAMPLE}:{name}"\n```\n',
         ]
     return "\n".join(parts)
 

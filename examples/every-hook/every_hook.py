@@ -156,28 +156,40 @@ def vos_merge_objects(prediction, size):
 # --8<-- [end:vos_merge_objects]
 
 
-# --8<-- [start:observers]
 log = []
 
 
+# --8<-- [start:vos_run_started]
 @vos.hookimpl
 def vos_run_started(run):
     log.append(f"{run.sequence}: {run.tracker} begins at frame {run.annotated[0]}")
 
 
+# --8<-- [end:vos_run_started]
+
+
+# --8<-- [start:vos_frame_done]
 @vos.hookimpl
 def vos_frame_done(frame, label_map):
     log.append(f"{frame.name}: {int((label_map > 0).sum())} pixels")
 
 
+# --8<-- [end:vos_frame_done]
+
+
+# --8<-- [start:vos_run_finished]
 @vos.hookimpl
 def vos_run_finished(summary):
     log.append(f"done: {summary.frames} frames")
 
 
+# --8<-- [end:vos_run_finished]
+
+
+# --8<-- [start:vos_run_failed]
 @vos.hookimpl
 def vos_run_failed(error):
     log.append(f"failed: {error}")
 
 
-# --8<-- [end:observers]
+# --8<-- [end:vos_run_failed]
