@@ -1,81 +1,159 @@
-"""Label propagation: cells of a frame take the labels of the most similar cells seen before.
+"""Votes by similarity: a cell takes the labels of the most similar cells near it in a few past frames.
 
-Source: the protocol of CRW (Jabri et al., arXiv:2006.14613) and DINO (Caron et al.,
-arXiv:2104.14294): the top-k cells within a local window vote, weighted by a softmax.
+Source: label propagation as in CRW (Jabri et al., arXiv:2006.14613) and DINO (Caron et al.,
+arXiv:2104.14294), where the top-k cells of a window vote with softmax weights. Here the k-th best of
+the maxima over small groups of cells is a threshold, and each cell votes by how far it is above it:
+nearly the same voters, found with a few passes of plain arithmetic in place of a sort.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 TILE = 8
+GROUPS = 8
+MARGIN = 0.01
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """Tiles of 8 x 8 cells to look at.
+
+    Attributes:
+        rows: int64 (n,), each tile's row.
+        columns: int64 (n,), each tile's column.
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A past frame, padded so that every tile's window lies inside it.
+
+    Attributes:
+        keys: (h', w', C), unit length over C; zero outside the frame.
+        values: (h', w', V + 1), the labels, then their sum: 0 outside the frame and where they say nothing.
+        labels: (V, h, w), the labels without padding.
+        cells: (C, h, w), the keys without padding.
+    """
+
+    keys: Tensor
+    values: Tensor
+    labels: Tensor
+    cells: Tensor
+
+
+def remember(cells: Tensor, labels: Tensor, radius: int) -> Remembered:
+    """Make a frame ready for voting.
+
+    Args:
+        cells: (C, h, w), unit length over C.
+        labels: (V, h, w), summing to 1 over V, or to 0 where a cell shall not vote.
+        radius: of the windows that will be cut from it, cells.
+    Returns:
+        The padded frame.
+    """
+    values = torch.cat([labels, labels.sum(0, keepdim=True)]).to(cells.dtype)
+    return Remembered(_pad(cells, radius), _pad(values, radius), labels, cells)
+
+
+def tiles_near(support: Tensor, reach: int) -> Tiles:
+    """Find the tiles that hold a cell within ``reach`` of where an object may be.
+
+    Args:
+        support: (h, w), at least 0.1 where an object may be.
+        reach: cells.
+    Returns:
+        The tiles, row by row.
+    """
+    near = F.max_pool2d(support[None, None], 2 * reach + 1, 1, reach)
+    height, width = support.shape
+    near = F.pad(near, (0, -width % TILE, 0, -height % TILE))
+    rows, columns = torch.nonzero(F.max_pool2d(near, TILE)[0, 0] > 0.1, as_tuple=True)
+    return Tiles(rows, columns)
 
 
 def local_votes(
-    query: Tensor, keys: Tensor, values: Tensor, radius: int, topk: int = 7, temperature: float = 0.07
-) -> Tensor:
-    """Let the most similar cells of the context, near the same place, vote.
+    query: Tensor, memory: Sequence[Remembered], tiles: Tiles, radius: int, voters: int
+) -> tuple[Tensor, Tensor]:
+    """Let the most similar cells of the memory, near the same place, vote.
 
-    The window is computed for tiles of 8 x 8 cells at a time, as one batched matrix product a frame.
+    A tile's cells share one window, which reaches ``radius`` cells beyond the tile on each side.
 
     Args:
-        query: float (C, h, w), unit length over C.
-        keys: float (T, C, h, w), the context's features, unit length over C.
-        values: float (T, K, h, w), the context's labels.
-        radius: the window reaches this many cells up, down, left and right.
-        topk: how many cells vote.
-        temperature: of the softmax over the votes.
+        query: (C, h, w), unit length over C.
+        memory: one frame or more, made by ``remember`` with the same radius.
+        tiles: where to look; other cells get no votes.
+        radius: cells, an even number.
+        voters: about how many cells vote.
     Returns:
-        float32 (K, h, w): the weighted mean of the values.
+        votes float32 (V, h, w), the weighted mean of the labels, and float32 (h, w), the highest
+        similarity; both 0 outside the tiles.
+    """
+    height, width = query.shape[1:]
+    count, side = len(tiles.rows), TILE + 2 * radius
+    cells = _tile_cells(query)[tiles.rows, tiles.columns]
+    similarity = query.new_empty(len(memory), count, TILE * TILE, side * side)
+    groups = []
+    for frame, out in zip(memory, similarity, strict=True):
+        torch.bmm(cells, _windows(frame.keys, tiles, side), out=out)
+        groups.append(out.view(count, TILE * TILE, GROUPS, -1).amax(2))
+    top = torch.cat(groups, dim=-1).float().topk(voters, dim=-1).values
+    threshold = (top[..., -1:] - MARGIN).to(query.dtype)
+    total = query.new_zeros(count, TILE * TILE, memory[0].values.shape[-1], dtype=torch.float32)
+    for frame, out in zip(memory, similarity, strict=True):
+        weight = out.sub_(threshold).clamp_(min=0)
+        total += torch.bmm(weight, _windows(frame.values, tiles, side).transpose(1, 2)).float()
+    votes = total[..., :-1] / total[..., -1:].clamp_min(1e-6)
+    answer = torch.cat([votes, top[..., :1]], dim=-1)
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    grid = answer.new_zeros(rows, columns, TILE * TILE, answer.shape[-1])
+    grid[tiles.rows, tiles.columns] = answer
+    grid = grid.reshape(rows, columns, TILE, TILE, -1).permute(4, 0, 2, 1, 3)
+    planes = grid.reshape(-1, rows * TILE, columns * TILE)[:, :height, :width]
+    return planes[:-1], planes[-1]
+
+
+def global_votes(query: Tensor, keys: Tensor, values: Tensor, voters: int) -> Tensor:
+    """Let the most similar cells vote wherever they are.
+
+    Args:
+        query: (C, h, w), unit length over C.
+        keys: (C, N), unit length over C.
+        values: (V, N), labels.
+        voters: how many cells vote, all with the same weight.
+    Returns:
+        float32 (V, h, w), the mean of the voters' labels.
     """
     channels, height, width = query.shape
-    rows, columns = -(-height // TILE), -(-width // TILE)
-    bottom, right = rows * TILE - height, columns * TILE - width
-    tiles = F.pad(query, (0, right, 0, bottom)).reshape(channels, rows, TILE, columns, TILE)
-    tiles = tiles.permute(1, 3, 2, 4, 0).reshape(rows * columns, TILE * TILE, channels)
-    outside = _outside(height, width, rows, columns, radius, query.device)
-    best_similarity, best_value = [], []
-    for key, value in zip(keys, values, strict=True):
-        similarity = tiles @ _windows(key, rows, columns, radius)
-        similarity.masked_fill_(outside, -torch.inf)
-        top, index = similarity.topk(min(topk, similarity.shape[-1]), dim=-1)
-        window = _windows(value, rows, columns, radius)
-        picked = window[:, :, None].expand(-1, -1, TILE * TILE, -1).gather(3, _each(index, len(value)))
-        best_similarity.append(top.float())
-        best_value.append(picked.float())
-    top, order = torch.cat(best_similarity, dim=-1).topk(topk, dim=-1)
-    weight = torch.softmax(top / temperature, dim=-1)
-    picked = torch.cat(best_value, dim=-1).gather(3, _each(order, values.shape[1]))
-    votes = (picked * weight[:, None]).sum(dim=-1)
-    votes = votes.reshape(rows, columns, -1, TILE, TILE).permute(2, 0, 3, 1, 4)
-    return votes.reshape(-1, rows * TILE, columns * TILE)[:, :height, :width]
+    similarity = query.reshape(channels, -1).T.contiguous() @ keys
+    index = similarity.float().topk(min(voters, keys.shape[1]), dim=-1).indices
+    return values.float()[:, index].mean(dim=-1).reshape(-1, height, width)
 
 
-def _each(index: Tensor, count: int) -> Tensor:
-    return index[:, None].expand(-1, count, -1, -1)
+def _pad(planes: Tensor, radius: int) -> Tensor:
+    _, height, width = planes.shape
+    padded = F.pad(planes, (radius, radius + -width % TILE, radius, radius + -height % TILE))
+    return padded.permute(1, 2, 0).contiguous()
 
 
-def _windows(plane: Tensor, rows: int, columns: int, radius: int) -> Tensor:
-    """Cut (C, h, w) into a window around each tile: (rows * columns, C, S * S), S = TILE + 2 radius."""
-    _, height, width = plane.shape
-    right, bottom = columns * TILE - width, rows * TILE - height
-    padded = F.pad(plane, (radius, radius + right, radius, radius + bottom))
-    side = TILE + 2 * radius
-    windows = padded.unfold(1, side, TILE).unfold(2, side, TILE)
-    return windows.permute(1, 2, 0, 3, 4).reshape(rows * columns, len(plane), side * side)
+def _tile_cells(query: Tensor) -> Tensor:
+    """Arrange (C, h, w) as (rows, columns, TILE * TILE, C)."""
+    channels, height, width = query.shape
+    padded = F.pad(query, (0, -width % TILE, 0, -height % TILE))
+    rows, columns = padded.shape[1] // TILE, padded.shape[2] // TILE
+    grid = padded.reshape(channels, rows, TILE, columns, TILE).permute(1, 3, 2, 4, 0)
+    return grid.reshape(rows, columns, TILE * TILE, channels)
 
 
-def _outside(height: int, width: int, rows: int, columns: int, radius: int, device: torch.device) -> Tensor:
-    """Tell which cells of a tile's window are no neighbours: (rows * columns, TILE**2, S**2) bool."""
-    side = TILE + 2 * radius
-    here = torch.arange(TILE, device=device)
-    there = torch.arange(side, device=device)
-    far = (there[None] - radius - here[:, None]).abs() > radius
-    far = (far[:, None, :, None] | far[None, :, None, :]).reshape(TILE * TILE, side * side)
-    y = torch.arange(rows, device=device)[:, None] * TILE + there - radius
-    x = torch.arange(columns, device=device)[:, None] * TILE + there - radius
-    off_y, off_x = (y < 0) | (y >= height), (x < 0) | (x >= width)
-    off = (off_y[:, None, :, None] | off_x[None, :, None, :]).reshape(rows * columns, 1, side * side)
-    return far[None] | off
+def _windows(padded: Tensor, tiles: Tiles, side: int) -> Tensor:
+    """Cut each tile's window out of (h', w', C): (n, C, side * side)."""
+    windows = padded.unfold(0, side, TILE).unfold(1, side, TILE)[tiles.rows, tiles.columns]
+    return windows.reshape(len(tiles.rows), padded.shape[-1], side * side)

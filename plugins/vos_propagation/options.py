@@ -3,13 +3,55 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from vos import option
+
+
+@dataclass(frozen=True)
+class Preset:
+    """What ``quality`` stands for.
+
+    Attributes:
+        side: short side that frames are worked on at, pixels.
+        context: recent frames that vote.
+        radius: how far a window reaches beyond its tile, cells of 8 px.
+        voters: about how many cells vote.
+        head: whether the learned head finishes the votes.
+    """
+
+    side: int
+    context: int
+    radius: int
+    voters: int
+    head: bool
+
+
+PRESETS = {
+    "fast": Preset(side=384, context=3, radius=8, voters=10, head=True),
+    "balanced": Preset(side=480, context=4, radius=12, voters=10, head=True),
+    "best": Preset(side=480, context=7, radius=12, voters=10, head=True),
+}
 
 
 @dataclass(frozen=True)
 class PropagationOptions:
     """What a user may choose."""
 
-    side: int = option(480, help="short side in pixels that frames are worked on at; larger frames are scaled down")
-    context: int = option(7, help="how many recent frames vote, besides each object's annotated frame")
+    quality: Literal["fast", "balanced", "best"] = option(
+        "best", help="fast works at 384 px with a short memory, best at 480 px with a long one; docs give figures"
+    )
+    side: int | None = option(None, help="short side in pixels that frames are worked on at, in place of the preset's")
+    context: int | None = option(None, help="how many recent frames vote, in place of the preset's")
+    head: bool = option(True, help="finish the votes with the learned head; false leaves plain label propagation")
+
+    def preset(self) -> Preset:
+        """Give the preset, with the values that were set one by one in place of its own."""
+        base = PRESETS[self.quality]
+        return Preset(
+            side=base.side if self.side is None else self.side,
+            context=base.context if self.context is None else self.context,
+            radius=base.radius,
+            voters=base.voters,
+            head=base.head and self.head,
+        )

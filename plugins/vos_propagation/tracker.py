@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -12,46 +13,96 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import Frame, LabelMap, Prediction, Runtime, Size, object_ids
+from vos import AnyArray, Frame, LabelMap, Prediction, Runtime, Size, object_ids
 from vos_propagation.efficientnet_lite import load_efficientnet_lite0
-from vos_propagation.matching import local_votes
+from vos_propagation.head import FusionHead, load_head
+from vos_propagation.matching import Remembered, global_votes, local_votes, remember, tiles_near
+from vos_propagation.motion import Motion, carry
 from vos_propagation.options import PropagationOptions
+from vos_propagation.target_model import TargetModel
 
-CELL = 8
 MULTIPLE = 16
-RADIUS = 15
+# Cells that the search reaches beyond an object's last place.
+REACH = 8
+# An object smaller than this many cells in all is not in the frame.
+SMALLEST = 1.5
+# Cells around an object that the head sees.
+ROOM = 5
+LEARN_EVERY = 2
+# Fine cells around the objects that the fine target model learns as what they are not.
+BAND = 20
+LOGIT_LIMIT = 8.0
+FOUND_VOTES, FOUND_SCORE = 0.5, 0.5
+
+
+Box: TypeAlias = tuple[slice, slice]
+"""Rows and columns of a part of the grid of cells."""
 
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """What the tracker keeps of a frame's image.
+    """What depends on a frame's image alone.
 
     Attributes:
-        cells: unit-length features (C, h, w) at 8 px a cell of the working size.
+        cells: (152, h, w), the stride-8 and stride-16 levels, each of unit length, then together too.
+        samples: float32 (D, h * w), the target model's features.
+        fine_samples: float32 (D', 2 h * 2 w), the fine target model's features: level 4 and colour.
+        grey: uint8 (2 h, 2 w), for motion.
     """
 
     cells: Tensor
+    samples: Tensor
+    fine_samples: Tensor
+    grey: AnyArray
+
+
+@dataclass
+class Anchor:
+    """An annotated frame; it stays in memory for as long as one of its objects is tracked.
+
+    Attributes:
+        encoding: the frame's features.
+        prob: float32 (K + 1, 2 h, 2 w), the annotation; sums to 0 where the frame says nothing.
+        object_ids: the objects whose latest annotation this is.
+        frame: the same, ready for voting.
+    """
+
+    encoding: FrameFeatures
+    prob: Tensor
+    object_ids: set[int]
+    frame: Remembered
 
 
 class PropagationTracker:
-    """Propagates labels by feature matching; see the package's docstring."""
+    """Propagates labels by feature matching, for all objects at once; see docs/trackers/propagation.md."""
 
     encode_batch = 1
 
     def __init__(self, options: PropagationOptions, runtime: Runtime) -> None:
         self._device = runtime.torch_device()
-        self._dtype = runtime.torch_dtype("bf16" if _has_fast_bf16(self._device) else "fp32")
-        self._options = options
-        self._network = load_efficientnet_lite0().to(
-            device=self._device, dtype=self._dtype, memory_format=torch.channels_last
-        )
+        self._dtype = runtime.torch_dtype("bf16" if has_fast_bf16(self._device) else "fp32")
+        preset = options.preset()
+        self._side, self._radius, self._voters = preset.side, preset.radius, preset.voters
+        self._context = preset.context
+        self._network = load_efficientnet_lite0()
+        self._network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
+        self._head: FusionHead | None = None
+        if preset.head:
+            self._head = load_head()
+            self._head.to(self._device, self._dtype).to(memory_format=torch.channels_last)
+        self._motion = Motion()
         self._forget_all()
 
     def _forget_all(self) -> None:
-        self._ids: tuple[int, ...] = ()
-        self._anchor: dict[int, tuple[FrameFeatures, Tensor]] = {}
-        self._recent: deque[tuple[FrameFeatures, Tensor]] = deque(maxlen=self._options.context)
+        self._ids: list[int] = []
+        self._anchors: list[Anchor] = []
+        self._recent: deque[Remembered] = deque(maxlen=self._context)
+        self._seen: dict[int, Remembered] = {}
+        self._target: TargetModel | None = None
+        self._fine_target: TargetModel | None = None
+        self._prob: Tensor = torch.zeros(0)
         self._last: FrameFeatures | None = None
+        self._steps = 0
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
@@ -59,76 +110,226 @@ class PropagationTracker:
         return [self._encode(frame) for frame in frames]
 
     def _encode(self, frame: Frame) -> FrameFeatures:
-        size = working_size(frame.size, self._options.side)
+        size = working_size(frame.size, self._side)
         image = cv2.resize(frame.image, size[::-1], interpolation=cv2.INTER_AREA)
+        small = cv2.resize(image, (size[1] // 4, size[0] // 4), interpolation=cv2.INTER_AREA)
         pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None]
         features = self._network(pixels.to(self._dtype))
-        deep = F.interpolate(features[16].float(), scale_factor=2, mode="bilinear", align_corners=False)
-        cells = torch.cat([F.normalize(features[8].float(), dim=1), F.normalize(deep, dim=1)], dim=1)
-        return FrameFeatures(F.normalize(cells, dim=1)[0].to(self._dtype))
+        deep = _twice(F.normalize(features[16].float(), dim=1))
+        both = torch.cat([F.normalize(features[8].float(), dim=1), F.normalize(deep, dim=1)], dim=1)
+        fine = F.normalize(features[4].float(), dim=1)
+        ones = both.new_full((1, *both.shape[2:]), 0.3)
+        samples = torch.cat([both[0], 0.7 * F.avg_pool2d(fine, 2)[0], ones]).flatten(1)
+        colour = torch.from_numpy(cv2.cvtColor(small, cv2.COLOR_RGB2LAB)).to(self._device).permute(2, 0, 1)
+        fine_samples = torch.cat([2 * fine[0], *_colour_terms(colour.float() / 127.5 - 1)]).flatten(1)
+        cells = (both[0] * 0.5**0.5).to(self._dtype)
+        return FrameFeatures(cells, samples, fine_samples, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
 
     @torch.inference_mode()
     def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:
         """Begin a new sequence; everything before it is forgotten."""
         self._forget_all()
         self._last = encoding
-        self._annotate(encoding, label_map)
-
-    @torch.inference_mode()
-    def step(self, frame: Frame, encoding: FrameFeatures) -> Prediction:
-        """Segment the next frame."""
-        context = [*self._anchor.values(), *self._recent]
-        keys = torch.stack([features.cells for features, _ in context])
-        values = torch.stack([labels for _, labels in context])
-        votes = local_votes(encoding.cells, keys, values, RADIUS)
-        self._recent.append((encoding, _one_hot(votes)))
-        self._last = encoding
-        rival = torch.stack([torch.cat([votes[:k], votes[k + 1 :]]).amax(0) for k in range(len(votes))])
-        margin = (votes - rival)[1:]
-        logits = F.interpolate(margin[None], scale_factor=2, mode="bilinear", align_corners=False)[0]
-        return Prediction(self._ids, logits.float().cpu().numpy())
+        height, width = encoding.grey.shape
+        self._prob = torch.zeros(1, height, width, device=self._device)
+        self._prob[0] = 1
+        self._take(encoding, label_map)
 
     @torch.inference_mode()
     def annotate(self, frame: Frame, label_map: LabelMap) -> None:
         """Add the label map's new ids as objects, and correct those already known."""
         assert self._last is not None, "the host starts before it annotates"
-        self._annotate(self._last, label_map)
+        self._take(self._last, label_map)
 
+    @torch.inference_mode()
     def forget(self, object_id: int) -> None:
-        """Stop tracking an object."""
+        """Stop tracking an object; where it was is background."""
         row = self._ids.index(object_id) + 1
-        self._ids = tuple(i for i in self._ids if i != object_id)
-        self._anchor.pop(object_id, None)
-        drop = _drop_row(row)
-        self._anchor = {i: (features, drop(labels)) for i, (features, labels) in self._anchor.items()}
-        self._recent = deque(((f, drop(labels)) for f, labels in self._recent), maxlen=self._recent.maxlen)
+        self._ids.remove(object_id)
+        self._seen.pop(object_id, None)
+        self._prob = _without(self._prob, row)
+        for anchor in self._anchors:
+            anchor.object_ids.discard(object_id)
+            anchor.prob = _without(anchor.prob, row)
+        self._relabel(lambda labels: _without(labels, row))
+        self._renew()
 
-    def _annotate(self, encoding: FrameFeatures, label_map: LabelMap) -> None:
+    @torch.inference_mode()
+    def step(self, frame: Frame, encoding: FrameFeatures) -> Prediction:
+        """Segment the next frame."""
+        assert self._last is not None, "the host starts before it steps"
+        assert self._target is not None
+        height, width = encoding.cells.shape[1:]
+        carried = carry(self._prob[1:], self._motion.backward(encoding.grey, self._last.grey))
+        carried_coarse = F.avg_pool2d(carried, 2)
+        score = self._target.score(encoding.samples).reshape(-1, height, width)[1:]
+        support = torch.maximum(F.avg_pool2d(self._prob[1:], 2), carried_coarse)
+        tiles = tiles_near(support.amax(0) if self._ids else support.new_zeros(height, width), REACH)
+        if len(tiles.rows):
+            memory = [*(anchor.frame for anchor in self._anchors), *self._recent]
+            votes, similarity = local_votes(encoding.cells, memory, tiles, self._radius, self._voters)
+            votes[0] += (1 - votes.sum(0)).clamp_min(0)
+        else:
+            votes = support.new_zeros(len(self._ids) + 1, height, width)
+            votes[0] = 1
+            similarity = support.new_zeros(height, width)
+        self._find_again(encoding, votes, score)
+        logits = self._logits(encoding, votes, similarity, score, carried, carried_coarse)
+        prob = _twice(votes[None])[0]
+        if self._head is not None:
+            prob = (prob + torch.softmax(torch.cat([torch.zeros_like(logits[:1]), logits]), dim=0)) / 2
+        self._keep(encoding, prob)
+        self._last = encoding
+        confident, present = self._confidence(logits)
+        return Prediction(self._ids, logits.cpu().numpy(), confident.cpu().numpy(), present.cpu().numpy())
+
+    def _logits(
+        self,
+        encoding: FrameFeatures,
+        votes: Tensor,
+        similarity: Tensor,
+        score: Tensor,
+        carried: Tensor,
+        carried_coarse: Tensor,
+    ) -> Tensor:
+        """Give float32 (K, 2 h, 2 w) logits, by the head where an object may be."""
+        mine = votes[1:]
+        if self._head is None or not self._ids:
+            return _twice((LOGIT_LIMIT * (mine - _best_other(votes)[1:]))[None])[0]
+        assert self._fine_target is not None
+        fine_score = self._fine_target.score(encoding.fine_samples).reshape(-1, *encoding.grey.shape)[1:]
+        beyond = (score.amax(0) - similarity).expand_as(mine)
+        cues = [carried_coarse, _best_other(carried_coarse), score, _best_other(score)]
+        cues += [similarity.expand_as(mine), beyond, mine, _best_other(mine)]
+        coarse_cues = torch.stack(cues, dim=1).to(self._dtype)
+        fine = [carried, _best_other(carried), fine_score, _best_other(fine_score)]
+        fine_cues = torch.stack(fine, dim=1).to(self._dtype)
+        boxes = _boxes(torch.maximum(mine, carried_coarse) > 0.15)
+        return self._apply_head(coarse_cues, fine_cues, boxes)
+
+    def _apply_head(self, coarse: Tensor, fine: Tensor, boxes: Sequence[Box | None]) -> Tensor:
+        """Run the head in each object's box: float32 (K, 2 h, 2 w), the lowest logit outside the boxes."""
+        assert self._head is not None
+        logits = fine.new_full((len(fine), *fine.shape[2:]), -LOGIT_LIMIT, dtype=torch.float32)
+        for k, box in enumerate(boxes):
+            if box is None:
+                continue
+            y, x = box
+            yy, xx = slice(2 * y.start, 2 * y.stop), slice(2 * x.start, 2 * x.stop)
+            part = self._head(coarse[k : k + 1, :, y, x], fine[k : k + 1, :, yy, xx])
+            logits[k, yy, xx] = part[0].clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        return logits
+
+    def _find_again(self, encoding: FrameFeatures, votes: Tensor, score: Tensor) -> None:
+        """Look over the whole frame for the objects that have no votes, and give votes where they are."""
+        lost = [k for k, size in enumerate(votes[1:].sum((1, 2)).tolist()) if size < SMALLEST]
+        if not lost:
+            return
+        query = _unit_pool(encoding.cells)
+        for k in lost:
+            object_id = self._ids[k]
+            frames = [anchor.frame for anchor in self._anchors if object_id in anchor.object_ids]
+            frames += [self._seen[object_id]] if object_id in self._seen else []
+            keys = torch.cat([_unit_pool(frame.cells).flatten(1) for frame in frames], dim=1)
+            values = torch.cat([F.avg_pool2d(frame.labels[k + 1].float()[None], 2).flatten(1) for frame in frames], 1)
+            found = _twice(global_votes(query, keys, values, self._voters)[None])[0, 0]
+            height, width = votes.shape[1:]
+            found = F.pad(found, (0, width - found.shape[1], 0, height - found.shape[0]))
+            found = found * ((found > FOUND_VOTES) & (score[k] > FOUND_SCORE) & (votes[0] > FOUND_VOTES))
+            if float(found.sum()) >= 4 * SMALLEST:
+                votes[k + 1] = torch.maximum(votes[k + 1], found)
+                votes[0] = (1 - votes[1:].sum(0)).clamp_min(0)
+
+    def _keep(self, encoding: FrameFeatures, prob: Tensor) -> None:
+        """Remember the frame, and refresh the target models with it."""
+        assert self._target is not None
+        labels = F.avg_pool2d(prob, 2)
+        entry = remember(encoding.cells, labels, self._radius)
+        self._recent.append(entry)
+        self._prob = prob
+        self._steps += 1
+        if self._steps % LEARN_EVERY == 0:
+            self._target.learn(encoding.samples, labels.flatten(1), annotated=False)
+            self._learn_fine(encoding, prob, annotated=False)
+        sizes = labels[1:].sum((1, 2)).tolist()
+        for object_id, size in zip(self._ids, sizes, strict=True):
+            before = self._seen.get(object_id)
+            if self._steps % 5 == 0 and size >= 4 * SMALLEST and (before is None or size > 0):
+                self._seen[object_id] = entry
+
+    def _learn_fine(self, encoding: FrameFeatures, prob: Tensor, *, annotated: bool) -> None:
+        """Teach the fine target model what lies on the objects and around them."""
+        assert self._fine_target is not None
+        near = F.max_pool2d(prob[1:].sum(0, keepdim=True), 2 * BAND + 1, 1, BAND).flatten() > 0.1
+        samples, labels = encoding.fine_samples[:, near], prob.flatten(1)[:, near]
+        self._fine_target.learn(samples, labels, annotated=annotated)
+
+    def _confidence(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Say how sure each row is, and whether its object is in the frame."""
+        prob = torch.sigmoid(logits)
+        inside = prob > 0.5
+        area = inside.sum((1, 2))
+        sure = (prob * inside).sum((1, 2)) / prob.sum((1, 2)).clamp_min(1e-6)
+        present = area >= 4 * SMALLEST
+        return torch.where(present, sure, torch.zeros_like(sure)), present
+
+    def _take(self, encoding: FrameFeatures, label_map: LabelMap) -> None:
+        """Learn the objects of an annotation of the frame that ``encoding`` is of."""
         given = object_ids(label_map)
         new = [i for i in given if i not in self._ids]
-        self._ids = (*self._ids, *new)
-        grow = len(new)
-        if grow:
-            pad = lambda labels: torch.cat([labels, labels.new_zeros(grow, *labels.shape[1:])])  # noqa: E731
-            self._anchor = {i: (features, pad(labels)) for i, (features, labels) in self._anchor.items()}
-            self._recent = deque(((f, pad(labels)) for f, labels in self._recent), maxlen=self._recent.maxlen)
-        height, width = encoding.cells.shape[1:]
-        planes = np.stack([label_map == 0, *(label_map == i for i in self._ids)]).astype(np.float32)
-        if self._recent and self._recent[-1][0] is encoding:
-            _, before = self._recent.pop()
-        else:
-            before = None
-        labels = F.interpolate(torch.from_numpy(planes)[None], (height, width), mode="area")[0].to(self._device)
-        if before is not None:
-            known = labels[1:].sum(0, keepdim=True)
-            kept = before * (1 - known)
-            kept[1:][[i in given for i in self._ids]] = 0
-            labels[0] = 0
-            labels += kept
-            labels[0] += 1 - labels.sum(0)
+        self._ids += new
+        self._prob = _with_rows(self._prob, len(new))
+        height, width = encoding.grey.shape
+        prob = torch.zeros_like(self._prob)
         for object_id in given:
-            self._anchor[object_id] = (encoding, labels)
-        self._recent.append((encoding, labels))
+            mask = (label_map == object_id).astype(np.float32)
+            small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
+            prob[self._ids.index(object_id) + 1] = torch.from_numpy(small).to(self._device)
+        corrected = torch.tensor([i in given for i in self._ids], dtype=torch.bool, device=self._device)
+        prob[1:] += self._prob[1:] * (1 - prob.sum(0)) * ~corrected[:, None, None]
+        prob[0] = (1 - prob[1:].sum(0)).clamp_min(0)
+        self._prob = prob
+        for anchor in self._anchors:
+            anchor.object_ids -= set(given)
+            anchor.prob = _with_rows(anchor.prob, len(new))
+            if new:
+                self._silence(anchor, encoding, prob[-len(new) :])
+        self._recent.clear()
+        for object_id in given:
+            self._seen.pop(object_id, None)
+        self._relabel(lambda labels: _with_rows(labels, len(new)))
+        frame = remember(encoding.cells, F.avg_pool2d(prob, 2), self._radius)
+        self._anchors.append(Anchor(encoding, prob, set(given), frame))
+        self._recent.append(frame)
+        self._renew()
+
+    def _silence(self, anchor: Anchor, encoding: FrameFeatures, new: Tensor) -> None:
+        """Take back an earlier frame's word 'background' where it looks like an object that came later."""
+        values = F.avg_pool2d(new.sum(0, keepdim=True), 2).flatten(1)
+        alike = global_votes(anchor.encoding.cells, encoding.cells.flatten(1), values, self._voters)
+        anchor.prob[0] *= (F.interpolate(alike[None], scale_factor=2)[0, 0] < 0.3).to(anchor.prob.dtype)
+
+    def _relabel(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Apply a change of rows to the labels of the frames that are no anchors."""
+
+        def again(frame: Remembered) -> Remembered:
+            return remember(frame.cells, change(frame.labels), self._radius)
+
+        self._recent = deque((again(frame) for frame in self._recent), maxlen=self._recent.maxlen)
+        self._seen = {object_id: again(frame) for object_id, frame in self._seen.items()}
+
+    def _renew(self) -> None:
+        """Drop anchors without objects, and teach new target models what the others show."""
+        self._anchors = [anchor for anchor in self._anchors if anchor.object_ids]
+        assert self._last is not None
+        labels = len(self._ids) + 1
+        self._target = TargetModel(self._last.samples, labels, decay=0.9, rate=0.15, small=20)
+        self._fine_target = TargetModel(self._last.fine_samples, labels, decay=0.8, rate=0.3, small=80)
+        for anchor in self._anchors:
+            coarse = F.avg_pool2d(anchor.prob, 2)
+            anchor.frame = remember(anchor.encoding.cells, coarse, self._radius)
+            self._target.learn(anchor.encoding.samples, coarse.flatten(1), annotated=True)
+            self._learn_fine(anchor.encoding, anchor.prob, annotated=True)
 
 
 def working_size(size: Size, side: int) -> Size:
@@ -145,26 +346,60 @@ def working_size(size: Size, side: int) -> Size:
     return height, width
 
 
-def _one_hot(votes: Tensor) -> Tensor:
-    return votes / votes.sum(0, keepdim=True).clamp_min(1e-6)
+def has_fast_bf16(device: torch.device) -> bool:
+    """Tell whether bfloat16 is the fast choice: on CUDA, and on CPUs with its instructions."""
+    if device.type == "cpu":
+        capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return bool(capability and capability())
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
-def _drop_row(row: int):  # type: ignore[no-untyped-def]
-    def drop(labels: Tensor) -> Tensor:
-        kept = torch.cat([labels[:row], labels[row + 1 :]])
-        kept[0] += labels[row]
-        return kept
-
-    return drop
+def _twice(planes: Tensor) -> Tensor:
+    return F.interpolate(planes, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def _has_fast_bf16(device: torch.device) -> bool:
-    return device.type == "cpu" and "avx512_bf16" in _cpu_flags()
+def _colour_terms(lab: Tensor) -> list[Tensor]:
+    """Terms of a quadratic function of colour: float32 (3, h, w), CIELAB in -1..1, then products and 1."""
+    light, a, b = lab
+    products = torch.stack([light * light, a * a, b * b, light * a, light * b, a * b])
+    return [lab, 1.5 * products, torch.ones_like(lab[:1])]
 
 
-def _cpu_flags() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="ascii", errors="ignore") as file:  # noqa: PTH123
-            return next((line for line in file if line.startswith("flags")), "")
-    except OSError:
-        return ""
+def _best_other(planes: Tensor) -> Tensor:
+    """For each row of (K, h, w), the highest value of the other rows; 0 where there is none."""
+    if len(planes) < 2:
+        return torch.zeros_like(planes)
+    top = planes.topk(2, dim=0).values
+    return torch.where(planes == top[:1], top[1:2], top[:1])
+
+
+def _boxes(likely: Tensor) -> list[Box | None]:
+    """Box each row's True cells, with ``ROOM`` cells around; None for an empty row. One copy to the host."""
+    height, width = likely.shape[1:]
+    rows, columns = likely.any(2).cpu().numpy(), likely.any(1).cpu().numpy()
+    boxes: list[Box | None] = []
+    for row, column in zip(rows, columns, strict=True):
+        y, x = np.flatnonzero(row), np.flatnonzero(column)
+        if not len(y):
+            boxes.append(None)
+            continue
+        top, left = max(0, int(y[0]) - ROOM), max(0, int(x[0]) - ROOM)
+        boxes.append((slice(top, min(height, int(y[-1]) + 1 + ROOM)), slice(left, min(width, int(x[-1]) + 1 + ROOM))))
+    return boxes
+
+
+def _unit_pool(cells: Tensor) -> Tensor:
+    """Halve the resolution of (C, h, w) features, unit length again."""
+    return F.normalize(F.avg_pool2d(cells[None].float(), 2)[0], dim=0).to(cells.dtype)
+
+
+def _without(labels: Tensor, row: int) -> Tensor:
+    """Drop a row of labels; what it had becomes background."""
+    kept = torch.cat([labels[:row], labels[row + 1 :]])
+    kept[0] += labels[row]
+    return kept
+
+
+def _with_rows(labels: Tensor, count: int) -> Tensor:
+    """Add rows of zeros."""
+    return torch.cat([labels, labels.new_zeros(count, *labels.shape[1:])])

@@ -1,0 +1,49 @@
+"""Where things went since the last frame: dense optical flow, small and fast.
+
+Source: DIS, Kroeger et al., arXiv:1603.03590, as OpenCV has it (preset FAST).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vos import AnyArray, FloatArray
+
+
+class Motion:
+    """Computes flow between two small grey images and carries planes along it."""
+
+    def __init__(self) -> None:
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+
+    def backward(self, now: AnyArray, before: AnyArray) -> FloatArray:
+        """Find where each pixel was in the frame before.
+
+        Args:
+            now: uint8 (h, w), grey.
+            before: uint8 (h, w), grey.
+        Returns:
+            float32 (h, w, 2), (x, y) in pixels.
+        """
+        flow = np.zeros((*now.shape, 2), dtype=np.float32)
+        return np.asarray(self._flow.calc(now, before, flow), dtype=np.float32)
+
+
+def carry(planes: Tensor, flow: FloatArray) -> Tensor:
+    """Warp planes of the frame before to this frame.
+
+    Args:
+        planes: float32 (K, h, w).
+        flow: float32 (h, w, 2), from ``Motion.backward``.
+    Returns:
+        float32 (K, h, w); 0 where a pixel was outside.
+    """
+    height, width = planes.shape[1:]
+    y, x = np.mgrid[0:height, 0:width].astype(np.float32)
+    grid = np.stack([(2 * (x + flow[..., 0]) + 1) / width - 1, (2 * (y + flow[..., 1]) + 1) / height - 1], axis=-1)
+    warped: Tensor = F.grid_sample(planes[None], torch.from_numpy(grid).to(planes.device)[None], align_corners=False)[0]
+    return warped

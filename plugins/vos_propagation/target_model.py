@@ -1,0 +1,68 @@
+"""An online model of what each object looks like: ridge regression from features to labels.
+
+One Gram matrix serves all objects, so each further object costs one more right-hand side.
+Source: the idea of a discriminative target model learnt while tracking is FRTM's (Robinson et al.,
+arXiv:2003.00908); the closed form in place of its optimiser is ours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+RIDGE = 1e-3
+
+
+class TargetModel:
+    """Regression weights, refreshed with new frames; the annotated frames keep their full weight."""
+
+    def __init__(self, features: Tensor, labels: int, *, decay: float, rate: float, small: float) -> None:
+        """Begin without any sample.
+
+        Args:
+            features: (D, N) of any frame, for size and device.
+            labels: V, the number of labels.
+            decay: what is left of a frame's weight after each later one.
+            rate: a frame's weight, where an annotated one has 1.
+            small: objects of fewer cells than about this weigh less.
+        """
+        self._decay, self._rate, self._small = decay, rate, small
+        size = len(features)
+        self._fixed_gram = features.new_zeros(size, size)
+        self._gram = features.new_zeros(size, size)
+        self._fixed_moment = features.new_zeros(size, labels)
+        self._moment = features.new_zeros(size, labels)
+        self._weights = features.new_zeros(size, labels)
+
+    def learn(self, features: Tensor, labels: Tensor, *, annotated: bool) -> None:
+        """Take in a frame; each label weighs the same however large it is, unsure cells weigh less.
+
+        Args:
+            features: float32 (D, N).
+            labels: float32 (V, N), summing to 1 over V, or to 0 where nothing is known.
+            annotated: keep the frame for good; others fade.
+        """
+        sure = (2 * labels.amax(0) - 1).clamp_min(0)
+        share = labels * sure
+        weight = (share / (share.sum(1, keepdim=True) + self._small)).sum(0)
+        weighted = features * weight
+        gram, moment = weighted @ features.T, weighted @ labels.T
+        if annotated:
+            self._fixed_gram = self._fixed_gram + gram
+            self._fixed_moment = self._fixed_moment + moment
+        else:
+            self._gram = self._decay * self._gram + self._rate * gram
+            self._moment = self._decay * self._moment + self._rate * moment
+        total = self._fixed_gram + self._gram
+        total.diagonal().add_(RIDGE * total.trace() / len(total))
+        self._weights = torch.linalg.solve(total, self._fixed_moment + self._moment)
+
+    def score(self, features: Tensor) -> Tensor:
+        """Score cells: near 1 where a label's objects are, near 0 elsewhere.
+
+        Args:
+            features: float32 (D, N).
+        Returns:
+            float32 (V, N), in -0.5..1.5.
+        """
+        return (self._weights.T @ features).clamp(-0.5, 1.5)

@@ -1,0 +1,153 @@
+"""The embedded tracker: J&F on a DAVIS tree, and its speed against full similarity.
+
+Quality: every sequence of an image set, each preset, scored by ``vos.evaluation`` (the frames between
+the first and the last, mean over objects). Speed: frames a second end to end (JPEG in, palette PNG
+out, in memory) and the time of one frame's step against baseline "full similarity": the same features
+and memory, but every cell of the frame compared with every cell of every remembered frame, top 7.
+
+    python tests/benchmarks/bench_propagation.py --davis ../shared/davis [--set 2017/val] [--quality best]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+
+import vos
+from vos.evaluation import boundary_accuracy, region_similarity
+from vos.label_map import encode_label_map
+from vos.merge import merge_objects
+from vos_propagation.matching import global_votes
+from vos_propagation.options import PRESETS, PropagationOptions
+from vos_propagation.tracker import PropagationTracker
+
+
+def track(tracker: PropagationTracker, root: Path, sequence: str, every: int) -> dict[str, Any]:
+    """Track one sequence; score every ``every``-th frame."""
+    paths = sorted((root / "JPEGImages/480p" / sequence).glob("*.jpg"))
+    truths = root / "Annotations/480p" / sequence
+    scores: dict[int, list[tuple[float, float]]] = {}
+    confidence: list[tuple[float, float]] = []
+    seconds = 0.0
+    for index, path in enumerate(paths):
+        began = time.perf_counter()
+        image = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+        frame = vos.Frame(index, image, path.stem)
+        encoding = tracker.encode([frame])[0]
+        if index == 0:
+            label_map = vos.read_label_map(truths / f"{path.stem}.png")
+            ids = vos.object_ids(label_map)
+            tracker.start(frame, label_map, encoding)
+            continue
+        prediction = tracker.step(frame, encoding)
+        label_map = merge_objects(prediction, frame.size)
+        encode_label_map(label_map)
+        seconds += time.perf_counter() - began
+        if index == len(paths) - 1 or index % every:
+            continue
+        truth = vos.read_label_map(truths / f"{path.stem}.png", allow_empty=True)
+        assert prediction.scores is not None
+        for row, object_id in enumerate(ids):
+            j = region_similarity(truth == object_id, label_map == object_id)
+            f = boundary_accuracy(truth == object_id, label_map == object_id)
+            scores.setdefault(object_id, []).append((j, f))
+            confidence.append((float(prediction.scores[row]), j))
+    means = {object_id: np.mean(values, axis=0).tolist() for object_id, values in scores.items()}
+    return {
+        "sequence": sequence,
+        "objects": means,
+        "j_and_f": float(np.mean(list(means.values()))),
+        "frames_per_second": (len(paths) - 1) / seconds,
+        "confidence": confidence,
+    }
+
+
+def speed(quality: str, rounds: int) -> dict[str, float]:
+    """Time a step against full similarity, one object and four, in turn."""
+    rng = np.random.default_rng(0)
+    small = rng.integers(0, 255, (60, 107, 3)).astype(np.uint8)
+    picture = cv2.resize(small, (854, 480), interpolation=cv2.INTER_CUBIC)
+    frames = [vos.Frame(i, np.roll(picture, 3 * i, axis=1), str(i)) for i in range(12)]
+    one = np.zeros((480, 854), np.uint8)
+    cv2.circle(one, (300, 240), 110, 1, -1)
+    four = one.copy()
+    for object_id, centre in ((2, (480, 150)), (3, (480, 330)), (4, (120, 240))):
+        cv2.circle(four, centre, 60, object_id, -1)
+    times: dict[str, list[float]] = {"encode": [], "one": [], "four": [], "naive": []}
+    for name, label_map in [("one", one), ("four", four)] * rounds:
+        tracker = PropagationTracker(PropagationOptions(quality=quality), vos.Runtime(device="cpu"))  # type: ignore[arg-type]
+        tracker.start(frames[0], label_map, tracker.encode(frames[:1])[0])
+        for frame in frames[1:]:
+            began = time.perf_counter()
+            encoding = tracker.encode([frame])[0]
+            encoded = time.perf_counter()
+            tracker.step(frame, encoding)
+            done = time.perf_counter()
+            if frame.index > 8:
+                times["encode"].append(encoded - began)
+                times[name].append(done - encoded)
+        keys = encoding.cells.flatten(1).repeat(1, PRESETS[quality].context + 1)
+        values = torch.rand(2, keys.shape[1])
+        began = time.perf_counter()
+        global_votes(encoding.cells, keys, values, 7)
+        times["naive"].append(time.perf_counter() - began)
+    median = {name: statistics.median(values) for name, values in times.items()}
+    first = median["encode"] + median["one"]
+    return {
+        "seconds_a_frame_one_object": first,
+        "seconds_a_frame_four_objects": median["encode"] + median["four"],
+        "share_of_each_further_object": (median["four"] - median["one"]) / 3 / first,
+        "seconds_a_frame_full_similarity": median["encode"] + median["naive"],
+        "ratio_to_full_similarity": (median["encode"] + median["naive"]) / first,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--davis", type=Path, help="a DAVIS tree; without it only speed is measured")
+    parser.add_argument("--set", default="2017/val", help="image set under ImageSets")
+    parser.add_argument("--sequences", nargs="*", help="these sequences in place of an image set")
+    parser.add_argument("--quality", nargs="*", default=["best"], choices=list(PRESETS))
+    parser.add_argument("--no-head", action="store_true", help="plain label propagation")
+    parser.add_argument("--every", type=int, default=1, help="score every n-th frame")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of the speed measurement; 0 leaves it out")
+    parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--json", type=Path, default=Path("bench-out/propagation.json"))
+    arguments = parser.parse_args()
+    report: dict[str, Any] = {}
+    for quality in arguments.quality:
+        entry: dict[str, Any] = {"sequences": []}
+        if arguments.davis:
+            names = arguments.sequences or (arguments.davis / f"ImageSets/{arguments.set}.txt").read_text().split()
+            options = PropagationOptions(quality=quality, head=not arguments.no_head)
+            tracker = PropagationTracker(options, vos.Runtime(device="cpu", threads=arguments.threads))
+            for name in names:
+                result = track(tracker, arguments.davis, name, arguments.every)
+                objects = " ".join(f"{i}: J {j:.3f} F {f:.3f}" for i, (j, f) in result["objects"].items())
+                fps = result["frames_per_second"]
+                print(f"{quality:9s} {name:16s} J&F {result['j_and_f']:.4f}  {fps:5.1f} fps  {objects}", flush=True)
+                entry["sequences"].append(result)
+            for kind, chosen in (("real", False), ("composite", True)):
+                scores = [r["j_and_f"] for r in entry["sequences"] if r["sequence"].startswith("composite") == chosen]
+                if scores:
+                    entry[f"j_and_f_{kind}"] = float(np.mean(scores))
+                    print(f"{quality:9s} {kind}: mean J&F {np.mean(scores):.4f} over {len(scores)} sequences")
+        if arguments.rounds:
+            entry["speed"] = speed(quality, arguments.rounds)
+            for name, value in entry["speed"].items():
+                print(f"{quality:9s} {name}: {value:.3f}")
+        report[quality] = entry
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vos_propagation.matching import MARGIN, TILE, Tiles, global_votes, local_votes, remember, tiles_near
+
+
+def unit(channels: int, height: int, width: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(channels, height, width, generator=generator), dim=0)
+
+
+def all_tiles(height: int, width: int) -> Tiles:
+    rows, columns = torch.nonzero(torch.ones(-(-height // TILE), -(-width // TILE)), as_tuple=True)
+    return Tiles(rows, columns)
+
+
+def labels_of(height: int, width: int, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.softmax(torch.randn(3, height, width, generator=generator), 0)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(3, 20), st.integers(3, 20), st.sampled_from([2, 4]), st.integers(0, 1000))
+def test_local_votes_weigh_every_cell_by_how_far_it_is_above_the_threshold(
+    height: int, width: int, radius: int, seed: int
+) -> None:
+    voters = 3
+    query, labels = unit(6, height, width, seed), labels_of(height, width, seed)
+    memory = [remember(unit(6, height, width, seed + 1 + i), labels.roll(i, 1), radius) for i in range(2)]
+    votes, similarity = local_votes(query, memory, all_tiles(height, width), radius, voters)
+    side = TILE + 2 * radius
+    for y, x in [(0, 0), (height - 1, width - 1), (height // 2, width // 3)]:
+        top, left = y // TILE * TILE - radius, x // TILE * TILE - radius
+        like, label = [], []
+        for frame in memory:
+            for v in range(side):
+                for u in range(side):
+                    inside = 0 <= top + v < height and 0 <= left + u < width
+                    cell = frame.cells[:, top + v, left + u] if inside else torch.zeros(6)
+                    like.append(float(query[:, y, x] @ cell))
+                    label.append(frame.labels[:, top + v, left + u] if inside else None)
+        area = side * side // 8
+        maxima = torch.tensor(like).view(2, 8, area).amax(1).flatten().sort(descending=True).values
+        threshold = maxima[voters - 1] - MARGIN
+        weights = [max(0.0, s - float(threshold)) for s in like]
+        share = sum(w for w, at in zip(weights, label, strict=True) if at is not None)
+        expected = sum(w * at for w, at in zip(weights, label, strict=True) if at is not None) / max(share, 1e-6)
+        torch.testing.assert_close(votes[:, y, x], torch.as_tensor(expected).expand(3), atol=1e-3, rtol=1e-3)
+        assert abs(float(similarity[y, x]) - max(like)) < 1e-5
+
+
+def test_a_frame_that_is_in_memory_gives_its_own_labels() -> None:
+    query = unit(32, 16, 24, 0)
+    labels = F.one_hot(torch.arange(16 * 24).view(16, 24) // 50 % 3, 3).permute(2, 0, 1).float()
+    votes, similarity = local_votes(query, [remember(query, labels, 4)], all_tiles(16, 24), 4, 1)
+    assert torch.equal(votes.argmax(0), labels.argmax(0))
+    torch.testing.assert_close(similarity, torch.ones(16, 24))
+
+
+def test_cells_outside_the_tiles_get_no_votes() -> None:
+    query = unit(8, 16, 24, 0)
+    memory = [remember(query, torch.ones(1, 16, 24), 4)]
+    votes, _ = local_votes(query, memory, Tiles(torch.tensor([1]), torch.tensor([2])), 4, 3)
+    assert votes[0, 8:, 16:].min() > 0.99
+    assert votes[0, :8].max() == 0
+    assert votes[0, :, :16].max() == 0
+
+
+def test_tiles_near_an_object_are_those_within_reach() -> None:
+    support = torch.zeros(20, 30)
+    support[9, 9] = 1
+    tiles = tiles_near(support, 1)
+    assert list(zip(tiles.rows.tolist(), tiles.columns.tolist(), strict=True)) == [(1, 1)]
+    tiles = tiles_near(support, 2)
+    assert sorted(zip(tiles.rows.tolist(), tiles.columns.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert len(tiles_near(torch.zeros(20, 30), 8).rows) == 0
+
+
+def test_global_votes_find_a_cell_wherever_it_went() -> None:
+    cells = unit(32, 6, 7, 3)
+    moved = cells.roll((3, 2), (1, 2))
+    label = torch.zeros(1, 6, 7)
+    label[0, 1, 1] = 1
+    votes = global_votes(moved, cells.flatten(1), label.flatten(1), 1)
+    assert votes[0, 4, 3] == 1
+    assert votes.sum() == 1

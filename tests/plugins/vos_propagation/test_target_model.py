@@ -1,0 +1,44 @@
+import torch
+import torch.nn.functional as F
+
+from vos_propagation.target_model import TargetModel
+
+
+def samples(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Three kinds of cells in ten dimensions, with a constant, and their labels."""
+    generator = torch.Generator().manual_seed(seed)
+    kinds = torch.randint(0, 3, (200,), generator=generator)
+    centres = torch.eye(10)[:3] * 2
+    cells = centres[kinds].T + 0.1 * torch.randn(10, 200, generator=generator)
+    return torch.cat([cells, torch.ones(1, 200)]), F.one_hot(kinds, 3).T.float()
+
+
+def model(features: torch.Tensor) -> TargetModel:
+    return TargetModel(features, 3, decay=0.9, rate=0.15, small=20)
+
+
+def test_it_tells_apart_what_it_was_taught() -> None:
+    features, labels = samples(0)
+    target = model(features)
+    target.learn(features, labels, annotated=True)
+    unseen, truth = samples(1)
+    assert torch.equal(target.score(unseen).argmax(0), truth.argmax(0))
+
+
+def test_an_annotated_frame_outweighs_many_later_ones_that_contradict_it() -> None:
+    features, labels = samples(0)
+    target = model(features)
+    target.learn(features, labels, annotated=True)
+    for _ in range(50):
+        target.learn(features, labels.roll(1, 0) * 0.55 + labels * 0.45, annotated=False)
+    assert torch.equal(target.score(features).argmax(0), labels.argmax(0))
+
+
+def test_cells_without_a_label_teach_nothing() -> None:
+    features, labels = samples(0)
+    known = labels.clone()
+    known[:, 100:] = 0
+    target, other = model(features), model(features)
+    target.learn(features, known, annotated=True)
+    other.learn(features[:, :100], labels[:, :100], annotated=True)
+    torch.testing.assert_close(target.score(features), other.score(features))

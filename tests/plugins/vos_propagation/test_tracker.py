@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+import torch
+
+import vos
+from vos.merge import merge_objects
+from vos.testing import check_tracker, tiny_sequence
+from vos_propagation.motion import Motion, carry
+from vos_propagation.options import PropagationOptions
+from vos_propagation.tracker import PropagationTracker, working_size
+
+SIZE = (96, 160)
+
+
+def make(**options: object) -> PropagationTracker:
+    return PropagationTracker(PropagationOptions(**options), vos.Runtime(device="cpu"))  # type: ignore[arg-type]
+
+
+def picture(*boxes: tuple[int, int, int], index: int = 0) -> tuple[vos.Frame, vos.LabelMap]:
+    """Draw textured squares (id, top, left) of 40 px on a smooth ground."""
+    ground = np.linspace(60, 120, SIZE[1], dtype=np.float32)[None, :, None] * np.ones((SIZE[0], 1, 3), np.float32)
+    image, label_map = ground.astype(np.uint8), np.zeros(SIZE, np.uint8)
+    for object_id, top, left in boxes:
+        rng = np.random.default_rng(object_id)
+        colour = np.array([[250, 40, 30], [30, 60, 250], [240, 220, 40]])[object_id - 1]
+        texture = np.clip(colour + rng.normal(0, 25, (10, 10, 1)), 0, 255).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+        part = (slice(top, top + 40), slice(left, left + 40))
+        image[part], label_map[part] = texture, object_id
+    return vos.Frame(index, image, f"{index:05d}"), label_map
+
+
+def step(tracker: PropagationTracker, frame: vos.Frame) -> tuple[vos.Prediction, vos.LabelMap]:
+    prediction = tracker.step(frame, tracker.encode([frame])[0])
+    return prediction, merge_objects(prediction, frame.size)
+
+
+def start(tracker: PropagationTracker, frame: vos.Frame, label_map: vos.LabelMap) -> None:
+    tracker.start(frame, label_map, tracker.encode([frame])[0])
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_two_objects_are_followed_and_keep_their_ids(head: bool) -> None:
+    tracker = make(head=head)
+    start(tracker, *picture((1, 8, 8), (2, 48, 100)))
+    for i in range(1, 7):
+        frame, truth = picture((1, 8 + 3 * i, 8 + 3 * i), (2, 48 - 3 * i, 100), index=i)
+        prediction, label_map = step(tracker, frame)
+    assert prediction.object_ids == (1, 2)
+    assert iou(label_map == 1, truth == 1) > 0.7
+    assert iou(label_map == 2, truth == 2) > 0.7
+    assert prediction.present is not None
+    assert prediction.present.all()
+
+
+def test_an_object_that_vanishes_is_absent_and_is_found_again_elsewhere() -> None:
+    tracker = make()
+    start(tracker, *picture((1, 40, 8), (2, 30, 100)))
+    for i in range(1, 6):
+        prediction, label_map = step(tracker, picture((2, 30, 100), index=i)[0])
+    assert not (label_map == 1).any()
+    assert prediction.present is not None
+    assert prediction.scores is not None
+    assert prediction.present.tolist() == [False, True]
+    assert prediction.scores[0] == 0
+    for i in range(6, 10):
+        frame, truth = picture((1, 8, 40), (2, 30, 100), index=i)
+        prediction, label_map = step(tracker, frame)
+    assert iou(label_map == 1, truth == 1) > 0.5
+    assert iou(label_map == 2, truth == 2) > 0.7
+
+
+def test_an_object_added_later_and_a_correction_are_taken() -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), (2, 48, 100))
+    start(tracker, frame, np.where(truth == 1, truth, 0).astype(np.uint8))
+    step(tracker, frame)
+    tracker.annotate(frame, np.where(truth == 2, truth, 0).astype(np.uint8))
+    prediction, label_map = step(tracker, frame)
+    assert prediction.object_ids == (1, 2)
+    assert iou(label_map == 1, truth == 1) > 0.8
+    assert iou(label_map == 2, truth == 2) > 0.8
+    swapped = np.where(truth == 1, 2, np.where(truth == 2, 1, 0)).astype(np.uint8)
+    tracker.annotate(frame, swapped)
+    for _ in range(3):
+        _, label_map = step(tracker, frame)
+    assert iou(label_map == 2, truth == 1) > 0.5
+
+
+def test_a_forgotten_object_is_gone_and_others_stay() -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), (2, 48, 100), (3, 50, 20))
+    start(tracker, frame, truth)
+    step(tracker, frame)
+    tracker.forget(2)
+    prediction, label_map = step(tracker, frame)
+    assert prediction.object_ids == (1, 3)
+    assert iou(label_map == 1, truth == 1) > 0.8
+    assert iou(label_map == 3, truth == 3) > 0.8
+
+
+def test_the_same_frames_give_the_same_masks_also_after_another_sequence() -> None:
+    tracker = make()
+    frames = [picture((1, 8 + 2 * i, 8), index=i) for i in range(4)]
+
+    def run() -> list[bytes]:
+        start(tracker, *frames[0])
+        return [step(tracker, frame)[0].logits.tobytes() for frame, _ in frames[1:]]
+
+    first = run()
+    start(tracker, *picture((2, 30, 30), (3, 40, 100)))
+    assert run() == first
+
+
+def test_memory_is_bounded() -> None:
+    tracker = make(context=2)
+    frame, truth = picture((1, 8, 8))
+    start(tracker, frame, truth)
+    for i in range(30):
+        step(tracker, picture((1, 8, 8 + i), index=i)[0])
+    assert len(tracker._recent) == 2
+    assert len(tracker._anchors) == 1
+    assert len(tracker._seen) == 1
+
+
+def test_it_keeps_the_tracker_contract() -> None:
+    check_tracker(make)
+
+
+def test_it_tracks_a_tiny_sequence_through_vos_stream() -> None:
+    sequence = tiny_sequence("moving", size=(96, 128))
+    pairs = list(vos.stream(sequence, sequence.annotations[0], tracker="propagation"))
+    overlap = [iou(m > 0, t > 0) for (_, m), t in zip(pairs, sequence.label_maps, strict=True)]
+    assert np.mean(overlap) > 0.6
+
+
+def test_working_size_is_a_multiple_of_16_and_never_larger_than_asked() -> None:
+    assert working_size((480, 854), 480) == (480, 848)
+    assert working_size((1080, 1920), 480) == (480, 848)
+    assert working_size((48, 64), 480) == (48, 64)
+    assert working_size((5, 9), 480) == (16, 16)
+
+
+def test_masks_are_carried_along_the_flow() -> None:
+    rng = np.random.default_rng(0)
+    before = np.repeat(np.repeat(rng.integers(0, 255, (15, 20), dtype=np.uint8), 4, 0), 4, 1)
+    now = np.roll(before, 3, axis=1)
+    plane = torch.zeros(1, 60, 80)
+    plane[:, 20:40, 20:40] = 1
+    carried = carry(plane, Motion().backward(now, before))
+    expected = torch.zeros(1, 60, 80)
+    expected[:, 20:40, 23:43] = 1
+    assert iou(carried.numpy() > 0.5, expected.numpy() > 0.5) > 0.9
