@@ -18,6 +18,9 @@ from vos_sam.decoder import Decoded, Guidance
 from vos_sam.model import Embedding, SegmentAnything
 from vos_sam.prompt import Prompt
 
+HIDDEN = -32.0
+"""Logit of an object that is not looked for."""
+
 Chooser = Callable[[Decoded], Tensor]
 """Which mask of each object to go on with: (K,) int64."""
 

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vos import AnyArray, EmptyMaskError, Frame, LabelMap, Prediction, TrackerError, object_ids
 from vos_persam import cascade
-from vos_persam.cascade import Stage
+from vos_persam.cascade import HIDDEN, Stage
 from vos_persam.mask_weights import FitHistory, fit_mask_weights
 from vos_persam.options import PersamFOptions, PersamOptions
 from vos_persam.target import (
@@ -115,7 +115,7 @@ class ReleaseTracker:
         ids = range(1, len(self._targets) + 1)
         if not slots:
             self._boxes = []
-            return Prediction(ids, np.full((len(ids), *frame.size), -np.inf, np.float32))
+            return Prediction(ids, np.full((len(ids), *frame.size), HIDDEN, np.float32))
         prompts = self._first_prompts(encoding)
         stages = self._learnt(frame, encoding, prompts) if len(self._weights) else self._plain(frame, encoding, prompts)
         self._tell(frame.index, stages)
@@ -123,7 +123,7 @@ class ReleaseTracker:
         label_map = torch.cat([torch.zeros_like(logits[:1]), logits]).argmax(dim=0)
         present = torch.stack([label_map == label for label in ids])
         self._boxes = [box for box in boxes_of(present) if box is not None]
-        rows = np.full((len(ids), *frame.size), -np.inf, np.float32)
+        rows = np.full((len(ids), *frame.size), HIDDEN, np.float32)
         rows[:slots] = logits.cpu().numpy()
         shown = [bool(row.any()) for row in present]
         return Prediction(ids, rows, present=shown)

@@ -1,0 +1,103 @@
+"""Personalised images: from files to files, as a user would."""
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+import vos
+from vos_persam.command import command
+from vos_persam.images import personalize
+from vos_persam.personal import PersonalSegmenter
+
+SIZE = (120, 160)
+COLOURS = np.array([[105, 112, 104], [214, 48, 44], [40, 88, 222]], np.float32)
+
+
+def draw(disc, square, size=SIZE):
+    label_map = np.zeros(size, np.uint8)
+    cv2.circle(label_map, disc, 24, 1, -1)
+    cv2.rectangle(label_map, square, (square[0] + 40, square[1] + 40), 2, -1)
+    image = cv2.GaussianBlur(COLOURS[label_map], (0, 0), 0.6) + np.random.default_rng(disc[0]).normal(0, 4, (*size, 3))
+    return image.clip(0, 255).astype(np.uint8), label_map
+
+
+@pytest.fixture
+def files(tmp_path):
+    for name, scene in {
+        "a": draw((45, 50), (95, 60)),
+        "b": draw((110, 40), (20, 60)),
+        "c": draw((50, 90), (70, 10), (160, 120)),
+    }.items():
+        Image.fromarray(scene[0]).save(tmp_path / f"{name}.png")
+        vos.write_label_map(tmp_path / f"{name}_mask.png", scene[1])
+    return tmp_path
+
+
+def iou(path, exact_path):
+    ours, exact = vos.read_label_map(path), vos.read_label_map(exact_path)
+    return [((ours == i) & (exact == i)).sum() / ((ours == i) | (exact == i)).sum() for i in (1, 2)]
+
+
+@pytest.mark.parametrize("flags", [[], ["--f"]])
+def test_the_verb_segments_the_references_objects(files, shapes_checkpoint, flags):
+    out = files / "out"
+    arguments = ["--reference", files / "a.png", "--mask", files / "a_mask.png", "-o", out, *flags]
+    arguments += [
+        "--checkpoint",
+        shapes_checkpoint,
+        "--device",
+        "cpu",
+        files / "a.png",
+        files / "b.png",
+        files / "c.png",
+    ]
+    result = CliRunner().invoke(command, [str(a) for a in arguments], catch_exceptions=False)
+    assert result.exit_code == 0
+    assert result.output.split() == [str(out / f"{name}.png") for name in "abc"]
+    for name in "abc":
+        assert min(iou(out / f"{name}.png", files / f"{name}_mask.png")) > 0.6
+
+
+def test_compat_differs_only_in_what_the_release_does(files, shapes_checkpoint):
+    one = np.where(vos.read_label_map(files / "a_mask.png") == 1, 1, 0).astype(np.uint8)
+    vos.write_label_map(files / "one.png", one)
+    (path,) = personalize(
+        files / "a.png", files / "one.png", [files / "b.png"], files / "out", compat=True, checkpoint=shapes_checkpoint
+    )
+    assert vos.object_ids(vos.read_label_map(path)) == (1,)
+
+
+def test_two_images_of_one_name(files, shapes_checkpoint):
+    (files / "sub").mkdir()
+    images = [files / "a.png", files / "sub" / "a.png"]
+    with pytest.raises(vos.InputError, match='two images are named "a"'):
+        list(personalize(files / "a.png", files / "a_mask.png", images, files / "out", checkpoint=shapes_checkpoint))
+
+
+def test_a_file_that_is_no_image(files, shapes_checkpoint):
+    (files / "notes.txt").write_text("no image")
+    run = personalize(
+        files / "a.png", files / "a_mask.png", [files / "notes.txt"], files / "out", checkpoint=shapes_checkpoint
+    )
+    with pytest.raises(vos.InputError, match=r"notes\.txt: cannot be read as an image"):
+        list(run)
+    with pytest.raises(vos.InputError, match=r"missing\.png: no such image"):
+        list(personalize(files / "missing.png", files / "a_mask.png", [files / "b.png"], files / "out"))
+
+
+def test_a_mask_of_another_size(files):
+    with pytest.raises(vos.AnnotationError, match="mask is 120x160, the frame is 160x120"):
+        list(personalize(files / "a.png", files / "c_mask.png", [files / "b.png"], files / "out"))
+
+
+def test_an_object_without_a_cell_in_the_releases_way(shapes):
+    from vos_persam.personal import PersonalOptions
+
+    image, label_map = draw((45, 50), (95, 60))
+    label_map[:] = 0
+    label_map[10, 10] = 1
+    assert PersonalSegmenter(shapes, image, label_map).object_ids == (1,)
+    with pytest.raises(vos.EmptyMaskError, match="no pixel"):
+        PersonalSegmenter(shapes, image, label_map, PersonalOptions(release_value=128))

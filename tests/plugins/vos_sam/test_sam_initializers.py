@@ -1,0 +1,184 @@
+"""Initializers with a model that truly segments drawn shapes."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import vos
+from vos.options import make_options
+from vos_sam import vos_initializers
+from vos_sam.checkpoint import load_sam
+from vos_sam.edges import EdgesInitializer, thin_edges
+from vos_sam.everything import EverythingInitializer, grid_points, propose
+from vos_sam.initializers import BoxesInitializer, MaskInitializer, PointsInitializer, parse_boxes, parse_points
+from vos_sam.model import SegmentAnything
+from vos_sam.options import BoxesOptions, EdgesOptions, EverythingOptions, MaskOptions, PointsOptions
+
+SIZE = (120, 160)
+
+
+@pytest.fixture(scope="module")
+def shapes(shapes_checkpoint):
+    return SegmentAnything(load_sam(shapes_checkpoint))
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A red disc (1) and a blue square (2) on grey."""
+    label_map = np.zeros(SIZE, np.uint8)
+    cv2.circle(label_map, (45, 50), 24, 1, -1)
+    cv2.rectangle(label_map, (95, 55), (138, 98), 2, -1)
+    colours = np.array([[105, 112, 104], [214, 48, 44], [40, 88, 222]], np.float32)
+    image = cv2.GaussianBlur(colours[label_map], (0, 0), 0.6) + np.random.default_rng(0).normal(0, 4, (*SIZE, 3))
+    return vos.Frame(0, image.clip(0, 255).astype(np.uint8), "scene"), label_map
+
+
+def iou(ours, exact, object_id, ours_id=None):
+    a, b = ours == (ours_id or object_id), exact == object_id
+    return (a & b).sum() / (a | b).sum()
+
+
+@pytest.mark.parametrize("granularity", ["best", "whole"])
+def test_points(shapes, scene, granularity):
+    frame, exact = scene
+    options = PointsOptions(points="1:45,50,+;2:110,75;1:5,5,-", granularity=granularity)
+    ours = PointsInitializer(options, shapes).initialize(frame)
+    assert ours.dtype == np.uint8
+    assert vos.object_ids(ours) == (1, 2)
+    assert min(iou(ours, exact, 1), iou(ours, exact, 2)) > 0.75
+
+
+def test_granularities_are_ordered_by_size(shapes, scene):
+    frame, _ = scene
+    sizes = []
+    for granularity in ("subpart", "part", "whole"):
+        options = PointsOptions(points="7:45,50", granularity=granularity)
+        try:
+            sizes.append(int((PointsInitializer(options, shapes).initialize(frame) == 7).sum()))
+        except vos.EmptyMaskError:
+            sizes.append(0)
+    assert sizes == sorted(sizes)
+
+
+def test_boxes(shapes, scene):
+    frame, exact = scene
+    ours = BoxesInitializer(BoxesOptions(boxes="2:95,55,138,98; 1:21,26,69,74"), shapes).initialize(frame)
+    assert min(iou(ours, exact, 1), iou(ours, exact, 2)) > 0.8
+
+
+def test_a_rough_mask_is_refined(shapes, scene, tmp_path):
+    frame, exact = scene
+    rough = np.where(cv2.erode(exact, np.ones((9, 9), np.uint8)) > 0, exact, 0).astype(np.uint8)
+    vos.write_label_map(tmp_path / "rough.png", rough)
+    ours = MaskInitializer(MaskOptions(mask=tmp_path / "rough.png"), shapes).initialize(frame)
+    for object_id in (1, 2):
+        assert iou(ours, exact, object_id) > max(0.75, iou(rough, exact, object_id))
+
+
+def test_everything(shapes, scene):
+    frame, exact = scene
+    options = EverythingOptions(points_per_side=8, predicted_iou=0.7, stability=0.8, min_share=0.01)
+    ours = EverythingInitializer(options, shapes).initialize(frame)
+    found = [max(iou(ours, exact, own, its) for its in vos.object_ids(ours)) for own in (1, 2)]
+    assert min(found) > 0.75
+    sizes = [int((ours == i).sum()) for i in vos.object_ids(ours)]
+    assert vos.object_ids(ours) == tuple(range(1, len(sizes) + 1))
+    one = EverythingOptions(points_per_side=8, predicted_iou=0.7, stability=0.8, min_share=0.01, max_objects=1)
+    assert vos.object_ids(EverythingInitializer(one, shapes).initialize(frame)) == (1,)
+
+
+def test_proposals_are_rated_and_not_doubled(shapes, scene):
+    frame, _ = scene
+    (embedding,) = shapes.encode([frame.image])
+    every = propose(shapes, embedding, 4)
+    rated = every.predicted_iou
+    assert torch.equal(rated, rated.sort(descending=True).values)
+    assert 0 < len(rated) < 48
+    strict = propose(shapes, embedding, 4, predicted_iou=0.8, stability=0.9)
+    assert (strict.predicted_iou >= 0.8).all()
+    assert (strict.stability >= 0.9).all()
+    points = grid_points(embedding, 4)
+    assert points[0].tolist() == [19.5, 14.5]
+    assert len(points) == 16
+
+
+def test_edges_lie_on_the_outlines(shapes, scene):
+    frame, exact = scene
+    initializer = EdgesInitializer(EdgesOptions(points_per_side=8), shapes)
+    strength = initializer.edges(frame)
+    assert strength.dtype == np.float32
+    assert strength.max() <= 1
+    outline = cv2.morphologyEx(exact, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > 0
+    near = cv2.dilate(outline.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    strong = strength > 0.7
+    assert (strong & near).sum() / strong.sum() > 0.85
+    reached = cv2.dilate(strong.astype(np.uint8), np.ones((7, 7), np.uint8)) > 0
+    assert (reached & outline).sum() / outline.sum() > 0.7
+    label_map = initializer.initialize(frame)
+    np.testing.assert_array_equal(label_map > 0, strength >= 0.1)
+
+
+def test_thinning_leaves_a_line_one_pixel_wide():
+    strength = np.zeros((40, 40), np.float32)
+    strength[:, 18:23] = [0.3, 0.7, 1.0, 0.7, 0.3]
+    thin = thin_edges(strength)
+    assert (thin[5:-5] > 0).sum(axis=1).max() == 1
+    assert thin[20].argmax() == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "sam-points needs points: -O"),
+        ("1,2,3", '"1,2,3" is not id:x,y,\\+ with an id from 1 to 254'),
+        ("0:2,3", "id from 1 to 254"),
+        ("1:2", '"1:2" is not id:x,y,\\+'),
+        ("1:a,3", '"1:a,3" is not id:x,y,\\+'),
+        ("1:nan,3", '"1:nan,3" is not id:x,y,\\+'),
+        ("1:2,3,-", "object 1 has only points beside it"),
+    ],
+)
+def test_points_that_do_not_read(text, message):
+    with pytest.raises(vos.OptionError, match=message):
+        parse_points(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (" ; ", "sam-boxes needs boxes"),
+        ("1:2,3,4", "is not id:x0,y0,x1,y1"),
+        ("1:9,9,4,20", 'box "1:9,9,4,20" is empty'),
+        ("1:1,1,4,4;1:2,2,5,5", "object 1 has two boxes"),
+    ],
+)
+def test_boxes_that_do_not_read(text, message):
+    with pytest.raises(vos.OptionError, match=message):
+        parse_boxes(text)
+
+
+def test_prompts_outside_the_frame(shapes, scene):
+    frame, _ = scene
+    with pytest.raises(vos.OptionError, match="object 3: point 200,10 lies outside the frame, which is 160x120"):
+        PointsInitializer(PointsOptions(points="3:200,10"), shapes).initialize(frame)
+    with pytest.raises(vos.OptionError, match="object 3: box corner 20,120 lies outside"):
+        BoxesInitializer(BoxesOptions(boxes="3:2,2,20,120"), shapes).initialize(frame)
+    with pytest.raises(vos.OptionError, match="needs a rough mask: -O mask=PATH"):
+        MaskInitializer(MaskOptions(), shapes)
+
+
+def test_the_specs_make_initializers(shapes_checkpoint, tmp_path):
+    given = {
+        "sam-points": {"points": "1:3,4"},
+        "sam-boxes": {"boxes": "1:3,4,9,9"},
+        "sam-mask": {"mask": str(tmp_path / "m.png")},
+        "sam-everything": {"max_objects": "3"},
+        "sam-edges": {},
+    }
+    for spec in vos_initializers():
+        options = make_options(spec.options, {**given[spec.name], "checkpoint": str(shapes_checkpoint)}, spec.name)
+        assert isinstance(spec.factory(options, vos.Runtime(device="cpu")), vos.Initializer)
+    for options_type, wrong in ((EverythingOptions, {"max_objects": 255}), (EdgesOptions, {"points_per_side": 0})):
+        with pytest.raises(vos.OptionError):
+            make_options(options_type, wrong, "it")
