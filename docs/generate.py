@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import os
 import re
 import sys
 from itertools import pairwise
@@ -157,9 +156,9 @@ def command_paths() -> list[tuple[str, ...]]:
 
 
 def help_text(path: tuple[str, ...]) -> str:
-    """What ``--help`` prints for a command on a terminal of 100 columns."""
-    environment = {"COLUMNS": "100", "TERMINAL_WIDTH": "100", "VOS_PLUGINS_AUTOLOAD": "0"}
-    result = CliRunner(env=environment).invoke(cli, [*path, "--help"], prog_name="vos", terminal_width=100)
+    """What ``--help`` prints for a command on a terminal of 100 columns or more."""
+    environment = {"COLUMNS": "100", "VOS_PLUGINS_AUTOLOAD": "0"}
+    result = CliRunner(env=environment).invoke(cli, [*path, "--help"], prog_name="vos")
     if result.exit_code:
         raise SystemExit(f"vos {' '.join(path)} --help: {result.exception or result.output}")
     return result.output.rstrip()
@@ -237,10 +236,14 @@ def _prose(docstring: str) -> str:
 
 
 def main() -> None:
-    """Write all pages."""
-    for name, text in pages().items():
-        (DOCS / name).write_text(text, encoding="utf-8")
-        print(DOCS.name + os.sep + name)
+    """Write all pages; with ``--check`` write none, and fail naming those that are not up to date."""
+    made = pages()
+    stale = [name for name, text in made.items() if (DOCS / name).read_text("utf-8") != text]
+    if "--check" in sys.argv:
+        sys.exit(f"not up to date: {', '.join(stale)}. Run: python docs/generate.py" if stale else 0)
+    for name in stale:
+        (DOCS / name).write_text(made[name], encoding="utf-8")
+        print(DOCS / name)
 
 
 if __name__ == "__main__":

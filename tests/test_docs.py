@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import os
 import re
 import shlex
 import subprocess
@@ -46,16 +47,19 @@ def blocks(language, pages=PAGES):
             yield pytest.param(page.relative_to(ROOT), text, id=f"{page.stem}-{text.split(maxsplit=3)[-1][:30]!r}")
 
 
-@pytest.mark.parametrize("name", ["hooks.md", "api.md", "options.md", "contract.md", "cli.md"])
-def test_generated_pages_are_up_to_date(generate, name):
-    assert (DOCS / name).read_text() == generate.pages()[name], "run: python docs/generate.py"
+def test_generated_pages_are_up_to_date():
+    result = subprocess.run([sys.executable, DOCS / "generate.py", "--check"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
 
 
-def test_the_command_line_page_is_what_help_prints(generate):
-    page = (DOCS / "cli.md").read_text()
-    for path in generate.command_paths():
-        result = CliRunner(env={"COLUMNS": "100"}).invoke(cli, [*path, "--help"], prog_name="vos", terminal_width=100)
-        assert f"```text\n{result.stdout.rstrip()}\n```" in page, path
+@pytest.mark.parametrize("verb", [(), ("track",), ("weights", "list"), ("personalize",)])
+def test_the_command_line_page_is_what_help_prints(verb):
+    code = "import sys; from vos.cli import main; main(sys.argv[1:])"
+    environment = {**os.environ, "COLUMNS": "100"}
+    result = subprocess.run(
+        [sys.executable, "-c", code, *verb, "--help"], capture_output=True, text=True, env=environment
+    )
+    assert f"```text\n{result.stdout.rstrip()}\n```" in (DOCS / "cli.md").read_text()
 
 
 def test_every_hook_is_documented_and_used_in_the_tests(generate):
