@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import socket
 import sys
-import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from vos.errors import ExtraMissingError, WeightsError
 
@@ -69,7 +67,10 @@ def _missing(folder: Path, needed: Sequence[str]) -> list[str]:
 
 def _check_reachable(address: str) -> None:
     """Say at once that there is no network, where the hub's client would try for half a minute."""
-    if not urllib.request.getproxies():
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies
+
+    if not getproxies():
         parts = urlsplit(address)
         socket.create_connection((parts.hostname or "", parts.port or 443), timeout=10).close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -197,6 +198,8 @@ def find_sequences(
     else:
         names = list(sequences)
     lost = [sequence for sequence in names if not (folder / sequence).is_dir()]
+    if not names:
+        raise InputError(f"{sequences or 'sequences'}: no sequence named.")
     if lost:
         raise InputError(f"{folder}: {len(lost)} of {len(names)} sequences asked for are not there, first {lost[0]}.")
     return {sequence: folder / sequence for sequence in names}
@@ -325,7 +328,9 @@ def _in_order(
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    with ProcessPoolExecutor(workers, mp_context=process_context()) as pool:
+    # Ctrl-C is for the parent, which then stops its workers.
+    quiet = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(workers, process_context(), initializer=signal.signal, initargs=quiet) as pool:
         futures = [pool.submit(_score_chunk, chunk) for _, chunk in work]
         try:
             for item, future in zip(work, futures, strict=True):
