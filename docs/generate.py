@@ -157,8 +157,10 @@ def command_paths() -> list[tuple[str, ...]]:
 
 def help_text(path: tuple[str, ...]) -> str:
     """What ``--help`` prints for a command on a terminal of 100 columns or more."""
-    environment = {"COLUMNS": "100", "VOS_PLUGINS_AUTOLOAD": "0"}
-    result = CliRunner(env=environment).invoke(cli, [*path, "--help"], prog_name="vos")
+    width = 98  # click leaves two columns free
+    result = CliRunner(env={"VOS_PLUGINS_AUTOLOAD": "0"}).invoke(
+        cli, [*path, "--help"], prog_name="vos", terminal_width=width
+    )
     if result.exit_code:
         raise SystemExit(f"vos {' '.join(path)} --help: {result.exception or result.output}")
     return result.output.rstrip()
