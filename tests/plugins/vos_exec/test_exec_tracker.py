@@ -3,6 +3,7 @@
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import time
@@ -344,3 +345,37 @@ def test_words_keep_the_last_lines_in_bounded_memory():
     assert lines[1:] == [f"line {i}" for i in range(101 - LINES_SHOWN, 100)] + ["half a line \N{REPLACEMENT CHARACTER}"]
     words.add(b"x" * 10_000_000)
     assert len(str(words)) < 2000
+
+
+PERL = r"""
+use strict; use JSON::PP; binmode STDIN; binmode STDOUT; $| = 1;
+my ($map, @ids);
+while (my $line = <STDIN>) {
+    my $ask = decode_json(substr($line, 4));
+    my ($raw, $answer, $payload) = ("", {}, "");
+    if ($ask->{bytes}) { read(STDIN, $raw, $ask->{bytes}); read(STDIN, my $newline, 1); }
+    my $pixels = ($ask->{height} // 0) * ($ask->{width} // 0);
+    if ($ask->{call} eq "hello") { $answer = {protocol => 1, capabilities => []}; }
+    if ($ask->{call} eq "start") {
+        $map = substr($raw, 3 * $pixels);
+        my %seen = map { $_ => 1 } grep { $_ } unpack("C*", $map);
+        @ids = map { $_ + 0 } sort keys %seen;
+    }
+    if ($ask->{call} eq "step") {
+        if (defined $map) {
+            $answer = {object_ids => \@ids, height => $ask->{height}, width => $ask->{width}};
+            $payload = $map;
+        } else { $answer = {error => "step before start"}; }
+    }
+    $answer->{id} = $ask->{id}; $answer->{bytes} = length($payload);
+    print "VOS ", encode_json($answer), "\n", $payload, ($payload eq "" ? "" : "\n");
+    last if $ask->{call} eq "close";
+}
+"""
+
+
+@pytest.mark.skipif(shutil.which("perl") is None, reason="no perl here")
+def test_a_program_in_another_language_keeps_the_contract(tmp_path):
+    program = tmp_path / "still.pl"
+    program.write_text(PERL)
+    assert {"ids", "fresh-start", "sizes", "errors", "stream"} <= set(check_tracker(f"exec:perl {program}"))
