@@ -44,11 +44,12 @@ class MaskFile:
         return highest == 255 and not ((self.label_map > 0) & (self.label_map < 255)).any()
 
 
-def read_mask_file(path: Path | str) -> MaskFile:
+def read_mask_file(path: Path | str, *, painted: bool = False) -> MaskFile:
     """Read a mask file as it is.
 
     Args:
         path: a PNG file, or any lossless picture that Pillow reads.
+        painted: take an RGB picture as a mask of what is not black, which is 1.
     Returns:
         Its pixels.
     Raises:
@@ -66,7 +67,7 @@ def read_mask_file(path: Path | str) -> MaskFile:
         plain = _plain_png(content, _png_data(content))
         if plain is not None:
             return plain
-    return _any_picture(content)
+    return _any_picture(content, painted)
 
 
 def _png_data(content: bytes) -> list[memoryview]:
@@ -109,7 +110,7 @@ def _plain_png(content: bytes, data: list[memoryview]) -> MaskFile | None:
     return None if pixels[:, 0].any() else MaskFile(pixels[:, 1:], colour_type == _PALETTE)
 
 
-def _any_picture(content: bytes) -> MaskFile:
+def _any_picture(content: bytes, painted: bool) -> MaskFile:
     try:
         with PillowImage.open(io.BytesIO(content)) as image:
             image.load()
@@ -121,6 +122,9 @@ def _any_picture(content: bytes) -> MaskFile:
                 return MaskFile(np.asarray(image), image.mode == "P")
             if image.mode.startswith("I") or image.mode == "F":
                 raise InputError("more than 8 bits a pixel, expected 8-bit ids")
+            if painted:
+                colours = np.asarray(image.convert("RGB"))
+                return MaskFile(np.asarray(colours.any(axis=2), dtype=np.uint8), palette=False)
             raise InputError(f"an {image.mode} picture, expected a palette or greyscale PNG with ids")
     except InputError:
         raise

@@ -43,7 +43,7 @@ def evaluate_perseg(truth: Path | str, predictions: Path | str, *, reference: st
     Args:
         truth: PerSeg's root, or its ``Annotations``: a folder for each category, files ``00.png``, ...
             (any colour but black is the object).
-        predictions: a folder for each category, files of the same names; any value but 0 is the object.
+        predictions: a folder for each category, files of the same names; any id or colour but 0 is the object.
         reference: stem of the image that was given, which is not scored.
     Returns:
         Scores by category, sorted by name.
@@ -116,7 +116,7 @@ def _pairs(files: list[Path], predictions: Path, faults: list[str]) -> Iterator[
             continue
         found = predictions / path.name
         try:
-            mask = read_mask_file(found).label_map > 0
+            mask = _object(found)
             if mask.shape != truth.shape:
                 raise InputError(f"{mask.shape[1]}x{mask.shape[0]}, annotation is {truth.shape[1]}x{truth.shape[0]}")
         except InputError as error:
@@ -126,11 +126,8 @@ def _pairs(files: list[Path], predictions: Path, faults: list[str]) -> Iterator[
 
 
 def _object(path: Path) -> BoolArray:
-    """An annotation's object; PerSeg paints it in a colour."""
-    content = cv2.imdecode(np.frombuffer(path.read_bytes() or b"\0", dtype=np.uint8), cv2.IMREAD_COLOR)
-    if content is None:
-        raise InputError("not a readable picture")
-    return np.asarray(np.asarray(content).any(axis=2), dtype=np.bool_)
+    """The object in a mask file of ids or of one colour, as PerSeg's annotations and PerSAM's masks are."""
+    return np.asarray(read_mask_file(path, painted=True).label_map > 0)
 
 
 def _score(category: str, pairs: Iterator[tuple[BoolArray, BoolArray]]) -> CategoryScores:
