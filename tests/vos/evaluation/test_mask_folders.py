@@ -387,3 +387,33 @@ def test_an_object_that_appears_in_the_last_frame_has_no_score() -> None:
     assert scores.j.mean == sequence.j.mean == 1.0
     written = scores.to_json()["sequences"][0]["objects"][1]
     assert (written["j_mean"], written["j"]) == (None, [])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_unsupervised_is_equal_to_the_plain_procedure(
+    blobs: Callable[..., np.ndarray], plain: ModuleType, seed: int
+) -> None:
+    from scipy.optimize import linear_sum_assignment
+
+    truth = blobs(seed, objects=3, frames=5)
+    for object_id in (1, 2, 3):
+        truth[0, object_id, :3] = object_id  # all are in the first frame
+    order = np.array([0, 4, 1, 2, 0], dtype=np.uint8)  # proposal 3 is nothing but noise
+    prediction = np.roll(order[truth], 2, axis=2)
+    prediction[:, 40:45, 10:20] = 3
+    truth[1:, 20:30, 30:60] = 255
+    objects, proposals = 3, 4
+    j, f = np.empty((2, proposals, objects, len(truth)))
+    for t, (known, found) in enumerate(zip(truth, prediction, strict=True)):
+        for p in range(proposals):
+            for o in range(objects):
+                pair = (known == o + 1, found == p + 1, known == 255)
+                j[p, o, t], f[p, o, t] = plain.plain_j(*pair), plain.plain_f(*pair)
+    rows, columns = linear_sum_assignment(-(j.mean(axis=2) + f.mean(axis=2)))
+    scores = score_sequence(truth, prediction, "davis-2017-unsupervised")
+    for row, column in zip(rows, columns, strict=True):
+        one = scores.objects[column]
+        assert one.object_id == column + 1
+        assert one.proposal_id == row + 1
+        assert one.j.tolist() == j[row, column].tolist()
+        assert one.f.tolist() == f[row, column].tolist()
