@@ -7,7 +7,6 @@ Loading is strict and runs no code from the file.
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from functools import partial
@@ -61,9 +60,9 @@ def load_sam(path: Path) -> Any:
 def _read(path: Path) -> State:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
+    except Exception as error:  # the unpickler stumbles over foreign bytes in any way there is
         size = path.stat().st_size if path.is_file() else 0
-        reason = str(error).splitlines()[0].split(". ")[0] if str(error) else type(error).__name__
+        reason = next(iter(str(error).splitlines()), type(error).__name__).split(". ")[0]
         raise WeightsError(
             f"{path}: cannot be read as a checkpoint of tensors ({size} bytes; {reason}). "
             "The file is truncated or foreign: fetch it again."

@@ -75,9 +75,10 @@ def test_a_truncated_file(tiny_state, tmp_path):
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_a_file_of_something_else(tmp_path):
+@pytest.mark.parametrize("content", [b"\xff\xd8\xff\xe0 no tensors here", b"root:x:0:0:root\n", b"", b"\x80\x02."])
+def test_a_file_of_something_else(tmp_path, content):
     path = tmp_path / "photo.pth"
-    path.write_bytes(b"\xff\xd8\xff\xe0 no tensors here")
+    path.write_bytes(content)
     with pytest.raises(WeightsError, match="cannot be read as a checkpoint"):
         load_sam(path)
 
