@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 from vos import option
-
-Model = Literal["vit_b", "vit_l", "vit_h", "vit_t"]
+from vos_sam.options import SamOptions
 
 
 @dataclass(frozen=True)
-class PersamOptions:
+class PersamOptions(SamOptions):
     """Options of ``persam``; the defaults are the release's where it works, mended where it does not."""
 
-    checkpoint: Path | None = option(None, "Segment Anything or MobileSAM checkpoint file; its type is recognised.")
-    model: Model = option("vit_b", "Known model to take from the cache folder if no checkpoint is given.")
     compat: bool = option(False, "Reproduce the release step by step, its faults included.")
     topk: int = option(2, "Number of positive points: the most similar places of the frame.")
     box: bool = option(True, "Prompt with the object's last box.")
@@ -27,7 +22,6 @@ class PersamOptions:
     memory: float = option(0.0, "Share of each new frame in the running average of the target embedding, 0 to 1.")
     found: float = option(0.5, "Similarity at which a lost object is found again: 0 as background, 1 as at first.")
     lost: float = option(0.25, "Similarity below which an object counts as lost, on the same scale.")
-    cache_embeddings: bool = option(False, "Keep image embeddings in the cache folder for later runs.")
 
     def __post_init__(self) -> None:
         if self.topk < 1:

@@ -108,6 +108,8 @@ class PersamTracker:
         """Add objects, or refresh those already known, from the frame last seen."""
         assert self._last is not None, "the host starts a tracker before it annotates"
         ids = object_ids(label_map)
+        if not ids:
+            return
         given = [self._annotated(self._last, label_map == i, i) for i in ids]
         if isinstance(self._options, PersamFOptions):
             self._fit(self._last, given, label_map, self._options)
