@@ -28,7 +28,8 @@ bench: $(DEV)
 	set -e; for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done
 
 docs: $(DEV)
-	$(BIN)/mkdocs build --strict
+	$(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 # The environment is made anew only when what it is made from changes.
 $(CORE): pyproject.toml constraints.txt

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import cv2
 import numpy as np
 
 from vos.arrays import Image, LabelMap
@@ -33,6 +32,8 @@ def draw_objects(
     Returns:
         uint8 (H, W, 3), RGB; a new array.
     """
+    import cv2  # here, so that `import vos` stays quick
+
     drawn: Image = image.copy()
     present = object_ids(label_map)
     if not present:
@@ -64,6 +65,8 @@ def _edges(label_map: LabelMap) -> LabelMap:
 
 def _write_id(drawn: Image, label_map: LabelMap, object_id: int, text: str) -> None:
     """Write a text at the object's innermost pixel, black on white, sized by the frame's height."""
+    import cv2
+
     mask = (label_map == object_id).astype(np.uint8)
     box = cv2.boundingRect(mask)
     x, y, width, height = box

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-from natsort import natsorted
 
 from vos.annotation import Annotation
 from vos.arrays import LabelMap
@@ -118,6 +117,8 @@ def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]
 
 def _frames_by_name(folder: Path, info: SourceInfo) -> dict[int, Path]:
     """Match mask files to frames by stem, in the order of frames; a video's frames are numbers."""
+    from natsort import natsorted  # here, so that `import vos` stays quick
+
     paths = natsorted((p for p in folder.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith(".")), str)
     if info.frame_names is not None:
         index_of = {name: index for index, name in enumerate(info.frame_names)}

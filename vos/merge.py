@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
-from vos.arrays import LabelMap, Size
+from vos.arrays import AnyArray, LabelMap, Size
 from vos.prediction import Prediction
 
 ZERO = np.zeros(1)
@@ -23,14 +22,16 @@ def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
     Returns:
         uint8 (H, W) of 0 and ids in ``object_ids``.
     """
+    import cv2  # here, so that `import vos` stays quick
+
     height, width = size
     if prediction.label_map is not None:
         return _resize_label_map(prediction, size)
     label_map = np.zeros(size, dtype=np.uint8)
     rows = _visible_rows(prediction)
-    best: cv2.typing.MatLike | None = None
+    best: AnyArray | None = None
     for row in rows:
-        plane: cv2.typing.MatLike = prediction.logits[row]
+        plane: AnyArray = prediction.logits[row]
         if plane.shape != size:
             plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
         wins = cv2.compare(plane, ZERO if best is None else best, cv2.CMP_GT)
@@ -60,5 +61,7 @@ def _resize_label_map(prediction: Prediction, size: Size) -> LabelMap:
             label_map = np.where(np.isin(label_map, hidden), 0, label_map).astype(np.uint8)
     if label_map.shape == size:
         return label_map
+    import cv2
+
     resized = cv2.resize(label_map, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(resized, dtype=np.uint8)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -111,6 +110,8 @@ def merge_fragments(segments: LabelMap, min_area: float) -> LabelMap:
 
 def _pieces(segments: LabelMap) -> tuple[AnyArray, LabelMap, IntArray]:
     """Number the connected pieces of all segments, background too: (H, W) numbers, owners, areas."""
+    import cv2  # here, so that `import vos` stays quick
+
     pieces = np.zeros(segments.shape, dtype=np.int32)
     owners: list[int] = []
     areas: list[int] = []

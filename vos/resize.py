@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from vos.arrays import LabelMap, Size
@@ -29,6 +28,8 @@ def resize_frame(frame: Frame, size: Size) -> Frame:
     """The same frame with its image area-averaged to a size (H, W); the frame itself if it has that size."""
     if frame.size == size:
         return frame
+    import cv2  # here, so that `import vos` stays quick
+
     image = cv2.resize(frame.image, (size[1], size[0]), interpolation=cv2.INTER_AREA)
     return Frame(frame.index, np.asarray(image, dtype=np.uint8), frame.name, frame.time)
 
@@ -45,6 +46,8 @@ def shrink_label_map(label_map: LabelMap, size: Size) -> LabelMap:
     """
     if label_map.shape == size:
         return label_map
+    import cv2
+
     ids = object_ids(label_map)
     covers = [
         cv2.resize((label_map == i).astype(np.float32), (size[1], size[0]), interpolation=cv2.INTER_AREA) for i in ids

@@ -182,6 +182,19 @@ def test_a_broken_plugin_is_listed_with_its_error(run, monkeypatch):
     assert "propagation" in out
 
 
+def test_two_plugins_with_one_verb_leave_the_others_alone(tmp_path, run, monkeypatch):
+    verb = 'import vos, click\n@vos.hookimpl\ndef vos_commands():\n    return [vos.CommandSpec("same", "S.", None)]\n'
+    for name in ("one_verb_plugin", "same_verb_plugin"):
+        (tmp_path / f"{name}.py").write_text(verb)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    both = ["-p", "one_verb_plugin", "-p", "same_verb_plugin"]
+    assert run(*both, "plugins", "--short")[0] == 0
+    assert run(*both, "--help")[1].count(" same ") == 2
+    code, _, err = run(*both, "same")
+    assert code == 2
+    assert 'two plugins offer a command named "same": plugin one_verb_plugin (-p) and plugin same_verb_plugin' in err
+
+
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_verb_explains_itself(verb):
     result = CliRunner().invoke(cli, [verb, "--help"])

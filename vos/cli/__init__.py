@@ -35,7 +35,7 @@ class _Verbs(click.Group):
     """A group that knows its verbs' summaries without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*VERBS, *common.plugin_commands(ctx)]
+        return [*VERBS, *common.plugin_commands(ctx).names()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in VERBS:
@@ -43,11 +43,11 @@ class _Verbs(click.Group):
             assert isinstance(command, click.Command)
             return command
         offered = common.plugin_commands(ctx)
-        return offered[cmd_name].load() if cmd_name in offered else None
+        return offered.get(cmd_name).load() if cmd_name in offered.names() else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, summary) for name, (_, summary) in VERBS.items()]
-        rows += [(spec.name, spec.summary) for spec in common.plugin_commands(ctx).values()]
+        rows += [(spec.name, spec.summary) for spec, _ in common.plugin_commands(ctx).all()]
         with formatter.section("Verbs"):
             formatter.write_dl(rows)
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from vos.plugins import Plugins, load_plugins
+from vos.plugins import Offers, Plugins, load_plugins
 from vos.runtime import Runtime
 from vos.specs import CommandSpec
 
@@ -85,10 +85,9 @@ def settings(ctx: click.Context) -> Settings:
     return found
 
 
-def plugin_commands(ctx: click.Context) -> dict[str, CommandSpec]:
-    """The verbs that plugins offer, by name; a clashing name is left to ``Offers.get`` when used."""
-    commands = settings(ctx).plugins.commands
-    return {name: commands.get(name) for name in commands.names()}
+def plugin_commands(ctx: click.Context) -> Offers[CommandSpec]:
+    """The verbs that plugins offer."""
+    return settings(ctx).plugins.commands
 
 
 class _MessageFormatter(logging.Formatter):
