@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vos import Runtime, TrackerSpec, hookimpl
 from vos_propagation.options import PropagationOptions
 
 if TYPE_CHECKING:
+    from vos_propagation.dino_protocol import DinoTracker
     from vos_propagation.tracker import PropagationTracker
 
 
@@ -19,7 +21,11 @@ def vos_trackers() -> Sequence[TrackerSpec]:
     return [TrackerSpec("propagation", summary, _make, PropagationOptions)]
 
 
-def _make(options: PropagationOptions, runtime: Runtime) -> PropagationTracker:
+def _make(options: PropagationOptions, runtime: Runtime) -> PropagationTracker | DinoTracker:
+    if options.backbone != "efficientnet-lite0":
+        from vos_propagation.dino_protocol import DinoTracker
+
+        return DinoTracker(Path(options.backbone), runtime)
     from vos_propagation.tracker import PropagationTracker
 
     return PropagationTracker(options, runtime)

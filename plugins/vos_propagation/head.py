@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vos import WeightsError
 
 WEIGHTS = Path(__file__).parent / "head.pt"
-COARSE_CUES, FINE_CUES = 8, 4
+COARSE_CUES, FINE_CUES = 8, 2
 OWN_VOTES, OTHER_VOTES = 6, 7
 MARGIN_GAIN = 6.0
 
@@ -46,8 +46,7 @@ class FusionHead(nn.Module):
             coarse_cues: (B, 8, h, w), own and best other value of the carried mask and of the target
                 model, then the highest similarity and what the target model says beyond it, then own
                 and best other votes.
-            fine_cues: (B, 4, 2 h, 2 w), own and best other value of the carried mask and of the fine
-                target model.
+            fine_cues: (B, 2, 2 h, 2 w), own and best other value of the carried mask.
         Returns:
             float32 (B, 2 h, 2 w) logits.
         """

@@ -13,24 +13,26 @@ from torch import Tensor
 
 from vos import AnyArray, FloatArray
 
+# DIS refuses smaller images; nothing is carried along there.
+SMALLEST_SIDE = 16
 
-class Motion:
-    """Computes flow between two small grey images and carries planes along it."""
 
-    def __init__(self) -> None:
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+def backward_flow(now: AnyArray, before: AnyArray) -> FloatArray:
+    """Find where each pixel was in the frame before.
 
-    def backward(self, now: AnyArray, before: AnyArray) -> FloatArray:
-        """Find where each pixel was in the frame before.
+    A new DIS object each time: one that is used again gives other results for the same images.
 
-        Args:
-            now: uint8 (h, w), grey.
-            before: uint8 (h, w), grey.
-        Returns:
-            float32 (h, w, 2), (x, y) in pixels.
-        """
-        flow = np.zeros((*now.shape, 2), dtype=np.float32)
-        return np.asarray(self._flow.calc(now, before, flow), dtype=np.float32)
+    Args:
+        now: uint8 (h, w), grey.
+        before: uint8 (h, w), grey.
+    Returns:
+        float32 (h, w, 2), (x, y) in pixels; zeros for images too small to tell.
+    """
+    if min(now.shape) < SMALLEST_SIDE:
+        return np.zeros((*now.shape, 2), dtype=np.float32)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    flow = np.zeros((*now.shape, 2), dtype=np.float32)
+    return np.asarray(dis.calc(now, before, flow), dtype=np.float32)
 
 
 def carry(planes: Tensor, flow: FloatArray) -> Tensor:
@@ -38,7 +40,7 @@ def carry(planes: Tensor, flow: FloatArray) -> Tensor:
 
     Args:
         planes: float32 (K, h, w).
-        flow: float32 (h, w, 2), from ``Motion.backward``.
+        flow: float32 (h, w, 2), from ``backward_flow``.
     Returns:
         float32 (K, h, w); 0 where a pixel was outside.
     """

@@ -41,6 +41,11 @@ class PropagationOptions:
     quality: Literal["fast", "balanced", "best"] = option(
         "best", help="fast works at 384 px with a short memory, best at 480 px with a long one; docs give figures"
     )
+    backbone: str = option(
+        "efficientnet-lite0",
+        help="features: the embedded efficientnet-lite0, or the folder of a transformers ViT (DINO, DINOv2, DINOv3), "
+        "which is tracked by DINO's published protocol whatever the other options say",
+    )
     side: int | None = option(None, help="short side in pixels that frames are worked on at, in place of the preset's")
     context: int | None = option(None, help="how many recent frames vote, in place of the preset's")
     head: bool = option(True, help="finish the votes with the learned head; false leaves plain label propagation")

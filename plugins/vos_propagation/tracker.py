@@ -17,7 +17,7 @@ from vos import AnyArray, Frame, LabelMap, Prediction, Runtime, Size, object_ids
 from vos_propagation.efficientnet_lite import load_efficientnet_lite0
 from vos_propagation.head import FusionHead, load_head
 from vos_propagation.matching import Remembered, global_votes, local_votes, remember, tiles_near
-from vos_propagation.motion import Motion, carry
+from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
 from vos_propagation.target_model import TargetModel
 
@@ -28,9 +28,7 @@ REACH = 8
 SMALLEST = 1.5
 # Cells around an object that the head sees.
 ROOM = 5
-LEARN_EVERY = 2
-# Fine cells around the objects that the fine target model learns as what they are not.
-BAND = 20
+LEARN_EVERY, SEEN_EVERY = 2, 5
 LOGIT_LIMIT = 8.0
 FOUND_VOTES, FOUND_SCORE = 0.5, 0.5
 
@@ -46,13 +44,11 @@ class FrameFeatures:
     Attributes:
         cells: (152, h, w), the stride-8 and stride-16 levels, each of unit length, then together too.
         samples: float32 (D, h * w), the target model's features.
-        fine_samples: float32 (D', 2 h * 2 w), the fine target model's features: level 4 and colour.
         grey: uint8 (2 h, 2 w), for motion.
     """
 
     cells: Tensor
     samples: Tensor
-    fine_samples: Tensor
     grey: AnyArray
 
 
@@ -90,7 +86,6 @@ class PropagationTracker:
         if preset.head:
             self._head = load_head()
             self._head.to(self._device, self._dtype).to(memory_format=torch.channels_last)
-        self._motion = Motion()
         self._forget_all()
 
     def _forget_all(self) -> None:
@@ -99,7 +94,6 @@ class PropagationTracker:
         self._recent: deque[Remembered] = deque(maxlen=self._context)
         self._seen: dict[int, Remembered] = {}
         self._target: TargetModel | None = None
-        self._fine_target: TargetModel | None = None
         self._prob: Tensor = torch.zeros(0)
         self._last: FrameFeatures | None = None
         self._steps = 0
@@ -120,10 +114,8 @@ class PropagationTracker:
         fine = F.normalize(features[4].float(), dim=1)
         ones = both.new_full((1, *both.shape[2:]), 0.3)
         samples = torch.cat([both[0], 0.7 * F.avg_pool2d(fine, 2)[0], ones]).flatten(1)
-        colour = torch.from_numpy(cv2.cvtColor(small, cv2.COLOR_RGB2LAB)).to(self._device).permute(2, 0, 1)
-        fine_samples = torch.cat([2 * fine[0], *_colour_terms(colour.float() / 127.5 - 1)]).flatten(1)
         cells = (both[0] * 0.5**0.5).to(self._dtype)
-        return FrameFeatures(cells, samples, fine_samples, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        return FrameFeatures(cells, samples, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
 
     @torch.inference_mode()
     def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:
@@ -160,7 +152,7 @@ class PropagationTracker:
         assert self._last is not None, "the host starts before it steps"
         assert self._target is not None
         height, width = encoding.cells.shape[1:]
-        carried = carry(self._prob[1:], self._motion.backward(encoding.grey, self._last.grey))
+        carried = carry(self._prob[1:], backward_flow(encoding.grey, self._last.grey))
         carried_coarse = F.avg_pool2d(carried, 2)
         score = self._target.score(encoding.samples).reshape(-1, height, width)[1:]
         support = torch.maximum(F.avg_pool2d(self._prob[1:], 2), carried_coarse)
@@ -175,10 +167,7 @@ class PropagationTracker:
             similarity = support.new_zeros(height, width)
         self._find_again(encoding, votes, score)
         logits = self._logits(encoding, votes, similarity, score, carried, carried_coarse)
-        prob = _twice(votes[None])[0]
-        if self._head is not None:
-            prob = (prob + torch.softmax(torch.cat([torch.zeros_like(logits[:1]), logits]), dim=0)) / 2
-        self._keep(encoding, prob)
+        self._keep(encoding, votes)
         self._last = encoding
         confident, present = self._confidence(logits)
         return Prediction(self._ids, logits.cpu().numpy(), confident.cpu().numpy(), present.cpu().numpy())
@@ -196,14 +185,11 @@ class PropagationTracker:
         mine = votes[1:]
         if self._head is None or not self._ids:
             return _twice((LOGIT_LIMIT * (mine - _best_other(votes)[1:]))[None])[0]
-        assert self._fine_target is not None
-        fine_score = self._fine_target.score(encoding.fine_samples).reshape(-1, *encoding.grey.shape)[1:]
         beyond = (score.amax(0) - similarity).expand_as(mine)
         cues = [carried_coarse, _best_other(carried_coarse), score, _best_other(score)]
         cues += [similarity.expand_as(mine), beyond, mine, _best_other(mine)]
         coarse_cues = torch.stack(cues, dim=1).to(self._dtype)
-        fine = [carried, _best_other(carried), fine_score, _best_other(fine_score)]
-        fine_cues = torch.stack(fine, dim=1).to(self._dtype)
+        fine_cues = torch.stack([carried, _best_other(carried)], dim=1).to(self._dtype)
         boxes = _boxes(torch.maximum(mine, carried_coarse) > 0.15)
         return self._apply_head(coarse_cues, fine_cues, boxes)
 
@@ -240,29 +226,22 @@ class PropagationTracker:
                 votes[k + 1] = torch.maximum(votes[k + 1], found)
                 votes[0] = (1 - votes[1:].sum(0)).clamp_min(0)
 
-    def _keep(self, encoding: FrameFeatures, prob: Tensor) -> None:
-        """Remember the frame, and refresh the target models with it."""
+    def _keep(self, encoding: FrameFeatures, labels: Tensor) -> None:
+        """Remember the frame with its votes, and refresh the target models.
+
+        What the head made of the votes is not remembered: fed back, its errors grew from frame to frame.
+        """
         assert self._target is not None
-        labels = F.avg_pool2d(prob, 2)
         entry = remember(encoding.cells, labels, self._radius)
         self._recent.append(entry)
-        self._prob = prob
+        self._prob = _twice(labels[None])[0]
         self._steps += 1
         if self._steps % LEARN_EVERY == 0:
             self._target.learn(encoding.samples, labels.flatten(1), annotated=False)
-            self._learn_fine(encoding, prob, annotated=False)
         sizes = labels[1:].sum((1, 2)).tolist()
         for object_id, size in zip(self._ids, sizes, strict=True):
-            before = self._seen.get(object_id)
-            if self._steps % 5 == 0 and size >= 4 * SMALLEST and (before is None or size > 0):
+            if self._steps % SEEN_EVERY == 0 and size >= 4 * SMALLEST:
                 self._seen[object_id] = entry
-
-    def _learn_fine(self, encoding: FrameFeatures, prob: Tensor, *, annotated: bool) -> None:
-        """Teach the fine target model what lies on the objects and around them."""
-        assert self._fine_target is not None
-        near = F.max_pool2d(prob[1:].sum(0, keepdim=True), 2 * BAND + 1, 1, BAND).flatten() > 0.1
-        samples, labels = encoding.fine_samples[:, near], prob.flatten(1)[:, near]
-        self._fine_target.learn(samples, labels, annotated=annotated)
 
     def _confidence(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Say how sure each row is, and whether its object is in the frame."""
@@ -324,12 +303,10 @@ class PropagationTracker:
         assert self._last is not None
         labels = len(self._ids) + 1
         self._target = TargetModel(self._last.samples, labels, decay=0.9, rate=0.15, small=20)
-        self._fine_target = TargetModel(self._last.fine_samples, labels, decay=0.8, rate=0.3, small=80)
         for anchor in self._anchors:
             coarse = F.avg_pool2d(anchor.prob, 2)
             anchor.frame = remember(anchor.encoding.cells, coarse, self._radius)
             self._target.learn(anchor.encoding.samples, coarse.flatten(1), annotated=True)
-            self._learn_fine(anchor.encoding, anchor.prob, annotated=True)
 
 
 def working_size(size: Size, side: int) -> Size:
@@ -356,13 +333,6 @@ def has_fast_bf16(device: torch.device) -> bool:
 
 def _twice(planes: Tensor) -> Tensor:
     return F.interpolate(planes, scale_factor=2, mode="bilinear", align_corners=False)
-
-
-def _colour_terms(lab: Tensor) -> list[Tensor]:
-    """Terms of a quadratic function of colour: float32 (3, h, w), CIELAB in -1..1, then products and 1."""
-    light, a, b = lab
-    products = torch.stack([light * light, a * a, b * b, light * a, light * b, a * b])
-    return [lab, 1.5 * products, torch.ones_like(lab[:1])]
 
 
 def _best_other(planes: Tensor) -> Tensor:

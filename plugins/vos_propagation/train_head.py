@@ -1,11 +1,11 @@
 """Train the head: record cues while tracking annotated sequences, then fit the head to the truth.
 
-    python -m vos_propagation.train_head record --davis ROOT --out RECORDS [--head HEAD | --untrained]
+    python -m vos_propagation.train_head record --davis ROOT --out RECORDS
     python -m vos_propagation.train_head fit --records RECORDS --out HEAD [--hold-out SEQUENCE ...]
 
 Each sequence is recorded forward, and backward with every second frame left out. The tracker runs on
-its own results, so the cues hold the errors that the head must mend; a first round is recorded with
-``--untrained``, later ones with the head of the round before.
+its own votes, so the cues hold the errors that the head must mend; and as it does not remember what
+the head says, the cues are the same whatever head there is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from PIL import Image as PillowImage
 from torch import Tensor
 
 from vos import Frame, Runtime, object_ids, read_label_map
-from vos_propagation.head import FusionHead, load_head
+from vos_propagation.head import FusionHead
 from vos_propagation.options import PropagationOptions
 from vos_propagation.tracker import Box, PropagationTracker
 
@@ -38,9 +38,8 @@ IOU_PRIOR = 10.0
 class Recorder(PropagationTracker):
     """The tracker, keeping the last cues."""
 
-    def __init__(self, head: FusionHead) -> None:
+    def __init__(self) -> None:
         super().__init__(PropagationOptions(), Runtime(device="cpu"))
-        self._head = head.to(self._dtype)
         self.record: dict[str, Any] = {}
 
     def _apply_head(self, coarse: Tensor, fine: Tensor, boxes: Sequence[Box | None]) -> Tensor:
@@ -53,7 +52,7 @@ def record_sequence(tracker: Recorder, root: Path, sequence: str, step: int) -> 
     """Track a sequence and keep the cues and the truth of each frame.
 
     Args:
-        tracker: with the head to track with.
+        tracker: records as it tracks.
         root: a DAVIS tree.
         sequence: its name.
         step: every ``step``-th frame; backward if negative.
@@ -138,13 +137,10 @@ def _crop(record: dict[str, Any], rng: random.Random) -> tuple[Tensor, Tensor, T
     flips = [axis for axis, chance in ((-1, 0.5), (-2, 0.2)) if rng.random() < chance]
     coarse, fine, truth = (planes.flip(flips) for planes in (coarse, fine, truth))
     if rng.random() < 0.25:
-        kind = rng.randrange(4)
-        if kind < 3:
-            coarse[2 * kind : 2 * kind + 2] = 0
+        kind = rng.randrange(3)
+        coarse[2 * kind : 2 * kind + 2] = 0
         if kind == 0:
-            fine[0:2] = 0
-        if kind == 3:
-            fine[2:4] = 0
+            fine.zero_()
     return coarse, fine, truth
 
 
@@ -156,18 +152,15 @@ def main() -> None:
     record.add_argument("--davis", type=Path, required=True)
     record.add_argument("--set", default="2017/val")
     record.add_argument("--out", type=Path, required=True)
-    record.add_argument("--head", type=Path)
-    record.add_argument("--untrained", action="store_true")
     fitting = verbs.add_parser("fit")
     fitting.add_argument("--records", type=Path, required=True)
     fitting.add_argument("--hold-out", nargs="*", default=[])
-    fitting.add_argument("--iterations", type=int, default=1200)
+    fitting.add_argument("--iterations", type=int, default=900)
     fitting.add_argument("--seed", type=int, default=0)
     fitting.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     if arguments.verb == "record":
-        head = FusionHead() if arguments.untrained else load_head(arguments.head) if arguments.head else load_head()
-        tracker = Recorder(head.eval().requires_grad_(False))
+        tracker = Recorder()
         arguments.out.mkdir(parents=True, exist_ok=True)
         for sequence in (arguments.davis / f"ImageSets/{arguments.set}.txt").read_text().split():
             for step in (1, -2):

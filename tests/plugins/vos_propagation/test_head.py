@@ -9,7 +9,7 @@ from vos_propagation.head import WEIGHTS, FusionHead, load_head
 
 def cues(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(1, 8, 12, 10, generator=generator), torch.rand(1, 4, 24, 20, generator=generator)
+    return torch.rand(1, 8, 12, 10, generator=generator), torch.rand(1, 2, 24, 20, generator=generator)
 
 
 def test_untrained_it_gives_the_votes_margin() -> None:
@@ -24,8 +24,8 @@ def test_the_shipped_head_is_small_and_sure_where_all_cues_agree() -> None:
     own, other = torch.ones(1, 1, 20, 20), torch.zeros(1, 1, 20, 20)
     same = torch.full((1, 1, 20, 20), 0.9)
     large = lambda *planes: torch.nn.functional.interpolate(torch.cat(planes, 1), scale_factor=2)  # noqa: E731
-    inside = head(torch.cat([own, other, own, other, same, 1 - same, own, other], 1), large(own, other, own, other))
-    outside = head(torch.cat([other, other, other, other, same, -same, other, other], 1), large(*[other] * 4))
+    inside = head(torch.cat([own, other, own, other, same, 1 - same, own, other], 1), large(own, other))
+    outside = head(torch.cat([other, other, other, other, same, -same, other, other], 1), large(other, other))
     assert (inside[:, 8:-8, 8:-8] > 2).all()
     assert (outside[:, 8:-8, 8:-8] < -2).all()
 

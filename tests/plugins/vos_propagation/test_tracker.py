@@ -5,7 +5,7 @@ import torch
 import vos
 from vos.merge import merge_objects
 from vos.testing import check_tracker, tiny_sequence
-from vos_propagation.motion import Motion, carry
+from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
 from vos_propagation.tracker import PropagationTracker, working_size
 
@@ -150,7 +150,7 @@ def test_masks_are_carried_along_the_flow() -> None:
     now = np.roll(before, 3, axis=1)
     plane = torch.zeros(1, 60, 80)
     plane[:, 20:40, 20:40] = 1
-    carried = carry(plane, Motion().backward(now, before))
+    carried = carry(plane, backward_flow(now, before))
     expected = torch.zeros(1, 60, 80)
     expected[:, 20:40, 23:43] = 1
     assert iou(carried.numpy() > 0.5, expected.numpy() > 0.5) > 0.9
