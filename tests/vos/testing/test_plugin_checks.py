@@ -26,7 +26,7 @@ BAD_PLUGINS = {
         ("@vos.hookimpl", "VOS_API = 99\n@vos.hookimpl", "built for version 99"),
         (
             "@vos.hookimpl",
-            "import __main__; __main__.__file__\n@vos.hookimpl",
+            "import sys; sys.modules['pytest']\n@vos.hookimpl",
             "cannot be imported in a new interpreter",
         ),
     ],
