@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-import cv2
 import numpy as np
 from PIL import Image as PillowImage
 
@@ -185,6 +184,8 @@ def _square(size: Size, centre: tuple[int, int], radius: int) -> BoolArray:
 
 def _texture(random: np.random.Generator, size: Size, colour: tuple[int, int, int], contrast: int) -> Image:
     """Smooth noise around a colour, uint8 (H, W, 3): something to correlate, without fine grain."""
+    import cv2  # here, so that importing a plugin's tests stays quick
+
     coarse = random.uniform(-contrast, contrast, (size[0] // 4 + 2, size[1] // 4 + 2, 3)).astype(np.float32)
     noise = np.asarray(cv2.resize(coarse, (size[1], size[0]), interpolation=cv2.INTER_CUBIC))
     return np.clip(np.array(colour) + noise.reshape(*size, 3), 0, 255).astype(np.uint8)
