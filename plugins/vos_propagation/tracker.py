@@ -30,6 +30,11 @@ SMALLEST = 1.5
 ROOM = 5
 LEARN_EVERY, SEEN_EVERY = 2, 5
 LOGIT_LIMIT = 8.0
+# How sure the head is of a mask's pixels, and the overlap (J) seen with it; docs/benchmarks.md has the table.
+CALIBRATION = (
+    (0.0, 0.587, 0.766, 0.828, 0.877, 0.917, 0.946, 0.968, 1.0),
+    (0.0, 0.354, 0.467, 0.564, 0.692, 0.801, 0.865, 0.923, 0.97),
+)
 FOUND_VOTES, FOUND_SCORE = 0.5, 0.5
 
 
@@ -169,8 +174,9 @@ class PropagationTracker:
         logits = self._logits(encoding, votes, similarity, score, carried, carried_coarse)
         self._keep(encoding, votes)
         self._last = encoding
-        confident, present = self._confidence(logits)
-        return Prediction(self._ids, logits.cpu().numpy(), confident.cpu().numpy(), present.cpu().numpy())
+        sure, present = self._confidence(logits)
+        scores = np.interp(sure.cpu().numpy(), *CALIBRATION)
+        return Prediction(self._ids, logits.cpu().numpy(), scores, present.cpu().numpy())
 
     def _logits(
         self,
