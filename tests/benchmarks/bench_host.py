@@ -37,7 +37,7 @@ class LastLabelMap:
 
 
 def make_frames(folder: Path, count: int) -> vos.LabelMap:
-    """JPEG frames as heavy as DAVIS's (about 60 KB), and a label map of three discs."""
+    """JPEG frames of about 140 KB, and a label map of three discs."""
     noise = np.random.default_rng(0).integers(0, 255, (60, 107, 3)).astype(np.uint8)
     picture = cv2.resize(noise, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
     folder.mkdir()
