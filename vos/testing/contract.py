@@ -78,7 +78,7 @@ CLAUSES: dict[str, str] = {
         "dataclass whose fields all have a default and a help text (`vos.option`)."
     ),
     "light-import": (
-        "Importing a plugin's module imports nothing heavy (torch, cv2, transformers, ...): that is the factory's "
+        "Importing a plugin's module imports nothing heavy (torch, transformers, ...): that is the factory's "
         "work, so that listing plugins is instant."
     ),
 }

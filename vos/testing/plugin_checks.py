@@ -12,7 +12,7 @@ from typing import Any
 from vos.plugins import Origin, Plugins
 from vos.testing.contract import ContractError
 
-HEAVY_MODULES = ("torch", "torchvision", "cv2", "transformers", "diffusers", "tensorflow", "jax", "scipy", "skimage")
+HEAVY_MODULES = ("torch", "torchvision", "transformers", "diffusers", "tensorflow", "jax", "scipy", "skimage")
 """Libraries that a plugin's module must leave to its factories."""
 
 
