@@ -231,7 +231,6 @@ class _Job:
 
     source: Source
     loop: FrameLoop
-    tracker: Tracker | EncodingTracker
     plugins: Plugins
     run_facts: Run
     owned: ExitStack
@@ -305,7 +304,7 @@ class _Job:
                 both_ways=both_ways,
             )
             ids = {i for annotation in found.values() for i in annotation.object_ids}
-            return cls(ready_source, loop, ready_tracker, plugins, facts, opened.pop_all(), ids=ids)
+            return cls(ready_source, loop, plugins, facts, opened.pop_all(), ids=ids)
 
     def run(self) -> Iterator[TrackedFrame]:
         """Do the run; everything is closed when the iterator ends, fails or is dropped."""
