@@ -39,7 +39,7 @@ $(CORE): pyproject.toml constraints.txt
 	touch $@
 
 $(DEV): $(CORE)
-	$(INSTALL) -e ".[dev,diffseg,groupvit,mobilesam,docs]"
+	$(INSTALL) -e ".[dev,diffseg,groupvit,vit,mobilesam,docs]"
 	touch $@
 
 clean:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vos import Runtime, TrackerSpec, hookimpl
@@ -24,8 +23,9 @@ def vos_trackers() -> Sequence[TrackerSpec]:
 def _make(options: PropagationOptions, runtime: Runtime) -> PropagationTracker | DinoTracker:
     if options.backbone != "efficientnet-lite0":
         from vos_propagation.dino_protocol import DinoTracker
+        from vos_propagation.vit import load_vit
 
-        return DinoTracker(Path(options.backbone), runtime)
+        return DinoTracker(load_vit(options.backbone), runtime)
     from vos_propagation.tracker import PropagationTracker
 
     return PropagationTracker(options, runtime)

@@ -3,15 +3,15 @@
 480 px on the short side, the annotated frame and the last 7, a window of 12 cells, the 5 most similar
 cells of all of them, temperature 0.1; no learned head. Source: Caron et al., arXiv:2104.14294;
 facebookresearch/dino ``eval_video_segmentation.py`` at 04c0ad9, lines 36-186. Where it writes its label
-map at the working size and enlarges it by nearest neighbour, the host here resizes the logits.
+map at the working size and enlarges it by nearest neighbour, the host here resizes the logits. It knows
+one annotated frame; later annotations, corrections and forgetting are ours.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -19,66 +19,146 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import ExtraMissingError, Frame, LabelMap, OptionError, Prediction, Runtime, Size, object_ids
+from vos import Frame, LabelMap, Prediction, Runtime, Size, object_ids
+from vos_propagation.vit import ViT
 
 SIDE, MULTIPLE = 480, 64
 CONTEXT, WINDOW, VOTERS, TEMPERATURE = 7, 12, 5, 0.1
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.228, 0.224, 0.225)
 
 
-class DinoTracker:
-    """Any transformers ViT from a local folder, with DINO's protocol; objects are those of the first frame."""
+@dataclass
+class Anchor:
+    """An annotated frame; it stays in memory for as long as one of its objects is tracked.
 
-    def __init__(self, folder: Path, runtime: Runtime) -> None:
+    Attributes:
+        cells: (C, h, w), the frame's features.
+        labels: float32 (K + 1, h, w), the annotation; sums to 0 where the frame says nothing.
+        object_ids: the objects whose latest annotation this is.
+    """
+
+    cells: Tensor
+    labels: Tensor
+    object_ids: set[int]
+
+
+class DinoTracker:
+    """A Vision Transformer with DINO's protocol, for all objects at once; memory is bounded."""
+
+    def __init__(self, vit: ViT, runtime: Runtime) -> None:
         self._device = runtime.torch_device()
         self._dtype = runtime.torch_dtype("fp32")
-        self._model = load_vit(folder).to(device=self._device, dtype=self._dtype)
-        self._patch = int(self._model.config.patch_size)
-        self._reset()
+        self._vit = vit
+        self._vit.network.to(self._device, self._dtype)
+        self._mean = torch.tensor(IMAGE_MEAN, device=self._device)[:, None, None]
+        self._std = torch.tensor(IMAGE_STD, device=self._device)[:, None, None]
+        self._forget_all()
 
-    def _reset(self) -> None:
-        self._ids: tuple[int, ...] = ()
-        self._first: tuple[Tensor, Tensor] | None = None
+    def _forget_all(self) -> None:
+        self._ids: list[int] = []
+        self._anchors: list[Anchor] = []
         self._recent: deque[tuple[Tensor, Tensor]] = deque(maxlen=CONTEXT)
+        self._last: tuple[Tensor, Tensor] | None = None
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> list[Tensor]:
-        """Extract unit-length patch features (C, h, w) of each frame."""
+        """Extract unit-length patch features (C, h, w) of each frame, in the runtime's precision."""
         return [self._encode(frame) for frame in frames]
 
     def _encode(self, frame: Frame) -> Tensor:
-        height, width = protocol_size(frame.size, self._patch)
-        pixels = cv2.resize(frame.image, (width, height)).astype(np.float32) / 255
-        pixels = (pixels - np.array(IMAGE_MEAN, np.float32)) / np.array(IMAGE_STD, np.float32)
-        batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].to(self._device, self._dtype)
-        more = {"interpolate_pos_encoding": True} if self._model.config.model_type == "vit" else {}
-        tokens = self._model(pixel_values=batch, **more).last_hidden_state[0]
-        grid = height // self._patch, width // self._patch
-        patches = tokens[-grid[0] * grid[1] :].float()
-        return F.normalize(patches, dim=1).T.reshape(-1, *grid)
+        height, width = protocol_size(frame.size, self._vit.patch)
+        image = torch.from_numpy(cv2.resize(frame.image, (width, height))).to(self._device)
+        pixels = (image.permute(2, 0, 1).float() / 255 - self._mean) / self._std
+        features = self._vit.features(pixels[None].to(self._dtype))
+        return F.normalize(features.float(), dim=0).to(self._dtype)
 
     @torch.inference_mode()
     def start(self, frame: Frame, label_map: LabelMap, encoding: Tensor) -> None:
         """Begin a new sequence; everything before it is forgotten."""
-        self._reset()
-        self._ids = object_ids(label_map)
-        height, width = encoding.shape[1:]
-        small = cv2.resize(label_map, (width, height), interpolation=cv2.INTER_NEAREST)
-        planes = np.stack([small == 0, *(small == i for i in self._ids)]).astype(np.float32)
-        self._first = (encoding, torch.from_numpy(planes).to(self._device))
+        self._forget_all()
+        self._last = encoding, self._nothing(encoding)
+        self._take(label_map)
+
+    @torch.inference_mode()
+    def annotate(self, frame: Frame, label_map: LabelMap) -> None:
+        """Add the label map's new ids as objects, and correct those already known."""
+        self._take(label_map)
+
+    @torch.inference_mode()
+    def forget(self, object_id: int) -> None:
+        """Stop tracking an object; where it was is background."""
+        row = self._ids.index(object_id) + 1
+        self._ids.remove(object_id)
+        for anchor in self._anchors:
+            anchor.object_ids.discard(object_id)
+        self._anchors = [anchor for anchor in self._anchors if anchor.object_ids]
+        self._relabel(lambda labels: _without(labels, row))
 
     @torch.inference_mode()
     def step(self, frame: Frame, encoding: Tensor) -> Prediction:
         """Segment the next frame."""
-        assert self._first is not None, "the host starts before it steps"
-        labels = propagate(encoding, [self._first, *self._recent], WINDOW, VOTERS, TEMPERATURE)
-        self._recent.append((encoding, labels))
-        large = F.interpolate(labels[None], scale_factor=self._patch, mode="bilinear", align_corners=False)[0]
+        assert self._last is not None, "the host starts before it steps"
+        if not self._ids:
+            self._last = encoding, self._nothing(encoding)
+            return Prediction((), np.zeros((0, 1, 1), np.float32))
+        context = [(anchor.cells, anchor.labels) for anchor in self._anchors] + list(self._recent)
+        labels = propagate(encoding, context, WINDOW, VOTERS, TEMPERATURE)
+        self._last = encoding, labels
+        self._recent.append(self._last)
+        large = F.interpolate(labels[None], scale_factor=self._vit.patch, mode="bilinear", align_corners=False)[0]
         low, high = large.amin((1, 2), keepdim=True), large.amax((1, 2), keepdim=True)
         scaled = torch.where(high > 0, (large - low) / (high - low).clamp_min(1e-12), large)
         top = scaled.topk(2, dim=0).values
         rival = torch.where(scaled == top[:1], top[1:], top[:1])
         return Prediction(self._ids, (scaled - rival)[1:].cpu().numpy())
+
+    def _nothing(self, cells: Tensor) -> Tensor:
+        """Labels of a frame without objects."""
+        return torch.ones(1, *cells.shape[1:], device=self._device)
+
+    def _take(self, label_map: LabelMap) -> None:
+        """Learn the objects of an annotation of the last frame; those it leaves out stay as predicted."""
+        assert self._last is not None, "the host starts before it annotates"
+        given = object_ids(label_map)
+        new = [i for i in given if i not in self._ids]
+        self._ids += new
+        self._relabel(lambda labels: _with_rows(labels, len(new)))
+        cells, labels = self._last
+        size_wh = (cells.shape[2], cells.shape[1])
+        # The middle pixel of each cell, as Pillow takes it for the protocol; INTER_NEAREST takes a corner.
+        small = torch.from_numpy(cv2.resize(label_map, size_wh, interpolation=cv2.INTER_NEAREST_EXACT))
+        small = small.to(self._device)
+        rows = [self._ids.index(i) + 1 for i in given]
+        labels = labels * (small == 0)
+        for row, object_id in zip(rows, given, strict=True):
+            labels[row] = small == object_id
+        labels[0] = (1 - labels[1:].sum(0)).clamp_min(0)
+        for anchor in self._anchors:
+            anchor.object_ids -= set(given)
+        self._anchors = [anchor for anchor in self._anchors if anchor.object_ids]
+        for anchor in self._anchors:
+            self._silence(anchor, cells, labels, rows)
+        if given:
+            self._anchors.append(Anchor(cells, labels, set(given)))
+        self._last = cells, labels
+        self._recent.clear()
+
+    def _silence(self, anchor: Anchor, cells: Tensor, labels: Tensor, rows: list[int]) -> None:
+        """Take back what an earlier frame says of objects annotated now, and 'background' where it looks like them."""
+        inside = labels[rows].sum(0)
+        anywhere = max(cells.shape[1:])
+        alike = propagate(anchor.cells, [(cells, torch.stack([1 - inside, inside]))], anywhere, VOTERS, TEMPERATURE)
+        anchor.labels = anchor.labels.clone()
+        anchor.labels[rows] = 0
+        anchor.labels[0] *= alike[1] < 0.5
+
+    def _relabel(self, change: Callable[[Tensor], Tensor]) -> None:
+        """Apply a change of rows to all that is remembered."""
+        for anchor in self._anchors:
+            anchor.labels = change(anchor.labels)
+        self._recent = deque(((cells, change(labels)) for cells, labels in self._recent), maxlen=CONTEXT)
+        if self._last is not None:
+            self._last = self._last[0], change(self._last[1])
 
 
 def propagate(
@@ -87,30 +167,42 @@ def propagate(
     """Let the most similar cells of all context frames within a window vote, a row of cells at a time.
 
     Args:
-        query: float32 (C, h, w), unit length over C.
-        context: T pairs of features (C, h, w) and labels (V, h, w).
+        query: (C, h, w), unit length over C.
+        context: T pairs of features (C, h, w), as the query, and labels float32 (V, h, w); a cell whose
+            labels are all 0 says nothing and does not vote.
         window: it reaches this many cells up, down, left and right.
-        voters: how many cells vote.
+        voters: how many cells vote; all that are as similar as the last of them vote too.
         temperature: of the votes' softmax.
     Returns:
-        float32 (V, h, w).
+        float32 (V, h, w); 0 where no cell votes.
     """
     height, width = query.shape[1:]
-    keys = torch.stack([cells for cells, _ in context])
-    values = torch.stack([labels for _, labels in context])
     column = torch.arange(width, device=query.device)
     far = (column[:, None] - column).abs() > window
     rows = []
     for y in range(height):
         near = slice(max(0, y - window), y + window + 1)
-        part = keys[:, :, near]
-        similarity = torch.einsum("cx,tcyu->xtyu", query[:, y], part)
-        similarity = similarity.masked_fill(far[:, None, None, :], -torch.inf).flatten(1)
-        top, index = similarity.topk(min(voters, similarity.shape[1]), dim=1)
-        weight = torch.softmax(top / temperature, dim=1)
-        labels = values[:, :, near].transpose(0, 1).flatten(1)[:, index]
-        rows.append((labels * weight).sum(-1))
+        parts = [query[:, y].T @ cells[:, near].flatten(1) for cells, _ in context]
+        similarity = torch.cat(parts, dim=1).float().view(width, -1, width)
+        similarity = similarity.masked_fill_(far[:, None], -torch.inf).flatten(1)
+        values = torch.cat([labels[:, near].flatten(1) for _, labels in context], dim=1)
+        similarity = similarity.masked_fill_(values.sum(0) == 0, -torch.inf)
+        least = similarity.topk(min(voters, similarity.shape[1]), dim=1).values[:, -1:]
+        weight = torch.softmax(similarity.masked_fill_(similarity < least, -torch.inf) / temperature, dim=1)
+        rows.append(values @ weight.nan_to_num(0).T)
     return torch.stack(rows, dim=1)
+
+
+def _without(labels: Tensor, row: int) -> Tensor:
+    """Drop a row of labels; what it had becomes background."""
+    kept = torch.cat([labels[:row], labels[row + 1 :]])
+    kept[0] += labels[row]
+    return kept
+
+
+def _with_rows(labels: Tensor, count: int) -> Tensor:
+    """Add rows of zeros."""
+    return torch.cat([labels, labels.new_zeros(count, *labels.shape[1:])])
 
 
 def protocol_size(size: Size, patch: int) -> Size:
@@ -130,31 +222,3 @@ def protocol_size(size: Size, patch: int) -> Size:
         long = SIDE * width / height
         height, width = SIDE, int(long // MULTIPLE * MULTIPLE)
     return height // patch * patch, width // patch * patch
-
-
-def load_vit(folder: Path) -> Any:
-    """Read a transformers Vision Transformer (ViT, DINO, DINOv2, DINOv3) from a local folder.
-
-    Args:
-        folder: with ``config.json`` and weights.
-    Returns:
-        The model in evaluation mode, float32, on the CPU.
-    Raises:
-        OptionError: there is no such model.
-        ExtraMissingError: transformers is not installed.
-    """
-    if not (folder / "config.json").is_file():
-        raise OptionError(
-            f'backbone "{folder}": no config.json there. Give "efficientnet-lite0" or the folder of a transformers ViT.'
-        )
-    try:
-        from transformers import AutoModel
-    except ImportError:
-        raise ExtraMissingError('a ViT backbone needs transformers. Install it: pip install "vos[groupvit]"') from None
-    try:
-        model = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32)
-    except (OSError, ValueError) as error:
-        raise OptionError(f'backbone "{folder}": cannot be read ({str(error).splitlines()[0]}).') from None
-    if not hasattr(model.config, "patch_size"):
-        raise OptionError(f'backbone "{folder}": is a {model.config.model_type}, expected a Vision Transformer.')
-    return model.eval().requires_grad_(False)

@@ -43,7 +43,8 @@ class PropagationOptions:
     )
     backbone: str = option(
         "efficientnet-lite0",
-        help="features: the embedded efficientnet-lite0, or the folder of a transformers ViT (DINO, DINOv2, DINOv3), "
+        help="features: the embedded efficientnet-lite0, or a ViT (DINO, DINOv2, DINOv3): the folder of a transformers "
+        "or timm model, or TIMM_NAME:FILE such as vit_small_patch8_224.dino:dino_deitsmall8_pretrain.pth, "
         "which is tracked by DINO's published protocol whatever the other options say",
     )
     side: int | None = option(None, help="short side in pixels that frames are worked on at, in place of the preset's")
