@@ -189,8 +189,8 @@ def propagate(
         similarity = similarity.masked_fill_(values.sum(0) == 0, -torch.inf)
         least = similarity.topk(min(voters, similarity.shape[1]), dim=1).values[:, -1:]
         weight = torch.softmax(similarity.masked_fill_(similarity < least, -torch.inf) / temperature, dim=1)
-        rows.append(values @ weight.nan_to_num(0).T)
-    return torch.stack(rows, dim=1)
+        rows.append(values @ weight.T)
+    return torch.stack(rows, dim=1).nan_to_num(0)
 
 
 def _without(labels: Tensor, row: int) -> Tensor:

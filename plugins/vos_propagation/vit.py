@@ -8,6 +8,7 @@ at 04c0ad9, lines 174-194 and 212-220). Left to themselves, timm would enlarge t
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import sys
 from difflib import get_close_matches
@@ -174,13 +175,14 @@ def _from_folder(folder: Path) -> ViT:
 
 def _from_transformers(folder: Path) -> ViT:
     try:
-        from transformers import AutoConfig, AutoModel
+        transformers: Any = importlib.import_module("transformers")
     except ImportError as error:
         raise ExtraMissingError(
             f'backbone "{folder}" needs transformers ({error}). Install it: pip install "vos[vit]"'
         ) from None
+    transformers.utils.logging.disable_progress_bar()
     try:
-        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+        kind = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).model_type
     except (OSError, ValueError, KeyError) as error:
         raise OptionError(f'backbone "{folder}": cannot be read ({_first_line(error)}).') from None
     if kind not in TRANSFORMERS_TYPES:
@@ -188,7 +190,7 @@ def _from_transformers(folder: Path) -> ViT:
             f'backbone "{folder}": is a {kind}, expected a Vision Transformer ({", ".join(TRANSFORMERS_TYPES)}).'
         )
     try:
-        network, found = AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
+        network, found = transformers.AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
     except Exception as error:  # several libraries read the file, each with errors of its own
         raise WeightsError(f'backbone "{folder}": weights cannot be read ({_first_line(error)}).') from None
     missing = [key for key in found["missing_keys"] if not key.startswith("pooler.") and "mask_token" not in key]
@@ -226,6 +228,11 @@ def _fill(network: Any, name: str, state: dict[str, Tensor], file: Path) -> None
     """Load weights into a timm model, those of official releases (DINOv2, DINOv3) renamed by timm itself."""
     import timm
 
+    kernel, patch = state.get("patch_embed.proj.weight"), network.patch_embed.patch_size
+    if kernel is not None and kernel.ndim == 4 and kernel.shape[2:] != patch:  # timm would resample it
+        raise WeightsError(
+            f"{file}: does not fit {name}: its patches are of {kernel.shape[2]} px, those of {name} of {patch[0]} px."
+        )
     home = sys.modules[timm.models.model_entrypoint(name).__module__]
     rename = getattr(home, "checkpoint_filter_fn", None)
     try:
@@ -267,8 +274,11 @@ def read_state(file: Path) -> dict[str, Tensor]:
             # DINO's training checkpoints hold the command line that they were made by.
             torch.serialization.add_safe_globals([argparse.Namespace])
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip and safetensors have errors of their own
-        raise WeightsError(f"{file}: cannot be read as a checkpoint ({_first_line(error)}).") from None
+    except Exception:  # pickle, zip and safetensors have errors of their own, of many lines
+        raise WeightsError(
+            f"{file}: cannot be read as a checkpoint. Expected weights by name, saved by torch or safetensors, "
+            "without other Python objects."
+        ) from None
     while isinstance(state, dict) and (inner := [key for key in WRAPPERS if isinstance(state.get(key), dict)]):
         state = state[inner[0]]
     tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
