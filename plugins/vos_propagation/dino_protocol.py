@@ -137,19 +137,19 @@ class DinoTracker:
             anchor.object_ids -= set(given)
         self._anchors = [anchor for anchor in self._anchors if anchor.object_ids]
         for anchor in self._anchors:
-            self._silence(anchor, cells, labels, rows)
+            self._silence(anchor, cells, (small > 0).float(), rows)
         if given:
             self._anchors.append(Anchor(cells, labels, set(given)))
         self._last = cells, labels
         self._recent.clear()
 
-    def _silence(self, anchor: Anchor, cells: Tensor, labels: Tensor, rows: list[int]) -> None:
+    def _silence(self, anchor: Anchor, cells: Tensor, inside: Tensor, rows: list[int]) -> None:
         """Take back what an earlier frame says of objects annotated now, and 'background' where it looks like them."""
-        inside = labels[rows].sum(0)
         anywhere = max(cells.shape[1:])
         alike = propagate(anchor.cells, [(cells, torch.stack([1 - inside, inside]))], anywhere, VOTERS, TEMPERATURE)
         anchor.labels = anchor.labels.clone()
-        anchor.labels[rows] = 0
+        for row in rows:
+            anchor.labels[row] = 0
         anchor.labels[0] *= alike[1] < 0.5
 
     def _relabel(self, change: Callable[[Tensor], Tensor]) -> None:

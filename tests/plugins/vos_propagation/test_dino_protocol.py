@@ -96,6 +96,16 @@ def test_all_cells_as_similar_as_the_last_voter_vote() -> None:
     torch.testing.assert_close(propagate(cells, [(cells, labels)], 4, 5, 0.1), mean)
 
 
+def test_a_cell_that_says_nothing_does_not_vote() -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, *cells = [F.normalize(torch.randn(6, 5, 5, generator=generator), dim=0) for _ in range(3)]
+    labels = torch.softmax(torch.randn(3, 5, 5, generator=generator), 0)
+    silent = (cells[1], torch.zeros(3, 5, 5))
+    spoken = propagate(query, [(cells[0], labels), silent], 2, 5, 0.1)
+    torch.testing.assert_close(spoken, propagate(query, [(cells[0], labels)], 2, 5, 0.1))
+    assert not propagate(query, [silent], 2, 5, 0.1).any()
+
+
 def test_the_working_size_is_the_protocols() -> None:
     assert protocol_size((480, 854), 8) == (480, 832)
     assert protocol_size((1920, 1080), 16) == (832, 480)
@@ -165,16 +175,20 @@ def test_an_object_that_is_annotated_later_is_followed_beside_the_others() -> No
             assert iou(label_map == object_id, run.truth(position, object_id) > 0) > 0.6
 
 
-def test_a_correction_moves_one_object_and_leaves_the_other() -> None:
-    run = Driver()
-    run.start(1, 2)
-    before = run.label_map(1)
+def test_a_correction_moves_one_object_and_leaves_the_others() -> None:
+    """Though two annotated frames, kept for other objects, know it at its old place."""
+    run = Driver(ids=(1, 2, 3))
+    run.start(1, 2, 3)
+    run.step(1)
+    run.annotate(1, run.truth(1, 3))
+    before = run.label_map(2)
     moved = np.zeros_like(before)
     moved[64:, 96:] = 1
-    run.annotate(1, moved)
-    after = run.label_map(2)
+    run.annotate(2, moved)
+    after = run.label_map(3)
     assert iou(after == 1, moved == 1) > 0.8
-    assert iou(after == 2, before == 2) > 0.8
+    for object_id in (2, 3):
+        assert iou(after == object_id, (before == object_id) & (moved == 0)) > 0.8
 
 
 def test_a_forgotten_object_leaves_background_and_its_id_may_return() -> None:
