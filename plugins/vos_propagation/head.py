@@ -1,9 +1,8 @@
-"""The learned last step: votes and other cues of one object become its logits at 4 px a cell.
+"""The learned last step: votes, other cues and the image's features become one object's logits, 4 px a cell.
 
-The network is class-agnostic by construction: it sees what the other modules say of one object and
-never the image or its features, so it cannot learn what a dog looks like. It corrects the votes' own
-margin. It was trained by ``train_head.py``; MODEL_CARD.md says on what, and how it does on
-sequences that it was not trained on.
+The network is class-agnostic: it is told where an object was, what votes for it now and what the
+image's features are, and learns which edges the mask should end at. It was trained on clips drawn by
+``synthetic_clips.py``, on no real video; MODEL_CARD.md says more. It corrects the votes' own margin.
 """
 
 from __future__ import annotations
@@ -17,46 +16,70 @@ from torch import Tensor, nn
 from vos import WeightsError
 
 WEIGHTS = Path(__file__).parent / "head.pt"
-COARSE_CUES, FINE_CUES = 8, 2
-OWN_VOTES, OTHER_VOTES = 6, 7
+COARSE_CUES, FINE_CUES = 11, 2
+OWN_VOTES, OTHER_VOTES = 9, 10
+COARSE_CHANNELS, FINE_CHANNELS = 152, 24
+# Features are of unit length; these make their channels about 1.
+COARSE_GAIN, FINE_GAIN = 8.0, 5.0
 MARGIN_GAIN = 6.0
 
 
 class FusionHead(nn.Module):
     """A small convolutional network: coarse layers at 8 px a cell, fine ones at 4 px."""
 
-    def __init__(self, width: int = 32, fine_width: int = 16) -> None:
+    def __init__(self, width: int = 48, fine_width: int = 24, coarse_look: int = 32, fine_look: int = 16) -> None:
         super().__init__()
-        self.enter = nn.Conv2d(COARSE_CUES, width, 3, padding=1)
+        self.look_coarse = nn.Conv2d(COARSE_CHANNELS, coarse_look, 1)
+        self.look_fine = nn.Conv2d(FINE_CHANNELS, fine_look, 1)
+        self.enter = nn.Conv2d(COARSE_CUES + coarse_look, width, 3, padding=1)
         self.near = nn.Conv2d(width, width, 3, padding=2, dilation=2)
         self.far = nn.Conv2d(width, width, 3, padding=4, dilation=4)
+        self.settle = nn.Conv2d(width, width, 3, padding=1)
         self.narrow = nn.Conv2d(width, fine_width, 3, padding=1)
-        self.merge = nn.Conv2d(fine_width + FINE_CUES + 1, fine_width, 3, padding=1)
+        self.merge = nn.Conv2d(fine_width + FINE_CUES + 1 + fine_look, fine_width, 3, padding=1)
         self.refine = nn.Conv2d(fine_width, fine_width, 3, padding=1)
+        self.refine_far = nn.Conv2d(fine_width, fine_width, 3, padding=2, dilation=2)
         self.leave = nn.Conv2d(fine_width, 1, 3, padding=1)
         # Untrained, the head gives the votes' margin as it is.
         nn.init.zeros_(self.leave.weight)
         assert self.leave.bias is not None
         nn.init.zeros_(self.leave.bias)
 
-    def forward(self, coarse_cues: Tensor, fine_cues: Tensor) -> Tensor:
+    def look(self, coarse_features: Tensor, fine_features: Tensor) -> tuple[Tensor, Tensor]:
+        """Reduce the image's features to what the head uses of them, once for all objects.
+
+        Args:
+            coarse_features: (B, 152, h, w), unit length over the channels.
+            fine_features: (B, 24, 2 h, 2 w), likewise.
+        Returns:
+            (B, 32, h, w) and (B, 16, 2 h, 2 w).
+        """
+        coarse = F.relu(self.look_coarse(coarse_features * COARSE_GAIN))
+        return coarse, F.relu(self.look_fine(fine_features * FINE_GAIN))
+
+    def forward(self, coarse_cues: Tensor, fine_cues: Tensor, coarse_image: Tensor, fine_image: Tensor) -> Tensor:
         """Give an object's logits.
 
         Args:
-            coarse_cues: (B, 8, h, w), own and best other value of the carried mask and of the target
-                model, then the highest similarity and what the target model says beyond it, then own
-                and best other votes.
+            coarse_cues: (B, 11, h, w), own and best other value of the carried mask and of the target
+                model; the highest similarity and what the target model says beyond it; own and best
+                other votes of the annotated frames alone and their highest similarity; own and best
+                other votes.
             fine_cues: (B, 2, 2 h, 2 w), own and best other value of the carried mask.
+            coarse_image: (B, 32, h, w), from ``look``.
+            fine_image: (B, 16, 2 h, 2 w), from ``look``.
         Returns:
             float32 (B, 2 h, 2 w) logits.
         """
-        x = F.relu(self.enter(coarse_cues * 2 - 1))
+        x = F.relu(self.enter(torch.cat([coarse_cues * 2 - 1, coarse_image], dim=1)))
         x = x + F.relu(self.near(x))
         x = x + F.relu(self.far(x))
+        x = x + F.relu(self.settle(x))
         margin = _twice(MARGIN_GAIN * votes_margin(coarse_cues))
-        y = torch.cat([_twice(F.relu(self.narrow(x))), fine_cues * 2 - 1, margin / 4], dim=1)
+        y = torch.cat([_twice(F.relu(self.narrow(x))), fine_cues * 2 - 1, margin / 4, fine_image], dim=1)
         y = F.relu(self.merge(y))
         y = y + F.relu(self.refine(y))
+        y = y + F.relu(self.refine_far(y))
         logits: Tensor = self.leave(y).float() + margin.float()
         return logits[:, 0]
 

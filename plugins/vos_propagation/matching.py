@@ -34,6 +34,19 @@ class Tiles:
 
 
 @dataclass(frozen=True)
+class Votes:
+    """What a vote gave; 0 where nobody was asked.
+
+    Attributes:
+        labels: float32 (V, h, w), the weighted mean of the voters' labels.
+        similarity: float32 (h, w), the highest similarity.
+    """
+
+    labels: Tensor
+    similarity: Tensor
+
+
+@dataclass(frozen=True)
 class Remembered:
     """A past frame, padded so that every tile's window lies inside it.
 
@@ -80,45 +93,84 @@ def tiles_near(support: Tensor, reach: int) -> Tiles:
     return Tiles(rows, columns)
 
 
+def tiles_before(tiles: Tiles, support: Tensor, labels: Tensor) -> Tiles:
+    """Find the tiles of a past frame where the objects of these tiles were.
+
+    Args:
+        tiles: of this frame.
+        support: (K, h, w), where each object may be now.
+        labels: (K, h, w), where each was then.
+    Returns:
+        For each of the tiles one of the past frame, moved as the object nearest to the tile has moved.
+    """
+    height, width = support.shape[1:]
+    y = torch.arange(height, device=support.device, dtype=support.dtype)[None, :, None]
+    x = torch.arange(width, device=support.device, dtype=support.dtype)[None, None, :]
+    moved = []
+    for axis in (y, x):
+        now, then = ((axis * p).sum((1, 2)) / p.sum((1, 2)).clamp_min(1e-6) for p in (support, labels))
+        moved.append((now - then) / TILE)
+    known = (support.sum((1, 2)) > 1) & (labels.sum((1, 2)) > 1)
+    shift = (torch.stack(moved, 1).round() * known[:, None]).long()
+    padded = F.pad(support[None], (0, -width % TILE, 0, -height % TILE))
+    near = F.max_pool2d(padded, TILE)
+    near = near + 0.1 * F.max_pool2d(near, 3, 1, 1) + 0.01 * F.max_pool2d(near, 5, 1, 2)
+    owner = near[0].argmax(0)[tiles.rows, tiles.columns]
+    rows, columns = near.shape[2:]
+    return Tiles(
+        (tiles.rows - shift[owner, 0]).clamp(0, rows - 1), (tiles.columns - shift[owner, 1]).clamp(0, columns - 1)
+    )
+
+
 def local_votes(
-    query: Tensor, memory: Sequence[Remembered], tiles: Tiles, radius: int, voters: int
-) -> tuple[Tensor, Tensor]:
-    """Let the most similar cells of the memory, near the same place, vote.
+    query: Tensor, memory: Sequence[tuple[Remembered, Tiles]], tiles: Tiles, radius: int, voters: int, anchors: int
+) -> tuple[Votes, Votes]:
+    """Let the most similar cells of the memory, near the same place, vote: all frames together, and the first few.
 
     A tile's cells share one window, which reaches ``radius`` cells beyond the tile on each side.
 
     Args:
         query: (C, h, w), unit length over C.
-        memory: one frame or more, made by ``remember`` with the same radius.
+        memory: frames made by ``remember`` with the same radius, each with the tile in it that stands for each of
+            ``tiles``.
         tiles: where to look; other cells get no votes.
         radius: cells, an even number.
         voters: about how many cells vote.
+        anchors: how many of the frames, from the first, vote once more without the others; at least 1.
     Returns:
-        votes float32 (V, h, w), the weighted mean of the labels, and float32 (h, w), the highest
-        similarity; both 0 outside the tiles.
+        Of all frames and of the first ``anchors``.
     """
-    height, width = query.shape[1:]
     count, side = len(tiles.rows), TILE + 2 * radius
     cells = _tile_cells(query)[tiles.rows, tiles.columns]
     similarity = query.new_empty(len(memory), count, TILE * TILE, side * side)
     groups = []
-    for frame, out in zip(memory, similarity, strict=True):
-        torch.bmm(cells, _windows(frame.keys, tiles, side), out=out)
+    for (frame, where), out in zip(memory, similarity, strict=True):
+        torch.bmm(cells, _windows(frame.keys, where, side), out=out)
         groups.append(out.view(count, TILE * TILE, GROUPS, -1).amax(2))
-    top = torch.cat(groups, dim=-1).float().topk(voters, dim=-1).values
-    threshold = (top[..., -1:] - MARGIN).to(query.dtype)
-    total = query.new_zeros(count, TILE * TILE, memory[0].values.shape[-1], dtype=torch.float32)
-    for frame, out in zip(memory, similarity, strict=True):
-        weight = out.sub_(threshold).clamp_(min=0)
-        total += torch.bmm(weight, _windows(frame.values, tiles, side).transpose(1, 2)).float()
-    votes = total[..., :-1] / total[..., -1:].clamp_min(1e-6)
-    answer = torch.cat([votes, top[..., :1]], dim=-1)
+    size = query.shape[1:]
+
+    def count_votes(frames: int) -> Votes:
+        top = torch.cat(groups[:frames], dim=-1).float().topk(voters, dim=-1).values
+        threshold = (top[..., -1:] - MARGIN).to(query.dtype)
+        total = query.new_zeros(count, TILE * TILE, memory[0][0].values.shape[-1], dtype=torch.float32)
+        for (frame, where), near in zip(memory[:frames], similarity[:frames], strict=True):
+            weight = (near - threshold).clamp_(min=0)
+            total += torch.bmm(weight, _windows(frame.values, where, side).transpose(1, 2)).float()
+        votes = total[..., :-1] / total[..., -1:].clamp_min(1e-6)
+        planes = _untile(torch.cat([votes, top[..., :1]], dim=-1), tiles, size)
+        return Votes(planes[:-1], planes[-1])
+
+    return count_votes(len(memory)), count_votes(anchors)
+
+
+def _untile(answer: Tensor, tiles: Tiles, size: Sequence[int]) -> Tensor:
+    """Put (n, TILE * TILE, V) back in place: (V, h, w), 0 outside the tiles."""
+    height, width = size
     rows, columns = -(-height // TILE), -(-width // TILE)
     grid = answer.new_zeros(rows, columns, TILE * TILE, answer.shape[-1])
     grid[tiles.rows, tiles.columns] = answer
     grid = grid.reshape(rows, columns, TILE, TILE, -1).permute(4, 0, 2, 1, 3)
-    planes = grid.reshape(-1, rows * TILE, columns * TILE)[:, :height, :width]
-    return planes[:-1], planes[-1]
+    return grid.reshape(-1, rows * TILE, columns * TILE)[:, :height, :width]
 
 
 def global_votes(query: Tensor, keys: Tensor, values: Tensor, voters: int) -> Tensor:

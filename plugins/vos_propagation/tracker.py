@@ -16,26 +16,33 @@ from torch import Tensor
 from vos import AnyArray, Frame, LabelMap, Prediction, Runtime, Size, object_ids
 from vos_propagation.efficientnet_lite import load_efficientnet_lite0
 from vos_propagation.head import FusionHead, load_head
-from vos_propagation.matching import Remembered, global_votes, local_votes, remember, tiles_near
+from vos_propagation.matching import (
+    Remembered,
+    Tiles,
+    Votes,
+    global_votes,
+    local_votes,
+    remember,
+    tiles_before,
+    tiles_near,
+)
 from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
+from vos_propagation.search import SMALLEST, Search, Verdict
 from vos_propagation.target_model import TargetModel
 
 MULTIPLE = 16
 # Cells that the search reaches beyond an object's last place.
 REACH = 8
-# An object smaller than this many cells in all is not in the frame.
-SMALLEST = 1.5
 # Cells around an object that the head sees.
 ROOM = 5
-LEARN_EVERY, SEEN_EVERY = 2, 5
+LEARN_EVERY, SEEN_EVERY, SPREAD_EVERY = 2, 5, 8
 LOGIT_LIMIT = 8.0
 # How sure the head is of a mask's pixels, and the overlap (J) seen with it; docs/benchmarks.md has the table.
 CALIBRATION = (
     (0.0, 0.587, 0.766, 0.828, 0.877, 0.917, 0.946, 0.968, 1.0),
     (0.0, 0.354, 0.467, 0.564, 0.692, 0.801, 0.865, 0.923, 0.97),
 )
-FOUND_VOTES, FOUND_SCORE = 0.5, 0.5
 
 
 Box: TypeAlias = tuple[slice, slice]
@@ -48,11 +55,13 @@ class FrameFeatures:
 
     Attributes:
         cells: (152, h, w), the stride-8 and stride-16 levels, each of unit length, then together too.
+        fine: (24, 2 h, 2 w), the stride-4 level, of unit length.
         samples: float32 (D, h * w), the target model's features.
         grey: uint8 (2 h, 2 w), for motion.
     """
 
     cells: Tensor
+    fine: Tensor
     samples: Tensor
     grey: AnyArray
 
@@ -84,7 +93,9 @@ class PropagationTracker:
         self._dtype = runtime.torch_dtype("bf16" if has_fast_bf16(self._device) else "fp32")
         preset = options.preset()
         self._side, self._radius, self._voters = preset.side, preset.radius, preset.voters
-        self._context = preset.context
+        # Of the frames that vote, a few lie further back and further apart.
+        self._spread_context = preset.context // 3
+        self._recent_context = preset.context - self._spread_context
         self._network = load_efficientnet_lite0()
         self._network.to(self._device, self._dtype).to(memory_format=torch.channels_last)
         self._head: FusionHead | None = None
@@ -96,8 +107,9 @@ class PropagationTracker:
     def _forget_all(self) -> None:
         self._ids: list[int] = []
         self._anchors: list[Anchor] = []
-        self._recent: deque[Remembered] = deque(maxlen=self._context)
-        self._seen: dict[int, Remembered] = {}
+        self._recent: deque[Remembered] = deque(maxlen=self._recent_context)
+        self._spread: deque[Remembered] = deque(maxlen=self._spread_context)
+        self._search = Search()
         self._target: TargetModel | None = None
         self._prob: Tensor = torch.zeros(0)
         self._last: FrameFeatures | None = None
@@ -120,7 +132,7 @@ class PropagationTracker:
         ones = both.new_full((1, *both.shape[2:]), 0.3)
         samples = torch.cat([both[0], 0.7 * F.avg_pool2d(fine, 2)[0], ones]).flatten(1)
         cells = (both[0] * 0.5**0.5).to(self._dtype)
-        return FrameFeatures(cells, samples, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        return FrameFeatures(cells, fine[0].to(self._dtype), samples, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
 
     @torch.inference_mode()
     def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:
@@ -143,7 +155,7 @@ class PropagationTracker:
         """Stop tracking an object; where it was is background."""
         row = self._ids.index(object_id) + 1
         self._ids.remove(object_id)
-        self._seen.pop(object_id, None)
+        self._search.forget(object_id)
         self._prob = _without(self._prob, row)
         for anchor in self._anchors:
             anchor.object_ids.discard(object_id)
@@ -161,93 +173,92 @@ class PropagationTracker:
         carried_coarse = F.avg_pool2d(carried, 2)
         score = self._target.score(encoding.samples).reshape(-1, height, width)[1:]
         support = torch.maximum(F.avg_pool2d(self._prob[1:], 2), carried_coarse)
-        tiles = tiles_near(support.amax(0) if self._ids else support.new_zeros(height, width), REACH)
-        if len(tiles.rows):
-            memory = [*(anchor.frame for anchor in self._anchors), *self._recent]
-            votes, similarity = local_votes(encoding.cells, memory, tiles, self._radius, self._voters)
-            votes[0] += (1 - votes.sum(0)).clamp_min(0)
+        all_votes, first_votes = self._vote(encoding, support)
+        votes, similarity = all_votes.labels, all_votes.similarity
+        verdict = self._search.step(self._ids, encoding.cells, votes, score, similarity)
+        carried[verdict.gone], carried_coarse[verdict.gone] = 0, 0
+        if self._head is None or not self._ids:
+            labels = _twice(votes[None])[0]
+            logits = LOGIT_LIMIT * (labels[1:] - _best_other(labels)[1:])
         else:
-            votes = support.new_zeros(len(self._ids) + 1, height, width)
-            votes[0] = 1
-            similarity = support.new_zeros(height, width)
-        self._find_again(encoding, votes, score)
-        logits = self._logits(encoding, votes, similarity, score, carried, carried_coarse)
-        self._keep(encoding, votes)
+            logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse)
+            labels = _share(torch.sigmoid(logits))
+        self._keep(encoding, labels, score, verdict)
         self._last = encoding
         sure, present = self._confidence(logits)
         scores = np.interp(sure.cpu().numpy(), *CALIBRATION)
         return Prediction(self._ids, logits.cpu().numpy(), scores, present.cpu().numpy())
 
-    def _logits(
+    def _vote(self, encoding: FrameFeatures, support: Tensor) -> tuple[Votes, Votes]:
+        """Let all of the memory vote near the objects, and the annotated frames alone."""
+        height, width = encoding.cells.shape[1:]
+        nobody = support.new_zeros(len(self._ids) + 1, height, width)
+        nobody[0] = 1
+        tiles = tiles_near(support.amax(0) if self._ids else nobody[0] * 0, REACH)
+        if not len(tiles.rows):
+            return Votes(nobody, support.new_zeros(height, width)), Votes(nobody, support.new_zeros(height, width))
+
+        def moved(frame: Remembered) -> tuple[Remembered, Tiles]:
+            return frame, tiles_before(tiles, support, frame.labels[1:])
+
+        annotated = [anchor.frame for anchor in self._anchors]
+        memory = [*map(moved, annotated), *((frame, tiles) for frame in annotated)]
+        memory += map(moved, [*self._recent, *self._spread])
+        answers = local_votes(encoding.cells, memory, tiles, self._radius, self._voters, 2 * len(annotated))
+        for votes in answers:
+            votes.labels[0] += (1 - votes.labels.sum(0)).clamp_min(0)
+        return answers
+
+    def _fuse(
         self,
         encoding: FrameFeatures,
-        votes: Tensor,
-        similarity: Tensor,
+        all_votes: Votes,
+        first_votes: Votes,
         score: Tensor,
         carried: Tensor,
         carried_coarse: Tensor,
     ) -> Tensor:
         """Give float32 (K, 2 h, 2 w) logits, by the head where an object may be."""
-        mine = votes[1:]
-        if self._head is None or not self._ids:
-            return _twice((LOGIT_LIMIT * (mine - _best_other(votes)[1:]))[None])[0]
-        beyond = (score.amax(0) - similarity).expand_as(mine)
+        assert self._head is not None
+        mine, first, similarity = all_votes.labels[1:], first_votes.labels[1:], all_votes.similarity
         cues = [carried_coarse, _best_other(carried_coarse), score, _best_other(score)]
-        cues += [similarity.expand_as(mine), beyond, mine, _best_other(mine)]
+        cues += [similarity.expand_as(mine), (score.amax(0) - similarity).expand_as(mine)]
+        cues += [first, _best_other(first), first_votes.similarity.expand_as(mine), mine, _best_other(mine)]
         coarse_cues = torch.stack(cues, dim=1).to(self._dtype)
         fine_cues = torch.stack([carried, _best_other(carried)], dim=1).to(self._dtype)
         boxes = _boxes(torch.maximum(mine, carried_coarse) > 0.15)
-        return self._apply_head(coarse_cues, fine_cues, boxes)
+        return self._apply_head(encoding, coarse_cues, fine_cues, boxes)
 
-    def _apply_head(self, coarse: Tensor, fine: Tensor, boxes: Sequence[Box | None]) -> Tensor:
+    def _apply_head(self, encoding: FrameFeatures, coarse: Tensor, fine: Tensor, boxes: Sequence[Box | None]) -> Tensor:
         """Run the head in each object's box: float32 (K, 2 h, 2 w), the lowest logit outside the boxes."""
         assert self._head is not None
         logits = fine.new_full((len(fine), *fine.shape[2:]), -LOGIT_LIMIT, dtype=torch.float32)
+        coarse_image, fine_image = self._head.look(encoding.cells[None], encoding.fine[None])
         for k, box in enumerate(boxes):
             if box is None:
                 continue
             y, x = box
             yy, xx = slice(2 * y.start, 2 * y.stop), slice(2 * x.start, 2 * x.stop)
-            part = self._head(coarse[k : k + 1, :, y, x], fine[k : k + 1, :, yy, xx])
+            cues = coarse[k : k + 1, :, y, x], fine[k : k + 1, :, yy, xx]
+            part = self._head(*cues, coarse_image[..., y, x], fine_image[..., yy, xx])
             logits[k, yy, xx] = part[0].clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         return logits
 
-    def _find_again(self, encoding: FrameFeatures, votes: Tensor, score: Tensor) -> None:
-        """Look over the whole frame for the objects that have no votes, and give votes where they are."""
-        lost = [k for k, size in enumerate(votes[1:].sum((1, 2)).tolist()) if size < SMALLEST]
-        if not lost:
-            return
-        query = _unit_pool(encoding.cells)
-        for k in lost:
-            object_id = self._ids[k]
-            frames = [anchor.frame for anchor in self._anchors if object_id in anchor.object_ids]
-            frames += [self._seen[object_id]] if object_id in self._seen else []
-            keys = torch.cat([_unit_pool(frame.cells).flatten(1) for frame in frames], dim=1)
-            values = torch.cat([F.avg_pool2d(frame.labels[k + 1].float()[None], 2).flatten(1) for frame in frames], 1)
-            found = _twice(global_votes(query, keys, values, self._voters)[None])[0, 0]
-            height, width = votes.shape[1:]
-            found = F.pad(found, (0, width - found.shape[1], 0, height - found.shape[0]))
-            found = found * ((found > FOUND_VOTES) & (score[k] > FOUND_SCORE) & (votes[0] > FOUND_VOTES))
-            if float(found.sum()) >= 4 * SMALLEST:
-                votes[k + 1] = torch.maximum(votes[k + 1], found)
-                votes[0] = (1 - votes[1:].sum(0)).clamp_min(0)
-
-    def _keep(self, encoding: FrameFeatures, labels: Tensor) -> None:
-        """Remember the frame with its votes, and refresh the target models.
-
-        What the head made of the votes is not remembered: fed back, its errors grew from frame to frame.
-        """
+    def _keep(self, encoding: FrameFeatures, prob: Tensor, score: Tensor, verdict: Verdict) -> None:
+        """Remember the frame with its labels (K + 1, 2 h, 2 w), and refresh the target models."""
         assert self._target is not None
-        entry = remember(encoding.cells, labels, self._radius)
-        self._recent.append(entry)
-        self._prob = _twice(labels[None])[0]
+        labels = F.avg_pool2d(prob, 2)
+        if verdict.unsure is not None:
+            labels = labels * ~verdict.unsure
+        self._recent.append(remember(encoding.cells, labels, self._radius))
+        self._prob = prob
         self._steps += 1
+        if self._steps % SPREAD_EVERY == 0 and self._spread_context:
+            self._spread.append(self._recent[0])
         if self._steps % LEARN_EVERY == 0:
             self._target.learn(encoding.samples, labels.flatten(1), annotated=False)
-        sizes = labels[1:].sum((1, 2)).tolist()
-        for object_id, size in zip(self._ids, sizes, strict=True):
-            if self._steps % SEEN_EVERY == 0 and size >= 4 * SMALLEST:
-                self._seen[object_id] = entry
+        if self._steps % SEEN_EVERY == 0:
+            self._search.see(self._ids, encoding.cells, labels[1:], score)
 
     def _confidence(self, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Say how sure each row is, and whether its object is in the frame."""
@@ -280,10 +291,11 @@ class PropagationTracker:
             if new:
                 self._silence(anchor, encoding, prob[-len(new) :])
         self._recent.clear()
-        for object_id in given:
-            self._seen.pop(object_id, None)
+        self._spread.clear()
         self._relabel(lambda labels: _with_rows(labels, len(new)))
         frame = remember(encoding.cells, F.avg_pool2d(prob, 2), self._radius)
+        for object_id in given:
+            self._search.annotate(object_id, encoding.cells, frame.labels[self._ids.index(object_id) + 1])
         self._anchors.append(Anchor(encoding, prob, set(given), frame))
         self._recent.append(frame)
         self._renew()
@@ -301,7 +313,7 @@ class PropagationTracker:
             return remember(frame.cells, change(frame.labels), self._radius)
 
         self._recent = deque((again(frame) for frame in self._recent), maxlen=self._recent.maxlen)
-        self._seen = {object_id: again(frame) for object_id, frame in self._seen.items()}
+        self._spread = deque((again(frame) for frame in self._spread), maxlen=self._spread.maxlen)
 
     def _renew(self) -> None:
         """Drop anchors without objects, and teach new target models what the others show."""
@@ -349,6 +361,12 @@ def _best_other(planes: Tensor) -> Tensor:
     return torch.where(planes == top[:1], top[1:2], top[:1])
 
 
+def _share(prob: Tensor) -> Tensor:
+    """Make labels (K + 1, h, w) that sum to 1 of each object's own probability (K, h, w)."""
+    prob = prob / prob.sum(0).clamp_min(1)
+    return torch.cat([(1 - prob.sum(0))[None].clamp_min(0), prob])
+
+
 def _boxes(likely: Tensor) -> list[Box | None]:
     """Box each row's True cells, with ``ROOM`` cells around; None for an empty row. One copy to the host."""
     height, width = likely.shape[1:]
@@ -362,11 +380,6 @@ def _boxes(likely: Tensor) -> list[Box | None]:
         top, left = max(0, int(y[0]) - ROOM), max(0, int(x[0]) - ROOM)
         boxes.append((slice(top, min(height, int(y[-1]) + 1 + ROOM)), slice(left, min(width, int(x[-1]) + 1 + ROOM))))
     return boxes
-
-
-def _unit_pool(cells: Tensor) -> Tensor:
-    """Halve the resolution of (C, h, w) features, unit length again."""
-    return F.normalize(F.avg_pool2d(cells[None].float(), 2)[0], dim=0).to(cells.dtype)
 
 
 def _without(labels: Tensor, row: int) -> Tensor:

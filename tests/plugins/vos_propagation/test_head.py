@@ -2,32 +2,41 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vos import WeightsError
 from vos_propagation.head import WEIGHTS, FusionHead, load_head
 
+HEIGHT, WIDTH = 12, 10
 
-def cues(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.rand(1, 8, 12, 10, generator=generator), torch.rand(1, 2, 24, 20, generator=generator)
+
+def inputs(own: float, other: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """All cues agree on an object's own value and its rival's; the image is noise of unit length."""
+    generator = torch.Generator().manual_seed(0)
+    values = [own, other, own, other, 0.9, max(own, other) - 0.9, own, other, 0.9, own, other]
+    coarse = torch.tensor(values)[None, :, None, None].expand(1, -1, HEIGHT, WIDTH)
+    fine = torch.tensor([own, other])[None, :, None, None].expand(1, -1, 2 * HEIGHT, 2 * WIDTH)
+    cells = F.normalize(torch.rand(1, 152, HEIGHT, WIDTH, generator=generator), dim=1)
+    return coarse, fine, cells, F.normalize(torch.rand(1, 24, 2 * HEIGHT, 2 * WIDTH, generator=generator), dim=1)
 
 
 def test_untrained_it_gives_the_votes_margin() -> None:
-    coarse, fine = cues()
-    coarse[:, 6], coarse[:, 7] = 0.9, 0.05
-    torch.testing.assert_close(FusionHead()(coarse, fine), torch.full((1, 24, 20), 6 * 0.85))
+    head = FusionHead()
+    coarse, fine, cells, fine_cells = inputs(0.9, 0.05)
+    logits = head(coarse, fine, *head.look(cells, fine_cells))
+    torch.testing.assert_close(logits, torch.full((1, 2 * HEIGHT, 2 * WIDTH), 6 * 0.85))
 
 
 def test_the_shipped_head_is_small_and_sure_where_all_cues_agree() -> None:
     assert WEIGHTS.stat().st_size < 4 * 2**20
     head = load_head()
-    own, other = torch.ones(1, 1, 20, 20), torch.zeros(1, 1, 20, 20)
-    same = torch.full((1, 1, 20, 20), 0.9)
-    large = lambda *planes: torch.nn.functional.interpolate(torch.cat(planes, 1), scale_factor=2)  # noqa: E731
-    inside = head(torch.cat([own, other, own, other, same, 1 - same, own, other], 1), large(own, other))
-    outside = head(torch.cat([other, other, other, other, same, -same, other, other], 1), large(other, other))
-    assert (inside[:, 8:-8, 8:-8] > 2).all()
-    assert (outside[:, 8:-8, 8:-8] < -2).all()
+    answers = []
+    for own, other in ((1.0, 0.0), (0.0, 0.0), (0.0, 1.0)):
+        coarse, fine, cells, fine_cells = inputs(own, other)
+        answers.append(head(coarse, fine, *head.look(cells, fine_cells))[:, 8:-8, 8:-8])
+    assert answers[0].min() > 2
+    assert answers[1].max() < -2
+    assert answers[2].max() < -2
 
 
 def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:

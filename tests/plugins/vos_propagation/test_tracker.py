@@ -7,6 +7,7 @@ from vos.merge import merge_objects
 from vos.testing import check_tracker, tiny_sequence
 from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
+from vos_propagation.search import VIEWS
 from vos_propagation.tracker import PropagationTracker, working_size
 
 SIZE = (96, 160)
@@ -73,6 +74,44 @@ def test_an_object_that_vanishes_is_absent_and_is_found_again_elsewhere() -> Non
     assert iou(label_map == 2, truth == 2) > 0.7
 
 
+def test_an_object_that_leaves_at_one_side_is_found_when_it_returns_at_another() -> None:
+    tracker = make()
+    start(tracker, *picture((1, 40, 90), (2, 8, 8)))
+    for i in range(1, 7):
+        step(tracker, picture((1, 40, min(119, 90 + 10 * i)), (2, 8, 8), index=i)[0])
+    for i in range(7, 30):
+        prediction, label_map = step(tracker, picture((2, 8, 8), index=i)[0])
+        assert not (label_map == 1).any()
+    for i in range(30, 36):
+        frame, truth = picture((1, 50, 4 * (i - 30) + 8), (2, 8, 8), index=i)
+        prediction, label_map = step(tracker, frame)
+    assert prediction.object_ids == (1, 2)
+    assert iou(label_map == 1, truth == 1) > 0.5
+    assert iou(label_map == 2, truth == 2) > 0.7
+
+
+def test_an_object_of_another_look_is_not_taken_for_the_one_that_left() -> None:
+    tracker = make()
+    frame, truth = picture((1, 40, 8), (2, 20, 100))
+    start(tracker, frame, np.where(truth == 1, 1, 0).astype(np.uint8))
+    for i in range(1, 12):
+        prediction, label_map = step(tracker, picture((2, 20 + 2 * i, 100 - 5 * i), index=i)[0])
+        assert i < 2 or not label_map.any()
+    assert prediction.present is not None
+    assert not prediction.present.any()
+
+
+def test_a_cut_to_another_scene_leaves_nothing_of_the_object() -> None:
+    tracker = make()
+    start(tracker, *picture((1, 40, 60)))
+    for i in range(1, 4):
+        step(tracker, picture((1, 40, 60), index=i)[0])
+    noise = np.random.default_rng(5).integers(0, 255, (12, 20, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+    for i in range(4, 8):
+        _, label_map = step(tracker, vos.Frame(i, noise, f"{i:05d}"))
+        assert not label_map.any()
+
+
 def test_an_object_added_later_and_a_correction_are_taken() -> None:
     tracker = make()
     frame, truth = picture((1, 8, 8), (2, 48, 100))
@@ -116,14 +155,14 @@ def test_the_same_frames_give_the_same_masks_also_after_another_sequence() -> No
 
 
 def test_memory_is_bounded() -> None:
-    tracker = make(context=2)
+    tracker = make(context=3)
     frame, truth = picture((1, 8, 8))
     start(tracker, frame, truth)
     for i in range(30):
         step(tracker, picture((1, 8, 8 + i), index=i)[0])
-    assert len(tracker._recent) == 2
+    assert (len(tracker._recent), len(tracker._spread)) == (2, 1)
     assert len(tracker._anchors) == 1
-    assert len(tracker._seen) == 1
+    assert len(tracker._search.states[1].views) <= VIEWS + 1
 
 
 def test_it_keeps_the_tracker_contract() -> None:

@@ -1,0 +1,224 @@
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vos_propagation.search import (
+    OWN_CELLS,
+    REST_CELLS,
+    VIEWS,
+    Search,
+    evidence,
+    find,
+    grow,
+    likeness,
+    pool,
+    strength,
+    view,
+)
+
+CHANNELS = 24
+
+
+def looks(count: int) -> torch.Tensor:
+    """Unit vectors (count, C), each unlike the others."""
+    return torch.eye(CHANNELS)[:count]
+
+
+def scene(*boxes: tuple[int, int, int], size: tuple[int, int] = (16, 24)) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cells (C, h, w) and labels (h, w): ground of look 0, and 8 x 8 cells of (look, top, left); look 1 is labelled."""
+    index = torch.zeros(size, dtype=torch.int64)
+    for look, top, left in boxes:
+        index[top : top + 8, left : left + 8] = look
+    noise = 0.03 * torch.randn(CHANNELS, *size, generator=torch.Generator().manual_seed(0))
+    return F.normalize(looks(4)[index].permute(2, 0, 1) + noise, dim=0), (index == 1).float()
+
+
+def watch(search: Search, cells: torch.Tensor, mine: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
+    """Step with one object's votes; its model says what the votes say, and every cell is like one before."""
+    votes = torch.stack([1 - mine, mine])
+    score = cells[1:2].clamp_min(0)
+    verdict = search.step([7], cells, votes, score, torch.full_like(mine, 0.9))
+    torch.testing.assert_close(votes.sum(0), torch.ones_like(mine))
+    return votes[1], list(verdict.gone)
+
+
+def started() -> tuple[Search, torch.Tensor, torch.Tensor]:
+    cells, labels = scene((1, 0, 0))
+    search = Search()
+    search.annotate(7, cells, labels)
+    for _ in range(3):
+        watch(search, cells, labels)
+    return search, cells, labels
+
+
+def test_a_view_keeps_the_cells_inside_and_outside_and_no_more_than_its_budget() -> None:
+    cells, labels = scene((1, 0, 0))
+    small = view(pool(cells), F.avg_pool2d(labels[None], 2)[0])
+    assert small is not None
+    assert (len(small.own), len(small.rest)) == (16, 96 - 16)
+    cells, labels = scene((1, 0, 0), size=(64, 128))
+    labels[:32, :80] = 1
+    large = view(cells, labels)
+    assert large is not None
+    assert (len(large.own), len(large.rest)) == (OWN_CELLS, REST_CELLS)
+    assert view(cells, torch.full_like(labels, 0.1)) is None
+
+
+def test_likeness_is_the_mean_of_the_nearest() -> None:
+    keys = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
+    torch.testing.assert_close(likeness(torch.tensor([[1.0, 0.0]]), keys), torch.tensor([0.8]))
+    assert likeness(torch.ones(3, 2), keys[:0]).tolist() == [0, 0, 0]
+
+
+def test_evidence_is_positive_on_the_object_wherever_it_went_and_negative_elsewhere() -> None:
+    cells, labels = scene((1, 0, 0))
+    known = view(pool(cells), F.avg_pool2d(labels[None], 2)[0])
+    assert known is not None
+    moved, truth = scene((1, 8, 14), (2, 0, 4))
+    there = F.avg_pool2d(truth[None], 2)[0]
+    logits = evidence(pool(moved), [known], there)
+    assert torch.equal(logits > 0, there > 0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000))
+def test_growing_gives_the_connected_region(seed: int) -> None:
+    allowed = torch.rand(7, 9, generator=torch.Generator().manual_seed(seed)) > 0.5
+    seeds = torch.zeros_like(allowed)
+    seeds[3, 4] = True
+    region, todo = set(), [(3, 4)] if allowed[3, 4] else []
+    while todo:
+        y, x = todo.pop()
+        if (y, x) in region or not (0 <= y < 7 and 0 <= x < 9) or not allowed[y, x]:
+            continue
+        region.add((y, x))
+        todo += [(y + v, x + u) for v in (-1, 0, 1) for u in (-1, 0, 1)]
+    assert set(map(tuple, torch.nonzero(grow(seeds, allowed)).tolist())) == region
+
+
+def test_a_winding_region_is_grown_to_its_end() -> None:
+    allowed = torch.zeros(9, 9, dtype=torch.bool)
+    allowed[::2] = True
+    allowed[1::4, -1] = True
+    allowed[3::4, 0] = True
+    seeds = torch.zeros_like(allowed)
+    seeds[0, 0] = True
+    assert torch.equal(grow(seeds, allowed), allowed)
+
+
+def test_strength_counts_missing_cells_as_nothing() -> None:
+    logits = torch.tensor([[4.0, 2.0, -9.0, 6.0]])
+    region = torch.tensor([[True, True, False, False]])
+    assert float(strength(logits, region, 2)) == 3
+    assert float(strength(logits, region, 3)) == 2
+
+
+def test_find_takes_the_best_region_that_is_free() -> None:
+    logits = torch.full((8, 12), -3.0)
+    logits[0:3, 0:3], logits[5:8, 8:12] = 6, 4
+    mine, free = torch.zeros(8, 12), torch.ones(8, 12, dtype=torch.bool)
+    assert torch.equal(find(logits, mine, free, 9).region, logits == 6)
+    free[:4] = False
+    candidate = find(logits, mine, free, 9)
+    assert torch.equal(candidate.region, logits == 4)
+    strong, own, row, column, touches = candidate.facts.tolist()
+    assert (strong, own, touches) == (4, -100, 0)
+    assert 5 <= row <= 7
+    assert 8 <= column <= 11
+    mine[5, 8] = 1
+    assert find(logits, mine, free, 9).facts[[1, 4]].tolist() == [4, 1]
+
+
+def test_a_held_object_is_left_alone() -> None:
+    search, cells, labels = started()
+    votes, gone = watch(search, cells, labels)
+    assert torch.equal(votes, labels)
+    assert not gone
+    assert search.states[7].lost == 0
+
+
+def test_an_object_is_lost_stays_lost_and_is_found_where_it_returns() -> None:
+    search, _, _ = started()
+    empty, nothing = scene()
+    for count in range(1, 30):
+        votes, _ = watch(search, empty, nothing)
+        assert search.states[7].lost == count
+        assert not votes.any()
+    for _ in range(2):
+        moved, truth = scene((1, 8, 14))
+        votes, _ = watch(search, moved, nothing)
+    assert torch.equal(votes > 0.5, truth > 0.5)
+    assert search.states[7].lost == 0
+
+
+def test_what_looks_otherwise_is_not_found() -> None:
+    search, _, _ = started()
+    other, nothing = scene((2, 8, 14))
+    for _ in range(4):
+        votes, _ = watch(search, other, nothing)
+        assert not votes.any()
+
+
+def test_leftovers_of_wrong_cells_are_taken_back_and_do_not_keep_the_object_from_being_found() -> None:
+    search, _, _ = started()
+    leftovers = torch.zeros(16, 24)
+    leftovers[0:2, 0:2] = 1
+    votes, gone = watch(search, scene()[0], leftovers)
+    assert gone == [0]
+    assert not votes.any()
+    search, _, _ = started()
+    moved, truth = scene((1, 8, 14))
+    votes, _ = watch(search, moved, leftovers)
+    assert torch.equal(votes > 0.5, truth > 0.5)
+
+
+def test_cells_that_another_object_holds_are_not_taken() -> None:
+    search, _, _ = started()
+    cells, labels = scene((1, 8, 14))
+    votes = torch.stack([1 - labels, torch.zeros_like(labels), labels])
+    search.annotate(9, *scene((1, 8, 14)))
+    search.step([7, 9], cells, votes, torch.stack([labels, labels]), torch.full_like(labels, 0.9))
+    assert not votes[1].any()
+    assert torch.equal(votes[2], labels)
+
+
+def test_what_may_be_a_lost_object_is_named_unsure() -> None:
+    search, _, _ = started()
+    cells, labels = scene((1, 8, 14))
+    faint = F.normalize(0.45 * cells + 0.55 * scene()[0], dim=0)
+    nothing = torch.zeros_like(labels)
+    votes = torch.stack([1 - nothing, nothing])
+    verdict = search.step([7], faint, votes, nothing[None], nothing)
+    assert not votes[1].any()
+    assert verdict.unsure is not None
+    assert torch.equal(verdict.unsure[8:, 14:22], torch.ones(8, 8, dtype=torch.bool))
+    assert not verdict.unsure[:6].any()
+
+
+def test_views_stay_within_their_budget_and_the_newest_and_the_annotated_stay() -> None:
+    search, cells, labels = started()
+    first = search.states[7].views[0]
+    for i in range(10):
+        turned = F.normalize(cells + 0.1 * i * labels * looks(12)[-1 - i % 3][:, None, None], dim=0)
+        search.see([7], turned, labels[None], labels[None])
+        newest = view(pool(turned), F.avg_pool2d(labels[None], 2)[0])
+        assert newest is not None
+        assert torch.equal(search.states[7].views[-1].own, newest.own)
+    assert len(search.states[7].views) == VIEWS + 1
+    assert search.states[7].views[0] is first
+
+
+def test_what_is_badly_seen_is_not_remembered() -> None:
+    search, cells, labels = started()
+    search.see([7], cells, labels[None], 0.4 * labels[None])
+    search.see([7], cells, labels[None] * (torch.arange(24) < 2), labels[None])
+    assert len(search.states[7].views) == 1
+
+
+def test_a_forgotten_object_is_dropped() -> None:
+    search, cells, labels = started()
+    search.forget(7)
+    search.forget(8)
+    assert not search.states
+    assert not search.step([], cells, torch.ones(1, 16, 24), labels[None][:0], labels).gone
