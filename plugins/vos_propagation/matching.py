@@ -147,14 +147,14 @@ def local_votes(
     for (frame, where), out in zip(memory, similarity, strict=True):
         torch.bmm(cells, _windows(frame.keys, where, side), out=out)
         groups.append(out.view(count, TILE * TILE, GROUPS, -1).amax(2))
-    size = query.shape[1:]
+    size, weight = query.shape[1:], torch.empty_like(similarity[0])
 
     def count_votes(frames: int) -> Votes:
         top = torch.cat(groups[:frames], dim=-1).float().topk(voters, dim=-1).values
         threshold = (top[..., -1:] - MARGIN).to(query.dtype)
         total = query.new_zeros(count, TILE * TILE, memory[0][0].values.shape[-1], dtype=torch.float32)
         for (frame, where), near in zip(memory[:frames], similarity[:frames], strict=True):
-            weight = (near - threshold).clamp_(min=0)
+            torch.sub(near, threshold, out=weight).clamp_(min=0)
             total += torch.bmm(weight, _windows(frame.values, where, side).transpose(1, 2)).float()
         votes = total[..., :-1] / total[..., -1:].clamp_min(1e-6)
         planes = _untile(torch.cat([votes, top[..., :1]], dim=-1), tiles, size)

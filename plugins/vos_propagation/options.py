@@ -14,7 +14,7 @@ class Preset:
 
     Attributes:
         side: short side that frames are worked on at, pixels.
-        context: recent frames that vote.
+        context: past frames that vote beside the annotated ones, a third of them further back.
         radius: how far a window reaches beyond its tile, cells of 8 px.
         voters: about how many cells vote.
         head: whether the learned head finishes the votes.
@@ -48,7 +48,7 @@ class PropagationOptions:
         "which is tracked by DINO's published protocol whatever the other options say",
     )
     side: int | None = option(None, help="short side in pixels that frames are worked on at, in place of the preset's")
-    context: int | None = option(None, help="how many recent frames vote, in place of the preset's")
+    context: int | None = option(None, help="how many past frames vote, in place of the preset's")
     head: bool = option(True, help="finish the votes with the learned head; false leaves plain label propagation")
 
     def preset(self) -> Preset:

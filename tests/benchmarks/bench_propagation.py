@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 import vos
+import vos_propagation.tracker
 from vos.evaluation import boundary_accuracy, region_similarity
 from vos.label_map import encode_label_map
 from vos.merge import merge_objects
@@ -68,6 +69,40 @@ def track(tracker: PropagationTracker, root: Path, sequence: str, every: int) ->
         "frames_per_second": (len(paths) - 1) / seconds,
         "confidence": confidence,
     }
+
+
+def reliability(pairs: list[tuple[float, float]], bins: int = 9) -> list[tuple[float, float, int]]:
+    """Give (mean score, mean J, masks) of equally large groups of masks, by score; absent ones (score 0) first."""
+    present = sorted(pair for pair in pairs if pair[0] > 0)
+    groups = [[pair for pair in pairs if pair[0] == 0], *np.array_split(np.array(present).reshape(-1, 2), bins)]
+    return [(*np.mean(group, axis=0).tolist(), len(group)) for group in groups if len(group)]
+
+
+def draw_reliability(table: list[tuple[float, float, int]]) -> str:
+    """Draw the table as SVG: a point for each group, as large as it has masks, and the diagonal."""
+    side, edge = 320, 50
+    place = lambda score, j: (edge + side * score, edge / 2 + side * (1 - j))  # noqa: E731
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {side + 1.5 * edge} {side + 1.5 * edge}" '
+        'font-family="sans-serif" font-size="12" text-anchor="middle">',
+        f'<rect x="{edge}" y="{edge / 2}" width="{side}" height="{side}" fill="white" stroke="#888"/>',
+        f'<line x1="{edge}" y1="{edge / 2 + side}" x2="{edge + side}" y2="{edge / 2}" stroke="#bbb"/>',
+    ]
+    for tick in (0.0, 0.2, 0.4, 0.6, 0.8, 1.0):
+        x, y = place(tick, tick)
+        parts.append(f'<text x="{x:.1f}" y="{side + 0.9 * edge}">{tick:.1f}</text>')
+        parts.append(f'<text x="{edge - 14}" y="{y + 4:.1f}">{tick:.1f}</text>')
+    most = max(count for _, _, count in table)
+    for score, j, count in table:
+        x, y = place(score, j)
+        parts.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{3 + 6 * (count / most) ** 0.5:.1f}" fill="#26c" opacity="0.7">'
+        )
+        parts.append(f"<title>score {score:.3f}, J {j:.3f}, {count} masks</title></circle>")
+    middle = edge + side / 2
+    parts.append(f'<text x="{middle}" y="{side + 1.3 * edge}">score that the tracker gave</text>')
+    parts.append(f'<text transform="translate(14 {middle - edge / 2}) rotate(-90)">overlap J that the mask had</text>')
+    return "\n".join([*parts, "</svg>", ""])
 
 
 def speed(quality: str, rounds: int) -> dict[str, float]:
@@ -120,8 +155,12 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="score every n-th frame")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the speed measurement; 0 leaves it out")
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--plot", type=Path, help="draw how scores and J agree, as SVG")
+    parser.add_argument("--uncalibrated", action="store_true", help="scores are the sureness that they are made from")
     parser.add_argument("--json", type=Path, default=Path("bench-out/propagation.json"))
     arguments = parser.parse_args()
+    if arguments.uncalibrated:
+        vos_propagation.tracker.CALIBRATION = ((0.0, 1.0), (0.0, 1.0))
     report: dict[str, Any] = {}
     for quality in arguments.quality:
         entry: dict[str, Any] = {"sequences": []}
@@ -135,6 +174,12 @@ def main() -> None:
                 fps = result["frames_per_second"]
                 print(f"{quality:9s} {name:16s} J&F {result['j_and_f']:.4f}  {fps:5.1f} fps  {objects}", flush=True)
                 entry["sequences"].append(result)
+            pairs = [pair for result in entry["sequences"] for pair in result["confidence"]]
+            entry["reliability"] = reliability(pairs)
+            for score, j, count in entry["reliability"]:
+                print(f"{quality:9s} score {score:.3f}: J {j:.3f} over {count} masks")
+            if arguments.plot:
+                arguments.plot.write_text(draw_reliability(entry["reliability"]))
             for kind, chosen in (("real", False), ("composite", True)):
                 scores = [r["j_and_f"] for r in entry["sequences"] if r["sequence"].startswith("composite") == chosen]
                 if scores:

@@ -1,7 +1,7 @@
 """Train the head: record its cues while tracking drawn clips, then fit it to the clips' masks.
 
     python -m vos_propagation.training.train_head record --cutouts DIR --photographs DIR --out RECORDS [--votes-alone]
-    python -m vos_propagation.training.train_head fit --records RECORDS --out HEAD
+    python -m vos_propagation.training.train_head fit --records RECORDS --out HEAD [--start HEAD]
 
 What the head answers becomes the tracker's memory, so it is trained in rounds: first on what the
 tracker does by votes alone, then on what it does with the head of the round before.
@@ -41,6 +41,7 @@ CUE_KINDS = (0, 2, 4, 6, 9)
 SMALLEST = 150
 # One clip in so many remembers mostly votes, so that the head also learns to mend a bad memory.
 HARD_CLIP, HARD_SHARE = 4, 0.3
+DRAWN_CLIP = 6
 
 Record: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 """Of one object in a square: coarse cues (11, n, n), fine cues (2, 2 n, 2 n), features (152, n, n) and
@@ -115,25 +116,29 @@ def _square(box: Box, size: Sequence[int], rng: random.Random) -> Box:
     return sides[0], sides[1]
 
 
-def fit(records: Sequence[Tensor], iterations: int, seed: int) -> FusionHead:
+def fit(
+    records: Sequence[Tensor], iterations: int, seed: int, start: FusionHead | None = None, rate: float = LEARNING_RATE
+) -> FusionHead:
     """Fit a head to records.
 
     Args:
         records: the five parts of a ``Record``, each of all records together along a first axis.
         iterations: of ``BATCH`` squares of ``CROP`` cells.
         seed: of the initial weights and of the squares.
+        start: a head to go on from, in place of a new one.
+        rate: the learning rate, after a warm-up and before it falls to nothing.
     Returns:
         The trained head.
     """
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    head = FusionHead()
-    optimizer = torch.optim.AdamW(head.parameters(), lr=LEARNING_RATE, weight_decay=1e-3)
+    head = (start or FusionHead()).train().requires_grad_(True)
+    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=1e-3)
     losses = []
     for iteration in range(iterations):
         warm_up = min(1.0, (iteration + 1) / 50)
         for group in optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * warm_up * (0.5 + 0.5 * np.cos(np.pi * iteration / iterations) + 0.01)
+            group["lr"] = rate * warm_up * (0.5 + 0.5 * np.cos(np.pi * iteration / iterations) + 0.01)
         crops = [_crop(records, rng) for _ in range(BATCH)]
         coarse, fine, cells, fine_cells, truth = (torch.stack(planes) for planes in zip(*crops, strict=True))
         with torch.autocast("cpu", torch.bfloat16):
@@ -179,12 +184,13 @@ def _crop(records: Sequence[Tensor], rng: random.Random) -> list[Tensor]:
 
 def _record(arguments: argparse.Namespace) -> None:
     cutouts, photographs = (sorted(path.iterdir()) for path in (arguments.cutouts, arguments.photographs))
+    drawings = sorted(arguments.drawings.iterdir()) if arguments.drawings else cutouts
     head = None if arguments.votes_alone else load_head(arguments.head) if arguments.head else load_head()
     tracker = Recorder(head)
     arguments.out.mkdir(parents=True, exist_ok=True)
     records: list[Record] = []
     for seed in range(arguments.first, arguments.first + arguments.clips):
-        images, label_maps = draw_clip(cutouts, photographs, seed)
+        images, label_maps = draw_clip(cutouts if seed % DRAWN_CLIP else drawings, photographs, seed)
         ids = object_ids(label_maps[0])
         if not ids or min(np.count_nonzero(label_maps[0] == i) for i in ids) < SMALLEST:
             continue
@@ -198,7 +204,9 @@ def _record(arguments: argparse.Namespace) -> None:
 def _fit(arguments: argparse.Namespace) -> None:
     files = [torch.load(path, weights_only=True) for path in sorted(arguments.records.glob("*.records"))]
     records = [torch.cat(parts) for parts in zip(*files, strict=True)]
-    torch.save(fit(records, arguments.iterations, arguments.seed).state_dict(), arguments.out)
+    start = load_head(arguments.start) if arguments.start else None
+    head = fit(records, arguments.iterations, arguments.seed, start, arguments.rate)
+    torch.save(head.state_dict(), arguments.out)
 
 
 def main() -> None:
@@ -208,6 +216,7 @@ def main() -> None:
     record = verbs.add_parser("record")
     record.set_defaults(run=_record)
     record.add_argument("--cutouts", type=Path, required=True, help="folder of images with an alpha channel")
+    record.add_argument("--drawings", type=Path, help="another such folder, for one clip in six")
     record.add_argument("--photographs", type=Path, required=True, help="folder of images")
     record.add_argument("--out", type=Path, required=True)
     record.add_argument("--first", type=int, default=0, help="seed of the first clip")
@@ -219,6 +228,8 @@ def main() -> None:
     fitting.add_argument("--records", type=Path, required=True)
     fitting.add_argument("--iterations", type=int, default=2600)
     fitting.add_argument("--seed", type=int, default=0)
+    fitting.add_argument("--start", type=Path, help="a head to go on from")
+    fitting.add_argument("--rate", type=float, default=LEARNING_RATE)
     fitting.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     arguments.run(arguments)

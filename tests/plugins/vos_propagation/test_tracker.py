@@ -17,8 +17,8 @@ def make(**options: object) -> PropagationTracker:
     return PropagationTracker(PropagationOptions(**options), vos.Runtime(device="cpu"))  # type: ignore[arg-type]
 
 
-def picture(*boxes: tuple[int, int, int], index: int = 0) -> tuple[vos.Frame, vos.LabelMap]:
-    """Draw textured squares (id, top, left) of 40 px on a smooth ground."""
+def picture(*boxes: tuple[int, int, int], index: int = 0, zoom: int = 1) -> tuple[vos.Frame, vos.LabelMap]:
+    """Draw textured squares (id, top, left) of 40 px on a smooth ground, then everything ``zoom`` times as large."""
     ground = np.linspace(60, 120, SIZE[1], dtype=np.float32)[None, :, None] * np.ones((SIZE[0], 1, 3), np.float32)
     image, label_map = ground.astype(np.uint8), np.zeros(SIZE, np.uint8)
     for object_id, top, left in boxes:
@@ -27,6 +27,7 @@ def picture(*boxes: tuple[int, int, int], index: int = 0) -> tuple[vos.Frame, vo
         texture = np.clip(colour + rng.normal(0, 25, (10, 10, 1)), 0, 255).astype(np.uint8).repeat(4, 0).repeat(4, 1)
         part = (slice(top, top + 40), slice(left, left + 40))
         image[part], label_map[part] = texture, object_id
+    image, label_map = (planes.repeat(zoom, 0).repeat(zoom, 1) for planes in (image, label_map))
     return vos.Frame(index, image, f"{index:05d}"), label_map
 
 
@@ -131,7 +132,7 @@ def test_an_object_added_later_and_a_correction_are_taken() -> None:
 
 def test_a_forgotten_object_is_gone_and_others_stay() -> None:
     tracker = make()
-    frame, truth = picture((1, 8, 8), (2, 48, 100), (3, 50, 20))
+    frame, truth = picture((1, 8, 8), (2, 48, 100), (3, 50, 20), zoom=2)
     start(tracker, frame, truth)
     step(tracker, frame)
     tracker.forget(2)
