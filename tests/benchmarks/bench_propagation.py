@@ -73,7 +73,7 @@ def track(tracker: PropagationTracker, root: Path, sequence: str, every: int) ->
 
 def reliability(pairs: list[tuple[float, float]], bins: int = 9) -> list[tuple[float, float, int]]:
     """Give (mean score, mean J, masks) of equally large groups of masks, by score; absent ones (score 0) first."""
-    present = sorted(pair for pair in pairs if pair[0] > 0)
+    present = sorted((pair for pair in pairs if pair[0] > 0), key=lambda pair: pair[0])
     groups = [[pair for pair in pairs if pair[0] == 0], *np.array_split(np.array(present).reshape(-1, 2), bins)]
     return [(*np.mean(group, axis=0).tolist(), len(group)) for group in groups if len(group)]
 
