@@ -308,7 +308,8 @@ BAD_TRACKERS = [
     ("read-only", WritesIntoTheImage, "step on frame 00001 raised ValueError"),
     ("read-only", WritesThroughTheBase, "step on frame 00001 changed the frame's image"),
     ("read-only", WritesIntoTheLabelMap, "start on frame 00000 changed the label map"),
-    ("memory", KeepsFrames, r"memory grows by 20\.\d KiB a frame"),
+    # A frame has 20.25 KiB; whatever else the process allocates in the meantime is counted too.
+    ("memory", KeepsFrames, r"memory grows by 2[01]\.\d KiB a frame"),
     ("memory", KeepsTensors, r"memory grows by 6\d\.\d KiB a frame"),
     ("encoding", EncodesTooFew, "encode gave 1 items for 3 frames"),
     ("encoding", EncodingDependsOnTheBatch, "encoded three at a time"),
