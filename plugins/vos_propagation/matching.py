@@ -18,6 +18,8 @@ from torch import Tensor
 TILE = 8
 GROUPS = 8
 MARGIN = 0.01
+# Tiles that vote at a time: bounds the memory that it takes, whatever the objects cover.
+CHUNK = 16
 
 
 @dataclass(frozen=True)
@@ -140,25 +142,38 @@ def local_votes(
     Returns:
         Of all frames and of the first ``anchors``.
     """
-    count, side = len(tiles.rows), TILE + 2 * radius
+    parts: list[tuple[Tensor, Tensor]] = []
     cells = _tile_cells(query)[tiles.rows, tiles.columns]
-    similarity = query.new_empty(len(memory), count, TILE * TILE, side * side)
+    for first in range(0, len(cells), CHUNK):
+        part = slice(first, first + CHUNK)
+        asked = [(frame, Tiles(where.rows[part], where.columns[part])) for frame, where in memory]
+        parts.append(_votes_of(cells[part], asked, TILE + 2 * radius, voters, anchors))
+    answers = []
+    for answer in map(torch.cat, zip(*parts, strict=True)):
+        planes = _untile(answer, tiles, query.shape[1:])
+        answers.append(Votes(planes[:-1], planes[-1]))
+    return answers[0], answers[1]
+
+
+def _votes_of(
+    cells: Tensor, memory: Sequence[tuple[Remembered, Tiles]], side: int, voters: int, anchors: int
+) -> tuple[Tensor, Tensor]:
+    """Let windows of ``side`` cells vote on (n, TILE * TILE, C): twice (n, TILE * TILE, V + 1), similarity last."""
+    similarity = cells.new_empty(len(memory), *cells.shape[:2], side * side)
+    weight = torch.empty_like(similarity[0])
     groups = []
     for (frame, where), out in zip(memory, similarity, strict=True):
         torch.bmm(cells, _windows(frame.keys, where, side), out=out)
-        groups.append(out.view(count, TILE * TILE, GROUPS, -1).amax(2))
-    size, weight = query.shape[1:], torch.empty_like(similarity[0])
+        groups.append(out.view(*cells.shape[:2], GROUPS, -1).amax(2))
 
-    def count_votes(frames: int) -> Votes:
+    def count_votes(frames: int) -> Tensor:
         top = torch.cat(groups[:frames], dim=-1).float().topk(voters, dim=-1).values
-        threshold = (top[..., -1:] - MARGIN).to(query.dtype)
-        total = query.new_zeros(count, TILE * TILE, memory[0][0].values.shape[-1], dtype=torch.float32)
+        threshold = (top[..., -1:] - MARGIN).to(cells.dtype)
+        total = cells.new_zeros(*cells.shape[:2], memory[0][0].values.shape[-1], dtype=torch.float32)
         for (frame, where), near in zip(memory[:frames], similarity[:frames], strict=True):
             torch.sub(near, threshold, out=weight).clamp_(min=0)
             total += torch.bmm(weight, _windows(frame.values, where, side).transpose(1, 2)).float()
-        votes = total[..., :-1] / total[..., -1:].clamp_min(1e-6)
-        planes = _untile(torch.cat([votes, top[..., :1]], dim=-1), tiles, size)
-        return Votes(planes[:-1], planes[-1])
+        return torch.cat([total[..., :-1] / total[..., -1:].clamp_min(1e-6), top[..., :1]], dim=-1)
 
     return count_votes(len(memory)), count_votes(anchors)
 
