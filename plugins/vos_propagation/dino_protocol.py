@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos import Frame, LabelMap, Prediction, Runtime, Size, object_ids
+from vos_propagation.labels import with_rows, without_row
 from vos_propagation.vit import ViT
 
 SIDE, MULTIPLE = 480, 64
@@ -92,7 +93,7 @@ class DinoTracker:
         for anchor in self._anchors:
             anchor.object_ids.discard(object_id)
         self._anchors = [anchor for anchor in self._anchors if anchor.object_ids]
-        self._relabel(lambda labels: _without(labels, row))
+        self._relabel(lambda labels: without_row(labels, row))
 
     @torch.inference_mode()
     def step(self, frame: Frame, encoding: Tensor) -> Prediction:
@@ -122,7 +123,7 @@ class DinoTracker:
         given = object_ids(label_map)
         new = [i for i in given if i not in self._ids]
         self._ids += new
-        self._relabel(lambda labels: _with_rows(labels, len(new)))
+        self._relabel(lambda labels: with_rows(labels, len(new)))
         cells, labels = self._last
         size_wh = (cells.shape[2], cells.shape[1])
         # The middle pixel of each cell, as Pillow takes it for the protocol; INTER_NEAREST takes a corner.
@@ -191,18 +192,6 @@ def propagate(
         weight = torch.softmax(similarity.masked_fill_(similarity < least, -torch.inf) / temperature, dim=1)
         rows.append(values @ weight.T)
     return torch.stack(rows, dim=1).nan_to_num(0)
-
-
-def _without(labels: Tensor, row: int) -> Tensor:
-    """Drop a row of labels; what it had becomes background."""
-    kept = torch.cat([labels[:row], labels[row + 1 :]])
-    kept[0] += labels[row]
-    return kept
-
-
-def _with_rows(labels: Tensor, count: int) -> Tensor:
-    """Add rows of zeros."""
-    return torch.cat([labels, labels.new_zeros(count, *labels.shape[1:])])
 
 
 def protocol_size(size: Size, patch: int) -> Size:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -16,6 +16,7 @@ from torch import Tensor
 from vos import AnyArray, Frame, LabelMap, Prediction, Runtime, Size, object_ids
 from vos_propagation.efficientnet_lite import load_efficientnet_lite0
 from vos_propagation.head import FusionHead, load_head
+from vos_propagation.labels import with_rows, without_row
 from vos_propagation.matching import (
     Remembered,
     Tiles,
@@ -156,11 +157,13 @@ class PropagationTracker:
         row = self._ids.index(object_id) + 1
         self._ids.remove(object_id)
         self._search.forget(object_id)
-        self._prob = _without(self._prob, row)
+        self._prob = without_row(self._prob, row)
         for anchor in self._anchors:
             anchor.object_ids.discard(object_id)
-            anchor.prob = _without(anchor.prob, row)
-        self._relabel(lambda labels: _without(labels, row))
+            anchor.prob = without_row(anchor.prob, row)
+        for frames in (self._recent, self._spread):
+            for i, past in enumerate(frames):
+                frames[i] = remember(past.cells, without_row(past.labels, row), self._radius)
         self._renew()
 
     @torch.inference_mode()
@@ -196,7 +199,8 @@ class PropagationTracker:
         nobody[0] = 1
         tiles = tiles_near(support.amax(0) if self._ids else nobody[0] * 0, REACH)
         if not len(tiles.rows):
-            return Votes(nobody, support.new_zeros(height, width)), Votes(nobody, support.new_zeros(height, width))
+            none = support.new_zeros(height, width)
+            return Votes(nobody, none), Votes(nobody.clone(), none)
 
         def moved(frame: Remembered) -> tuple[Remembered, Tiles]:
             return frame, tiles_before(tiles, support, frame.labels[1:])
@@ -274,7 +278,7 @@ class PropagationTracker:
         given = object_ids(label_map)
         new = [i for i in given if i not in self._ids]
         self._ids += new
-        self._prob = _with_rows(self._prob, len(new))
+        self._prob = with_rows(self._prob, len(new))
         height, width = encoding.grey.shape
         prob = torch.zeros_like(self._prob)
         for object_id in given:
@@ -287,12 +291,11 @@ class PropagationTracker:
         self._prob = prob
         for anchor in self._anchors:
             anchor.object_ids -= set(given)
-            anchor.prob = _with_rows(anchor.prob, len(new))
+            anchor.prob = with_rows(anchor.prob, len(new))
             if new:
                 self._silence(anchor, encoding, prob[-len(new) :])
         self._recent.clear()
         self._spread.clear()
-        self._relabel(lambda labels: _with_rows(labels, len(new)))
         frame = remember(encoding.cells, F.avg_pool2d(prob, 2), self._radius)
         for object_id in given:
             self._search.annotate(object_id, encoding.cells, frame.labels[self._ids.index(object_id) + 1])
@@ -305,15 +308,6 @@ class PropagationTracker:
         values = F.avg_pool2d(new.sum(0, keepdim=True), 2).flatten(1)
         alike = global_votes(anchor.encoding.cells, encoding.cells.flatten(1), values, self._voters)
         anchor.prob[0] *= (F.interpolate(alike[None], scale_factor=2)[0, 0] < 0.3).to(anchor.prob.dtype)
-
-    def _relabel(self, change: Callable[[Tensor], Tensor]) -> None:
-        """Apply a change of rows to the labels of the frames that are no anchors."""
-
-        def again(frame: Remembered) -> Remembered:
-            return remember(frame.cells, change(frame.labels), self._radius)
-
-        self._recent = deque((again(frame) for frame in self._recent), maxlen=self._recent.maxlen)
-        self._spread = deque((again(frame) for frame in self._spread), maxlen=self._spread.maxlen)
 
     def _renew(self) -> None:
         """Drop anchors without objects, and teach new target models what the others show."""
@@ -380,15 +374,3 @@ def _boxes(likely: Tensor) -> list[Box | None]:
         top, left = max(0, int(y[0]) - ROOM), max(0, int(x[0]) - ROOM)
         boxes.append((slice(top, min(height, int(y[-1]) + 1 + ROOM)), slice(left, min(width, int(x[-1]) + 1 + ROOM))))
     return boxes
-
-
-def _without(labels: Tensor, row: int) -> Tensor:
-    """Drop a row of labels; what it had becomes background."""
-    kept = torch.cat([labels[:row], labels[row + 1 :]])
-    kept[0] += labels[row]
-    return kept
-
-
-def _with_rows(labels: Tensor, count: int) -> Tensor:
-    """Add rows of zeros."""
-    return torch.cat([labels, labels.new_zeros(count, *labels.shape[1:])])

@@ -155,6 +155,15 @@ def test_the_same_frames_give_the_same_masks_also_after_another_sequence() -> No
     assert run() == first
 
 
+def test_where_nobody_is_asked_the_two_votes_are_apart() -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8))
+    start(tracker, frame, truth)
+    votes, first = tracker._vote(tracker.encode([frame])[0], torch.zeros(1, *(side // 8 for side in SIZE)))
+    votes.labels[1] = 1  # as the search does when it finds the object
+    assert not first.labels[1].any()
+
+
 def test_memory_is_bounded() -> None:
     tracker = make(context=3)
     frame, truth = picture((1, 8, 8))
