@@ -159,20 +159,25 @@ def _votes_of(
     cells: Tensor, memory: Sequence[tuple[Remembered, Tiles]], side: int, voters: int, anchors: int
 ) -> tuple[Tensor, Tensor]:
     """Let windows of ``side`` cells vote on (n, TILE * TILE, C): twice (n, TILE * TILE, V + 1), similarity last."""
+    count, channels = len(cells), cells.shape[-1]
     similarity = cells.new_empty(len(memory), *cells.shape[:2], side * side)
+    keys = cells.new_empty(count, side * side, channels)
     weight = torch.empty_like(similarity[0])
-    groups = []
+    groups, values = [], []
     for (frame, where), out in zip(memory, similarity, strict=True):
-        torch.bmm(cells, _windows(frame.keys, where, side), out=out)
+        _cut_windows(frame.keys, where, side, keys)
+        torch.bmm(cells, keys.transpose(1, 2), out=out)
         groups.append(out.view(*cells.shape[:2], GROUPS, -1).amax(2))
+        values.append(cells.new_empty(count, side * side, frame.values.shape[-1]))
+        _cut_windows(frame.values, where, side, values[-1])
 
     def count_votes(frames: int) -> Tensor:
         top = torch.cat(groups[:frames], dim=-1).float().topk(voters, dim=-1).values
         threshold = (top[..., -1:] - MARGIN).to(cells.dtype)
         total = cells.new_zeros(*cells.shape[:2], memory[0][0].values.shape[-1], dtype=torch.float32)
-        for (frame, where), near in zip(memory[:frames], similarity[:frames], strict=True):
+        for near, labels in zip(similarity[:frames], values[:frames], strict=True):
             torch.sub(near, threshold, out=weight).clamp_(min=0)
-            total += torch.bmm(weight, _windows(frame.values, where, side).transpose(1, 2)).float()
+            total += torch.bmm(weight, labels).float()
         return torch.cat([total[..., :-1] / total[..., -1:].clamp_min(1e-6), top[..., :1]], dim=-1)
 
     return count_votes(len(memory)), count_votes(anchors)
@@ -220,7 +225,10 @@ def _tile_cells(query: Tensor) -> Tensor:
     return grid.reshape(rows, columns, TILE * TILE, channels)
 
 
-def _windows(padded: Tensor, tiles: Tiles, side: int) -> Tensor:
-    """Cut each tile's window out of (h', w', C): (n, C, side * side)."""
-    windows = padded.unfold(0, side, TILE).unfold(1, side, TILE)[tiles.rows, tiles.columns]
-    return windows.reshape(len(tiles.rows), padded.shape[-1], side * side)
+def _cut_windows(padded: Tensor, tiles: Tiles, side: int, out: Tensor) -> None:
+    """Copy each tile's window out of (h', w', C) to (n, side * side, C), a row of cells at a time."""
+    height, width, channels = padded.shape
+    rows = padded.as_strided((height * width - side + 1, side * channels), (channels, 1))
+    below = torch.arange(side, device=padded.device) * width
+    first = (tiles.rows * width + tiles.columns) * TILE
+    torch.index_select(rows, 0, (first[:, None] + below).flatten(), out=out.view(-1, side * channels))
