@@ -33,6 +33,7 @@ class TargetModel:
         self._fixed_moment = features.new_zeros(size, labels)
         self._moment = features.new_zeros(size, labels)
         self._weights = features.new_zeros(size, labels)
+        self._annotated_weights = self._weights
 
     def learn(self, features: Tensor, labels: Tensor, *, annotated: bool) -> None:
         """Take in a frame; each label weighs the same however large it is, unsure cells weigh less.
@@ -50,12 +51,11 @@ class TargetModel:
         if annotated:
             self._fixed_gram = self._fixed_gram + gram
             self._fixed_moment = self._fixed_moment + moment
+            self._annotated_weights = _solve(self._fixed_gram, self._fixed_moment)
         else:
             self._gram = self._decay * self._gram + self._rate * gram
             self._moment = self._decay * self._moment + self._rate * moment
-        total = self._fixed_gram + self._gram
-        total.diagonal().add_(RIDGE * total.trace() / len(total))
-        self._weights = torch.linalg.solve(total, self._fixed_moment + self._moment)
+        self._weights = _solve(self._fixed_gram + self._gram, self._fixed_moment + self._moment)
 
     def score(self, features: Tensor) -> Tensor:
         """Score cells: near 1 where a label's objects are, near 0 elsewhere.
@@ -66,3 +66,14 @@ class TargetModel:
             float32 (V, N), in -0.5..1.5.
         """
         return (self._weights.T @ features).clamp(-0.5, 1.5)
+
+    def annotated_score(self, features: Tensor) -> Tensor:
+        """Score cells by what the annotated frames alone have taught; arguments and result as of ``score``."""
+        return (self._annotated_weights.T @ features).clamp(-0.5, 1.5)
+
+
+def _solve(gram: Tensor, moment: Tensor) -> Tensor:
+    """Give the weights (D, V) of ridge regression."""
+    ridge = RIDGE * gram.trace() / len(gram) * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
+    weights: Tensor = torch.linalg.solve(gram + ridge, moment)
+    return weights

@@ -23,6 +23,7 @@ from vos_propagation.matching import (
     Votes,
     global_votes,
     local_votes,
+    principal_axes,
     remember,
     tiles_before,
     tiles_near,
@@ -34,9 +35,17 @@ from vos_propagation.target_model import TargetModel
 
 MULTIPLE = 16
 # Cells that the search reaches beyond an object's last place.
-REACH = 5
+REACH = 4
 # Cells around an object that the head sees.
-ROOM = 5
+ROOM = 3
+# Cells are compared in so many directions, those in which the annotated frame's cells differ most: what is left
+# out tells frames apart more than objects.
+AXES = 96
+# A cell of an annotated frame counts as so much more alike. Others may be wrong, and are alike for being near in time.
+TRUST = 1.08
+# A cell that an object claims is remembered as nothing where its score by the annotated frames alone is below the
+# first, unless that is so for this share of the object: then it has come to look otherwise.
+REJECTED, CHANGED = 0.2, 0.4
 LEARN_EVERY, SEEN_EVERY, SPREAD_EVERY = 2, 5, 8
 LOGIT_LIMIT = 8.0
 # How sure the head is of a mask's pixels, and the overlap (J) seen with it; docs/benchmarks.md has the table.
@@ -93,7 +102,8 @@ class PropagationTracker:
         self._device = runtime.torch_device()
         self._dtype = runtime.torch_dtype("bf16" if has_fast_bf16(self._device) else "fp32")
         preset = options.preset()
-        self._side, self._radius, self._voters = preset.side, preset.radius, preset.voters
+        self._side, self._voters = preset.side, preset.voters
+        self._radius, self._near_radius = preset.radius, preset.near_radius
         # Of the frames that vote, a few lie further back and further apart.
         self._spread_context = preset.context // 3
         self._recent_context = preset.context - self._spread_context
@@ -112,6 +122,7 @@ class PropagationTracker:
         self._spread: deque[Remembered] = deque(maxlen=self._spread_context)
         self._search = Search()
         self._target: TargetModel | None = None
+        self._axes: Tensor = torch.zeros(0)
         self._prob: Tensor = torch.zeros(0)
         self._last: FrameFeatures | None = None
         self._steps = 0
@@ -143,6 +154,7 @@ class PropagationTracker:
         height, width = encoding.grey.shape
         self._prob = torch.zeros(1, height, width, device=self._device)
         self._prob[0] = 1
+        self._axes = principal_axes(encoding.cells, AXES)
         self._take(encoding, label_map)
 
     @torch.inference_mode()
@@ -163,7 +175,7 @@ class PropagationTracker:
             anchor.prob = without_row(anchor.prob, row)
         for frames in (self._recent, self._spread):
             for i, past in enumerate(frames):
-                frames[i] = remember(past.cells, without_row(past.labels, row), self._radius)
+                frames[i] = remember(past.cells, without_row(past.labels, row), past.radius)
         self._renew()
 
     @torch.inference_mode()
@@ -192,6 +204,10 @@ class PropagationTracker:
         scores = np.interp(sure.cpu().numpy(), *CALIBRATION)
         return Prediction(self._ids, logits.cpu().numpy(), scores, present.cpu().numpy())
 
+    def _keys(self, encoding: FrameFeatures) -> Tensor:
+        """Give (AXES, h, w), what a frame's cells are compared by."""
+        return torch.einsum("dc,chw->dhw", self._axes, encoding.cells)
+
     def _vote(self, encoding: FrameFeatures, support: Tensor) -> tuple[Votes, Votes]:
         """Let all of the memory vote near the objects, and the annotated frames alone."""
         height, width = encoding.cells.shape[1:]
@@ -208,7 +224,7 @@ class PropagationTracker:
         annotated = [anchor.frame for anchor in self._anchors]
         memory = [*map(moved, annotated), *((frame, tiles) for frame in annotated)]
         memory += map(moved, [*self._recent, *self._spread])
-        answers = local_votes(encoding.cells, memory, tiles, self._radius, self._voters, 2 * len(annotated))
+        answers = local_votes(self._keys(encoding), memory, tiles, self._voters, 2 * len(annotated))
         for votes in answers:
             votes.labels[0] += (1 - votes.labels.sum(0)).clamp_min(0)
         return answers
@@ -254,11 +270,14 @@ class PropagationTracker:
         labels = F.avg_pool2d(prob, 2)
         if verdict.unsure is not None:
             labels = labels * ~verdict.unsure
-        self._recent.append(remember(encoding.cells, labels, self._radius))
+        word = self._target.annotated_score(encoding.samples).reshape(labels.shape)
+        labels = labels * ~contradicted(labels[1:], word[1:])
+        self._recent.append(remember(self._keys(encoding), labels, self._near_radius))
         self._prob = prob
         self._steps += 1
         if self._steps % SPREAD_EVERY == 0 and self._spread_context:
-            self._spread.append(self._recent[0])
+            past = self._recent[0]
+            self._spread.append(remember(past.cells, past.labels, self._radius))
         if self._steps % LEARN_EVERY == 0:
             self._target.learn(encoding.samples, labels.flatten(1), annotated=False)
         if self._steps % SEEN_EVERY == 0:
@@ -296,7 +315,7 @@ class PropagationTracker:
                 self._silence(anchor, encoding, prob[-len(new) :])
         self._recent.clear()
         self._spread.clear()
-        frame = remember(encoding.cells, F.avg_pool2d(prob, 2), self._radius)
+        frame = remember(TRUST * self._keys(encoding), F.avg_pool2d(prob, 2), self._radius)
         for object_id in given:
             self._search.annotate(object_id, encoding.cells, frame.labels[self._ids.index(object_id) + 1])
         self._anchors.append(Anchor(encoding, prob, set(given), frame))
@@ -317,8 +336,23 @@ class PropagationTracker:
         self._target = TargetModel(self._last.samples, labels, decay=0.9, rate=0.15, small=20)
         for anchor in self._anchors:
             coarse = F.avg_pool2d(anchor.prob, 2)
-            anchor.frame = remember(anchor.encoding.cells, coarse, self._radius)
+            anchor.frame = remember(TRUST * self._keys(anchor.encoding), coarse, self._radius)
             self._target.learn(anchor.encoding.samples, coarse.flatten(1), annotated=True)
+
+
+def contradicted(labels: Tensor, word: Tensor) -> Tensor:
+    """Find the cells that an object claims against the annotated frames' word.
+
+    Args:
+        labels: float32 (K, h, w), each object's.
+        word: float32 (K, h, w), the target model's scores by the annotated frames alone.
+    Returns:
+        bool (h, w).
+    """
+    claimed = labels > 0.3
+    wrong = claimed & (word < REJECTED)
+    changed = wrong.sum((1, 2)) > CHANGED * claimed.sum((1, 2))
+    return (wrong & ~changed[:, None, None]).any(0)
 
 
 def working_size(size: Size, side: int) -> Size:

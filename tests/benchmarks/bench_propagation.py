@@ -4,6 +4,7 @@ Quality: every sequence of an image set, each preset, scored by ``vos.evaluation
 the first and the last, mean over objects). Speed: frames a second end to end (JPEG in, palette PNG
 out, in memory) and the time of one frame's step against baseline "full similarity": the same features
 and memory, but every cell of the frame compared with every cell of every remembered frame, top 7.
+Memory: the process's peak after so many frames of a sequence played forward and backward (``--frames``).
 
     python tests/benchmarks/bench_propagation.py --davis ../shared/davis [--set 2017/val] [--quality best]
 """
@@ -11,7 +12,9 @@ and memory, but every cell of the frame compared with every cell of every rememb
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import resource
 import statistics
 import time
 from pathlib import Path
@@ -145,6 +148,25 @@ def speed(quality: str, rounds: int) -> dict[str, float]:
     }
 
 
+def peak_memory(quality: str, root: Path, sequence: str, count: int) -> dict[int, float]:
+    """Track a sequence forward and backward: the peak of resident memory, GiB, after so many frames."""
+    tracker = PropagationTracker(PropagationOptions(quality=quality), vos.Runtime(device="cpu"))  # type: ignore[arg-type]
+    paths = sorted((root / "JPEGImages/480p" / sequence).glob("*.jpg"))
+    peaks: dict[int, float] = {}
+    for index, path in enumerate(itertools.islice(itertools.cycle(paths + paths[-2:0:-1]), count)):
+        frame = vos.Frame(index, cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), path.stem)
+        encoding = tracker.encode([frame])[0]
+        if index == 0:
+            label_map = vos.read_label_map(root / "Annotations/480p" / sequence / f"{path.stem}.png")
+            tracker.start(frame, label_map, encoding)
+        else:
+            encode_label_map(merge_objects(tracker.step(frame, encoding), frame.size))
+        if (index + 1) % max(1, count // 8) == 0:
+            peaks[index + 1] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            print(f"{quality:9s} {index + 1:5d} frames: peak {peaks[index + 1]:.3f} GiB", flush=True)
+    return peaks
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--davis", type=Path, help="a DAVIS tree; without it only speed is measured")
@@ -154,6 +176,8 @@ def main() -> None:
     parser.add_argument("--no-head", action="store_true", help="plain label propagation")
     parser.add_argument("--every", type=int, default=1, help="score every n-th frame")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the speed measurement; 0 leaves it out")
+    parser.add_argument("--frames", type=int, default=0, help="measure memory over so many frames, with --davis")
+    parser.add_argument("--longest", default="composite-dev-2", help="the sequence that memory is measured on")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--plot", type=Path, help="draw how scores and J agree, as SVG")
     parser.add_argument("--uncalibrated", action="store_true", help="scores are the sureness that they are made from")
@@ -164,7 +188,7 @@ def main() -> None:
     report: dict[str, Any] = {}
     for quality in arguments.quality:
         entry: dict[str, Any] = {"sequences": []}
-        if arguments.davis:
+        if arguments.davis and not arguments.frames:
             names = arguments.sequences or (arguments.davis / f"ImageSets/{arguments.set}.txt").read_text().split()
             options = PropagationOptions(quality=quality, head=not arguments.no_head)
             tracker = PropagationTracker(options, vos.Runtime(device="cpu", threads=arguments.threads))
@@ -185,6 +209,8 @@ def main() -> None:
                 if scores:
                     entry[f"j_and_f_{kind}"] = float(np.mean(scores))
                     print(f"{quality:9s} {kind}: mean J&F {np.mean(scores):.4f} over {len(scores)} sequences")
+        if arguments.frames and arguments.davis:
+            entry["peak_memory"] = peak_memory(quality, arguments.davis, arguments.longest, arguments.frames)
         if arguments.rounds:
             entry["speed"] = speed(quality, arguments.rounds)
             for name, value in entry["speed"].items():

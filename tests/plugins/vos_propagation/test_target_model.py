@@ -42,3 +42,15 @@ def test_cells_without_a_label_teach_nothing() -> None:
     target.learn(features, known, annotated=True)
     other.learn(features[:, :100], labels[:, :100], annotated=True)
     torch.testing.assert_close(target.score(features), other.score(features))
+
+
+def test_the_annotated_frames_word_does_not_change_with_what_comes_later() -> None:
+    features, labels = samples(0)
+    target = model(features)
+    target.learn(features, labels, annotated=True)
+    word = target.annotated_score(features)
+    torch.testing.assert_close(word, target.score(features))
+    for _ in range(20):
+        target.learn(features, labels.roll(1, 0), annotated=False)
+    assert torch.equal(target.annotated_score(features), word)
+    assert not torch.allclose(target.score(features), word, atol=0.1)

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -7,8 +8,8 @@ from vos.merge import merge_objects
 from vos.testing import check_tracker, tiny_sequence
 from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
-from vos_propagation.search import VIEWS
-from vos_propagation.tracker import PropagationTracker, working_size
+from vos_propagation.search import VIEWS, Verdict
+from vos_propagation.tracker import PropagationTracker, contradicted, working_size
 
 SIZE = (96, 160)
 
@@ -162,6 +163,44 @@ def test_where_nobody_is_asked_the_two_votes_are_apart() -> None:
     votes, first = tracker._vote(tracker.encode([frame])[0], torch.zeros(1, *(side // 8 for side in SIZE)))
     votes.labels[1] = 1  # as the search does when it finds the object
     assert not first.labels[1].any()
+
+
+def test_what_an_object_claims_against_the_annotated_frame_is_not_remembered() -> None:
+    labels, word = torch.zeros(2, 4, 10), torch.zeros(2, 4, 10)
+    labels[0, 0], labels[1, 3] = 1, 1
+    word[0, 0, 3:], word[1, 3, :3] = 0.9, 0.9
+    found = contradicted(labels, word)
+    # Three tenths of the first object look like another thing; of the second most does: it has changed.
+    assert found[0].tolist() == [True] * 3 + [False] * 7
+    assert not found[1:].any()
+
+
+def test_a_leak_onto_another_thing_does_not_enter_the_memory() -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), (2, 40, 100), zoom=2)
+    start(tracker, frame, np.where(truth == 1, 1, 0).astype(np.uint8))
+    after, grown = picture((1, 8, 8), (2, 8, 48), zoom=2)
+    encoding = tracker.encode([after])[0]
+    leaked = torch.from_numpy(((grown == 1) | ((grown == 2) & (np.arange(320) < 120))).astype(np.float32))[None]
+    prob = torch.cat([1 - leaked, leaked])[:, 2::4, 2::4].contiguous()
+    tracker._keep(encoding, prob, torch.zeros(1, 24, 40), Verdict(None, []))
+    remembered = tracker._recent[-1].labels[:, 3:11]
+    assert remembered[1, :, 3:9].mean() > 0.9
+    assert remembered[:, :, 12:14].sum() == 0
+
+
+def test_an_annotated_frame_outvotes_a_recent_one_that_is_as_alike() -> None:
+    tracker = make(head=False, context=1)
+    frame, truth = picture((1, 8, 8), zoom=2)
+    start(tracker, frame, truth)
+    encoding = tracker.encode([frame])[0]
+    nothing = torch.zeros(2, 48, 80)
+    nothing[0] = 1
+    tracker._keep(encoding, nothing, torch.zeros(1, 24, 40), Verdict(None, []))
+    support = torch.from_numpy(cv2.resize(truth.astype(np.float32), (40, 24)))[None]
+    votes, _ = tracker._vote(encoding, support)
+    # It is asked at two places, so 2 of 3 would speak for it if its word counted no more than the other's.
+    assert votes.labels[1][support[0] == 1].min() > 0.72
 
 
 def test_memory_is_bounded() -> None:
