@@ -16,7 +16,6 @@ class Preset:
         side: short side that frames are worked on at, pixels.
         context: past frames that vote beside the annotated ones, a third of them further back.
         radius: how far a window reaches beyond its tile, cells of 8 px.
-        near_radius: the same in the last few frames, in which an object is still near.
         voters: about how many cells vote.
         head: whether the learned head finishes the votes.
     """
@@ -24,15 +23,14 @@ class Preset:
     side: int
     context: int
     radius: int
-    near_radius: int
     voters: int
     head: bool
 
 
 PRESETS = {
-    "fast": Preset(side=384, context=3, radius=8, near_radius=4, voters=10, head=True),
-    "balanced": Preset(side=480, context=4, radius=12, near_radius=8, voters=10, head=True),
-    "best": Preset(side=480, context=7, radius=12, near_radius=12, voters=10, head=True),
+    "fast": Preset(side=384, context=3, radius=8, voters=10, head=True),
+    "balanced": Preset(side=480, context=4, radius=12, voters=10, head=True),
+    "best": Preset(side=480, context=7, radius=12, voters=10, head=True),
 }
 
 
@@ -60,7 +58,6 @@ class PropagationOptions:
             side=base.side if self.side is None else self.side,
             context=base.context if self.context is None else self.context,
             radius=base.radius,
-            near_radius=base.near_radius,
             voters=base.voters,
             head=base.head and self.head,
         )

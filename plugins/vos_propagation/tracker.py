@@ -34,12 +34,13 @@ from vos_propagation.search import SMALLEST, Search, Verdict
 from vos_propagation.target_model import TargetModel
 
 MULTIPLE = 16
-# Cells that the search reaches beyond an object's last place.
+# Cells that a vote reaches beyond an object's last place.
 REACH = 4
 # Cells around an object that the head sees.
 ROOM = 3
-# Cells are compared in so many directions, those in which the annotated frame's cells differ most: what is left
-# out tells frames apart more than objects.
+# The head sees boxes of a few sizes only: for each new one, kernels are made and kept.
+GRAIN = 8
+# Cells are compared in so many directions, those in which the annotated frame's cells differ most.
 AXES = 96
 # A cell of an annotated frame counts as so much more alike. Others may be wrong, and are alike for being near in time.
 TRUST = 1.08
@@ -50,8 +51,8 @@ LEARN_EVERY, SEEN_EVERY, SPREAD_EVERY = 2, 5, 8
 LOGIT_LIMIT = 8.0
 # How sure the head is of a mask's pixels, and the overlap (J) seen with it; docs/benchmarks.md has the table.
 CALIBRATION = (
-    (0.0, 0.856, 0.929, 0.944, 0.960, 1.0),
-    (0.0, 0.605, 0.779, 0.848, 0.875, 0.900),
+    (0.0, 0.856, 0.929, 0.944, 0.965, 0.985, 1.0),
+    (0.0, 0.640, 0.783, 0.849, 0.893, 0.940, 0.960),
 )
 
 
@@ -102,8 +103,7 @@ class PropagationTracker:
         self._device = runtime.torch_device()
         self._dtype = runtime.torch_dtype("bf16" if has_fast_bf16(self._device) else "fp32")
         preset = options.preset()
-        self._side, self._voters = preset.side, preset.voters
-        self._radius, self._near_radius = preset.radius, preset.near_radius
+        self._side, self._radius, self._voters = preset.side, preset.radius, preset.voters
         # Of the frames that vote, a few lie further back and further apart.
         self._spread_context = preset.context // 3
         self._recent_context = preset.context - self._spread_context
@@ -272,12 +272,11 @@ class PropagationTracker:
             labels = labels * ~verdict.unsure
         word = self._target.annotated_score(encoding.samples).reshape(labels.shape)
         labels = labels * ~contradicted(labels[1:], word[1:])
-        self._recent.append(remember(self._keys(encoding), labels, self._near_radius))
+        self._recent.append(remember(self._keys(encoding), labels, self._radius))
         self._prob = prob
         self._steps += 1
         if self._steps % SPREAD_EVERY == 0 and self._spread_context:
-            past = self._recent[0]
-            self._spread.append(remember(past.cells, past.labels, self._radius))
+            self._spread.append(self._recent[0])
         if self._steps % LEARN_EVERY == 0:
             self._target.learn(encoding.samples, labels.flatten(1), annotated=False)
         if self._steps % SEEN_EVERY == 0:
@@ -397,14 +396,14 @@ def _share(prob: Tensor) -> Tensor:
 
 def _boxes(likely: Tensor) -> list[Box | None]:
     """Box each row's True cells, with ``ROOM`` cells around; None for an empty row. One copy to the host."""
-    height, width = likely.shape[1:]
     rows, columns = likely.any(2).cpu().numpy(), likely.any(1).cpu().numpy()
-    boxes: list[Box | None] = []
-    for row, column in zip(rows, columns, strict=True):
-        y, x = np.flatnonzero(row), np.flatnonzero(column)
-        if not len(y):
-            boxes.append(None)
-            continue
-        top, left = max(0, int(y[0]) - ROOM), max(0, int(x[0]) - ROOM)
-        boxes.append((slice(top, min(height, int(y[-1]) + 1 + ROOM)), slice(left, min(width, int(x[-1]) + 1 + ROOM))))
-    return boxes
+    return [(_span(row), _span(column)) if row.any() else None for row, column in zip(rows, columns, strict=True)]
+
+
+def _span(likely: AnyArray) -> slice:
+    """Span the True cells of a line, ``ROOM`` cells around, and more up to a multiple of ``GRAIN`` where it fits."""
+    at = np.flatnonzero(likely)
+    first, last = int(at[0]) - ROOM, int(at[-1]) + ROOM
+    length = min(-(-(last - first + 1) // GRAIN) * GRAIN, len(likely))
+    first = min(max(first - (length - (last - first + 1)) // 2, 0), len(likely) - length)
+    return slice(first, first + length)

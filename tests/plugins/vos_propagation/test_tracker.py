@@ -9,7 +9,7 @@ from vos.testing import check_tracker, tiny_sequence
 from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
 from vos_propagation.search import VIEWS, Verdict
-from vos_propagation.tracker import PropagationTracker, contradicted, working_size
+from vos_propagation.tracker import PropagationTracker, _boxes, contradicted, working_size
 
 SIZE = (96, 160)
 
@@ -242,3 +242,17 @@ def test_masks_are_carried_along_the_flow() -> None:
     expected = torch.zeros(1, 60, 80)
     expected[:, 20:40, 23:43] = 1
     assert iou(carried.numpy() > 0.5, expected.numpy() > 0.5) > 0.9
+
+
+def test_the_head_sees_boxes_of_few_sizes_with_room_around_the_object() -> None:
+    likely = torch.zeros(5, 60, 106, dtype=torch.bool)
+    likely[0, 20:30, 40:50] = True  # 16 with room
+    likely[1, 20:31, 0:3] = True  # at an edge
+    likely[2, 57:60, 100:106] = True  # in a corner
+    likely[3] = True
+    boxes = _boxes(likely)
+    assert boxes[0] == (slice(17, 33), slice(37, 53))
+    assert boxes[1] == (slice(14, 38), slice(0, 16))
+    assert boxes[2] == (slice(44, 60), slice(90, 106))
+    assert boxes[3] == (slice(0, 60), slice(0, 106))
+    assert boxes[4] is None
