@@ -43,6 +43,8 @@ STEP = 8.0
 EDGE, HINT = 4.0, 0.5
 # Cells by which a region grows before it is asked whether it still does.
 STRIDE = 8
+# Cells are compared in multiples of so many.
+GRAIN = 128
 
 Suspect: TypeAlias = tuple[int, bool, float]
 """Row of an object (from 0), whether it has no votes at all, and the evidence that those it has must show."""
@@ -120,7 +122,9 @@ def likeness(query: Tensor, keys: Tensor) -> Tensor:
     """Give float32 (N,), the mean similarity of each of (N, C) to its nearest of (M, C); 0 without keys."""
     if not len(keys):
         return query.new_zeros(len(query), dtype=torch.float32)
-    similarity = (query @ keys.T).float()
+    # In few sizes: for each new one, a kernel is made and kept.
+    rows, columns = (F.pad(part, (0, 0, 0, -len(part) % GRAIN)) for part in (query, keys))
+    similarity = (rows @ columns.T)[: len(query), : len(keys)].float()
     return similarity.topk(min(NEAREST, len(keys)), dim=1).values.mean(1)
 
 

@@ -1,3 +1,4 @@
+import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
@@ -222,3 +223,12 @@ def test_a_forgotten_object_is_dropped() -> None:
     search.forget(8)
     assert not search.states
     assert not search.step([], cells, torch.ones(1, 16, 24), labels[None][:0], labels).gone
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 130])
+def test_likeness_is_the_mean_of_the_nearest_however_many_there_are(count: int) -> None:
+    generator = torch.Generator().manual_seed(count)
+    query = F.normalize(torch.randn(7, 12, generator=generator), dim=1)
+    keys = -F.normalize(torch.rand(count, 12, generator=generator), dim=1)
+    expected = (query @ keys.T).sort(dim=1, descending=True).values[:, :3].mean(1)
+    torch.testing.assert_close(likeness(query, keys), expected)
