@@ -53,14 +53,12 @@ class Remembered:
     """A past frame, padded so that every tile's window lies inside it.
 
     Attributes:
-        radius: how far its windows reach beyond a tile, cells.
         keys: (h', w', C), zero outside the frame.
         values: (h', w', V + 1), the labels, then their sum: 0 outside the frame and where they say nothing.
         labels: (V, h, w), the labels without padding.
         cells: (C, h, w), the keys without padding.
     """
 
-    radius: int
     keys: Tensor
     values: Tensor
     labels: Tensor
@@ -88,12 +86,12 @@ def remember(cells: Tensor, labels: Tensor, radius: int) -> Remembered:
     Args:
         cells: (C, h, w), of at most about unit length over C.
         labels: (V, h, w), summing to 1 over V, or to 0 where a cell shall not vote.
-        radius: how far its windows shall reach beyond a tile, cells; an even number.
+        radius: of the windows that will be cut from it, cells.
     Returns:
         The padded frame.
     """
     values = torch.cat([labels, labels.sum(0, keepdim=True)]).to(cells.dtype)
-    return Remembered(radius, _pad(cells, radius), _pad(values, radius), labels, cells)
+    return Remembered(_pad(cells, radius), _pad(values, radius), labels, cells)
 
 
 def tiles_near(support: Tensor, reach: int) -> Tiles:
@@ -142,16 +140,18 @@ def tiles_before(tiles: Tiles, support: Tensor, labels: Tensor) -> Tiles:
 
 
 def local_votes(
-    query: Tensor, memory: Sequence[tuple[Remembered, Tiles]], tiles: Tiles, voters: int, anchors: int
+    query: Tensor, memory: Sequence[tuple[Remembered, Tiles]], tiles: Tiles, radius: int, voters: int, anchors: int
 ) -> tuple[Votes, Votes]:
     """Let the most similar cells of the memory, near the same place, vote: all frames together, and the first few.
 
-    A tile's cells share one window of each frame, which reaches the frame's radius beyond the tile on each side.
+    A tile's cells share one window, which reaches ``radius`` cells beyond the tile on each side.
 
     Args:
         query: (C, h, w), of at most unit length over C.
-        memory: frames made by ``remember``, each with the tile in it that stands for each of ``tiles``.
+        memory: frames made by ``remember`` with the same radius, each with the tile in it that stands for each of
+            ``tiles``.
         tiles: where to look; other cells get no votes.
+        radius: cells, an even number.
         voters: about how many cells vote.
         anchors: how many of the frames, from the first, vote once more without the others; at least 1.
     Returns:
@@ -162,7 +162,7 @@ def local_votes(
     for first in range(0, len(cells), CHUNK):
         part = slice(first, first + CHUNK)
         asked = [(frame, Tiles(where.rows[part], where.columns[part])) for frame, where in memory]
-        parts.append(_votes_of(cells[part], asked, voters, anchors))
+        parts.append(_votes_of(cells[part], asked, TILE + 2 * radius, voters, anchors))
     answers = []
     for answer in map(torch.cat, zip(*parts, strict=True)):
         planes = _untile(answer, tiles, query.shape[1:])
@@ -171,29 +171,28 @@ def local_votes(
 
 
 def _votes_of(
-    cells: Tensor, memory: Sequence[tuple[Remembered, Tiles]], voters: int, anchors: int
+    cells: Tensor, memory: Sequence[tuple[Remembered, Tiles]], side: int, voters: int, anchors: int
 ) -> tuple[Tensor, Tensor]:
-    """Let windows vote on (n, TILE * TILE, C) cells: twice (n, TILE * TILE, V + 1), similarity last."""
+    """Let windows of ``side`` cells vote on (n, TILE * TILE, C): twice (n, TILE * TILE, V + 1), similarity last."""
     count, asked, channels = cells.shape
-    areas = [(TILE + 2 * frame.radius) ** 2 for frame, _ in memory]
     # Fresh memory for each window would cost more than what is done in it.
-    keys = cells.new_empty(count * max(areas) * channels)
-    similarity = torch.split(cells.new_empty(count * asked * sum(areas)), [count * asked * area for area in areas])
-    weight = cells.new_empty(count * asked * max(areas))
-    near, values, maxima = [], [], []
-    for (frame, where), area, out in zip(memory, areas, similarity, strict=True):
-        windows = _windows(frame.keys, where, frame.radius, keys[: count * area * channels])
-        near.append(torch.bmm(cells, windows.transpose(1, 2), out=out.view(count, asked, area)))
-        maxima.append(near[-1].view(count, asked, GROUPS, -1).amax(2))
-        values.append(_windows(frame.values, where, frame.radius))
+    keys = cells.new_empty(count, side * side, channels)
+    similarity = cells.new_empty(len(memory), count, asked, side * side)
+    weight = torch.empty_like(similarity[0])
+    values, maxima = [], []
+    for (frame, where), out in zip(memory, similarity, strict=True):
+        _windows(frame.keys, where, side, keys)
+        torch.bmm(cells, keys.transpose(1, 2), out=out)
+        maxima.append(out.view(count, asked, GROUPS, -1).amax(2))
+        values.append(_windows(frame.values, where, side))
 
     def count_votes(frames: int) -> Tensor:
         top = torch.cat(maxima[:frames], dim=-1).float().topk(voters, dim=-1).values
         threshold = (top[..., -1:] - MARGIN).to(cells.dtype)
         total = cells.new_zeros(count, asked, values[0].shape[-1], dtype=torch.float32)
-        for like, labels in zip(near[:frames], values[:frames], strict=True):
-            votes = torch.sub(like, threshold, out=weight[: like.numel()].view_as(like)).clamp_(min=0)
-            total += torch.bmm(votes, labels).float()
+        for near, labels in zip(similarity[:frames], values[:frames], strict=True):
+            torch.sub(near, threshold, out=weight).clamp_(min=0)
+            total += torch.bmm(weight, labels).float()
         return torch.cat([total[..., :-1] / total[..., -1:].clamp_min(1e-6), top[..., :1]], dim=-1)
 
     return count_votes(len(memory)), count_votes(anchors)
@@ -241,9 +240,8 @@ def _tile_cells(query: Tensor) -> Tensor:
     return grid.reshape(rows, columns, TILE * TILE, channels)
 
 
-def _windows(padded: Tensor, tiles: Tiles, radius: int, out: Tensor | None = None) -> Tensor:
+def _windows(padded: Tensor, tiles: Tiles, side: int, out: Tensor | None = None) -> Tensor:
     """Cut each tile's window out of (h', w', C), a row of cells at a time: (n, side * side, C), in ``out``."""
-    side = TILE + 2 * radius
     height, width, channels = padded.shape
     rows = padded.as_strided((height * width - side + 1, side * channels), (channels, 1))
     below = torch.arange(side, device=padded.device) * width

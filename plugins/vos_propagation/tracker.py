@@ -175,7 +175,7 @@ class PropagationTracker:
             anchor.prob = without_row(anchor.prob, row)
         for frames in (self._recent, self._spread):
             for i, past in enumerate(frames):
-                frames[i] = remember(past.cells, without_row(past.labels, row), past.radius)
+                frames[i] = remember(past.cells, without_row(past.labels, row), self._radius)
         self._renew()
 
     @torch.inference_mode()
@@ -188,7 +188,8 @@ class PropagationTracker:
         carried_coarse = F.avg_pool2d(carried, 2)
         score = self._target.score(encoding.samples).reshape(-1, height, width)[1:]
         support = torch.maximum(F.avg_pool2d(self._prob[1:], 2), carried_coarse)
-        all_votes, first_votes = self._vote(encoding, support)
+        keys = self._keys(encoding)
+        all_votes, first_votes = self._vote(keys, support)
         votes, similarity = all_votes.labels, all_votes.similarity
         verdict = self._search.step(self._ids, encoding.cells, votes, score, similarity)
         carried[verdict.gone], carried_coarse[verdict.gone] = 0, 0
@@ -198,7 +199,7 @@ class PropagationTracker:
         else:
             logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse)
             labels = _share(torch.sigmoid(logits))
-        self._keep(encoding, labels, score, verdict)
+        self._keep(encoding, keys, labels, score, verdict)
         self._last = encoding
         sure, present = self._confidence(logits)
         scores = np.interp(sure.cpu().numpy(), *CALIBRATION)
@@ -208,9 +209,9 @@ class PropagationTracker:
         """Give (AXES, h, w), what a frame's cells are compared by."""
         return torch.einsum("dc,chw->dhw", self._axes, encoding.cells)
 
-    def _vote(self, encoding: FrameFeatures, support: Tensor) -> tuple[Votes, Votes]:
+    def _vote(self, keys: Tensor, support: Tensor) -> tuple[Votes, Votes]:
         """Let all of the memory vote near the objects, and the annotated frames alone."""
-        height, width = encoding.cells.shape[1:]
+        height, width = keys.shape[1:]
         nobody = support.new_zeros(len(self._ids) + 1, height, width)
         nobody[0] = 1
         tiles = tiles_near(support.amax(0) if self._ids else nobody[0] * 0, REACH)
@@ -224,7 +225,7 @@ class PropagationTracker:
         annotated = [anchor.frame for anchor in self._anchors]
         memory = [*map(moved, annotated), *((frame, tiles) for frame in annotated)]
         memory += map(moved, [*self._recent, *self._spread])
-        answers = local_votes(self._keys(encoding), memory, tiles, self._voters, 2 * len(annotated))
+        answers = local_votes(keys, memory, tiles, self._radius, self._voters, 2 * len(annotated))
         for votes in answers:
             votes.labels[0] += (1 - votes.labels.sum(0)).clamp_min(0)
         return answers
@@ -264,7 +265,7 @@ class PropagationTracker:
             logits[k, yy, xx] = part[0].clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         return logits
 
-    def _keep(self, encoding: FrameFeatures, prob: Tensor, score: Tensor, verdict: Verdict) -> None:
+    def _keep(self, encoding: FrameFeatures, keys: Tensor, prob: Tensor, score: Tensor, verdict: Verdict) -> None:
         """Remember the frame with its labels (K + 1, 2 h, 2 w), and refresh the target models."""
         assert self._target is not None
         labels = F.avg_pool2d(prob, 2)
@@ -272,7 +273,7 @@ class PropagationTracker:
             labels = labels * ~verdict.unsure
         word = self._target.annotated_score(encoding.samples).reshape(labels.shape)
         labels = labels * ~contradicted(labels[1:], word[1:])
-        self._recent.append(remember(self._keys(encoding), labels, self._radius))
+        self._recent.append(remember(keys, labels, self._radius))
         self._prob = prob
         self._steps += 1
         if self._steps % SPREAD_EVERY == 0 and self._spread_context:

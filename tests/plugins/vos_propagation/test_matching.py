@@ -42,7 +42,7 @@ def test_local_votes_weigh_every_cell_by_how_far_it_is_above_the_threshold(
     query, labels = unit(6, height, width, seed), labels_of(height, width, seed)
     memory = [remember(unit(6, height, width, seed + 1 + i), labels.roll(i, 1), radius) for i in range(3)]
     tiles = all_tiles(height, width)
-    answers = local_votes(query, [(frame, tiles) for frame in memory], tiles, voters, 2)
+    answers = local_votes(query, [(frame, tiles) for frame in memory], tiles, radius, voters, 2)
     votes, similarity = answers[first_alone].labels, answers[first_alone].similarity
     memory = memory[:2] if first_alone else memory
     side = TILE + 2 * radius
@@ -78,21 +78,11 @@ def test_principal_axes_keep_what_differs_and_drop_the_rest() -> None:
     assert axes[:, [0, 1, 6, 7]].abs().max() < 0.1
 
 
-def test_frames_with_windows_of_their_own_size_vote_together() -> None:
-    query, labels = unit(16, 24, 24, 0), labels_of(24, 24, 1)
-    far, near = remember(unit(16, 24, 24, 2), labels, 8), remember(query, labels, 2)
-    tiles = all_tiles(24, 24)
-    votes, first = local_votes(query, [(far, tiles), (near, tiles)], tiles, 1, 1)
-    alone, _ = local_votes(query, [(far, tiles)], tiles, 1, 1)
-    torch.testing.assert_close(votes.similarity, torch.ones(24, 24))
-    assert torch.equal(first.labels, alone.labels)
-
-
 def test_a_frame_that_is_in_memory_gives_its_own_labels() -> None:
     query = unit(32, 16, 24, 0)
     labels = F.one_hot(torch.arange(16 * 24).view(16, 24) // 50 % 3, 3).permute(2, 0, 1).float()
     tiles = all_tiles(16, 24)
-    for votes in local_votes(query, [(remember(query, labels, 4), tiles)], tiles, 1, 1):
+    for votes in local_votes(query, [(remember(query, labels, 4), tiles)], tiles, 4, 1, 1):
         assert torch.equal(votes.labels.argmax(0), labels.argmax(0))
         torch.testing.assert_close(votes.similarity, torch.ones(16, 24))
 
@@ -100,7 +90,7 @@ def test_a_frame_that_is_in_memory_gives_its_own_labels() -> None:
 def test_cells_outside_the_tiles_get_no_votes() -> None:
     query = unit(8, 16, 24, 0)
     tiles = Tiles(torch.tensor([1]), torch.tensor([2]))
-    votes = local_votes(query, [(remember(query, torch.ones(1, 16, 24), 4), tiles)], tiles, 3, 1)[0].labels
+    votes = local_votes(query, [(remember(query, torch.ones(1, 16, 24), 4), tiles)], tiles, 4, 3, 1)[0].labels
     assert votes[0, 8:, 16:].min() > 0.99
     assert votes[0, :8].max() == 0
     assert votes[0, :, :16].max() == 0
@@ -148,7 +138,7 @@ def test_an_object_far_from_where_it_was_annotated_still_gets_its_votes(moved: i
     frame: Remembered = remember(before, torch.cat([1 - square(8, 8), square(8, 8)]), 4)
     support = square(8, 8 + moved)
     tiles = tiles_near(support[0], 0)
-    votes, _ = local_votes(now, [(frame, tiles_before(tiles, support, square(8, 8)))], tiles, 1, 1)
+    votes, _ = local_votes(now, [(frame, tiles_before(tiles, support, square(8, 8)))], tiles, 4, 1, 1)
     assert votes.labels[1, 8:16, 8 + moved : 16 + moved].min() > 0.9
 
 

@@ -160,7 +160,9 @@ def test_where_nobody_is_asked_the_two_votes_are_apart() -> None:
     tracker = make()
     frame, truth = picture((1, 8, 8))
     start(tracker, frame, truth)
-    votes, first = tracker._vote(tracker.encode([frame])[0], torch.zeros(1, *(side // 8 for side in SIZE)))
+    votes, first = tracker._vote(
+        tracker._keys(tracker.encode([frame])[0]), torch.zeros(1, *(side // 8 for side in SIZE))
+    )
     votes.labels[1] = 1  # as the search does when it finds the object
     assert not first.labels[1].any()
 
@@ -183,7 +185,7 @@ def test_a_leak_onto_another_thing_does_not_enter_the_memory() -> None:
     encoding = tracker.encode([after])[0]
     leaked = torch.from_numpy(((grown == 1) | ((grown == 2) & (np.arange(320) < 120))).astype(np.float32))[None]
     prob = torch.cat([1 - leaked, leaked])[:, 2::4, 2::4].contiguous()
-    tracker._keep(encoding, prob, torch.zeros(1, 24, 40), Verdict(None, []))
+    tracker._keep(encoding, tracker._keys(encoding), prob, torch.zeros(1, 24, 40), Verdict(None, []))
     remembered = tracker._recent[-1].labels[:, 3:11]
     assert remembered[1, :, 3:9].mean() > 0.9
     assert remembered[:, :, 12:14].sum() == 0
@@ -196,9 +198,9 @@ def test_an_annotated_frame_outvotes_a_recent_one_that_is_as_alike() -> None:
     encoding = tracker.encode([frame])[0]
     nothing = torch.zeros(2, 48, 80)
     nothing[0] = 1
-    tracker._keep(encoding, nothing, torch.zeros(1, 24, 40), Verdict(None, []))
+    tracker._keep(encoding, tracker._keys(encoding), nothing, torch.zeros(1, 24, 40), Verdict(None, []))
     support = torch.from_numpy(cv2.resize(truth.astype(np.float32), (40, 24)))[None]
-    votes, _ = tracker._vote(encoding, support)
+    votes, _ = tracker._vote(tracker._keys(encoding), support)
     # It is asked at two places, so 2 of 3 would speak for it if its word counted no more than the other's.
     assert votes.labels[1][support[0] == 1].min() > 0.72
 
