@@ -151,9 +151,10 @@ def speed(quality: str, rounds: int) -> dict[str, float]:
     }
 
 
-def peak_memory(quality: str, root: Path, sequence: str, count: int) -> dict[int, float]:
+def peak_memory(quality: str, root: Path, sequence: str, count: int, threads: int | None) -> dict[int, float]:
     """Track a sequence forward and backward: the peak of resident memory, GiB, after so many frames."""
-    tracker = PropagationTracker(PropagationOptions(quality=quality), vos.Runtime(device="cpu"))  # type: ignore[arg-type]
+    options = PropagationOptions(quality=quality)  # type: ignore[arg-type]
+    tracker = PropagationTracker(options, vos.Runtime(device="cpu", threads=threads))
     paths = sorted((root / "JPEGImages/480p" / sequence).glob("*.jpg"))
     peaks: dict[int, float] = {}
     for index, path in enumerate(itertools.islice(itertools.cycle(paths + paths[-2:0:-1]), count)):
@@ -213,7 +214,9 @@ def main() -> None:
                     entry[f"j_and_f_{kind}"] = float(np.mean(scores))
                     print(f"{quality:9s} {kind}: mean J&F {np.mean(scores):.4f} over {len(scores)} sequences")
         if arguments.frames and arguments.davis:
-            entry["peak_memory"] = peak_memory(quality, arguments.davis, arguments.longest, arguments.frames)
+            entry["peak_memory"] = peak_memory(
+                quality, arguments.davis, arguments.longest, arguments.frames, arguments.threads
+            )
         if arguments.rounds:
             entry["speed"] = speed(quality, arguments.rounds)
             for name, value in entry["speed"].items():
