@@ -9,8 +9,10 @@ nearly the same voters, found with a few passes of plain arithmetic in place of 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -20,19 +22,27 @@ GROUPS = 8
 MARGIN = 0.01
 # Tiles that vote at a time: bounds the memory that it takes, whatever the objects cover.
 CHUNK = 16
+_WITHIN = np.arange(TILE * TILE).reshape(TILE, TILE)
+
+Corners: TypeAlias = tuple[Tensor, Tensor]
+"""First row and first column, int64 (n,) each, of a frame's tiles; in the padded frame, of their windows."""
 
 
 @dataclass(frozen=True)
 class Tiles:
-    """Tiles of 8 x 8 cells to look at.
+    """Squares of 8 x 8 cells to look at, wherever they cover most; they may overlap.
 
     Attributes:
-        rows: int64 (n,), each tile's row.
-        columns: int64 (n,), each tile's column.
+        rows: int64 (n,), each tile's first row, cells.
+        columns: int64 (n,), each tile's first column, cells.
+        owners: int64 (n,), the row, from 0, of the object that each was laid for.
+        places: int64 (h, w), where each cell's answer is among the n * 64 of all tiles; -1 for a cell in none.
     """
 
     rows: Tensor
     columns: Tensor
+    owners: Tensor
+    places: Tensor
 
 
 @dataclass(frozen=True)
@@ -95,19 +105,33 @@ def remember(cells: Tensor, labels: Tensor, radius: int) -> Remembered:
 
 
 def tiles_near(support: Tensor, reach: int) -> Tiles:
-    """Find the tiles that hold a cell within ``reach`` of where an object may be.
+    """Cover the cells within ``reach`` of where objects may be with tiles, as few as laying them in strips gives.
 
     Args:
-        support: (h, w), at least 0.1 where an object may be.
+        support: (K, h, w), at least 0.1 where each object may be.
         reach: cells.
     Returns:
-        The tiles, row by row.
+        The tiles, object by object; what one object's tiles cover is not covered again for the next.
     """
-    near = F.max_pool2d(support[None, None], 2 * reach + 1, 1, reach)
-    height, width = support.shape
-    near = F.pad(near, (0, -width % TILE, 0, -height % TILE))
-    rows, columns = torch.nonzero(F.max_pool2d(near, TILE)[0, 0] > 0.1, as_tuple=True)
-    return Tiles(rows, columns)
+    near = F.max_pool2d(support[:, None], 2 * reach + 1, 1, reach)[:, 0] > 0.1
+    height, width = near.shape[1:]
+    places = np.full((height, width), -1, dtype=np.int64)
+    tiles: list[tuple[int, int, int]] = []
+    for owner, wanted in enumerate(near.cpu().numpy()):
+        left = wanted & (places < 0)
+        while left.any():
+            row = max(0, min(int(left.any(1).argmax()), height - TILE))
+            strip = left[row : row + TILE]
+            while strip.any():
+                column = max(0, min(int(strip.any(0).argmax()), width - TILE))
+                here = slice(row, row + TILE), slice(column, column + TILE)
+                part = places[here]
+                own = len(tiles) * TILE * TILE + _WITHIN[: part.shape[0], : part.shape[1]]
+                places[here] = np.where(part < 0, own, part)
+                left[here] = False
+                tiles.append((row, column, owner))
+    rows, columns, owners = torch.tensor(tiles, dtype=torch.int64).reshape(-1, 3).to(support.device).T
+    return Tiles(rows, columns, owners, torch.from_numpy(places).to(support.device))
 
 
 def tiles_before(tiles: Tiles, support: Tensor, labels: Tensor) -> Tiles:
@@ -118,7 +142,7 @@ def tiles_before(tiles: Tiles, support: Tensor, labels: Tensor) -> Tiles:
         support: (K, h, w), where each object may be now.
         labels: (K, h, w), where each was then.
     Returns:
-        For each of the tiles one of the past frame, moved as the object nearest to the tile has moved.
+        For each of the tiles one of the past frame, moved as its object has moved.
     """
     height, width = support.shape[1:]
     y = torch.arange(height, device=support.device, dtype=support.dtype)[None, :, None]
@@ -126,17 +150,12 @@ def tiles_before(tiles: Tiles, support: Tensor, labels: Tensor) -> Tiles:
     moved = []
     for axis in (y, x):
         now, then = ((axis * p).sum((1, 2)) / p.sum((1, 2)).clamp_min(1e-6) for p in (support, labels))
-        moved.append((now - then) / TILE)
+        moved.append(now - then)
     known = (support.sum((1, 2)) > 1) & (labels.sum((1, 2)) > 1)
-    shift = (torch.stack(moved, 1).round() * known[:, None]).long()
-    padded = F.pad(support[None], (0, -width % TILE, 0, -height % TILE))
-    near = F.max_pool2d(padded, TILE)
-    near = near + 0.1 * F.max_pool2d(near, 3, 1, 1) + 0.01 * F.max_pool2d(near, 5, 1, 2)
-    owner = near[0].argmax(0)[tiles.rows, tiles.columns]
-    rows, columns = near.shape[2:]
-    return Tiles(
-        (tiles.rows - shift[owner, 0]).clamp(0, rows - 1), (tiles.columns - shift[owner, 1]).clamp(0, columns - 1)
-    )
+    shift = (torch.stack(moved, 1).round() * known[:, None]).long()[tiles.owners]
+    rows = (tiles.rows - shift[:, 0]).clamp(0, max(0, height - TILE))
+    columns = (tiles.columns - shift[:, 1]).clamp(0, max(0, width - TILE))
+    return replace(tiles, rows=rows, columns=columns)
 
 
 def local_votes(
@@ -158,20 +177,20 @@ def local_votes(
         Of all frames and of the first ``anchors``.
     """
     parts: list[tuple[Tensor, Tensor]] = []
-    cells = _tile_cells(query)[tiles.rows, tiles.columns]
+    cells = _tile_cells(query, tiles)
     for first in range(0, len(cells), CHUNK):
         part = slice(first, first + CHUNK)
-        asked = [(frame, Tiles(where.rows[part], where.columns[part])) for frame, where in memory]
+        asked = [(frame, (where.rows[part], where.columns[part])) for frame, where in memory]
         parts.append(_votes_of(cells[part], asked, TILE + 2 * radius, voters, anchors))
     answers = []
     for answer in map(torch.cat, zip(*parts, strict=True)):
-        planes = _untile(answer, tiles, query.shape[1:])
+        planes = _untile(answer, tiles)
         answers.append(Votes(planes[:-1], planes[-1]))
     return answers[0], answers[1]
 
 
 def _votes_of(
-    cells: Tensor, memory: Sequence[tuple[Remembered, Tiles]], side: int, voters: int, anchors: int
+    cells: Tensor, memory: Sequence[tuple[Remembered, Corners]], side: int, voters: int, anchors: int
 ) -> tuple[Tensor, Tensor]:
     """Let windows of ``side`` cells vote on (n, TILE * TILE, C): twice (n, TILE * TILE, V + 1), similarity last."""
     count, asked, channels = cells.shape
@@ -198,14 +217,11 @@ def _votes_of(
     return count_votes(len(memory)), count_votes(anchors)
 
 
-def _untile(answer: Tensor, tiles: Tiles, size: Sequence[int]) -> Tensor:
+def _untile(answer: Tensor, tiles: Tiles) -> Tensor:
     """Put (n, TILE * TILE, V) back in place: (V, h, w), 0 outside the tiles."""
-    height, width = size
-    rows, columns = -(-height // TILE), -(-width // TILE)
-    grid = answer.new_zeros(rows, columns, TILE * TILE, answer.shape[-1])
-    grid[tiles.rows, tiles.columns] = answer
-    grid = grid.reshape(rows, columns, TILE, TILE, -1).permute(4, 0, 2, 1, 3)
-    return grid.reshape(-1, rows * TILE, columns * TILE)[:, :height, :width]
+    flat = answer.flatten(0, 1)
+    grid: Tensor = flat[tiles.places.clamp_min(0)] * (tiles.places >= 0)[..., None]
+    return grid.permute(2, 0, 1).contiguous()
 
 
 def global_votes(query: Tensor, keys: Tensor, values: Tensor, voters: int) -> Tensor:
@@ -227,24 +243,21 @@ def global_votes(query: Tensor, keys: Tensor, values: Tensor, voters: int) -> Te
 
 def _pad(planes: Tensor, radius: int) -> Tensor:
     _, height, width = planes.shape
-    padded = F.pad(planes, (radius, radius + -width % TILE, radius, radius + -height % TILE))
+    below, right = max(0, TILE - height), max(0, TILE - width)
+    padded = F.pad(planes, (radius, radius + right, radius, radius + below))
     return padded.permute(1, 2, 0).contiguous()
 
 
-def _tile_cells(query: Tensor) -> Tensor:
-    """Arrange (C, h, w) as (rows, columns, TILE * TILE, C)."""
-    channels, height, width = query.shape
-    padded = F.pad(query, (0, -width % TILE, 0, -height % TILE))
-    rows, columns = padded.shape[1] // TILE, padded.shape[2] // TILE
-    grid = padded.reshape(channels, rows, TILE, columns, TILE).permute(1, 3, 2, 4, 0)
-    return grid.reshape(rows, columns, TILE * TILE, channels)
+def _tile_cells(query: Tensor, tiles: Tiles) -> Tensor:
+    """Take the tiles' cells out of (C, h, w): (n, TILE * TILE, C)."""
+    return _windows(_pad(query, 0), (tiles.rows, tiles.columns), TILE)
 
 
-def _windows(padded: Tensor, tiles: Tiles, side: int, out: Tensor | None = None) -> Tensor:
+def _windows(padded: Tensor, corners: Corners, side: int, out: Tensor | None = None) -> Tensor:
     """Cut each tile's window out of (h', w', C), a row of cells at a time: (n, side * side, C), in ``out``."""
     height, width, channels = padded.shape
     rows = padded.as_strided((height * width - side + 1, side * channels), (channels, 1))
     below = torch.arange(side, device=padded.device) * width
-    first = ((tiles.rows * width + tiles.columns) * TILE)[:, None] + below
+    first = (corners[0] * width + corners[1])[:, None] + below
     cut = torch.index_select(rows, 0, first.flatten(), out=None if out is None else out.view(-1, side * channels))
     return cut.view(-1, side * side, channels)

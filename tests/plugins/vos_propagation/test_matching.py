@@ -24,8 +24,11 @@ def unit(channels: int, height: int, width: int, seed: int) -> torch.Tensor:
 
 
 def all_tiles(height: int, width: int) -> Tiles:
-    rows, columns = torch.nonzero(torch.ones(-(-height // TILE), -(-width // TILE)), as_tuple=True)
-    return Tiles(rows, columns)
+    return tiles_near(torch.ones(1, height, width), 0)
+
+
+def corners(tiles: Tiles) -> list[tuple[int, int]]:
+    return list(zip(tiles.rows.tolist(), tiles.columns.tolist(), strict=True))
 
 
 def labels_of(height: int, width: int, seed: int) -> torch.Tensor:
@@ -47,7 +50,8 @@ def test_local_votes_weigh_every_cell_by_how_far_it_is_above_the_threshold(
     memory = memory[:2] if first_alone else memory
     side = TILE + 2 * radius
     for y, x in [(0, 0), (height - 1, width - 1), (height // 2, width // 3)]:
-        top, left = y // TILE * TILE - radius, x // TILE * TILE - radius
+        row, column = corners(tiles)[int(tiles.places[y, x]) // TILE**2]
+        top, left = row - radius, column - radius
         like, label = [], []
         for frame in memory:
             for v in range(side):
@@ -88,22 +92,41 @@ def test_a_frame_that_is_in_memory_gives_its_own_labels() -> None:
 
 
 def test_cells_outside_the_tiles_get_no_votes() -> None:
-    query = unit(8, 16, 24, 0)
-    tiles = Tiles(torch.tensor([1]), torch.tensor([2]))
+    query, support = unit(8, 16, 24, 0), torch.zeros(1, 16, 24)
+    support[0, 5, 10] = 1
+    tiles = tiles_near(support, 0)
     votes = local_votes(query, [(remember(query, torch.ones(1, 16, 24), 4), tiles)], tiles, 4, 3, 1)[0].labels
-    assert votes[0, 8:, 16:].min() > 0.99
-    assert votes[0, :8].max() == 0
-    assert votes[0, :, :16].max() == 0
+    assert votes[0, 5:13, 10:18].min() > 0.99
+    votes[0, 5:13, 10:18] = 0
+    assert votes.max() == 0
 
 
-def test_tiles_near_an_object_are_those_within_reach() -> None:
-    support = torch.zeros(20, 30)
-    support[9, 9] = 1
-    tiles = tiles_near(support, 1)
-    assert list(zip(tiles.rows.tolist(), tiles.columns.tolist(), strict=True)) == [(1, 1)]
-    tiles = tiles_near(support, 2)
-    assert sorted(zip(tiles.rows.tolist(), tiles.columns.tolist(), strict=True)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    assert len(tiles_near(torch.zeros(20, 30), 8).rows) == 0
+@settings(deadline=None, max_examples=50)
+@given(st.integers(2, 30), st.integers(2, 30), st.integers(0, 3), st.integers(0, 2), st.integers(0, 1000))
+def test_tiles_cover_what_is_within_reach_and_each_cell_has_one_place_in_them(
+    height: int, width: int, objects: int, reach: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    support = (torch.rand(objects, height, width, generator=generator) > 0.97).float()
+    tiles = tiles_near(support, reach)
+    for y, x in torch.nonzero(support.sum(0)).tolist():
+        assert tiles.places[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1].min() >= 0
+    taken = torch.nonzero(tiles.places >= 0)
+    places = tiles.places[taken[:, 0], taken[:, 1]]
+    tile, within = places // TILE**2, places % TILE**2
+    assert torch.equal(tiles.rows[tile] + within // TILE, taken[:, 0])
+    assert torch.equal(tiles.columns[tile] + within % TILE, taken[:, 1])
+    assert set(tile.tolist()) == set(range(len(tiles.rows)))
+
+
+def test_tiles_lie_where_they_cover_most_and_belong_to_an_object() -> None:
+    support = torch.cat([square(5, 3), square(13, 41)])
+    tiles = tiles_near(support, 0)
+    assert (corners(tiles), tiles.owners.tolist()) == ([(5, 3), (13, 41)], [0, 1])
+    assert len(tiles_near(square(5, 3), 4).rows) == 4
+    assert len(tiles_near(torch.cat([square(5, 3), square(5, 3)]), 0).rows) == 1
+    assert corners(tiles_near(square(24, 56), 1)) == [(23, 55), (23, 56), (24, 55), (24, 56)]
+    assert len(tiles_near(torch.zeros(2, 20, 30), 8).rows) == 0
 
 
 def square(top: int, left: int) -> torch.Tensor:
@@ -112,21 +135,18 @@ def square(top: int, left: int) -> torch.Tensor:
     return plane
 
 
-def test_a_past_frame_is_asked_where_the_object_was_then() -> None:
-    there = tiles_near(square(8, 48)[0], 0)
-    then = tiles_before(there, square(8, 48), square(16, 8))
-    assert (there.rows.tolist(), there.columns.tolist()) == ([1], [6])
-    assert (then.rows.tolist(), then.columns.tolist()) == ([2], [1])
+def test_a_past_frame_is_asked_where_the_object_was_then_to_the_cell() -> None:
+    there = tiles_near(square(9, 47), 0)
+    then = tiles_before(there, square(9, 47), square(16, 8))
+    assert (corners(there), corners(then)) == ([(9, 47)], [(16, 8)])
 
 
-def test_each_tile_moves_with_the_object_nearest_to_it_and_stays_in_the_frame() -> None:
+def test_each_tile_moves_with_its_object_and_stays_in_the_frame() -> None:
     support = torch.cat([square(0, 0), square(24, 56)])
-    labels = torch.cat([square(0, 8), torch.zeros(1, 32, 64)])
-    tiles = Tiles(torch.tensor([0, 0, 3]), torch.tensor([0, 1, 7]))
-    then = tiles_before(tiles, support, labels)
-    assert list(zip(then.rows.tolist(), then.columns.tolist(), strict=True)) == [(0, 1), (0, 2), (3, 7)]
-    far = tiles_before(Tiles(torch.tensor([0]), torch.tensor([7])), square(0, 0), square(24, 56))
-    assert (far.rows.tolist(), far.columns.tolist()) == ([3], [7])
+    labels = torch.cat([square(0, 9), torch.zeros(1, 32, 64)])
+    assert corners(tiles_before(tiles_near(support, 0), support, labels)) == [(0, 9), (24, 56)]
+    far = tiles_before(tiles_near(square(0, 0), 4), square(0, 0), square(24, 56))
+    assert set(corners(far)) == {(24, 56)}
 
 
 @pytest.mark.parametrize("moved", [0, 40])
@@ -137,7 +157,7 @@ def test_an_object_far_from_where_it_was_annotated_still_gets_its_votes(moved: i
     now[:, 8:16, 8 + moved : 16 + moved] = thing
     frame: Remembered = remember(before, torch.cat([1 - square(8, 8), square(8, 8)]), 4)
     support = square(8, 8 + moved)
-    tiles = tiles_near(support[0], 0)
+    tiles = tiles_near(support, 0)
     votes, _ = local_votes(now, [(frame, tiles_before(tiles, support, square(8, 8)))], tiles, 4, 1, 1)
     assert votes.labels[1, 8:16, 8 + moved : 16 + moved].min() > 0.9
 
