@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vos import AnyArray, Frame, LabelMap, Prediction, Runtime, Size, object_ids
 from vos_propagation.efficientnet_lite import load_efficientnet_lite0
+from vos_propagation.guided_filter import CELL, GuidedFilter
 from vos_propagation.head import FusionHead, load_head
 from vos_propagation.labels import with_rows, without_row
 from vos_propagation.matching import (
@@ -69,12 +70,16 @@ class FrameFeatures:
         fine: (24, 2 h, 2 w), the stride-4 level, of unit length.
         samples: float32 (D, h * w), the target model's features.
         grey: uint8 (2 h, 2 w), for motion.
+        image: uint8 (3, 8 h, 8 w), for edges.
+        small: uint8 (3, 2 h, 2 w), likewise.
     """
 
     cells: Tensor
     fine: Tensor
     samples: Tensor
     grey: AnyArray
+    image: Tensor
+    small: Tensor
 
 
 @dataclass
@@ -136,15 +141,16 @@ class PropagationTracker:
         size = working_size(frame.size, self._side)
         image = cv2.resize(frame.image, size[::-1], interpolation=cv2.INTER_AREA)
         small = cv2.resize(image, (size[1] // 4, size[0] // 4), interpolation=cv2.INTER_AREA)
-        pixels = torch.from_numpy(image).to(self._device).permute(2, 0, 1)[None]
-        features = self._network(pixels.to(self._dtype))
+        pixels, colours = (torch.from_numpy(rgb).to(self._device).permute(2, 0, 1) for rgb in (image, small))
+        features = self._network(pixels[None].to(self._dtype))
         deep = _twice(F.normalize(features[16].float(), dim=1))
         both = torch.cat([F.normalize(features[8].float(), dim=1), F.normalize(deep, dim=1)], dim=1)
         fine = F.normalize(features[4].float(), dim=1)
         ones = both.new_full((1, *both.shape[2:]), 0.3)
         samples = torch.cat([both[0], 0.7 * F.avg_pool2d(fine, 2)[0], ones]).flatten(1)
         cells = (both[0] * 0.5**0.5).to(self._dtype)
-        return FrameFeatures(cells, fine[0].to(self._dtype), samples, cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        return FrameFeatures(cells, fine[0].to(self._dtype), samples, grey, pixels, colours)
 
     @torch.inference_mode()
     def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:
@@ -196,14 +202,17 @@ class PropagationTracker:
         if self._head is None or not self._ids:
             labels = _twice(votes[None])[0]
             logits = LOGIT_LIMIT * (labels[1:] - _best_other(labels)[1:])
+            fine = logits
         else:
-            logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse)
+            boxes = _boxes(torch.maximum(votes[1:], carried_coarse) > 0.15)
+            logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse, boxes)
+            fine = _sharpen(logits, GuidedFilter(encoding.image, encoding.small), boxes)
             labels = _share(torch.sigmoid(logits))
         self._keep(encoding, keys, labels, score, verdict)
         self._last = encoding
         sure, present = self._confidence(logits)
         scores = np.interp(sure.cpu().numpy(), *CALIBRATION)
-        return Prediction(self._ids, logits.cpu().numpy(), scores, present.cpu().numpy())
+        return Prediction(self._ids, fine.cpu().numpy(), scores, present.cpu().numpy())
 
     def _keys(self, encoding: FrameFeatures) -> Tensor:
         """Give (AXES, h, w), what a frame's cells are compared by."""
@@ -214,7 +223,7 @@ class PropagationTracker:
         height, width = keys.shape[1:]
         nobody = support.new_zeros(len(self._ids) + 1, height, width)
         nobody[0] = 1
-        tiles = tiles_near(support.amax(0) if self._ids else nobody[0] * 0, REACH)
+        tiles = tiles_near(support, REACH)
         if not len(tiles.rows):
             none = support.new_zeros(height, width)
             return Votes(nobody, none), Votes(nobody.clone(), none)
@@ -238,6 +247,7 @@ class PropagationTracker:
         score: Tensor,
         carried: Tensor,
         carried_coarse: Tensor,
+        boxes: Sequence[Box | None],
     ) -> Tensor:
         """Give float32 (K, 2 h, 2 w) logits, by the head where an object may be."""
         assert self._head is not None
@@ -247,7 +257,6 @@ class PropagationTracker:
         cues += [first, _best_other(first), first_votes.similarity.expand_as(mine), mine, _best_other(mine)]
         coarse_cues = torch.stack(cues, dim=1).to(self._dtype)
         fine_cues = torch.stack([carried, _best_other(carried)], dim=1).to(self._dtype)
-        boxes = _boxes(torch.maximum(mine, carried_coarse) > 0.15)
         return self._apply_head(encoding, coarse_cues, fine_cues, boxes)
 
     def _apply_head(self, encoding: FrameFeatures, coarse: Tensor, fine: Tensor, boxes: Sequence[Box | None]) -> Tensor:
@@ -353,6 +362,18 @@ def contradicted(labels: Tensor, word: Tensor) -> Tensor:
     wrong = claimed & (word < REJECTED)
     changed = wrong.sum((1, 2)) > CHANGED * claimed.sum((1, 2))
     return (wrong & ~changed[:, None, None]).any(0)
+
+
+def _sharpen(logits: Tensor, guided: GuidedFilter, boxes: Sequence[Box | None]) -> Tensor:
+    """Let each object's logits (K, 2 h, 2 w) follow the image's edges: float32 (K, 8 h, 8 w)."""
+    count, height, width = logits.shape
+    fine = logits.new_full((count, CELL * height, CELL * width), -LOGIT_LIMIT)
+    for k, box in enumerate(boxes):
+        if box is not None:
+            rows, columns = (slice(2 * part.start, 2 * part.stop) for part in box)
+            y, x = (slice(CELL * part.start, CELL * part.stop) for part in (rows, columns))
+            fine[k, y, x] = guided(logits[k, rows, columns], rows, columns)
+    return fine
 
 
 def working_size(size: Size, side: int) -> Size:
