@@ -113,7 +113,9 @@ def tiles_near(support: Tensor, reach: int) -> Tiles:
     Returns:
         The tiles, object by object; what one object's tiles cover is not covered again for the next.
     """
-    near = F.max_pool2d(support[:, None], 2 * reach + 1, 1, reach)[:, 0] > 0.1
+    side = 2 * reach + 1
+    tall = F.max_pool2d(support[:, None], (side, 1), 1, (reach, 0))
+    near = F.max_pool2d(tall, (1, side), 1, (0, reach))[:, 0] > 0.1
     height, width = near.shape[1:]
     places = np.full((height, width), -1, dtype=np.int64)
     tiles: list[tuple[int, int, int]] = []

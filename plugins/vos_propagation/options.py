@@ -30,7 +30,7 @@ class Preset:
 PRESETS = {
     "fast": Preset(side=384, context=3, radius=8, voters=10, head=True),
     "balanced": Preset(side=480, context=4, radius=12, voters=10, head=True),
-    "best": Preset(side=480, context=7, radius=12, voters=10, head=True),
+    "best": Preset(side=480, context=6, radius=12, voters=10, head=True),
 }
 
 

@@ -201,8 +201,8 @@ def test_an_annotated_frame_outvotes_a_recent_one_that_is_as_alike() -> None:
     tracker._keep(encoding, tracker._keys(encoding), nothing, torch.zeros(1, 24, 40), Verdict(None, []))
     support = torch.from_numpy(cv2.resize(truth.astype(np.float32), (40, 24)))[None]
     votes, _ = tracker._vote(tracker._keys(encoding), support)
-    # It is asked at two places, so 2 of 3 would speak for it if its word counted no more than the other's.
-    assert votes.labels[1][support[0] == 1].min() > 0.72
+    # Half would speak for it if its word counted no more than the other's.
+    assert votes.labels[1][support[0] == 1].min() > 0.58
 
 
 def test_memory_is_bounded() -> None:
