@@ -22,6 +22,8 @@ COARSE_CHANNELS, FINE_CHANNELS = 152, 24
 # Features are of unit length; these make their channels about 1.
 COARSE_GAIN, FINE_GAIN = 8.0, 5.0
 MARGIN_GAIN = 6.0
+# How much of the margin is that of votes at 4 px: they know thin parts, but are off by up to half a cell of 8 px.
+FINE_SHARE = 0.5
 
 
 class FusionHead(nn.Module):
@@ -57,7 +59,14 @@ class FusionHead(nn.Module):
         coarse = F.relu(self.look_coarse(coarse_features * COARSE_GAIN))
         return coarse, F.relu(self.look_fine(fine_features * FINE_GAIN))
 
-    def forward(self, coarse_cues: Tensor, fine_cues: Tensor, coarse_image: Tensor, fine_image: Tensor) -> Tensor:
+    def forward(
+        self,
+        coarse_cues: Tensor,
+        fine_cues: Tensor,
+        coarse_image: Tensor,
+        fine_image: Tensor,
+        margin: Tensor | None = None,
+    ) -> Tensor:
         """Give an object's logits.
 
         Args:
@@ -68,6 +77,8 @@ class FusionHead(nn.Module):
             fine_cues: (B, 2, 2 h, 2 w), own and best other value of the carried mask.
             coarse_image: (B, 32, h, w), from ``look``.
             fine_image: (B, 16, 2 h, 2 w), from ``look``.
+            margin: (B, 1, 2 h, 2 w), the margin of votes at 4 px a cell, half of what is corrected; None takes that of
+                the coarse votes alone, as in training.
         Returns:
             float32 (B, 2 h, 2 w) logits.
         """
@@ -75,7 +86,8 @@ class FusionHead(nn.Module):
         x = x + F.relu(self.near(x))
         x = x + F.relu(self.far(x))
         x = x + F.relu(self.settle(x))
-        margin = _twice(MARGIN_GAIN * votes_margin(coarse_cues))
+        smooth = _twice(votes_margin(coarse_cues))
+        margin = MARGIN_GAIN * (smooth if margin is None else torch.lerp(smooth, margin, FINE_SHARE))
         y = torch.cat([_twice(F.relu(self.narrow(x))), fine_cues * 2 - 1, margin / 4, fine_image], dim=1)
         y = F.relu(self.merge(y))
         y = y + F.relu(self.refine(y))
@@ -86,8 +98,11 @@ class FusionHead(nn.Module):
 
 def votes_margin(coarse_cues: Tensor) -> Tensor:
     """Give (B, 1, h, w), how far an object's votes are above the best of the others and the background."""
-    own = coarse_cues[:, OWN_VOTES : OWN_VOTES + 1]
-    other = coarse_cues[:, OTHER_VOTES : OTHER_VOTES + 1]
+    return lead(coarse_cues[:, OWN_VOTES : OWN_VOTES + 1], coarse_cues[:, OTHER_VOTES : OTHER_VOTES + 1])
+
+
+def lead(own: Tensor, other: Tensor) -> Tensor:
+    """Give how far an object's share is above the best other's and the background's; all of one shape."""
     return own - torch.maximum(other, 1 - own - other)
 
 

@@ -52,10 +52,25 @@ class Votes:
     Attributes:
         labels: float32 (V, h, w), the weighted mean of the voters' labels.
         similarity: float32 (h, w), the highest similarity.
+        fine: float32 (V, 2 h, 2 w), as ``labels``, but each voter speaks for the quarters of its cell one by one.
     """
 
     labels: Tensor
     similarity: Tensor
+    fine: Tensor
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where labels are in a frame.
+
+    Attributes:
+        centres: float32 (V, 2), the mean row and column, cells; 0 for a label that is nowhere.
+        sizes: float32 (V,), cells.
+    """
+
+    centres: Tensor
+    sizes: Tensor
 
 
 @dataclass(frozen=True)
@@ -64,15 +79,18 @@ class Remembered:
 
     Attributes:
         keys: (h', w', C), zero outside the frame.
-        values: (h', w', V + 1), the labels, then their sum: 0 outside the frame and where they say nothing.
-        labels: (V, h, w), the labels without padding.
+        values: (h', w', 4 V + 1), the labels of each cell's quarters, then their sum's mean: 0 outside the frame and
+            where they say nothing.
+        labels: (V, 2 h, 2 w), the labels without padding.
         cells: (C, h, w), the keys without padding.
+        places: where each label was, without the first, the background.
     """
 
     keys: Tensor
     values: Tensor
     labels: Tensor
     cells: Tensor
+    places: Places
 
 
 def principal_axes(cells: Tensor, count: int) -> Tensor:
@@ -95,13 +113,24 @@ def remember(cells: Tensor, labels: Tensor, radius: int) -> Remembered:
 
     Args:
         cells: (C, h, w), of at most about unit length over C.
-        labels: (V, h, w), summing to 1 over V, or to 0 where a cell shall not vote.
+        labels: (V, 2 h, 2 w), summing to 1 over V, or to 0 where a cell shall not vote.
         radius: of the windows that will be cut from it, cells.
     Returns:
         The padded frame.
     """
-    values = torch.cat([labels, labels.sum(0, keepdim=True)]).to(cells.dtype)
-    return Remembered(_pad(cells, radius), _pad(values, radius), labels, cells)
+    coarse = F.avg_pool2d(labels, 2)
+    values = torch.cat([F.pixel_unshuffle(labels, 2), coarse.sum(0, keepdim=True)]).to(cells.dtype)
+    return Remembered(_pad(cells, radius), _pad(values, radius), labels, cells, places_of(coarse[1:]))
+
+
+def places_of(labels: Tensor) -> Places:
+    """Say where labels (V, h, w) are."""
+    height, width = labels.shape[1:]
+    sizes = labels.sum((1, 2))
+    y = torch.arange(height, device=labels.device, dtype=labels.dtype)
+    x = torch.arange(width, device=labels.device, dtype=labels.dtype)
+    moments = torch.stack([labels.sum(2) @ y, labels.sum(1) @ x], 1)
+    return Places(moments / sizes.clamp_min(1e-6)[:, None], sizes)
 
 
 def tiles_near(support: Tensor, reach: int) -> Tiles:
@@ -136,25 +165,19 @@ def tiles_near(support: Tensor, reach: int) -> Tiles:
     return Tiles(rows, columns, owners, torch.from_numpy(places).to(support.device))
 
 
-def tiles_before(tiles: Tiles, support: Tensor, labels: Tensor) -> Tiles:
+def tiles_before(tiles: Tiles, now: Places, then: Places) -> Tiles:
     """Find the tiles of a past frame where the objects of these tiles were.
 
     Args:
         tiles: of this frame.
-        support: (K, h, w), where each object may be now.
-        labels: (K, h, w), where each was then.
+        now: where each of the K objects may be now.
+        then: where each was in the past frame.
     Returns:
         For each of the tiles one of the past frame, moved as its object has moved.
     """
-    height, width = support.shape[1:]
-    y = torch.arange(height, device=support.device, dtype=support.dtype)[None, :, None]
-    x = torch.arange(width, device=support.device, dtype=support.dtype)[None, None, :]
-    moved = []
-    for axis in (y, x):
-        now, then = ((axis * p).sum((1, 2)) / p.sum((1, 2)).clamp_min(1e-6) for p in (support, labels))
-        moved.append(now - then)
-    known = (support.sum((1, 2)) > 1) & (labels.sum((1, 2)) > 1)
-    shift = (torch.stack(moved, 1).round() * known[:, None]).long()[tiles.owners]
+    height, width = tiles.places.shape
+    known = (now.sizes > 1) & (then.sizes > 1)
+    shift = ((now.centres - then.centres).round() * known[:, None]).long()[tiles.owners]
     rows = (tiles.rows - shift[:, 0]).clamp(0, max(0, height - TILE))
     columns = (tiles.columns - shift[:, 1]).clamp(0, max(0, width - TILE))
     return replace(tiles, rows=rows, columns=columns)
@@ -187,14 +210,15 @@ def local_votes(
     answers = []
     for answer in map(torch.cat, zip(*parts, strict=True)):
         planes = _untile(answer, tiles)
-        answers.append(Votes(planes[:-1], planes[-1]))
+        fine = F.pixel_shuffle(planes[:-1], 2)
+        answers.append(Votes(F.avg_pool2d(fine, 2), planes[-1], fine))
     return answers[0], answers[1]
 
 
 def _votes_of(
     cells: Tensor, memory: Sequence[tuple[Remembered, Corners]], side: int, voters: int, anchors: int
 ) -> tuple[Tensor, Tensor]:
-    """Let windows of ``side`` cells vote on (n, TILE * TILE, C): twice (n, TILE * TILE, V + 1), similarity last."""
+    """Let windows of ``side`` cells vote on (n, TILE * TILE, C): twice (n, TILE * TILE, 4 V + 1), similarity last."""
     count, asked, channels = cells.shape
     # Fresh memory for each window would cost more than what is done in it.
     keys = cells.new_empty(count, side * side, channels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import cv2
@@ -16,14 +16,14 @@ from torch import Tensor
 from vos import AnyArray, Frame, LabelMap, Prediction, Runtime, Size, object_ids
 from vos_propagation.efficientnet_lite import load_efficientnet_lite0
 from vos_propagation.guided_filter import CELL, GuidedFilter
-from vos_propagation.head import FusionHead, load_head
+from vos_propagation.head import FusionHead, lead, load_head
 from vos_propagation.labels import with_rows, without_row
 from vos_propagation.matching import (
     Remembered,
-    Tiles,
     Votes,
     global_votes,
     local_votes,
+    places_of,
     principal_axes,
     remember,
     tiles_before,
@@ -35,6 +35,8 @@ from vos_propagation.search import SMALLEST, Search, Verdict
 from vos_propagation.target_model import TargetModel
 
 MULTIPLE = 16
+# Small frames are enlarged, by no more than this.
+ENLARGED = 4.0
 # Cells that a vote reaches beyond an object's last place.
 REACH = 4
 # Cells around an object that the head sees.
@@ -139,7 +141,8 @@ class PropagationTracker:
 
     def _encode(self, frame: Frame) -> FrameFeatures:
         size = working_size(frame.size, self._side)
-        image = cv2.resize(frame.image, size[::-1], interpolation=cv2.INTER_AREA)
+        way = cv2.INTER_AREA if size[0] <= frame.size[0] else cv2.INTER_CUBIC
+        image = cv2.resize(frame.image, size[::-1], interpolation=way)
         small = cv2.resize(image, (size[1] // 4, size[0] // 4), interpolation=cv2.INTER_AREA)
         pixels, colours = (torch.from_numpy(rgb).to(self._device).permute(2, 0, 1) for rgb in (image, small))
         features = self._network(pixels[None].to(self._dtype))
@@ -197,6 +200,7 @@ class PropagationTracker:
         keys = self._keys(encoding)
         all_votes, first_votes = self._vote(keys, support)
         votes, similarity = all_votes.labels, all_votes.similarity
+        before = votes.clone()
         verdict = self._search.step(self._ids, encoding.cells, votes, score, similarity)
         carried[verdict.gone], carried_coarse[verdict.gone] = 0, 0
         if self._head is None or not self._ids:
@@ -204,6 +208,8 @@ class PropagationTracker:
             logits = LOGIT_LIMIT * (labels[1:] - _best_other(labels)[1:])
             fine = logits
         else:
+            changed = (votes != before).flatten(1).any(1)[:, None, None]
+            all_votes = replace(all_votes, fine=torch.where(changed, _twice(votes[None])[0], all_votes.fine))
             boxes = _boxes(torch.maximum(votes[1:], carried_coarse) > 0.15)
             logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse, boxes)
             fine = _sharpen(logits, GuidedFilter(encoding.image, encoding.small), boxes)
@@ -225,17 +231,16 @@ class PropagationTracker:
         nobody[0] = 1
         tiles = tiles_near(support, REACH)
         if not len(tiles.rows):
-            none = support.new_zeros(height, width)
-            return Votes(nobody, none), Votes(nobody.clone(), none)
-
-        def moved(frame: Remembered) -> tuple[Remembered, Tiles]:
-            return frame, tiles_before(tiles, support, frame.labels[1:])
-
+            none, fine = support.new_zeros(height, width), _twice(nobody[None])[0]
+            return Votes(nobody, none, fine), Votes(nobody.clone(), none, fine.clone())
+        now = places_of(support)
         annotated = [anchor.frame for anchor in self._anchors]
-        memory = [moved(frame) for frame in (*annotated, *self._recent, *self._spread)]
+        frames = [*annotated, *self._recent, *self._spread]
+        memory = [(frame, tiles_before(tiles, now, frame.places)) for frame in frames]
         answers = local_votes(keys, memory, tiles, self._radius, self._voters, len(annotated))
         for votes in answers:
-            votes.labels[0] += (1 - votes.labels.sum(0)).clamp_min(0)
+            for labels in (votes.labels, votes.fine):
+                labels[0] += (1 - labels.sum(0)).clamp_min(0)
         return answers
 
     def _fuse(
@@ -256,9 +261,13 @@ class PropagationTracker:
         cues += [first, _best_other(first), first_votes.similarity.expand_as(mine), mine, _best_other(mine)]
         coarse_cues = torch.stack(cues, dim=1).to(self._dtype)
         fine_cues = torch.stack([carried, _best_other(carried)], dim=1).to(self._dtype)
-        return self._apply_head(encoding, coarse_cues, fine_cues, boxes)
+        own = all_votes.fine[1:]
+        margin = lead(own, _best_other(own))[:, None].to(self._dtype)
+        return self._apply_head(encoding, coarse_cues, fine_cues, margin, boxes)
 
-    def _apply_head(self, encoding: FrameFeatures, coarse: Tensor, fine: Tensor, boxes: Sequence[Box | None]) -> Tensor:
+    def _apply_head(
+        self, encoding: FrameFeatures, coarse: Tensor, fine: Tensor, margin: Tensor, boxes: Sequence[Box | None]
+    ) -> Tensor:
         """Run the head in each object's box: float32 (K, 2 h, 2 w), the lowest logit outside the boxes."""
         assert self._head is not None
         logits = fine.new_full((len(fine), *fine.shape[2:]), -LOGIT_LIMIT, dtype=torch.float32)
@@ -269,7 +278,8 @@ class PropagationTracker:
             y, x = box
             yy, xx = slice(2 * y.start, 2 * y.stop), slice(2 * x.start, 2 * x.stop)
             cues = coarse[k : k + 1, :, y, x], fine[k : k + 1, :, yy, xx]
-            part = self._head(*cues, coarse_image[..., y, x], fine_image[..., yy, xx])
+            looks = coarse_image[..., y, x], fine_image[..., yy, xx]
+            part = self._head(*cues, *looks, margin[k : k + 1, :, yy, xx])
             logits[k, yy, xx] = part[0].clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
         return logits
 
@@ -277,11 +287,12 @@ class PropagationTracker:
         """Remember the frame with its labels (K + 1, 2 h, 2 w), and refresh the target models."""
         assert self._target is not None
         labels = F.avg_pool2d(prob, 2)
-        if verdict.unsure is not None:
-            labels = labels * ~verdict.unsure
+        silent = torch.zeros_like(labels[0], dtype=torch.bool) if verdict.unsure is None else verdict.unsure
         word = self._target.annotated_score(encoding.samples).reshape(labels.shape)
-        labels = labels * ~contradicted(labels[1:], word[1:])
-        self._recent.append(remember(keys, labels, self._radius))
+        silent = silent | contradicted(labels[1:] * ~silent, word[1:])
+        labels = labels * ~silent
+        spoken = prob * ~silent.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        self._recent.append(remember(keys, spoken, self._radius))
         self._prob = prob
         self._steps += 1
         if self._steps % SPREAD_EVERY == 0 and self._spread_context:
@@ -323,9 +334,10 @@ class PropagationTracker:
                 self._silence(anchor, encoding, prob[-len(new) :])
         self._recent.clear()
         self._spread.clear()
-        frame = remember(TRUST * self._keys(encoding), F.avg_pool2d(prob, 2), self._radius)
+        frame = remember(TRUST * self._keys(encoding), prob, self._radius)
+        coarse = F.avg_pool2d(prob, 2)
         for object_id in given:
-            self._search.annotate(object_id, encoding.cells, frame.labels[self._ids.index(object_id) + 1])
+            self._search.annotate(object_id, encoding.cells, coarse[self._ids.index(object_id) + 1])
         self._anchors.append(Anchor(encoding, prob, set(given), frame))
         self._recent.append(frame)
         self._renew()
@@ -343,9 +355,8 @@ class PropagationTracker:
         labels = len(self._ids) + 1
         self._target = TargetModel(self._last.samples, labels, decay=0.9, rate=0.15, small=20)
         for anchor in self._anchors:
-            coarse = F.avg_pool2d(anchor.prob, 2)
-            anchor.frame = remember(TRUST * self._keys(anchor.encoding), coarse, self._radius)
-            self._target.learn(anchor.encoding.samples, coarse.flatten(1), annotated=True)
+            anchor.frame = remember(TRUST * self._keys(anchor.encoding), anchor.prob, self._radius)
+            self._target.learn(anchor.encoding.samples, F.avg_pool2d(anchor.prob, 2).flatten(1), annotated=True)
 
 
 def contradicted(labels: Tensor, word: Tensor) -> Tensor:
@@ -376,15 +387,15 @@ def _sharpen(logits: Tensor, guided: GuidedFilter, boxes: Sequence[Box | None]) 
 
 
 def working_size(size: Size, side: int) -> Size:
-    """Give the size that a frame is worked on at: short side at most ``side``, multiples of 16.
+    """Give the size that a frame is worked on at: short side about ``side``, multiples of 16.
 
     Args:
-        size: (H, W) of the frame.
+        size: (H, W) of the frame; a small one is enlarged, at most ``ENLARGED`` times.
         side: the short side wanted, pixels.
     Returns:
         (H, W), at least 16 each.
     """
-    scale = min(1.0, side / min(size))
+    scale = min(ENLARGED, side / min(size))
     height, width = (max(MULTIPLE, round(length * scale / MULTIPLE) * MULTIPLE) for length in size)
     return height, width
 

@@ -26,7 +26,7 @@ from vos import Frame, LabelMap, Runtime, object_ids
 from vos_propagation.head import FusionHead, load_head, votes_margin
 from vos_propagation.options import PropagationOptions
 from vos_propagation.tracker import LOGIT_LIMIT, Box, FrameFeatures, PropagationTracker
-from vos_propagation.training.synthetic_clips import draw_clip
+from vos_propagation.training.synthetic_clips import SIZE, draw_clip
 
 # Cells of 8 px, of a recorded square and of the square that a training step cuts out of it.
 RECORDED, CROP = 32, 28
@@ -51,21 +51,23 @@ Record: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
 class Recorder(PropagationTracker):
     """The tracker, keeping what the head is told; ``share`` of what is remembered is the head's, the rest votes."""
 
-    def __init__(self, head: FusionHead | None) -> None:
-        super().__init__(PropagationOptions(), Runtime(device="cpu"))
+    def __init__(self, head: FusionHead | None, side: int = SIZE[0]) -> None:
+        super().__init__(PropagationOptions(side=side), Runtime(device="cpu"))
         self.share = 1.0
         self._given_head = head
         if head is not None:
             self._head = head.to(self._dtype)
         self.told: tuple[FrameFeatures, Tensor, Tensor, Sequence[Box | None]] | None = None
 
-    def _apply_head(self, encoding: FrameFeatures, coarse: Tensor, fine: Tensor, boxes: Sequence[Box | None]) -> Tensor:
+    def _apply_head(
+        self, encoding: FrameFeatures, coarse: Tensor, fine: Tensor, margin: Tensor, boxes: Sequence[Box | None]
+    ) -> Tensor:
         self.told = encoding, coarse, fine, boxes
-        answer = super()._apply_head(encoding, coarse, fine, boxes)
+        answer = super()._apply_head(encoding, coarse, fine, margin, boxes)
         share = self.share if self._given_head is not None else 0.0
-        margin = LOGIT_LIMIT * votes_margin(coarse.float())
-        margin = F.interpolate(margin, scale_factor=2, mode="bilinear", align_corners=False)[:, 0]
-        return share * answer + (1 - share) * torch.where(answer > -LOGIT_LIMIT, margin, answer)
+        plain = LOGIT_LIMIT * votes_margin(coarse.float())
+        plain = F.interpolate(plain, scale_factor=2, mode="bilinear", align_corners=False)[:, 0]
+        return share * answer + (1 - share) * torch.where(answer > -LOGIT_LIMIT, plain, answer)
 
 
 def record_clip(

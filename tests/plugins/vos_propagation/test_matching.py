@@ -11,6 +11,7 @@ from vos_propagation.matching import (
     Tiles,
     global_votes,
     local_votes,
+    places_of,
     principal_axes,
     remember,
     tiles_before,
@@ -33,7 +34,11 @@ def corners(tiles: Tiles) -> list[tuple[int, int]]:
 
 def labels_of(height: int, width: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.softmax(torch.randn(3, height, width, generator=generator), 0)
+    return torch.softmax(torch.randn(3, 2 * height, 2 * width, generator=generator), 0)
+
+
+def quarters(labels: torch.Tensor) -> torch.Tensor:
+    return labels.repeat_interleave(2, 1).repeat_interleave(2, 2)
 
 
 @settings(deadline=None, max_examples=20)
@@ -46,7 +51,8 @@ def test_local_votes_weigh_every_cell_by_how_far_it_is_above_the_threshold(
     memory = [remember(unit(6, height, width, seed + 1 + i), labels.roll(i, 1), radius) for i in range(3)]
     tiles = all_tiles(height, width)
     answers = local_votes(query, [(frame, tiles) for frame in memory], tiles, radius, voters, 2)
-    votes, similarity = answers[first_alone].labels, answers[first_alone].similarity
+    votes, similarity = answers[first_alone].fine, answers[first_alone].similarity
+    torch.testing.assert_close(F.avg_pool2d(votes, 2), answers[first_alone].labels)
     memory = memory[:2] if first_alone else memory
     side = TILE + 2 * radius
     for y, x in [(0, 0), (height - 1, width - 1), (height // 2, width // 3)]:
@@ -59,14 +65,16 @@ def test_local_votes_weigh_every_cell_by_how_far_it_is_above_the_threshold(
                     inside = 0 <= top + v < height and 0 <= left + u < width
                     cell = frame.cells[:, top + v, left + u] if inside else torch.zeros(6)
                     like.append(float(query[:, y, x] @ cell))
-                    label.append(frame.labels[:, top + v, left + u] if inside else None)
+                    rows, columns = (slice(2 * at, 2 * at + 2) for at in (top + v, left + u))
+                    label.append(frame.labels[:, rows, columns] if inside else None)
         area = side * side // 8
         maxima = torch.tensor(like).view(len(memory), 8, area).amax(1).flatten().sort(descending=True).values
         threshold = maxima[voters - 1] - MARGIN
         weights = [max(0.0, s - float(threshold)) for s in like]
         share = sum(w for w, at in zip(weights, label, strict=True) if at is not None)
         expected = sum(w * at for w, at in zip(weights, label, strict=True) if at is not None) / max(share, 1e-6)
-        torch.testing.assert_close(votes[:, y, x], torch.as_tensor(expected).expand(3), atol=1e-3, rtol=1e-3)
+        found = votes[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
+        torch.testing.assert_close(found, torch.as_tensor(expected).expand(3, 2, 2), atol=1e-3, rtol=1e-3)
         assert abs(float(similarity[y, x]) - max(like)) < 1e-5
 
 
@@ -86,7 +94,7 @@ def test_a_frame_that_is_in_memory_gives_its_own_labels() -> None:
     query = unit(32, 16, 24, 0)
     labels = F.one_hot(torch.arange(16 * 24).view(16, 24) // 50 % 3, 3).permute(2, 0, 1).float()
     tiles = all_tiles(16, 24)
-    for votes in local_votes(query, [(remember(query, labels, 4), tiles)], tiles, 4, 1, 1):
+    for votes in local_votes(query, [(remember(query, quarters(labels), 4), tiles)], tiles, 4, 1, 1):
         assert torch.equal(votes.labels.argmax(0), labels.argmax(0))
         torch.testing.assert_close(votes.similarity, torch.ones(16, 24))
 
@@ -95,7 +103,7 @@ def test_cells_outside_the_tiles_get_no_votes() -> None:
     query, support = unit(8, 16, 24, 0), torch.zeros(1, 16, 24)
     support[0, 5, 10] = 1
     tiles = tiles_near(support, 0)
-    votes = local_votes(query, [(remember(query, torch.ones(1, 16, 24), 4), tiles)], tiles, 4, 3, 1)[0].labels
+    votes = local_votes(query, [(remember(query, torch.ones(1, 32, 48), 4), tiles)], tiles, 4, 3, 1)[0].labels
     assert votes[0, 5:13, 10:18].min() > 0.99
     votes[0, 5:13, 10:18] = 0
     assert votes.max() == 0
@@ -137,15 +145,16 @@ def square(top: int, left: int) -> torch.Tensor:
 
 def test_a_past_frame_is_asked_where_the_object_was_then_to_the_cell() -> None:
     there = tiles_near(square(9, 47), 0)
-    then = tiles_before(there, square(9, 47), square(16, 8))
+    then = tiles_before(there, places_of(square(9, 47)), places_of(square(16, 8)))
     assert (corners(there), corners(then)) == ([(9, 47)], [(16, 8)])
 
 
 def test_each_tile_moves_with_its_object_and_stays_in_the_frame() -> None:
     support = torch.cat([square(0, 0), square(24, 56)])
     labels = torch.cat([square(0, 9), torch.zeros(1, 32, 64)])
-    assert corners(tiles_before(tiles_near(support, 0), support, labels)) == [(0, 9), (24, 56)]
-    far = tiles_before(tiles_near(square(0, 0), 4), square(0, 0), square(24, 56))
+    then = tiles_before(tiles_near(support, 0), places_of(support), places_of(labels))
+    assert corners(then) == [(0, 9), (24, 56)]
+    far = tiles_before(tiles_near(square(0, 0), 4), places_of(square(0, 0)), places_of(square(24, 56)))
     assert set(corners(far)) == {(24, 56)}
 
 
@@ -155,10 +164,11 @@ def test_an_object_far_from_where_it_was_annotated_still_gets_its_votes(moved: i
     before, now = ground.clone(), ground.roll(5, 2)
     before[:, 8:16, 8:16] = thing
     now[:, 8:16, 8 + moved : 16 + moved] = thing
-    frame: Remembered = remember(before, torch.cat([1 - square(8, 8), square(8, 8)]), 4)
+    frame: Remembered = remember(before, quarters(torch.cat([1 - square(8, 8), square(8, 8)])), 4)
     support = square(8, 8 + moved)
     tiles = tiles_near(support, 0)
-    votes, _ = local_votes(now, [(frame, tiles_before(tiles, support, square(8, 8)))], tiles, 4, 1, 1)
+    then = tiles_before(tiles, places_of(support), frame.places)
+    votes, _ = local_votes(now, [(frame, then)], tiles, 4, 1, 1)
     assert votes.labels[1, 8:16, 8 + moved : 16 + moved].min() > 0.9
 
 

@@ -15,7 +15,8 @@ SIZE = (96, 160)
 
 
 def make(**options: object) -> PropagationTracker:
-    return PropagationTracker(PropagationOptions(**options), vos.Runtime(device="cpu"))  # type: ignore[arg-type]
+    chosen = PropagationOptions(**{"side": 2 * SIZE[0], **options})  # type: ignore[arg-type]
+    return PropagationTracker(chosen, vos.Runtime(device="cpu"))
 
 
 def picture(*boxes: tuple[int, int, int], index: int = 0, zoom: int = 1) -> tuple[vos.Frame, vos.LabelMap]:
@@ -104,7 +105,7 @@ def test_an_object_of_another_look_is_not_taken_for_the_one_that_left() -> None:
 
 
 def test_a_cut_to_another_scene_leaves_nothing_of_the_object() -> None:
-    tracker = make()
+    tracker = make(side=SIZE[0])
     start(tracker, *picture((1, 40, 60)))
     for i in range(1, 4):
         step(tracker, picture((1, 40, 60), index=i)[0])
@@ -160,9 +161,8 @@ def test_where_nobody_is_asked_the_two_votes_are_apart() -> None:
     tracker = make()
     frame, truth = picture((1, 8, 8))
     start(tracker, frame, truth)
-    votes, first = tracker._vote(
-        tracker._keys(tracker.encode([frame])[0]), torch.zeros(1, *(side // 8 for side in SIZE))
-    )
+    keys = tracker._keys(tracker.encode([frame])[0])
+    votes, first = tracker._vote(keys, torch.zeros(1, *keys.shape[1:]))
     votes.labels[1] = 1  # as the search does when it finds the object
     assert not first.labels[1].any()
 
@@ -186,9 +186,9 @@ def test_a_leak_onto_another_thing_does_not_enter_the_memory() -> None:
     leaked = torch.from_numpy(((grown == 1) | ((grown == 2) & (np.arange(320) < 120))).astype(np.float32))[None]
     prob = torch.cat([1 - leaked, leaked])[:, 2::4, 2::4].contiguous()
     tracker._keep(encoding, tracker._keys(encoding), prob, torch.zeros(1, 24, 40), Verdict(None, []))
-    remembered = tracker._recent[-1].labels[:, 3:11]
-    assert remembered[1, :, 3:9].mean() > 0.9
-    assert remembered[:, :, 12:14].sum() == 0
+    remembered = tracker._recent[-1].labels[:, 6:22]
+    assert remembered[1, :, 6:18].mean() > 0.9
+    assert remembered[:, :, 24:28].sum() == 0
 
 
 def test_an_annotated_frame_outvotes_a_recent_one_that_is_as_alike() -> None:
@@ -227,11 +227,48 @@ def test_it_tracks_a_tiny_sequence_through_vos_stream() -> None:
     assert np.mean(overlap) > 0.6
 
 
-def test_working_size_is_a_multiple_of_16_and_never_larger_than_asked() -> None:
+def test_working_size_is_a_multiple_of_16_near_what_is_asked_and_small_frames_are_enlarged_four_times() -> None:
     assert working_size((480, 854), 480) == (480, 848)
     assert working_size((1080, 1920), 480) == (480, 848)
-    assert working_size((48, 64), 480) == (48, 64)
-    assert working_size((5, 9), 480) == (16, 16)
+    assert working_size((240, 320), 480) == (480, 640)
+    assert working_size((48, 64), 480) == (192, 256)
+    assert working_size((5, 9), 480) == (16, 32)
+
+
+def test_a_small_still_object_in_a_small_frame_does_not_erode() -> None:
+    tracker = PropagationTracker(PropagationOptions(), vos.Runtime(device="cpu"))
+    frame, truth = picture((1, 24, 40))
+    start(tracker, frame, truth)
+    for _ in range(20):
+        _, label_map = step(tracker, frame)
+    assert iou(label_map == 1, truth == 1) > 0.95
+
+
+def test_logits_are_as_fine_as_the_frame_that_is_worked_on() -> None:
+    tracker = make()
+    frame, truth = picture((1, 9, 10), zoom=2)
+    start(tracker, frame, truth)
+    prediction, label_map = step(tracker, frame)
+    assert prediction.logits.shape == (1, 192, 320)
+    # The square's sides lie between cells of 8 px; at 4 px a cell alone it would be off by half a cell in places.
+    assert iou(label_map == 1, truth == 1) > 0.98
+
+
+def test_an_object_that_the_search_changed_keeps_no_pattern_of_the_votes_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), (2, 48, 100), zoom=2)
+    start(tracker, frame, truth)
+
+    def drop(ids: object, cells: object, votes: torch.Tensor, *_: object) -> Verdict:
+        votes[1] = 0
+        return Verdict(None, [0])
+
+    monkeypatch.setattr(tracker._search, "step", drop)
+    _, label_map = step(tracker, frame)
+    assert not (label_map == 1).any()
+    assert iou(label_map == 2, truth == 2) > 0.9
 
 
 def test_masks_are_carried_along_the_flow() -> None:
