@@ -47,7 +47,11 @@ class PropagationOptions:
         "or timm model, or TIMM_NAME:FILE such as vit_small_patch8_224.dino:dino_deitsmall8_pretrain.pth, "
         "which is tracked by DINO's published protocol whatever the other options say",
     )
-    side: int | None = option(None, help="short side in pixels that frames are worked on at, in place of the preset's")
+    side: int | None = option(
+        None,
+        help="short side in pixels that frames are worked on at, in place of the preset's; smaller ones are enlarged, "
+        "at most four times",
+    )
     context: int | None = option(None, help="how many past frames vote, in place of the preset's")
     head: bool = option(True, help="finish the votes with the learned head; false leaves plain label propagation")
 
