@@ -1,6 +1,6 @@
 """Where things went since the last frame: dense optical flow, small and fast.
 
-Source: DIS, Kroeger et al., arXiv:1603.03590, as OpenCV has it (preset FAST).
+Source: DIS, Kroeger et al., arXiv:1603.03590, as OpenCV has it (preset MEDIUM).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def backward_flow(now: AnyArray, before: AnyArray) -> FloatArray:
     """
     if min(now.shape) < SMALLEST_SIDE:
         return np.zeros((*now.shape, 2), dtype=np.float32)
-    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow = np.zeros((*now.shape, 2), dtype=np.float32)
     return np.asarray(dis.calc(now, before, flow), dtype=np.float32)
 
