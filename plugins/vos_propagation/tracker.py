@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import AnyArray, Frame, LabelMap, Prediction, Runtime, Size, object_ids
+from vos import AnyArray, FloatArray, Frame, LabelMap, Prediction, Runtime, Size, object_ids
 from vos_propagation.efficientnet_lite import load_efficientnet_lite0
 from vos_propagation.guided_filter import CELL, GuidedFilter
 from vos_propagation.head import FusionHead, lead, load_head
 from vos_propagation.labels import with_rows, without_row
+from vos_propagation.leftovers import leftovers
 from vos_propagation.matching import (
     Remembered,
     Votes,
@@ -193,7 +194,8 @@ class PropagationTracker:
         assert self._last is not None, "the host starts before it steps"
         assert self._target is not None
         height, width = encoding.cells.shape[1:]
-        carried = carry(self._prob[1:], backward_flow(encoding.grey, self._last.grey))
+        flow = backward_flow(encoding.grey, self._last.grey)
+        carried = carry(self._prob[1:], flow)
         carried_coarse = F.avg_pool2d(carried, 2)
         score = self._target.score(encoding.samples).reshape(-1, height, width)[1:]
         support = torch.maximum(F.avg_pool2d(self._prob[1:], 2), carried_coarse)
@@ -212,6 +214,7 @@ class PropagationTracker:
             all_votes = replace(all_votes, fine=torch.where(changed, _twice(votes[None])[0], all_votes.fine))
             boxes = _boxes(torch.maximum(votes[1:], carried_coarse) > 0.15)
             logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse, boxes)
+            logits = _without_leftovers(logits, score, flow)
             fine = _sharpen(logits, GuidedFilter(encoding.image, encoding.small), boxes)
             labels = _share(torch.sigmoid(logits))
         self._keep(encoding, keys, labels, score, verdict)
@@ -372,6 +375,13 @@ def contradicted(labels: Tensor, word: Tensor) -> Tensor:
     wrong = claimed & (word < REJECTED)
     changed = wrong.sum((1, 2)) > CHANGED * claimed.sum((1, 2))
     return (wrong & ~changed[:, None, None]).any(0)
+
+
+def _without_leftovers(logits: Tensor, score: Tensor, flow: FloatArray) -> Tensor:
+    """Take from the logits (K, 2 h, 2 w) what the objects uncovered and left behind; ``score`` is (K, h, w)."""
+    masks = (logits > 0).cpu().numpy()
+    finer = score.repeat_interleave(2, 1).repeat_interleave(2, 2).cpu().numpy()
+    return logits.masked_fill(torch.from_numpy(leftovers(masks, finer, flow)).to(logits.device), -LOGIT_LIMIT)
 
 
 def _sharpen(logits: Tensor, guided: GuidedFilter, boxes: Sequence[Box | None]) -> Tensor:
