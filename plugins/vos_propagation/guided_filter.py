@@ -59,7 +59,7 @@ class GuidedFilter:
         height, width = large.shape[1:]
         pixels = self._image[:, top : top + height, left : left + width].float()
         fine = large[3]
-        for plane, colour in zip(large, pixels, strict=False):
+        for plane, colour in zip(large[:3], pixels, strict=True):
             fine.addcmul_(plane, colour, value=1 / 255)
         return fine
 

@@ -55,6 +55,12 @@ class PropagationOptions:
     context: int | None = option(None, help="how many past frames vote, in place of the preset's")
     head: bool = option(True, help="finish the votes with the learned head; false leaves plain label propagation")
 
+    def __post_init__(self) -> None:
+        if self.side is not None and self.side < 16:
+            raise ValueError(f"side is {self.side}, expected 16 or more pixels")
+        if self.context is not None and self.context < 1:
+            raise ValueError(f"context is {self.context}, expected 1 or more frames")
+
     def preset(self) -> Preset:
         """Give the preset, with the values that were set one by one in place of its own."""
         base = PRESETS[self.quality]

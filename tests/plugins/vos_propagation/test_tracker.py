@@ -205,6 +205,12 @@ def test_an_annotated_frame_outvotes_a_recent_one_that_is_as_alike() -> None:
     assert votes.labels[1][support[0] == 1].min() > 0.58
 
 
+@pytest.mark.parametrize(("name", "value"), [("side", 15), ("side", -1), ("context", 0)])
+def test_an_option_that_makes_no_sense_is_refused_by_name(name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}, expected"):
+        make(**{name: value})
+
+
 def test_memory_is_bounded() -> None:
     tracker = make(context=3)
     frame, truth = picture((1, 8, 8))
