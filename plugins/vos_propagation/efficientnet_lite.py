@@ -19,6 +19,8 @@ from vos import WeightsError
 STEM_CHANNELS = 32
 BATCH_NORM_EPS = 1e-3
 IMAGE_MEAN, IMAGE_STD = 127.0, 128.0
+# Rows that a block which halves its planes gives at a time, where its kernel is 3x3.
+STRIP = 32
 
 # (expansion, output channels, kernel, stride) of each block up to the last one used.
 BLOCKS = (
@@ -40,17 +42,60 @@ CHANNELS = {stride: BLOCKS[block][1] for stride, block in LEVELS.items()}
 
 
 class SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's SAME padding: odd pixels of padding go right and below."""
+    """A convolution with TensorFlow's SAME padding of even sizes, and what follows it in the same pass.
+
+    With stride 2, SAME pads one pixel more right and below than left and above. A kernel that begins with a row and a
+    column of zeros gives the same with equal padding all around, so that nothing is copied to be padded.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        even = stride == 1
-        super().__init__(inputs, outputs, kernel, stride, padding=kernel // 2 if even else 0, groups=groups)
-        total = max(kernel - stride, 0)
-        self.pad = None if even else (total // 2, total - total // 2) * 2
+        super().__init__(inputs, outputs, kernel + stride - 1, stride, padding=kernel // 2, groups=groups)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Convolve (B, C, H, W) with H and W multiples of the stride."""
-        return super().forward(x if self.pad is None else F.pad(x, self.pad))
+    def take(self, weight: Tensor, bias: Tensor) -> None:
+        """Take over weights (outputs, inputs / groups, kernel, kernel) and bias (outputs,)."""
+        assert self.bias is not None
+        zeros = self.stride[0] - 1
+        with torch.no_grad():
+            self.weight.copy_(F.pad(weight, (zeros, 0, zeros, 0)))
+            self.bias.copy_(bias)
+
+    def forward(self, x: Tensor, added: Tensor | None = None, *, relu6: bool = False) -> Tensor:
+        """Convolve, without gradients.
+
+        Args:
+            x: (B, inputs, H, W), H and W multiples of the stride.
+            added: like the result, added to it; not together with ``relu6``.
+            relu6: limit the result to 0..6.
+        Returns:
+            (B, outputs, H / stride, W / stride).
+        """
+        assert added is None or not relu6
+        if has_fused_convolution(x.device):
+            return self._fused(x, added, relu6)
+        out = super().forward(x)
+        if relu6:
+            F.relu6(out, inplace=True)
+        return out if added is None else out.add_(added)
+
+    def _fused(self, x: Tensor, added: Tensor | None, relu6: bool) -> Tensor:
+        convolve = torch.ops.mkldnn._convolution_pointwise
+        how = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
+        out: Tensor
+        if added is None:
+            limits = ("hardtanh", [0.0, 6.0], "") if relu6 else ("none", [], "")
+            out = convolve(x, *how, *limits)
+        else:
+            out = convolve.binary(x, added, *how, "add", None, None, [], None)
+        return out
+
+
+def has_fused_convolution(device: torch.device) -> bool:
+    """Tell whether torch has oneDNN's convolutions with the next step in them, as its compiler uses them on CPUs."""
+    return (
+        device.type == "cpu"
+        and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
+        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    )
 
 
 class Block(nn.Module):
@@ -63,12 +108,22 @@ class Block(nn.Module):
         self.depthwise = SameConv(hidden, hidden, kernel, stride, groups=hidden)
         self.project = SameConv(hidden, outputs, 1)
         self.residual = stride == 1 and inputs == outputs
+        self.in_strips = stride == 2 and kernel == 3
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
-        hidden = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        out: Tensor = self.project(F.relu6(self.depthwise(hidden), inplace=True))
-        return out.add_(x) if self.residual else out
+        if not self.in_strips:
+            return self._map(x)
+        # The hidden planes are many times larger than what goes in and comes out; in strips they stay small. A row sees
+        # two rows of the input and the one after them.
+        strips = [self._map(x[:, :, first : first + 2 * STRIP + 1]) for first in range(0, x.shape[2], 2 * STRIP)]
+        return torch.cat(strips, dim=2)
+
+    def _map(self, x: Tensor) -> Tensor:
+        hidden = x if self.expand is None else self.expand(x, relu6=True)
+        hidden = self.depthwise(hidden, relu6=True)
+        out: Tensor = self.project(hidden, x if self.residual else None)
+        return out
 
 
 class EfficientNetLite0(nn.Module):
@@ -92,7 +147,7 @@ class EfficientNetLite0(nn.Module):
         Returns:
             By stride s in 2, 4, 8, 16: (B, CHANNELS[s], H / s, W / s).
         """
-        x = F.relu6(self.stem((images - IMAGE_MEAN) / IMAGE_STD), inplace=True)
+        x = self.stem((images - IMAGE_MEAN) / IMAGE_STD, relu6=True)
         features: dict[int, Tensor] = {}
         ends = {block: stride for stride, block in LEVELS.items()}
         for number, block in enumerate(self.blocks):
@@ -150,8 +205,4 @@ def _load_fused(network: EfficientNetLite0, state: Mapping[str, Tensor]) -> None
 def _fuse(convolution: SameConv, state: Mapping[str, Tensor], name: str, norm: str) -> None:
     scale = state[f"{norm}.weight"] / torch.sqrt(state[f"{norm}.running_var"] + BATCH_NORM_EPS)
     bias = state[f"{norm}.bias"] - scale * state[f"{norm}.running_mean"]
-    weight = state[f"{name}.weight"] * scale[:, None, None, None]
-    assert convolution.bias is not None
-    with torch.no_grad():
-        convolution.weight.copy_(weight)
-        convolution.bias.copy_(bias)
+    convolution.take(state[f"{name}.weight"] * scale[:, None, None, None], bias)

