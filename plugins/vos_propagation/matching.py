@@ -8,6 +8,7 @@ nearly the same voters, found with a few passes of plain arithmetic in place of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
@@ -91,6 +92,21 @@ class Remembered:
     labels: Tensor
     cells: Tensor
     places: Places
+
+
+class Workspace:
+    """Memory that is used again from frame to frame: to get it anew costs more than much of what is done in it."""
+
+    def __init__(self) -> None:
+        self._parts: dict[str, Tensor] = {}
+
+    def take(self, name: str, shape: tuple[int, ...], like: Tensor) -> Tensor:
+        """Give an uninitialised tensor, of the dtype and device of ``like``; what had that name before is lost."""
+        size = math.prod(shape)
+        part = self._parts.get(name)
+        if part is None or part.numel() < size:
+            part = self._parts[name] = like.new_empty(size)
+        return part[:size].view(shape)
 
 
 def principal_axes(cells: Tensor, count: int) -> Tensor:
@@ -184,7 +200,13 @@ def tiles_before(tiles: Tiles, now: Places, then: Places) -> Tiles:
 
 
 def local_votes(
-    query: Tensor, memory: Sequence[tuple[Remembered, Tiles]], tiles: Tiles, radius: int, voters: int, anchors: int
+    query: Tensor,
+    memory: Sequence[tuple[Remembered, Tiles]],
+    tiles: Tiles,
+    radius: int,
+    voters: int,
+    anchors: int,
+    workspace: Workspace,
 ) -> tuple[Votes, Votes]:
     """Let the most similar cells of the memory, near the same place, vote: all frames together, and the first few.
 
@@ -198,6 +220,7 @@ def local_votes(
         radius: cells, an even number.
         voters: about how many cells vote.
         anchors: how many of the frames, from the first, vote once more without the others; at least 1.
+        workspace: for what is needed in between.
     Returns:
         Of all frames and of the first ``anchors``.
     """
@@ -206,7 +229,7 @@ def local_votes(
     for first in range(0, len(cells), CHUNK):
         part = slice(first, first + CHUNK)
         asked = [(frame, (where.rows[part], where.columns[part])) for frame, where in memory]
-        parts.append(_votes_of(cells[part], asked, TILE + 2 * radius, voters, anchors))
+        parts.append(_votes_of(cells[part], asked, TILE + 2 * radius, voters, anchors, workspace))
     answers = []
     for answer in map(torch.cat, zip(*parts, strict=True)):
         planes = _untile(answer, tiles)
@@ -216,14 +239,18 @@ def local_votes(
 
 
 def _votes_of(
-    cells: Tensor, memory: Sequence[tuple[Remembered, Corners]], side: int, voters: int, anchors: int
+    cells: Tensor,
+    memory: Sequence[tuple[Remembered, Corners]],
+    side: int,
+    voters: int,
+    anchors: int,
+    workspace: Workspace,
 ) -> tuple[Tensor, Tensor]:
     """Let windows of ``side`` cells vote on (n, TILE * TILE, C): twice (n, TILE * TILE, 4 V + 1), similarity last."""
     count, asked, channels = cells.shape
-    # Fresh memory for each window would cost more than what is done in it.
-    keys = cells.new_empty(count, side * side, channels)
-    similarity = cells.new_empty(len(memory), count, asked, side * side)
-    weight = torch.empty_like(similarity[0])
+    keys = workspace.take("keys", (count, side * side, channels), cells)
+    similarity = workspace.take("similarity", (len(memory), count, asked, side * side), cells)
+    weight = workspace.take("weight", (count, asked, side * side), cells)
     values, maxima = [], []
     for (frame, where), out in zip(memory, similarity, strict=True):
         _windows(frame.keys, where, side, keys)

@@ -28,9 +28,9 @@ class Preset:
 
 
 PRESETS = {
-    "fast": Preset(side=384, context=3, radius=8, voters=10, head=True),
-    "balanced": Preset(side=480, context=4, radius=12, voters=10, head=True),
-    "best": Preset(side=480, context=6, radius=12, voters=10, head=True),
+    "fast": Preset(side=416, context=4, radius=8, voters=10, head=True),
+    "balanced": Preset(side=512, context=6, radius=12, voters=10, head=True),
+    "best": Preset(side=640, context=6, radius=12, voters=10, head=True),
 }
 
 
@@ -39,7 +39,8 @@ class PropagationOptions:
     """What a user may choose."""
 
     quality: Literal["fast", "balanced", "best"] = option(
-        "best", help="fast works at 384 px with a short memory, best at 480 px with a long one; docs give figures"
+        "best",
+        help="frames are worked on at 416 px (fast), 512 px or 640 px (best); fast remembers less; docs give figures",
     )
     backbone: str = option(
         "efficientnet-lite0",

@@ -22,6 +22,7 @@ from vos_propagation.leftovers import leftovers
 from vos_propagation.matching import (
     Remembered,
     Votes,
+    Workspace,
     global_votes,
     local_votes,
     places_of,
@@ -39,7 +40,7 @@ MULTIPLE = 16
 # Small frames are enlarged, by no more than this.
 ENLARGED = 4.0
 # Cells that a vote reaches beyond an object's last place.
-REACH = 4
+REACH = 3
 # Cells around an object that the head sees.
 ROOM = 3
 # The head sees boxes of a few sizes only: for each new one, kernels are made and kept.
@@ -121,6 +122,7 @@ class PropagationTracker:
         if preset.head:
             self._head = load_head()
             self._head.to(self._device, self._dtype).to(memory_format=torch.channels_last)
+        self._workspace = Workspace()
         self._forget_all()
 
     def _forget_all(self) -> None:
@@ -142,8 +144,7 @@ class PropagationTracker:
 
     def _encode(self, frame: Frame) -> FrameFeatures:
         size = working_size(frame.size, self._side)
-        way = cv2.INTER_AREA if size[0] <= frame.size[0] else cv2.INTER_CUBIC
-        image = cv2.resize(frame.image, size[::-1], interpolation=way)
+        image = cv2.resize(frame.image, size[::-1], interpolation=_way(frame.size[0] / size[0]))
         small = cv2.resize(image, (size[1] // 4, size[0] // 4), interpolation=cv2.INTER_AREA)
         pixels, colours = (torch.from_numpy(rgb).to(self._device).permute(2, 0, 1) for rgb in (image, small))
         features = self._network(pixels[None].to(self._dtype))
@@ -225,7 +226,7 @@ class PropagationTracker:
 
     def _keys(self, encoding: FrameFeatures) -> Tensor:
         """Give (AXES, h, w), what a frame's cells are compared by."""
-        return torch.einsum("dc,chw->dhw", self._axes, encoding.cells)
+        return (self._axes @ encoding.cells.flatten(1)).view(-1, *encoding.cells.shape[1:])
 
     def _vote(self, keys: Tensor, support: Tensor) -> tuple[Votes, Votes]:
         """Let all of the memory vote near the objects, and the annotated frames alone."""
@@ -240,7 +241,7 @@ class PropagationTracker:
         annotated = [anchor.frame for anchor in self._anchors]
         frames = [*annotated, *self._recent, *self._spread]
         memory = [(frame, tiles_before(tiles, now, frame.places)) for frame in frames]
-        answers = local_votes(keys, memory, tiles, self._radius, self._voters, len(annotated))
+        answers = local_votes(keys, memory, tiles, self._radius, self._voters, len(annotated), self._workspace)
         for votes in answers:
             for labels in (votes.labels, votes.fine):
                 labels[0] += (1 - labels.sum(0)).clamp_min(0)
@@ -408,6 +409,13 @@ def working_size(size: Size, side: int) -> Size:
     scale = min(ENLARGED, side / min(size))
     height, width = (max(MULTIPLE, round(length * scale / MULTIPLE) * MULTIPLE) for length in size)
     return height, width
+
+
+def _way(scale: float) -> int:
+    """Give OpenCV's way to make an image so many times smaller; where hardly anything changes, that which is fast."""
+    if scale < 1:
+        return cv2.INTER_CUBIC
+    return cv2.INTER_LINEAR if scale < 1.25 else cv2.INTER_AREA
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -9,6 +9,7 @@ from vos_propagation.matching import (
     TILE,
     Remembered,
     Tiles,
+    Workspace,
     global_votes,
     local_votes,
     places_of,
@@ -50,7 +51,7 @@ def test_local_votes_weigh_every_cell_by_how_far_it_is_above_the_threshold(
     query, labels = unit(6, height, width, seed), labels_of(height, width, seed)
     memory = [remember(unit(6, height, width, seed + 1 + i), labels.roll(i, 1), radius) for i in range(3)]
     tiles = all_tiles(height, width)
-    answers = local_votes(query, [(frame, tiles) for frame in memory], tiles, radius, voters, 2)
+    answers = local_votes(query, [(frame, tiles) for frame in memory], tiles, radius, voters, 2, Workspace())
     votes, similarity = answers[first_alone].fine, answers[first_alone].similarity
     torch.testing.assert_close(F.avg_pool2d(votes, 2), answers[first_alone].labels)
     memory = memory[:2] if first_alone else memory
@@ -94,7 +95,8 @@ def test_a_frame_that_is_in_memory_gives_its_own_labels() -> None:
     query = unit(32, 16, 24, 0)
     labels = F.one_hot(torch.arange(16 * 24).view(16, 24) // 50 % 3, 3).permute(2, 0, 1).float()
     tiles = all_tiles(16, 24)
-    for votes in local_votes(query, [(remember(query, quarters(labels), 4), tiles)], tiles, 4, 1, 1):
+    frame = remember(query, quarters(labels), 4)
+    for votes in local_votes(query, [(frame, tiles)], tiles, 4, 1, 1, Workspace()):
         assert torch.equal(votes.labels.argmax(0), labels.argmax(0))
         torch.testing.assert_close(votes.similarity, torch.ones(16, 24))
 
@@ -103,7 +105,8 @@ def test_cells_outside_the_tiles_get_no_votes() -> None:
     query, support = unit(8, 16, 24, 0), torch.zeros(1, 16, 24)
     support[0, 5, 10] = 1
     tiles = tiles_near(support, 0)
-    votes = local_votes(query, [(remember(query, torch.ones(1, 32, 48), 4), tiles)], tiles, 4, 3, 1)[0].labels
+    frame = remember(query, torch.ones(1, 32, 48), 4)
+    votes = local_votes(query, [(frame, tiles)], tiles, 4, 3, 1, Workspace())[0].labels
     assert votes[0, 5:13, 10:18].min() > 0.99
     votes[0, 5:13, 10:18] = 0
     assert votes.max() == 0
@@ -168,7 +171,7 @@ def test_an_object_far_from_where_it_was_annotated_still_gets_its_votes(moved: i
     support = square(8, 8 + moved)
     tiles = tiles_near(support, 0)
     then = tiles_before(tiles, places_of(support), frame.places)
-    votes, _ = local_votes(now, [(frame, then)], tiles, 4, 1, 1)
+    votes, _ = local_votes(now, [(frame, then)], tiles, 4, 1, 1, Workspace())
     assert votes.labels[1, 8:16, 8 + moved : 16 + moved].min() > 0.9
 
 
@@ -180,3 +183,19 @@ def test_global_votes_find_a_cell_wherever_it_went() -> None:
     votes = global_votes(moved, cells.flatten(1), label.flatten(1), 1)
     assert votes[0, 4, 3] == 1
     assert votes.sum() == 1
+
+
+def test_memory_that_is_used_again_does_not_change_votes() -> None:
+    """First for a large frame, then for a small one, whose windows lie in what the large one left."""
+    workspace = Workspace()
+    for height, width in ((40, 56), (12, 17), (40, 56)):
+        query, labels = unit(6, height, width, height), labels_of(height, width, 1)
+        tiles = all_tiles(height, width)
+        memory = [(remember(unit(6, height, width, i), labels.roll(i, 1), 4), tiles) for i in range(3)]
+        for used, fresh in zip(
+            local_votes(query, memory, tiles, 4, 3, 2, workspace),
+            local_votes(query, memory, tiles, 4, 3, 2, Workspace()),
+            strict=True,
+        ):
+            assert torch.equal(used.fine, fresh.fine)
+            assert torch.equal(used.similarity, fresh.similarity)
