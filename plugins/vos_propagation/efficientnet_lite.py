@@ -42,7 +42,7 @@ CHANNELS = {stride: BLOCKS[block][1] for stride, block in LEVELS.items()}
 
 
 class SameConv(nn.Conv2d):
-    """A convolution with TensorFlow's SAME padding of even sizes, and what follows it in the same pass.
+    """A convolution with TensorFlow's SAME padding, for planes whose sides are multiples of the stride.
 
     With stride 2, SAME pads one pixel more right and below than left and above. A kernel that begins with a row and a
     column of zeros gives the same with equal padding all around, so that nothing is copied to be padded.
@@ -58,44 +58,6 @@ class SameConv(nn.Conv2d):
         with torch.no_grad():
             self.weight.copy_(F.pad(weight, (zeros, 0, zeros, 0)))
             self.bias.copy_(bias)
-
-    def forward(self, x: Tensor, added: Tensor | None = None, *, relu6: bool = False) -> Tensor:
-        """Convolve, without gradients.
-
-        Args:
-            x: (B, inputs, H, W), H and W multiples of the stride.
-            added: like the result, added to it; not together with ``relu6``.
-            relu6: limit the result to 0..6.
-        Returns:
-            (B, outputs, H / stride, W / stride).
-        """
-        assert added is None or not relu6
-        if has_fused_convolution(x.device):
-            return self._fused(x, added, relu6)
-        out = super().forward(x)
-        if relu6:
-            F.relu6(out, inplace=True)
-        return out if added is None else out.add_(added)
-
-    def _fused(self, x: Tensor, added: Tensor | None, relu6: bool) -> Tensor:
-        convolve = torch.ops.mkldnn._convolution_pointwise
-        how = (self.weight, self.bias, self.padding, self.stride, self.dilation, self.groups)
-        out: Tensor
-        if added is None:
-            limits = ("hardtanh", [0.0, 6.0], "") if relu6 else ("none", [], "")
-            out = convolve(x, *how, *limits)
-        else:
-            out = convolve.binary(x, added, *how, "add", None, None, [], None)
-        return out
-
-
-def has_fused_convolution(device: torch.device) -> bool:
-    """Tell whether torch has oneDNN's convolutions with the next step in them, as its compiler uses them on CPUs."""
-    return (
-        device.type == "cpu"
-        and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
-        and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-    )
 
 
 class Block(nn.Module):
@@ -120,10 +82,9 @@ class Block(nn.Module):
         return torch.cat(strips, dim=2)
 
     def _map(self, x: Tensor) -> Tensor:
-        hidden = x if self.expand is None else self.expand(x, relu6=True)
-        hidden = self.depthwise(hidden, relu6=True)
-        out: Tensor = self.project(hidden, x if self.residual else None)
-        return out
+        hidden = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
+        out: Tensor = self.project(F.relu6(self.depthwise(hidden), inplace=True))
+        return out.add_(x) if self.residual else out
 
 
 class EfficientNetLite0(nn.Module):
@@ -147,7 +108,7 @@ class EfficientNetLite0(nn.Module):
         Returns:
             By stride s in 2, 4, 8, 16: (B, CHANNELS[s], H / s, W / s).
         """
-        x = self.stem((images - IMAGE_MEAN) / IMAGE_STD, relu6=True)
+        x = F.relu6(self.stem((images - IMAGE_MEAN) / IMAGE_STD), inplace=True)
         features: dict[int, Tensor] = {}
         ends = {block: stride for stride, block in LEVELS.items()}
         for number, block in enumerate(self.blocks):
