@@ -39,7 +39,7 @@ class PropagationOptions:
     """What a user may choose."""
 
     quality: Literal["fast", "balanced", "best"] = option(
-        "best",
+        "balanced",
         help="frames are worked on at 416 px (fast), 512 px or 640 px (best); fast remembers less; docs give figures",
     )
     backbone: str = option(
