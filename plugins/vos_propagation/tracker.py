@@ -52,6 +52,9 @@ TRUST = 1.08
 # A cell that an object claims is remembered as nothing where its score by the annotated frames alone is below the
 # first, unless that is so for this share of the object: then it has come to look otherwise.
 REJECTED, CHANGED = 0.2, 0.4
+# The head takes too much where an object and what is around it hardly differ. It is given at most so much of a logit,
+# until an object has as many cells as were voted for it; one of fewer cells of 4 px than the second is left as it is.
+GIVEN, FEWEST = 0.5, 24
 LEARN_EVERY, SEEN_EVERY, SPREAD_EVERY = 2, 5, 8
 LOGIT_LIMIT = 8.0
 # How sure the head is of a mask's pixels, and the overlap (J) seen with it; docs/benchmarks.md has the table.
@@ -215,7 +218,7 @@ class PropagationTracker:
             all_votes = replace(all_votes, fine=torch.where(changed, _twice(votes[None])[0], all_votes.fine))
             boxes = _boxes(torch.maximum(votes[1:], carried_coarse) > 0.15)
             logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse, boxes)
-            logits = _without_leftovers(logits, score, flow)
+            logits = _without_leftovers(_as_many_as_voted(logits, all_votes.fine[1:]), score, flow)
             fine = _sharpen(logits, GuidedFilter(encoding.image, encoding.small), boxes)
             labels = _share(torch.sigmoid(logits))
         self._keep(encoding, keys, labels, score, verdict)
@@ -376,6 +379,21 @@ def contradicted(labels: Tensor, word: Tensor) -> Tensor:
     wrong = claimed & (word < REJECTED)
     changed = wrong.sum((1, 2)) > CHANGED * claimed.sum((1, 2))
     return (wrong & ~changed[:, None, None]).any(0)
+
+
+def _as_many_as_voted(logits: Tensor, votes: Tensor) -> Tensor:
+    """Raise each object's logits (K, h, w), by at most ``GIVEN``, until it has as many cells as its votes (K, h, w)."""
+    counts = (votes > 0.5).flatten(1).sum(1).tolist()
+    given = [
+        _missing(row, count) if count >= FEWEST else row.new_zeros(())
+        for row, count in zip(logits, counts, strict=True)
+    ]
+    return logits + torch.stack(given)[:, None, None]
+
+
+def _missing(logits: Tensor, count: int) -> Tensor:
+    """Say how much the ``count``-th highest of the logits is below 0, from 0 to ``GIVEN``."""
+    return (-logits.flatten().kthvalue(logits.numel() - count + 1).values).clamp(0, GIVEN)
 
 
 def _without_leftovers(logits: Tensor, score: Tensor, flow: FloatArray) -> Tensor:

@@ -9,7 +9,7 @@ from vos.testing import check_tracker, tiny_sequence
 from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
 from vos_propagation.search import VIEWS, Verdict
-from vos_propagation.tracker import PropagationTracker, _boxes, contradicted, working_size
+from vos_propagation.tracker import PropagationTracker, _as_many_as_voted, _boxes, contradicted, working_size
 
 SIZE = (96, 160)
 
@@ -301,3 +301,17 @@ def test_the_head_sees_boxes_of_few_sizes_with_room_around_the_object() -> None:
     assert boxes[2] == (slice(44, 60), slice(90, 106))
     assert boxes[3] == (slice(0, 60), slice(0, 106))
     assert boxes[4] is None
+
+
+def test_an_object_has_as_many_cells_as_were_voted_for_it_within_half_a_logit() -> None:
+    votes = torch.zeros(3, 10, 10)
+    votes[:, :5] = 0.9  # 50 cells each
+    logits = torch.full((3, 10, 10), -8.0)
+    logits[0, :4], logits[0, 4] = 3.0, -0.3  # lacks a row that is nearly there
+    logits[1, :4], logits[1, 4] = 3.0, -2.0  # lacks one that is not
+    logits[2, :6] = 3.0  # has more than was voted
+    given = _as_many_as_voted(logits, votes) - logits
+    torch.testing.assert_close(given[:, 0, 0], torch.tensor([0.3, 0.5, 0.0]))
+    torch.testing.assert_close(given, given[:, :1, :1].expand_as(given))
+    votes[:, 2:] = 0  # too few to tell
+    assert torch.equal(_as_many_as_voted(logits, votes), logits)
