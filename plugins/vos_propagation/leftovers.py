@@ -23,17 +23,19 @@ def leftovers(masks: AnyArray, score: FloatArray, flow: FloatArray) -> AnyArray:
 
     Args:
         masks: bool (K, h, w), each object's mask.
-        score: float32 (K, h, w), the target model's.
+        score: float32 (K, h / 2, w / 2), the target model's.
         flow: float32 (h, w, 2), of the image, cells a frame.
     Returns:
         bool (K, h, w).
     """
     found = np.zeros_like(masks)
-    taken = _grown(np.logical_or.reduce(masks, axis=0), 1)
+    taken: AnyArray | None = None
     for mask, own_score, own_found in zip(masks, score, found, strict=True):
         count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
         if count <= 2:
             continue
+        taken = _grown(np.logical_or.reduce(masks, axis=0), 1) if taken is None else taken
+        fine_score = own_score.repeat(2, axis=0).repeat(2, axis=1)
         areas = stats[1:, cv2.CC_STAT_AREA]
         largest = 1 + int(areas.argmax())
         motion = np.median(flow[pieces == largest], 0)
@@ -42,7 +44,7 @@ def leftovers(masks: AnyArray, score: FloatArray, flow: FloatArray) -> AnyArray:
                 continue
             piece = pieces == label
             ground = _grown(piece, AROUND) & ~taken
-            if ground.sum() < SMALLEST or own_score[piece].mean() > ALIKE:
+            if ground.sum() < SMALLEST or fine_score[piece].mean() > ALIKE:
                 continue
             around = np.median(flow[ground], 0)
             still = np.hypot(*(np.median(flow[piece], 0) - around)) < SAME

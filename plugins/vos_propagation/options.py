@@ -28,9 +28,9 @@ class Preset:
 
 
 PRESETS = {
-    "fast": Preset(side=416, context=4, radius=8, voters=10, head=True),
-    "balanced": Preset(side=512, context=6, radius=12, voters=10, head=True),
-    "best": Preset(side=640, context=6, radius=12, voters=10, head=True),
+    "fast": Preset(side=448, context=6, radius=8, voters=8, head=True),
+    "balanced": Preset(side=544, context=9, radius=12, voters=8, head=True),
+    "best": Preset(side=640, context=12, radius=16, voters=8, head=True),
 }
 
 
@@ -40,7 +40,7 @@ class PropagationOptions:
 
     quality: Literal["fast", "balanced", "best"] = option(
         "balanced",
-        help="frames are worked on at 416 px (fast), 512 px or 640 px (best); fast remembers less; docs give figures",
+        help="frames are worked on at 448 px (fast), 544 px or 640 px (best); fast remembers less; docs give figures",
     )
     backbone: str = option(
         "efficientnet-lite0",

@@ -19,30 +19,21 @@ from vos_propagation.guided_filter import CELL, GuidedFilter
 from vos_propagation.head import FusionHead, lead, load_head
 from vos_propagation.labels import with_rows, without_row
 from vos_propagation.leftovers import leftovers
-from vos_propagation.matching import (
-    Remembered,
-    Votes,
-    Workspace,
-    global_votes,
-    local_votes,
-    places_of,
-    principal_axes,
-    remember,
-    tiles_before,
-    tiles_near,
-)
+from vos_propagation.matching import Votes, Workspace, global_votes, local_votes, principal_axes
+from vos_propagation.memory import Memory, Remembered, in_blocks
 from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
 from vos_propagation.search import SMALLEST, Search, Verdict
 from vos_propagation.target_model import TargetModel
+from vos_propagation.tiles import places_of, tiles_before, tiles_near
 
 MULTIPLE = 16
 # Small frames are enlarged, by no more than this.
 ENLARGED = 4.0
 # Cells that a vote reaches beyond an object's last place.
 REACH = 3
-# Cells around an object that the head sees.
-ROOM = 3
+# The head sees the cells where an object has so much of the votes or of the carried mask, and so many around them.
+LIKELY, ROOM = 0.25, 2
 # The head sees boxes of a few sizes only: for each new one, kernels are made and kept.
 GRAIN = 8
 # Cells are compared in so many directions, those in which the annotated frame's cells differ most.
@@ -97,13 +88,11 @@ class Anchor:
         encoding: the frame's features.
         prob: float32 (K + 1, 2 h, 2 w), the annotation; sums to 0 where the frame says nothing.
         object_ids: the objects whose latest annotation this is.
-        frame: the same, ready for voting.
     """
 
     encoding: FrameFeatures
     prob: Tensor
     object_ids: set[int]
-    frame: Remembered
 
 
 class PropagationTracker:
@@ -131,8 +120,10 @@ class PropagationTracker:
     def _forget_all(self) -> None:
         self._ids: list[int] = []
         self._anchors: list[Anchor] = []
+        self._annotated: list[Remembered] = []
         self._recent: deque[Remembered] = deque(maxlen=self._recent_context)
         self._spread: deque[Remembered] = deque(maxlen=self._spread_context)
+        self._memory = Memory(0, torch.zeros(1, 1, 4, 1), 1)
         self._search = Search()
         self._target: TargetModel | None = None
         self._axes: Tensor = torch.zeros(0)
@@ -189,7 +180,7 @@ class PropagationTracker:
             anchor.prob = without_row(anchor.prob, row)
         for frames in (self._recent, self._spread):
             for i, past in enumerate(frames):
-                frames[i] = remember(past.cells, without_row(past.labels, row), self._radius)
+                frames[i] = replace(past, labels=without_row(past.labels, row))
         self._renew()
 
     @torch.inference_mode()
@@ -216,7 +207,7 @@ class PropagationTracker:
         else:
             changed = (votes != before).flatten(1).any(1)[:, None, None]
             all_votes = replace(all_votes, fine=torch.where(changed, _twice(votes[None])[0], all_votes.fine))
-            boxes = _boxes(torch.maximum(votes[1:], carried_coarse) > 0.15)
+            boxes = _boxes(torch.maximum(votes[1:], carried_coarse) > LIKELY)
             logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse, boxes)
             logits = _without_leftovers(_as_many_as_voted(logits, all_votes.fine[1:]), score, flow)
             fine = _sharpen(logits, GuidedFilter(encoding.image, encoding.small), boxes)
@@ -227,13 +218,21 @@ class PropagationTracker:
         scores = np.interp(sure.cpu().numpy(), *CALIBRATION)
         return Prediction(self._ids, fine.cpu().numpy(), scores, present.cpu().numpy())
 
+    def _remembered(self) -> list[Remembered]:
+        """List the frames that vote, the annotated ones first."""
+        return [*self._annotated, *self._recent, *self._spread]
+
+    def _put(self, cells: Tensor, labels: Tensor) -> Remembered:
+        return self._memory.put(cells, labels, self._remembered())
+
     def _keys(self, encoding: FrameFeatures) -> Tensor:
-        """Give (AXES, h, w), what a frame's cells are compared by."""
-        return (self._axes @ encoding.cells.flatten(1)).view(-1, *encoding.cells.shape[1:])
+        """Give (h / 2, w / 2, 4, AXES), what a frame's cells are compared by, in blocks of four."""
+        keys = encoding.cells.flatten(1).T @ self._axes.T
+        return in_blocks(keys.view(*encoding.cells.shape[1:], AXES))
 
     def _vote(self, keys: Tensor, support: Tensor) -> tuple[Votes, Votes]:
         """Let all of the memory vote near the objects, and the annotated frames alone."""
-        height, width = keys.shape[1:]
+        height, width = support.shape[1:]
         nobody = support.new_zeros(len(self._ids) + 1, height, width)
         nobody[0] = 1
         tiles = tiles_near(support, REACH)
@@ -241,10 +240,9 @@ class PropagationTracker:
             none, fine = support.new_zeros(height, width), _twice(nobody[None])[0]
             return Votes(nobody, none, fine), Votes(nobody.clone(), none, fine.clone())
         now = places_of(support)
-        annotated = [anchor.frame for anchor in self._anchors]
-        frames = [*annotated, *self._recent, *self._spread]
-        memory = [(frame, tiles_before(tiles, now, frame.places)) for frame in frames]
-        answers = local_votes(keys, memory, tiles, self._radius, self._voters, len(annotated), self._workspace)
+        asked = [(frame, tiles_before(tiles, now, frame.places)) for frame in self._remembered()]
+        anchors = len(self._anchors)
+        answers = local_votes(keys, self._memory, asked, tiles, self._radius, self._voters, anchors, self._workspace)
         for votes in answers:
             for labels in (votes.labels, votes.fine):
                 labels[0] += (1 - labels.sum(0)).clamp_min(0)
@@ -279,15 +277,18 @@ class PropagationTracker:
         assert self._head is not None
         logits = fine.new_full((len(fine), *fine.shape[2:]), -LOGIT_LIMIT, dtype=torch.float32)
         coarse_image, fine_image = self._head.look(encoding.cells[None], encoding.fine[None])
-        for k, box in enumerate(boxes):
-            if box is None:
-                continue
-            y, x = box
-            yy, xx = slice(2 * y.start, 2 * y.stop), slice(2 * x.start, 2 * x.stop)
-            cues = coarse[k : k + 1, :, y, x], fine[k : k + 1, :, yy, xx]
-            looks = coarse_image[..., y, x], fine_image[..., yy, xx]
-            part = self._head(*cues, *looks, margin[k : k + 1, :, yy, xx])
-            logits[k, yy, xx] = part[0].clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+        for alike in _of_one_size(boxes):
+            small = [(k, y, x) for k, (y, x) in alike]
+            large = [(k, _doubled(y), _doubled(x)) for k, y, x in small]
+            part = self._head(
+                torch.stack([coarse[k, :, y, x] for k, y, x in small]),
+                torch.stack([fine[k, :, y, x] for k, y, x in large]),
+                torch.stack([coarse_image[0, :, y, x] for _, y, x in small]),
+                torch.stack([fine_image[0, :, y, x] for _, y, x in large]),
+                torch.stack([margin[k, :, y, x] for k, y, x in large]),
+            )
+            for (k, y, x), own in zip(large, part.clamp_(-LOGIT_LIMIT, LOGIT_LIMIT), strict=True):
+                logits[k, y, x] = own
         return logits
 
     def _keep(self, encoding: FrameFeatures, keys: Tensor, prob: Tensor, score: Tensor, verdict: Verdict) -> None:
@@ -299,7 +300,7 @@ class PropagationTracker:
         silent = silent | contradicted(labels[1:] * ~silent, word[1:])
         labels = labels * ~silent
         spoken = prob * ~silent.repeat_interleave(2, 0).repeat_interleave(2, 1)
-        self._recent.append(remember(keys, spoken, self._radius))
+        self._recent.append(self._put(keys, spoken))
         self._prob = prob
         self._steps += 1
         if self._steps % SPREAD_EVERY == 0 and self._spread_context:
@@ -341,13 +342,12 @@ class PropagationTracker:
                 self._silence(anchor, encoding, prob[-len(new) :])
         self._recent.clear()
         self._spread.clear()
-        frame = remember(TRUST * self._keys(encoding), prob, self._radius)
         coarse = F.avg_pool2d(prob, 2)
         for object_id in given:
             self._search.annotate(object_id, encoding.cells, coarse[self._ids.index(object_id) + 1])
-        self._anchors.append(Anchor(encoding, prob, set(given), frame))
-        self._recent.append(frame)
+        self._anchors.append(Anchor(encoding, prob, set(given)))
         self._renew()
+        self._recent.append(self._put(TRUST * self._keys(encoding), prob))
 
     def _silence(self, anchor: Anchor, encoding: FrameFeatures, new: Tensor) -> None:
         """Take back an earlier frame's word 'background' where it looks like an object that came later."""
@@ -356,13 +356,21 @@ class PropagationTracker:
         anchor.prob[0] *= (F.interpolate(alike[None], scale_factor=2)[0, 0] < 0.3).to(anchor.prob.dtype)
 
     def _renew(self) -> None:
-        """Drop anchors without objects, and teach new target models what the others show."""
+        """Drop anchors without objects, and fill a new memory and new target models with what the others show."""
         self._anchors = [anchor for anchor in self._anchors if anchor.object_ids]
         assert self._last is not None
         labels = len(self._ids) + 1
+        slots = len(self._anchors) + self._recent_context + self._spread_context + 1
+        old, self._memory = self._memory, Memory(slots, self._keys(self._last), labels)
         self._target = TargetModel(self._last.samples, labels, decay=0.9, rate=0.15, small=20)
+        self._annotated.clear()
+        for frames in (self._recent, self._spread):
+            before = [*frames]
+            frames.clear()
+            for past in before:
+                frames.append(self._put(old.cells_of(past), past.labels))
         for anchor in self._anchors:
-            anchor.frame = remember(TRUST * self._keys(anchor.encoding), anchor.prob, self._radius)
+            self._annotated.append(self._put(TRUST * self._keys(anchor.encoding), anchor.prob))
             self._target.learn(anchor.encoding.samples, F.avg_pool2d(anchor.prob, 2).flatten(1), annotated=True)
 
 
@@ -399,8 +407,8 @@ def _missing(logits: Tensor, count: int) -> Tensor:
 def _without_leftovers(logits: Tensor, score: Tensor, flow: FloatArray) -> Tensor:
     """Take from the logits (K, 2 h, 2 w) what the objects uncovered and left behind; ``score`` is (K, h, w)."""
     masks = (logits > 0).cpu().numpy()
-    finer = score.repeat_interleave(2, 1).repeat_interleave(2, 2).cpu().numpy()
-    return logits.masked_fill(torch.from_numpy(leftovers(masks, finer, flow)).to(logits.device), -LOGIT_LIMIT)
+    found = leftovers(masks, score.cpu().numpy(), flow)
+    return logits.masked_fill(torch.from_numpy(found).to(logits.device), -LOGIT_LIMIT)
 
 
 def _sharpen(logits: Tensor, guided: GuidedFilter, boxes: Sequence[Box | None]) -> Tensor:
@@ -409,7 +417,7 @@ def _sharpen(logits: Tensor, guided: GuidedFilter, boxes: Sequence[Box | None]) 
     fine = logits.new_full((count, CELL * height, CELL * width), -LOGIT_LIMIT)
     for k, box in enumerate(boxes):
         if box is not None:
-            rows, columns = (slice(2 * part.start, 2 * part.stop) for part in box)
+            rows, columns = (_doubled(part) for part in box)
             y, x = (slice(CELL * part.start, CELL * part.stop) for part in (rows, columns))
             fine[k, y, x] = guided(logits[k, rows, columns], rows, columns)
     return fine
@@ -452,11 +460,17 @@ def _best_other(planes: Tensor) -> Tensor:
     """For each row of (K, h, w), the highest value of the other rows; 0 where there is none."""
     if len(planes) < 2:
         return torch.zeros_like(planes)
-    top = planes.amax(0)
-    best = planes == top
-    # Of equals each is the other's best; torch's own topk takes ten times as long across planes.
-    second = torch.where(best.sum(0) > 1, top, torch.where(best, -torch.inf, planes).amax(0))
-    return torch.where(best, second, top)
+    best = torch.empty_like(planes)
+    # Of each row first the highest of those after it, then that and the highest of those before it.
+    best[-2] = planes[-1]
+    for row in range(len(planes) - 3, -1, -1):
+        torch.maximum(best[row + 1], planes[row + 1], out=best[row])
+    before = planes[0]
+    for row in range(1, len(planes) - 1):
+        best[row] = torch.maximum(best[row], before)
+        before = torch.maximum(before, planes[row])
+    best[-1] = before
+    return best
 
 
 def _share(prob: Tensor) -> Tensor:
@@ -469,6 +483,20 @@ def _boxes(likely: Tensor) -> list[Box | None]:
     """Box each row's True cells, with ``ROOM`` cells around; None for an empty row. One copy to the host."""
     rows, columns = likely.any(2).cpu().numpy(), likely.any(1).cpu().numpy()
     return [(_span(row), _span(column)) if row.any() else None for row, column in zip(rows, columns, strict=True)]
+
+
+def _of_one_size(boxes: Sequence[Box | None]) -> list[list[tuple[int, Box]]]:
+    """Group the boxes there are by their size, each with its row."""
+    groups: dict[Size, list[tuple[int, Box]]] = {}
+    for row, box in enumerate(boxes):
+        if box is not None:
+            y, x = box
+            groups.setdefault((y.stop - y.start, x.stop - x.start), []).append((row, box))
+    return list(groups.values())
+
+
+def _doubled(part: slice) -> slice:
+    return slice(2 * part.start, 2 * part.stop)
 
 
 def _span(likely: AnyArray) -> slice:

@@ -5,19 +5,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vos_propagation.matching import (
+    CHOSEN,
+    CHOSEN_ANNOTATED,
     MARGIN,
-    TILE,
-    Remembered,
-    Tiles,
+    SHARED,
+    Votes,
     Workspace,
+    _highest,
     global_votes,
     local_votes,
-    places_of,
     principal_axes,
-    remember,
-    tiles_before,
-    tiles_near,
 )
+from vos_propagation.memory import Memory, Remembered, in_blocks
+from vos_propagation.tiles import TILE, Tiles, places_of, tiles_before, tiles_near
 
 
 def unit(channels: int, height: int, width: int, seed: int) -> torch.Tensor:
@@ -29,10 +29,6 @@ def all_tiles(height: int, width: int) -> Tiles:
     return tiles_near(torch.ones(1, height, width), 0)
 
 
-def corners(tiles: Tiles) -> list[tuple[int, int]]:
-    return list(zip(tiles.rows.tolist(), tiles.columns.tolist(), strict=True))
-
-
 def labels_of(height: int, width: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return torch.softmax(torch.randn(3, 2 * height, 2 * width, generator=generator), 0)
@@ -42,41 +38,111 @@ def quarters(labels: torch.Tensor) -> torch.Tensor:
     return labels.repeat_interleave(2, 1).repeat_interleave(2, 2)
 
 
+def blocks_of(cells: torch.Tensor) -> torch.Tensor:
+    return in_blocks(cells.permute(1, 2, 0).contiguous())
+
+
+def memory_of(cells: list[torch.Tensor], labels: list[torch.Tensor]) -> tuple[Memory, list[Remembered]]:
+    memory = Memory(len(cells), blocks_of(cells[0]), len(labels[0]))
+    frames: list[Remembered] = []
+    for own, said in zip(cells, labels, strict=True):
+        frames.append(memory.put(blocks_of(own), said, frames))
+    return memory, frames
+
+
+def votes_of(
+    query: torch.Tensor,
+    cells: list[torch.Tensor],
+    labels: list[torch.Tensor],
+    tiles: Tiles,
+    radius: int = 4,
+    voters: int = 1,
+    anchors: int = 1,
+    workspace: Workspace | None = None,
+) -> tuple[Votes, Votes]:
+    memory, frames = memory_of(cells, labels)
+    asked = [(frame, tiles) for frame in frames]
+    return local_votes(blocks_of(query), memory, asked, tiles, radius, voters, anchors, workspace or Workspace())
+
+
+def in_window(at: int, radius: int, length: int) -> range:
+    """The blocks along one side of the window that belongs to a tile's first row or column."""
+    side = min(TILE // 2 + radius, length // 2)
+    first = min(max(at // 2 - radius // 2, 0), length // 2 - side)
+    return range(first, first + side)
+
+
 @settings(deadline=None, max_examples=20)
-@given(st.integers(3, 20), st.integers(3, 20), st.sampled_from([2, 4]), st.integers(0, 1000), st.booleans())
-def test_local_votes_weigh_every_cell_by_how_far_it_is_above_the_threshold(
-    height: int, width: int, radius: int, seed: int, first_alone: bool
+@given(st.integers(2, 10), st.integers(2, 10), st.sampled_from([0, 2]), st.integers(0, 1000), st.booleans())
+def test_local_votes_weigh_the_cells_of_the_likeliest_blocks_by_how_far_they_are_above_the_threshold(
+    rows: int, columns: int, radius: int, seed: int, first_alone: bool
 ) -> None:
-    voters = 3
-    query, labels = unit(6, height, width, seed), labels_of(height, width, seed)
-    memory = [remember(unit(6, height, width, seed + 1 + i), labels.roll(i, 1), radius) for i in range(3)]
+    height, width, voters, anchors = 2 * rows, 2 * columns, 3, 2
+    query = unit(6, height, width, seed)
+    cells = [unit(6, height, width, seed + 1 + i) for i in range(3)]
+    labels = [labels_of(height, width, seed).roll(i, 1) for i in range(3)]
     tiles = all_tiles(height, width)
-    answers = local_votes(query, [(frame, tiles) for frame in memory], tiles, radius, voters, 2, Workspace())
+    answers = votes_of(query, cells, labels, tiles, radius, voters, anchors)
     votes, similarity = answers[first_alone].fine, answers[first_alone].similarity
     torch.testing.assert_close(F.avg_pool2d(votes, 2), answers[first_alone].labels)
-    memory = memory[:2] if first_alone else memory
-    side = TILE + 2 * radius
     for y, x in [(0, 0), (height - 1, width - 1), (height // 2, width // 3)]:
-        row, column = corners(tiles)[int(tiles.places[y, x]) // TILE**2]
-        top, left = row - radius, column - radius
-        like, label = [], []
-        for frame in memory:
-            for v in range(side):
-                for u in range(side):
-                    inside = 0 <= top + v < height and 0 <= left + u < width
-                    cell = frame.cells[:, top + v, left + u] if inside else torch.zeros(6)
-                    like.append(float(query[:, y, x] @ cell))
-                    rows, columns = (slice(2 * at, 2 * at + 2) for at in (top + v, left + u))
-                    label.append(frame.labels[:, rows, columns] if inside else None)
-        area = side * side // 8
-        maxima = torch.tensor(like).view(len(memory), 8, area).amax(1).flatten().sort(descending=True).values
-        threshold = maxima[voters - 1] - MARGIN
-        weights = [max(0.0, s - float(threshold)) for s in like]
-        share = sum(w for w, at in zip(weights, label, strict=True) if at is not None)
-        expected = sum(w * at for w, at in zip(weights, label, strict=True) if at is not None) / max(share, 1e-6)
+        tile = int(tiles.places[y, x]) // TILE**2
+        row, column = int(tiles.rows[tile]), int(tiles.columns[tile])
+        own = F.avg_pool2d(query[:, y // 2 * 2 : y // 2 * 2 + 2, x // 2 * 2 : x // 2 * 2 + 2], 2)[:, 0, 0]
+        chosen: list[tuple[int, int, int]] = []
+        for frames, count in ((range(anchors), CHOSEN_ANNOTATED), (range(anchors, 3), CHOSEN)):
+            near = [
+                (float(own @ F.avg_pool2d(cells[i], 2)[:, v, u]), (i, v, u))
+                for i in frames
+                for v in in_window(row, radius, height)
+                for u in in_window(column, radius, width)
+            ]
+            if frames[0] == 0 or not first_alone:
+                chosen += [place for _, place in sorted(near, reverse=True)[:count]]
+        like = torch.tensor(
+            [
+                [float(query[:, y, x] @ cells[i][:, 2 * v + c // 2, 2 * u + c % 2]) for c in range(4)]
+                for i, v, u in chosen
+            ]
+        )
+        threshold = like.amax(1).sort(descending=True).values[voters - 1] - MARGIN
+        total, share = torch.zeros(3, 2, 2), 0.0
+        for (i, v, u), block in zip(chosen, like, strict=True):
+            for c, s in enumerate(block):
+                weight = max(0.0, float(s - threshold))
+                top, left = 2 * (2 * v + c // 2), 2 * (2 * u + c % 2)
+                total += weight * labels[i][:, top : top + 2, left : left + 2]
+                share += weight
         found = votes[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
-        torch.testing.assert_close(found, torch.as_tensor(expected).expand(3, 2, 2), atol=1e-3, rtol=1e-3)
-        assert abs(float(similarity[y, x]) - max(like)) < 1e-5
+        torch.testing.assert_close(found, total / share, atol=1e-3, rtol=1e-3)
+        assert abs(float(similarity[y, x]) - float(like.max())) < 1e-5
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 40), st.integers(1, 24), st.integers(0, 1000))
+def test_the_highest_are_the_best_of_the_rows_whose_best_are_highest(length: int, count: int, seed: int) -> None:
+    values = torch.randn(2, SHARED * length, 3, generator=torch.Generator().manual_seed(seed)).bfloat16().float()
+    count = min(count, SHARED * length)
+    found = _highest(values, count, Workspace())
+    assert found.shape == (2, 3, count)
+    for n in range(2):
+        for m in range(3):
+            own, where = values[n, :, m], found[n, m]
+            assert len(set(where.tolist())) == count
+            if length < count:
+                expected = own.topk(count).values
+            else:
+                expected = own.view(SHARED, length).amax(0).topk(count).values.clamp_min(0)
+            torch.testing.assert_close(own[where].clamp_min(expected.min()).sort(descending=True).values, expected)
+
+
+def test_most_of_the_highest_are_found() -> None:
+    """Of 32 in 350 rows, those that share a row are missed: about 32 / 350 / 2 of them."""
+    values = torch.rand(4, SHARED * 350, 16, generator=torch.Generator().manual_seed(0))
+    found = _highest(values, 32, Workspace())
+    exact = values.topk(32, dim=1).indices.transpose(1, 2)
+    hits = (found[..., None] == exact[..., None, :]).any(-1).float().mean()
+    assert hits > 0.9
 
 
 def test_principal_axes_keep_what_differs_and_drop_the_rest() -> None:
@@ -94,50 +160,21 @@ def test_principal_axes_keep_what_differs_and_drop_the_rest() -> None:
 def test_a_frame_that_is_in_memory_gives_its_own_labels() -> None:
     query = unit(32, 16, 24, 0)
     labels = F.one_hot(torch.arange(16 * 24).view(16, 24) // 50 % 3, 3).permute(2, 0, 1).float()
-    tiles = all_tiles(16, 24)
-    frame = remember(query, quarters(labels), 4)
-    for votes in local_votes(query, [(frame, tiles)], tiles, 4, 1, 1, Workspace()):
+    for votes in votes_of(query, [query], [quarters(labels)], all_tiles(16, 24)):
         assert torch.equal(votes.labels.argmax(0), labels.argmax(0))
         torch.testing.assert_close(votes.similarity, torch.ones(16, 24))
 
 
 def test_cells_outside_the_tiles_get_no_votes() -> None:
     query, support = unit(8, 16, 24, 0), torch.zeros(1, 16, 24)
-    support[0, 5, 10] = 1
+    support[0, 4, 10] = 1
     tiles = tiles_near(support, 0)
-    frame = remember(query, torch.ones(1, 32, 48), 4)
-    votes = local_votes(query, [(frame, tiles)], tiles, 4, 3, 1, Workspace())[0].labels
-    assert votes[0, 5:13, 10:18].min() > 0.99
-    votes[0, 5:13, 10:18] = 0
-    assert votes.max() == 0
-
-
-@settings(deadline=None, max_examples=50)
-@given(st.integers(2, 30), st.integers(2, 30), st.integers(0, 3), st.integers(0, 2), st.integers(0, 1000))
-def test_tiles_cover_what_is_within_reach_and_each_cell_has_one_place_in_them(
-    height: int, width: int, objects: int, reach: int, seed: int
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    support = (torch.rand(objects, height, width, generator=generator) > 0.97).float()
-    tiles = tiles_near(support, reach)
-    for y, x in torch.nonzero(support.sum(0)).tolist():
-        assert tiles.places[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1].min() >= 0
-    taken = torch.nonzero(tiles.places >= 0)
-    places = tiles.places[taken[:, 0], taken[:, 1]]
-    tile, within = places // TILE**2, places % TILE**2
-    assert torch.equal(tiles.rows[tile] + within // TILE, taken[:, 0])
-    assert torch.equal(tiles.columns[tile] + within % TILE, taken[:, 1])
-    assert set(tile.tolist()) == set(range(len(tiles.rows)))
-
-
-def test_tiles_lie_where_they_cover_most_and_belong_to_an_object() -> None:
-    support = torch.cat([square(5, 3), square(13, 41)])
-    tiles = tiles_near(support, 0)
-    assert (corners(tiles), tiles.owners.tolist()) == ([(5, 3), (13, 41)], [0, 1])
-    assert len(tiles_near(square(5, 3), 4).rows) == 4
-    assert len(tiles_near(torch.cat([square(5, 3), square(5, 3)]), 0).rows) == 1
-    assert corners(tiles_near(square(24, 56), 1)) == [(23, 55), (23, 56), (24, 55), (24, 56)]
-    assert len(tiles_near(torch.zeros(2, 20, 30), 8).rows) == 0
+    votes = votes_of(query, [query], [torch.ones(1, 32, 48)], tiles, voters=3)[0]
+    assert votes.labels[0, 4:12, 10:18].min() > 0.99
+    assert votes.fine[0, 8:24, 20:36].min() > 0.99
+    for planes, scale in ((votes.labels, 1), (votes.fine, 2), (votes.similarity[None], 1)):
+        planes[0, 4 * scale : 12 * scale, 10 * scale : 18 * scale] = 0
+        assert planes.max() == 0
 
 
 def square(top: int, left: int) -> torch.Tensor:
@@ -146,32 +183,17 @@ def square(top: int, left: int) -> torch.Tensor:
     return plane
 
 
-def test_a_past_frame_is_asked_where_the_object_was_then_to_the_cell() -> None:
-    there = tiles_near(square(9, 47), 0)
-    then = tiles_before(there, places_of(square(9, 47)), places_of(square(16, 8)))
-    assert (corners(there), corners(then)) == ([(9, 47)], [(16, 8)])
-
-
-def test_each_tile_moves_with_its_object_and_stays_in_the_frame() -> None:
-    support = torch.cat([square(0, 0), square(24, 56)])
-    labels = torch.cat([square(0, 9), torch.zeros(1, 32, 64)])
-    then = tiles_before(tiles_near(support, 0), places_of(support), places_of(labels))
-    assert corners(then) == [(0, 9), (24, 56)]
-    far = tiles_before(tiles_near(square(0, 0), 4), places_of(square(0, 0)), places_of(square(24, 56)))
-    assert set(corners(far)) == {(24, 56)}
-
-
 @pytest.mark.parametrize("moved", [0, 40])
 def test_an_object_far_from_where_it_was_annotated_still_gets_its_votes(moved: int) -> None:
     ground, thing = unit(32, 32, 64, 0), unit(32, 8, 8, 1)
     before, now = ground.clone(), ground.roll(5, 2)
     before[:, 8:16, 8:16] = thing
     now[:, 8:16, 8 + moved : 16 + moved] = thing
-    frame: Remembered = remember(before, quarters(torch.cat([1 - square(8, 8), square(8, 8)])), 4)
+    memory, (frame,) = memory_of([before], [quarters(torch.cat([1 - square(8, 8), square(8, 8)]))])
     support = square(8, 8 + moved)
     tiles = tiles_near(support, 0)
     then = tiles_before(tiles, places_of(support), frame.places)
-    votes, _ = local_votes(now, [(frame, then)], tiles, 4, 1, 1, Workspace())
+    votes, _ = local_votes(blocks_of(now), memory, [(frame, then)], tiles, 4, 1, 1, Workspace())
     assert votes.labels[1, 8:16, 8 + moved : 16 + moved].min() > 0.9
 
 
@@ -188,13 +210,13 @@ def test_global_votes_find_a_cell_wherever_it_went() -> None:
 def test_memory_that_is_used_again_does_not_change_votes() -> None:
     """First for a large frame, then for a small one, whose windows lie in what the large one left."""
     workspace = Workspace()
-    for height, width in ((40, 56), (12, 17), (40, 56)):
+    for height, width in ((40, 56), (12, 18), (40, 56)):
         query, labels = unit(6, height, width, height), labels_of(height, width, 1)
         tiles = all_tiles(height, width)
-        memory = [(remember(unit(6, height, width, i), labels.roll(i, 1), 4), tiles) for i in range(3)]
+        cells, said = [unit(6, height, width, i) for i in range(3)], [labels.roll(i, 1) for i in range(3)]
         for used, fresh in zip(
-            local_votes(query, memory, tiles, 4, 3, 2, workspace),
-            local_votes(query, memory, tiles, 4, 3, 2, Workspace()),
+            votes_of(query, cells, said, tiles, 4, 3, 2, workspace),
+            votes_of(query, cells, said, tiles, 4, 3, 2, Workspace()),
             strict=True,
         ):
             assert torch.equal(used.fine, fresh.fine)

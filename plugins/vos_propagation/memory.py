@@ -1,0 +1,111 @@
+"""What past frames looked like and where labels were, kept so that cells of any of them are fetched at once.
+
+Cells are kept in blocks of 2 x 2: a block's mean says whether to look at its cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from vos_propagation.tiles import Places, places_of
+
+BLOCK = 2
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A past frame.
+
+    Attributes:
+        slot: where it is in the memory.
+        labels: (V, 2 h, 2 w).
+        places: where each label was, without the first, the background.
+    """
+
+    slot: int
+    labels: Tensor
+    places: Places
+
+
+class Memory:
+    """A fixed number of frames of one size, with one number of labels.
+
+    Attributes:
+        shape: a frame's rows and columns, blocks.
+        keys: (slots * rows * columns, 4 C), the cells of each block.
+        means: (slots * rows * columns, C), each block's mean.
+        values: (slots * rows * columns, 4 (4 V + 1)), for each cell of a block the labels of its quarters, then their
+            sum's mean.
+    """
+
+    def __init__(self, slots: int, cells: Tensor, labels: int) -> None:
+        """Make room.
+
+        Args:
+            slots: how many frames.
+            cells: (rows, columns, 4, C) as any frame's; of the dtype and on the device of what will be kept.
+            labels: V, how many labels, with the background.
+        """
+        rows, columns, size, channels = cells.shape
+        self.shape = rows, columns
+        self._slots, self._area = slots, rows * columns
+        self.keys = cells.new_zeros(slots * self._area, size * channels)
+        self.means = cells.new_zeros(slots * self._area, channels)
+        self.values = cells.new_zeros(slots * self._area, size * (4 * labels + 1))
+
+    def put(self, cells: Tensor, labels: Tensor, kept: Iterable[Remembered]) -> Remembered:
+        """Remember a frame in a slot that no other uses.
+
+        Args:
+            cells: (rows, columns, 4, C), of at most about unit length over C.
+            labels: (V, 2 h, 2 w), summing to 1 over V, or to 0 where a cell shall not vote.
+            kept: the frames that shall stay; fewer than there are slots.
+        Returns:
+            The frame.
+        Raises:
+            RuntimeError: no slot is left.
+        """
+        used = {frame.slot for frame in kept}
+        slot = next((at for at in range(self._slots) if at not in used), None)
+        if slot is None:
+            raise RuntimeError(f"all of {self._slots} slots are in use")
+        here = self._slice(slot)
+        coarse = F.avg_pool2d(labels, 2)
+        rows, columns = self.shape
+        count = len(labels)
+        # Row of the block, of the cell in it and of the quarter in that; then the same for the columns.
+        quarters = labels.view(count, rows, BLOCK, 2, columns, BLOCK, 2)
+        sums = coarse.sum(0).view(rows, BLOCK, columns, BLOCK)
+        values = self.values[here].view(rows, columns, BLOCK, BLOCK, 4 * count + 1)
+        values[..., :-1] = quarters.permute(1, 4, 2, 5, 0, 3, 6).flatten(4)
+        values[..., -1] = sums.transpose(1, 2)
+        self.keys[here] = cells.reshape(self._area, -1)
+        self.means[here] = block_means(cells).view(self._area, -1)
+        return Remembered(slot, labels, places_of(coarse[1:]))
+
+    def cells_of(self, frame: Remembered) -> Tensor:
+        """Give back a frame's cells, (rows, columns, 4, C)."""
+        return self.keys[self._slice(frame.slot)].view(*self.shape, BLOCK * BLOCK, -1)
+
+    def _slice(self, slot: int) -> slice:
+        return slice(slot * self._area, (slot + 1) * self._area)
+
+    def index(self, frame: Remembered, rows: Tensor, columns: Tensor) -> Tensor:
+        """Say which of the memory's blocks are at these rows and columns of a frame, blocks."""
+        return (frame.slot * self.shape[0] + rows) * self.shape[1] + columns
+
+
+def in_blocks(cells: Tensor) -> Tensor:
+    """Bring (h, w, C), h and w even, into blocks: (h / 2, w / 2, 4, C)."""
+    height, width, channels = cells.shape
+    split = cells.view(height // BLOCK, BLOCK, width // BLOCK, BLOCK, channels)
+    return split.transpose(1, 2).reshape(height // BLOCK, width // BLOCK, BLOCK * BLOCK, channels)
+
+
+def block_means(cells: Tensor) -> Tensor:
+    """Give the means of blocks (..., 4, C): (..., C)."""
+    return cells.float().mean(-2).to(cells.dtype)

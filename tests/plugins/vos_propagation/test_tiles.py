@@ -1,0 +1,65 @@
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vos_propagation.tiles import TILE, Tiles, places_of, tiles_before, tiles_near
+
+
+def corners(tiles: Tiles) -> list[tuple[int, int]]:
+    return list(zip(tiles.rows.tolist(), tiles.columns.tolist(), strict=True))
+
+
+def square(top: int, left: int) -> torch.Tensor:
+    plane = torch.zeros(1, 32, 64)
+    plane[0, top : top + 8, left : left + 8] = 1
+    return plane
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 15), st.integers(1, 15), st.integers(0, 3), st.integers(0, 2), st.integers(0, 1000))
+def test_tiles_cover_what_is_within_reach_and_each_cell_has_one_place_in_them(
+    rows: int, columns: int, objects: int, reach: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    support = (torch.rand(objects, 2 * rows, 2 * columns, generator=generator) > 0.97).float()
+    tiles = tiles_near(support, reach)
+    assert not (tiles.rows % 2).any()
+    assert not (tiles.columns % 2).any()
+    for y, x in torch.nonzero(support.sum(0)).tolist():
+        assert tiles.places[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1].min() >= 0
+    taken = torch.nonzero(tiles.places >= 0)
+    places = tiles.places[taken[:, 0], taken[:, 1]]
+    tile, within = places // TILE**2, places % TILE**2
+    assert torch.equal(tiles.rows[tile] + within // TILE, taken[:, 0])
+    assert torch.equal(tiles.columns[tile] + within % TILE, taken[:, 1])
+    assert set(tile.tolist()) == set(range(len(tiles.rows)))
+
+
+def test_tiles_lie_where_they_cover_most_and_belong_to_an_object() -> None:
+    support = torch.cat([square(6, 4), square(14, 42)])
+    tiles = tiles_near(support, 0)
+    assert (corners(tiles), tiles.owners.tolist()) == ([(6, 4), (14, 42)], [0, 1])
+    assert len(tiles_near(square(6, 4), 4).rows) == 4
+    assert len(tiles_near(torch.cat([square(6, 4), square(6, 4)]), 0).rows) == 1
+    assert corners(tiles_near(square(24, 56), 1)) == [(22, 54), (22, 56), (24, 54), (24, 56)]
+    assert len(tiles_near(torch.zeros(2, 20, 30), 8).rows) == 0
+
+
+@pytest.mark.parametrize("then", [(16, 8), (17, 9), (15, 8)])
+def test_a_past_frame_is_asked_where_the_object_was_then_to_the_block(then: tuple[int, int]) -> None:
+    there = tiles_near(square(10, 46), 0)
+    moved = tiles_before(there, places_of(square(10, 46)), places_of(square(*then)))
+    assert corners(there) == [(10, 46)]
+    assert abs(corners(moved)[0][0] - then[0]) <= 1
+    assert abs(corners(moved)[0][1] - then[1]) <= 1
+    assert all(at % 2 == 0 for at in corners(moved)[0])
+
+
+def test_each_tile_moves_with_its_object_and_stays_in_the_frame() -> None:
+    support = torch.cat([square(0, 0), square(24, 56)])
+    labels = torch.cat([square(0, 10), torch.zeros(1, 32, 64)])
+    then = tiles_before(tiles_near(support, 0), places_of(support), places_of(labels))
+    assert corners(then) == [(0, 10), (24, 56)]
+    far = tiles_before(tiles_near(square(0, 0), 4), places_of(square(0, 0)), places_of(square(24, 56)))
+    assert set(corners(far)) == {(24, 56)}
