@@ -72,15 +72,15 @@ def tiles_near(support: Tensor, reach: int) -> Tiles:
         left = wanted & (places < 0)
         while left.any():
             row = max(0, min(_even(left.any(1).argmax()), height - TILE))
-            strip = left[row : row + TILE]
+            strip = left[row : row + TILE].any(0)
             while strip.any():
-                column = max(0, min(_even(strip.any(0).argmax()), width - TILE))
-                here = slice(row, row + TILE), slice(column, column + TILE)
-                part = places[here]
+                column = max(0, min(_even(strip.argmax()), width - TILE))
+                strip[column : column + TILE] = False
+                part = places[row : row + TILE, column : column + TILE]
                 own = len(tiles) * TILE * TILE + _WITHIN[: part.shape[0], : part.shape[1]]
-                places[here] = np.where(part < 0, own, part)
-                left[here] = False
+                np.copyto(part, own, where=part < 0)
                 tiles.append((row, column, owner))
+            left[row : row + TILE] = False
     rows, columns, owners = torch.tensor(tiles, dtype=torch.int64).reshape(-1, 3).to(support.device).T
     return Tiles(rows, columns, owners, torch.from_numpy(places).to(support.device))
 

@@ -401,13 +401,18 @@ def _as_many_as_voted(logits: Tensor, votes: Tensor) -> Tensor:
 
 def _missing(logits: Tensor, count: int) -> Tensor:
     """Say how much the ``count``-th highest of the logits is below 0, from 0 to ``GIVEN``."""
-    return (-logits.flatten().kthvalue(logits.numel() - count + 1).values).clamp(0, GIVEN)
+    near = logits[logits > -GIVEN]
+    if len(near) < count:
+        return logits.new_tensor(GIVEN)
+    return (-near.kthvalue(len(near) - count + 1).values).clamp_min(0)
 
 
 def _without_leftovers(logits: Tensor, score: Tensor, flow: FloatArray) -> Tensor:
     """Take from the logits (K, 2 h, 2 w) what the objects uncovered and left behind; ``score`` is (K, h, w)."""
     masks = (logits > 0).cpu().numpy()
     found = leftovers(masks, score.cpu().numpy(), flow)
+    if not found.any():
+        return logits
     return logits.masked_fill(torch.from_numpy(found).to(logits.device), -LOGIT_LIMIT)
 
 
