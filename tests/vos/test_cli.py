@@ -36,13 +36,14 @@ def test_track_writes_masks_overlay_and_record(files, tmp_path, run):
     images, masks = files
     code, out, err = run(
         "track", images, "--mask", masks / "00000.png", "-o", tmp_path / "out", "--overlay", tmp_path / "o.mp4",
-        "--rle", tmp_path / "m.json", "--cutouts", tmp_path / "c", "--seed", 4, "-O", "quality=fast",
+        "--rle", tmp_path / "m.json", "--cutouts", tmp_path / "c", "--seed", 4, "--quality", "fast",
     )  # fmt: skip
     assert code == 0, err
     assert "frames: 4 frames, objects 1, 2," in out
     folder = tmp_path / "out" / "frames"
     assert sorted(p.name for p in folder.iterdir()) == [*(f"0000{i}.png" for i in range(4)), "run.json"]
-    assert json.loads((folder / "run.json").read_text())["seed"] == 4
+    record = json.loads((folder / "run.json").read_text())
+    assert (record["seed"], record["options"]["quality"]) == (4, "fast")
     with av.open(str(tmp_path / "o.mp4")) as container:
         assert len(list(container.decode(video=0))) == 4
     assert len(json.loads((tmp_path / "m.json").read_text())["images"]) == 4
@@ -132,6 +133,7 @@ def test_bad_masks_give_one_clear_line_and_exit_2(files, tmp_path, run, kind, wo
         (["track", "{images}", "--mask", "{mask}", "-t", "propagaton"], 'Did you mean "propagation"?'),
         (["track", "{images}", "--mask", "{mask}", "-O", "quality"], "-O takes key=value"),
         (["track", "{images}", "--mask", "{mask}", "-O", "qualty=best"], 'has no option "qualty"'),
+        (["track", "{images}", "--mask", "{mask}", "--quality", "quick"], "is 'quick', expected fast|balanced|best"),
         (["track", "{images}", "--mask", "{mask}", "--device", "cuda:77"], 'device "cuda:77" cannot be used here'),
         (["track", "{images}", "--mask", "{mask}", "--mask", "{mask}"], "frame 0 has two masks"),
         (["track", "{images}", "--mask", "{mask}", "--init", "x"], "--mask and --init are both given"),

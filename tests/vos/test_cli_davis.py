@@ -145,7 +145,7 @@ def test_a_second_run_skips_what_is_whole_and_redoes_the_rest(
     code, _, err = davis(capsys, *arguments, "-O", "quality=2")
     assert code == 2
     assert "holds a run with other options ({'fail': '', 'quality': 1}, now {'fail': '', 'quality': 2})" in err
-    assert davis(capsys, *arguments, "-O", "quality=2", "--overwrite")[0] == 0
+    assert davis(capsys, *arguments, "--quality", 2, "--overwrite")[0] == 0
 
 
 def test_two_processes_share_the_work(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Callable
@@ -124,6 +125,22 @@ def option_assignments(function: F) -> F:
         help="An option of the plugin; `vos plugins` lists them. May be given several times.",
     )
     return decorate(function)
+
+
+def quality_option(function: F) -> F:
+    """Add ``--quality NAME``, short for ``-O quality=NAME``, to a verb that takes ``assignments``."""
+
+    @functools.wraps(function)
+    def with_quality(*args: Any, assignments: tuple[str, ...], quality: str | None, **others: Any) -> Any:
+        chosen = () if quality is None else (f"quality={quality}",)
+        return function(*args, assignments=(*assignments, *chosen), **others)
+
+    decorate: Callable[[Any], F] = click.option(
+        "--quality",
+        metavar="NAME",
+        help="Short for -O quality=NAME; the default tracker has fast, balanced and best.",
+    )
+    return decorate(with_quality)
 
 
 def runtime_options(function: F) -> F:

@@ -16,6 +16,7 @@ from vos.options import parse_assignments
 @click.option("--set", "set_name", metavar="SET", help="Sequences: 2016/val, 2017/val, ...; by default all.")
 @click.option("-t", "--tracker", default="propagation", show_default=True, help="Who tracks (`vos plugins`).")
 @common.option_assignments
+@common.quality_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for masks and results.")
 @click.option("-j", "workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option("--protocol", metavar="NAME", help="Rules of scoring, as in vos eval; by default those of the set.")

@@ -30,6 +30,7 @@ DEFAULT_OUTPUT = "vos-out"
 @click.option("-I", "init_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the initializer.")
 @click.option("-t", "--tracker", default="propagation", show_default=True, help="Who tracks (`vos plugins`).")
 @common.option_assignments
+@common.quality_option
 @click.option(
     "-o", "--output", default=DEFAULT_OUTPUT, show_default=True, help="Folder; masks go to OUTPUT/<sequence>/."
 )
@@ -97,7 +98,7 @@ def command(
     \b
       vos track dog.mp4 --mask first.png --overlay dog-overlay.mp4
       vos track dog.mp4 --mask first.png --mask 40:corrected.png
-      vos track JPEGImages/480p/bear --tracker propagation -O quality=fast
+      vos track JPEGImages/480p/bear --quality fast
     """
     from vos.progress import ProgressBar
     from vos.runner import open_source, track
