@@ -47,9 +47,14 @@ class Votes:
 
 
 class Workspace:
-    """Memory that is used again from frame to frame: to get it anew costs more than much of what is done in it."""
+    """Memory that is used again from frame to frame: to get it anew costs more than much of what is done in it.
+
+    Attributes:
+        room: how many times larger than asked for it is made, for what is known to come.
+    """
 
     def __init__(self) -> None:
+        self.room = 1.0
         self._parts: dict[str, Tensor] = {}
 
     def take(self, name: str, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -57,7 +62,7 @@ class Workspace:
         size = math.prod(shape)
         part = self._parts.get(name)
         if part is None or part.numel() < size:
-            part = self._parts[name] = like.new_empty(size, dtype=dtype)
+            part = self._parts[name] = like.new_empty(math.ceil(self.room * size), dtype=dtype)
         return part[:size].view(shape)
 
 
@@ -103,6 +108,7 @@ def local_votes(
     sides = min(SIDE + radius, memory.shape[0]), min(SIDE + radius, memory.shape[1])
     first = torch.stack([_window_starts(memory, frame, where, radius, sides) for frame, where in asked], 1)
     own = anchors * math.prod(sides)
+    workspace.room = memory.slots / len(asked)
     cells = _tile_blocks(query, tiles)
     parts: list[tuple[Tensor, Tensor]] = []
     for at in range(0, len(cells), CHUNK):

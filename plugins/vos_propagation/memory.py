@@ -22,12 +22,10 @@ class Remembered:
 
     Attributes:
         slot: where it is in the memory.
-        labels: (V, 2 h, 2 w).
         places: where each label was, without the first, the background.
     """
 
     slot: int
-    labels: Tensor
     places: Places
 
 
@@ -36,6 +34,7 @@ class Memory:
 
     Attributes:
         shape: a frame's rows and columns, blocks.
+        slots: how many frames.
         keys: (slots * rows * columns, 4 C), the cells of each block.
         means: (slots * rows * columns, C), each block's mean.
         values: (slots * rows * columns, 4 (4 V + 1)), for each cell of a block the labels of its quarters, then their
@@ -52,7 +51,7 @@ class Memory:
         """
         rows, columns, size, channels = cells.shape
         self.shape = rows, columns
-        self._slots, self._area = slots, rows * columns
+        self.slots, self._area = slots, rows * columns
         self.keys = cells.new_zeros(slots * self._area, size * channels)
         self.means = cells.new_zeros(slots * self._area, channels)
         self.values = cells.new_zeros(slots * self._area, size * (4 * labels + 1))
@@ -70,9 +69,9 @@ class Memory:
             RuntimeError: no slot is left.
         """
         used = {frame.slot for frame in kept}
-        slot = next((at for at in range(self._slots) if at not in used), None)
+        slot = next((at for at in range(self.slots) if at not in used), None)
         if slot is None:
-            raise RuntimeError(f"all of {self._slots} slots are in use")
+            raise RuntimeError(f"all of {self.slots} slots are in use")
         here = self._slice(slot)
         coarse = F.avg_pool2d(labels, 2)
         rows, columns = self.shape
@@ -85,11 +84,18 @@ class Memory:
         values[..., -1] = sums.transpose(1, 2)
         self.keys[here] = cells.reshape(self._area, -1)
         self.means[here] = block_means(cells).view(self._area, -1)
-        return Remembered(slot, labels, places_of(coarse[1:]))
+        return Remembered(slot, places_of(coarse[1:]))
 
     def cells_of(self, frame: Remembered) -> Tensor:
         """Give back a frame's cells, (rows, columns, 4, C)."""
         return self.keys[self._slice(frame.slot)].view(*self.shape, BLOCK * BLOCK, -1)
+
+    def labels_of(self, frame: Remembered) -> Tensor:
+        """Give back a frame's labels, float32 (V, 2 h, 2 w), in the precision that they were kept in."""
+        rows, columns = self.shape
+        values = self.values[self._slice(frame.slot)].view(rows, columns, BLOCK, BLOCK, -1)[..., :-1]
+        quarters = values.reshape(rows, columns, BLOCK, BLOCK, -1, 2, 2).permute(4, 0, 2, 5, 1, 3, 6)
+        return quarters.reshape(-1, 2 * BLOCK * rows, 2 * BLOCK * columns).float()
 
     def _slice(self, slot: int) -> slice:
         return slice(slot * self._area, (slot + 1) * self._area)

@@ -178,10 +178,7 @@ class PropagationTracker:
         for anchor in self._anchors:
             anchor.object_ids.discard(object_id)
             anchor.prob = without_row(anchor.prob, row)
-        for frames in (self._recent, self._spread):
-            for i, past in enumerate(frames):
-                frames[i] = replace(past, labels=without_row(past.labels, row))
-        self._renew()
+        self._renew(forgotten=row)
 
     @torch.inference_mode()
     def step(self, frame: Frame, encoding: FrameFeatures) -> Prediction:
@@ -355,20 +352,26 @@ class PropagationTracker:
         alike = global_votes(anchor.encoding.cells, encoding.cells.flatten(1), values, self._voters)
         anchor.prob[0] *= (F.interpolate(alike[None], scale_factor=2)[0, 0] < 0.3).to(anchor.prob.dtype)
 
-    def _renew(self) -> None:
-        """Drop anchors without objects, and fill a new memory and new target models with what the others show."""
+    def _renew(self, forgotten: int | None = None) -> None:
+        """Drop anchors without objects, and fill a new memory and new target models with what the others show.
+
+        Args:
+            forgotten: a row of labels that the frames in the memory still have and that shall go.
+        """
         self._anchors = [anchor for anchor in self._anchors if anchor.object_ids]
         assert self._last is not None
-        labels = len(self._ids) + 1
+        count = len(self._ids) + 1
         slots = len(self._anchors) + self._recent_context + self._spread_context + 1
-        old, self._memory = self._memory, Memory(slots, self._keys(self._last), labels)
-        self._target = TargetModel(self._last.samples, labels, decay=0.9, rate=0.15, small=20)
+        old, self._memory = self._memory, Memory(slots, self._keys(self._last), count)
+        self._target = TargetModel(self._last.samples, count, decay=0.9, rate=0.15, small=20)
         self._annotated.clear()
         for frames in (self._recent, self._spread):
             before = [*frames]
             frames.clear()
             for past in before:
-                frames.append(self._put(old.cells_of(past), past.labels))
+                labels = old.labels_of(past)
+                labels = labels if forgotten is None else without_row(labels, forgotten)
+                frames.append(self._put(old.cells_of(past), labels))
         for anchor in self._anchors:
             self._annotated.append(self._put(TRUST * self._keys(anchor.encoding), anchor.prob))
             self._target.learn(anchor.encoding.samples, F.avg_pool2d(anchor.prob, 2).flatten(1), annotated=True)

@@ -24,10 +24,10 @@ def tiny_sam():
     return SegmentAnything(build_sam(state, "sam_tiny"))
 
 
-def make_propagation():
+def make_propagation(**options):
     from vos_propagation.tracker import PropagationTracker
 
-    return PropagationTracker(PropagationOptions(), Runtime(device="cpu"))
+    return PropagationTracker(PropagationOptions(**options), Runtime(device="cpu"))
 
 
 test_propagation = contract_test(make_propagation)
@@ -38,6 +38,12 @@ def test_propagation_follows_objects():
     """Frames are larger here: its features have one cell for 16 pixels."""
     checks = tracker_checks(make_propagation, size=(240, 320), min_iou=0.6)
     next(check for check in checks if check.clause == "accuracy")()
+
+
+@pytest.mark.parametrize("quality", ["fast", "best"])
+def test_propagations_other_presets_keep_no_more_with_time_either(quality):
+    checks = tracker_checks(lambda: make_propagation(quality=quality))
+    next(check for check in checks if check.clause == "memory")()
 
 
 @pytest.mark.parametrize("clause", ["ids", "later-objects", "corrections", "fresh-start", "small-objects"])

@@ -41,7 +41,7 @@ def test_a_frame_is_found_again_by_the_index_of_its_blocks() -> None:
     # The first cell of the block says nothing.
     torch.testing.assert_close(values[:, -1], torch.tensor([0.0, 1, 1, 1]))
     assert torch.equal(memory.cells_of(frames[1]), blocks[1])
-    assert torch.equal(frames[1].labels, labels[1])
+    assert torch.equal(memory.labels_of(frames[1]), labels[1])
     torch.testing.assert_close(frames[1].places.sizes, F.avg_pool2d(labels[1][1:], 2).sum((1, 2)))
 
 

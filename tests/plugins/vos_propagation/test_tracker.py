@@ -188,7 +188,7 @@ def test_a_leak_onto_another_thing_does_not_enter_the_memory() -> None:
     leaked = torch.from_numpy(((grown == 1) | ((grown == 2) & (np.arange(320) < 120))).astype(np.float32))[None]
     prob = torch.cat([1 - leaked, leaked])[:, 2::4, 2::4].contiguous()
     tracker._keep(encoding, tracker._keys(encoding), prob, torch.zeros(1, 24, 40), Verdict(None, []))
-    remembered = tracker._recent[-1].labels[:, 6:22]
+    remembered = tracker._memory.labels_of(tracker._recent[-1])[:, 6:22]
     assert remembered[1, :, 6:18].mean() > 0.9
     assert remembered[:, :, 24:28].sum() == 0
 
