@@ -101,7 +101,7 @@ class Memory:
         return slice(slot * self._area, (slot + 1) * self._area)
 
     def index(self, frame: Remembered, rows: Tensor, columns: Tensor) -> Tensor:
-        """Say which of the memory's blocks are at these rows and columns of a frame, blocks."""
+        """Say which of the memory's blocks are at rows and columns (n,) of a frame, in blocks: int64 (n,)."""
         return (frame.slot * self.shape[0] + rows) * self.shape[1] + columns
 
 

@@ -15,8 +15,8 @@ class Preset:
     Attributes:
         side: short side that frames are worked on at, pixels.
         context: past frames that vote beside the annotated ones, a third of them further back.
-        radius: how far a window reaches beyond its tile, cells of 8 px.
-        voters: about how many cells vote.
+        radius: how far a window reaches beyond its tile, an even number of cells of 8 px.
+        voters: cells above the best block but so many vote.
         head: whether the learned head finishes the votes.
     """
 

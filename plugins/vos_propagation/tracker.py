@@ -185,6 +185,9 @@ class PropagationTracker:
         """Segment the next frame."""
         assert self._last is not None, "the host starts before it steps"
         assert self._target is not None
+        if not self._ids:
+            self._last = encoding
+            return Prediction([], np.zeros((0, *encoding.image.shape[1:]), np.float32))
         height, width = encoding.cells.shape[1:]
         flow = backward_flow(encoding.grey, self._last.grey)
         carried = carry(self._prob[1:], flow)
@@ -197,7 +200,7 @@ class PropagationTracker:
         before = votes.clone()
         verdict = self._search.step(self._ids, encoding.cells, votes, score, similarity)
         carried[verdict.gone], carried_coarse[verdict.gone] = 0, 0
-        if self._head is None or not self._ids:
+        if self._head is None:
             labels = _twice(votes[None])[0]
             logits = LOGIT_LIMIT * (labels[1:] - _best_other(labels)[1:])
             fine = logits
