@@ -29,15 +29,18 @@ def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
         return _resize_label_map(prediction, size)
     label_map = np.zeros(size, dtype=np.uint8)
     rows = _visible_rows(prediction)
-    best: AnyArray | None = None
+    # All rows share the memory for what is needed in between: new memory takes longer than the work done in it.
+    resized, wins, own = np.empty(size, np.float32), np.empty_like(label_map), np.empty_like(label_map)
+    best: AnyArray = ZERO
     for row in rows:
         plane: AnyArray = prediction.logits[row]
         if plane.shape != size:
-            plane = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
-        wins = cv2.compare(plane, ZERO if best is None else best, cv2.CMP_GT)
-        label_map[wins > 0] = prediction.object_ids[row]
-        if len(rows) > 1:
-            best = np.maximum(plane, 0.0) if best is None else cv2.max(plane, best)
+            plane = cv2.resize(plane, (width, height), dst=resized, interpolation=cv2.INTER_LINEAR)
+        cv2.compare(plane, best, cv2.CMP_GT, dst=wins)
+        own.fill(prediction.object_ids[row])
+        cv2.copyTo(own, wins, label_map)
+        if row != rows[-1]:
+            best = cv2.max(plane, best, dst=None if best is ZERO else best)
     return label_map
 
 

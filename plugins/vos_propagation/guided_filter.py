@@ -7,6 +7,7 @@ Sun's Fast Guided Filter (arXiv:1505.00996): fitted on the small grid, applied o
 
 from __future__ import annotations
 
+import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -53,8 +54,7 @@ class GuidedFilter:
         together = around[1:] - mean * around[:1]
         slope = (self._inverse[..., rows, columns] * together[:, None]).sum(0)
         offset = around[:1] - (slope * mean).sum(0, keepdim=True)
-        planes = _around(torch.cat([slope, offset]))
-        large = F.interpolate(planes[None], scale_factor=CELL, mode="bilinear", align_corners=False)[0]
+        large = _enlarged(_around(torch.cat([slope, offset])))
         top, left = CELL * rows.start, CELL * columns.start
         height, width = large.shape[1:]
         pixels = self._image[:, top : top + height, left : left + width].float()
@@ -69,6 +69,17 @@ def _around(planes: Tensor) -> Tensor:
     planes = F.pad(planes[None], (1, 1, 1, 1), mode="replicate")[0]
     planes = planes[:, :-2] + planes[:, 1:-1] + planes[:, 2:]
     return (planes[..., :-2] + planes[..., 1:-1] + planes[..., 2:]) / 9
+
+
+def _enlarged(planes: Tensor) -> Tensor:
+    """Enlarge (C, h, w) ``CELL`` times by straight lines; OpenCV takes a quarter of the time of torch on a CPU."""
+    if planes.device.type != "cpu":
+        return F.interpolate(planes[None], scale_factor=CELL, mode="bilinear", align_corners=False)[0]
+    height, width = planes.shape[1:]
+    large = planes.new_empty(len(planes), CELL * height, CELL * width)
+    for plane, out in zip(planes.numpy(), large.numpy(), strict=True):
+        cv2.resize(plane, (CELL * width, CELL * height), dst=out, interpolation=cv2.INTER_LINEAR)
+    return large
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:

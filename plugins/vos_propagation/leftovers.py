@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vos import AnyArray, FloatArray
+from vos import AnyArray, FloatArray, Size
 
 # A piece moves like the ground around it if their flows differ by less, and the object does not if they differ by
 # more; cells a frame.
@@ -31,28 +31,45 @@ def leftovers(masks: AnyArray, score: FloatArray, flow: FloatArray) -> AnyArray:
     found = np.zeros_like(masks)
     taken: AnyArray | None = None
     for mask, own_score, own_found in zip(masks, score, found, strict=True):
-        count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
-        if count <= 2:
+        # Only to count the pieces takes a quarter of the time, and most often there is one.
+        if cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[0] <= 2:
             continue
-        taken = _grown(np.logical_or.reduce(masks, axis=0), 1) if taken is None else taken
-        fine_score = own_score.repeat(2, axis=0).repeat(2, axis=1)
+        _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
         areas = stats[1:, cv2.CC_STAT_AREA]
-        largest = 1 + int(areas.argmax())
-        motion = np.median(flow[pieces == largest], 0)
-        for label, area in enumerate(areas, start=1):
-            if not SMALLEST <= area <= SHARE * areas.max():
+        small = [label for label, area in enumerate(areas, start=1) if SMALLEST <= area <= SHARE * areas.max()]
+        motion: FloatArray | None = None
+        for label in small:
+            rows, columns = _part(stats[label], mask.shape)
+            piece = pieces[rows, columns] == label
+            if _mean_score(own_score, piece, rows, columns) > ALIKE:
                 continue
-            piece = pieces == label
-            ground = _grown(piece, AROUND) & ~taken
-            if ground.sum() < SMALLEST or fine_score[piece].mean() > ALIKE:
+            taken = _grown(np.logical_or.reduce(masks, axis=0), 1) if taken is None else taken
+            ground = _grown(piece, AROUND) & ~taken[rows, columns]
+            if ground.sum() < SMALLEST:
                 continue
-            around = np.median(flow[ground], 0)
-            still = np.hypot(*(np.median(flow[piece], 0) - around)) < SAME
+            motion = np.median(flow[pieces == 1 + int(areas.argmax())], 0) if motion is None else motion
+            around = np.median(flow[rows, columns][ground], 0)
+            still = np.hypot(*(np.median(flow[rows, columns][piece], 0) - around)) < SAME
             if still and np.hypot(*(motion - around)) > OTHER:
-                own_found |= piece
+                own_found[rows, columns] |= piece
     return found
+
+
+def _part(stats: AnyArray, shape: Size) -> tuple[slice, slice]:
+    """Give the rows and columns of a piece with the ground that is looked at."""
+    left, top, width, height = (int(n) for n in stats[:4])
+    return (
+        slice(max(0, top - AROUND), min(shape[0], top + height + AROUND)),
+        slice(max(0, left - AROUND), min(shape[1], left + width + AROUND)),
+    )
+
+
+def _mean_score(score: FloatArray, piece: AnyArray, rows: slice, columns: slice) -> float:
+    """Give the mean of the score, which has half the size, over a piece of some rows and columns."""
+    y, x = np.nonzero(piece)
+    return float(score[(y + rows.start) // 2, (x + columns.start) // 2].mean())
 
 
 def _grown(mask: AnyArray, cells: int) -> AnyArray:
     side = 2 * cells + 1
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8)) > 0)
+    return np.asarray(cv2.dilate(mask.view(np.uint8), np.ones((side, side), np.uint8)) > 0)

@@ -35,6 +35,7 @@ class Memory:
     Attributes:
         shape: a frame's rows and columns, blocks.
         slots: how many frames.
+        labels: V, how many labels, with the background.
         keys: (slots * rows * columns, 4 C), the cells of each block.
         means: (slots * rows * columns, C), each block's mean.
         values: (slots * rows * columns, 4 (4 V + 1)), for each cell of a block the labels of its quarters, then their
@@ -51,7 +52,7 @@ class Memory:
         """
         rows, columns, size, channels = cells.shape
         self.shape = rows, columns
-        self.slots, self._area = slots, rows * columns
+        self.slots, self.labels, self._area = slots, labels, rows * columns
         self.keys = cells.new_zeros(slots * self._area, size * channels)
         self.means = cells.new_zeros(slots * self._area, channels)
         self.values = cells.new_zeros(slots * self._area, size * (4 * labels + 1))
@@ -114,4 +115,4 @@ def in_blocks(cells: Tensor) -> Tensor:
 
 def block_means(cells: Tensor) -> Tensor:
     """Give the means of blocks (..., 4, C): (..., C)."""
-    return cells.float().mean(-2).to(cells.dtype)
+    return cells.mean(-2)

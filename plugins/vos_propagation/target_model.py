@@ -57,19 +57,17 @@ class TargetModel:
             self._moment = self._decay * self._moment + self._rate * moment
         self._weights = _solve(self._fixed_gram + self._gram, self._fixed_moment + self._moment)
 
-    def score(self, features: Tensor) -> Tensor:
+    def scores(self, features: Tensor) -> tuple[Tensor, Tensor]:
         """Score cells: near 1 where a label's objects are, near 0 elsewhere.
 
         Args:
             features: float32 (D, N).
         Returns:
-            float32 (V, N), in -0.5..1.5.
+            float32 (V, N), in -0.5..1.5; and the same by what the annotated frames alone have taught.
         """
-        return (self._weights.T @ features).clamp(-0.5, 1.5)
-
-    def annotated_score(self, features: Tensor) -> Tensor:
-        """Score cells by what the annotated frames alone have taught; arguments and result as of ``score``."""
-        return (self._annotated_weights.T @ features).clamp(-0.5, 1.5)
+        both = torch.cat([self._weights, self._annotated_weights], dim=1)
+        now, annotated = (both.T @ features).clamp_(-0.5, 1.5).chunk(2)
+        return now, annotated
 
 
 def _solve(gram: Tensor, moment: Tensor) -> Tensor:

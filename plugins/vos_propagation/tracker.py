@@ -19,7 +19,7 @@ from vos_propagation.guided_filter import CELL, GuidedFilter
 from vos_propagation.head import FusionHead, lead, load_head
 from vos_propagation.labels import with_rows, without_row
 from vos_propagation.leftovers import leftovers
-from vos_propagation.matching import Votes, Workspace, global_votes, local_votes, principal_axes
+from vos_propagation.matching import FineVotes, Votes, Workspace, global_votes, local_votes, principal_axes
 from vos_propagation.memory import Memory, Remembered, in_blocks
 from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
@@ -36,6 +36,8 @@ REACH = 3
 LIKELY, ROOM = 0.25, 2
 # The head sees boxes of a few sizes only: for each new one, kernels are made and kept.
 GRAIN = 8
+# A call of the head takes as long as so many cells more.
+CALL = 400
 # Cells are compared in so many directions, those in which the annotated frame's cells differ most.
 AXES = 96
 # A cell of an annotated frame counts as so much more alike. Others may be wrong, and are alike for being near in time.
@@ -192,7 +194,7 @@ class PropagationTracker:
         flow = backward_flow(encoding.grey, self._last.grey)
         carried = carry(self._prob[1:], flow)
         carried_coarse = F.avg_pool2d(carried, 2)
-        score = self._target.score(encoding.samples).reshape(-1, height, width)[1:]
+        score, word = (plane.view(-1, height, width)[1:] for plane in self._target.scores(encoding.samples))
         support = torch.maximum(F.avg_pool2d(self._prob[1:], 2), carried_coarse)
         keys = self._keys(encoding)
         all_votes, first_votes = self._vote(keys, support)
@@ -212,7 +214,7 @@ class PropagationTracker:
             logits = _without_leftovers(_as_many_as_voted(logits, all_votes.fine[1:]), score, flow)
             fine = _sharpen(logits, GuidedFilter(encoding.image, encoding.small), boxes)
             labels = _share(torch.sigmoid(logits))
-        self._keep(encoding, keys, labels, score, verdict)
+        self._keep(encoding, keys, labels, score, word, verdict)
         self._last = encoding
         sure, present = self._confidence(logits)
         scores = np.interp(sure.cpu().numpy(), *CALIBRATION)
@@ -230,7 +232,7 @@ class PropagationTracker:
         keys = encoding.cells.flatten(1).T @ self._axes.T
         return in_blocks(keys.view(*encoding.cells.shape[1:], AXES))
 
-    def _vote(self, keys: Tensor, support: Tensor) -> tuple[Votes, Votes]:
+    def _vote(self, keys: Tensor, support: Tensor) -> tuple[FineVotes, Votes]:
         """Let all of the memory vote near the objects, and the annotated frames alone."""
         height, width = support.shape[1:]
         nobody = support.new_zeros(len(self._ids) + 1, height, width)
@@ -238,20 +240,21 @@ class PropagationTracker:
         tiles = tiles_near(support, REACH)
         if not len(tiles.rows):
             none, fine = support.new_zeros(height, width), _twice(nobody[None])[0]
-            return Votes(nobody, none, fine), Votes(nobody.clone(), none, fine.clone())
+            return FineVotes(nobody, none, fine), Votes(nobody.clone(), none)
         now = places_of(support)
         asked = [(frame, tiles_before(tiles, now, frame.places)) for frame in self._remembered()]
         anchors = len(self._anchors)
-        answers = local_votes(keys, self._memory, asked, tiles, self._radius, self._voters, anchors, self._workspace)
-        for votes in answers:
-            for labels in (votes.labels, votes.fine):
-                labels[0] += (1 - labels.sum(0)).clamp_min(0)
-        return answers
+        every, first = local_votes(
+            keys, self._memory, asked, tiles, self._radius, self._voters, anchors, self._workspace
+        )
+        for labels in (every.labels, every.fine, first.labels):
+            labels[0] += (1 - labels.sum(0)).clamp_min(0)
+        return every, first
 
     def _fuse(
         self,
         encoding: FrameFeatures,
-        all_votes: Votes,
+        all_votes: FineVotes,
         first_votes: Votes,
         score: Tensor,
         carried: Tensor,
@@ -277,8 +280,8 @@ class PropagationTracker:
         assert self._head is not None
         logits = fine.new_full((len(fine), *fine.shape[2:]), -LOGIT_LIMIT, dtype=torch.float32)
         coarse_image, fine_image = self._head.look(encoding.cells[None], encoding.fine[None])
-        for alike in _of_one_size(boxes):
-            small = [(k, y, x) for k, (y, x) in alike]
+        for batch in _batches(boxes, (coarse.shape[2], coarse.shape[3])):
+            small = [(k, y, x) for k, (y, x) in batch]
             large = [(k, _doubled(y), _doubled(x)) for k, y, x in small]
             part = self._head(
                 torch.stack([coarse[k, :, y, x] for k, y, x in small]),
@@ -287,17 +290,19 @@ class PropagationTracker:
                 torch.stack([fine_image[0, :, y, x] for _, y, x in large]),
                 torch.stack([margin[k, :, y, x] for k, y, x in large]),
             )
-            for (k, y, x), own in zip(large, part.clamp_(-LOGIT_LIMIT, LOGIT_LIMIT), strict=True):
-                logits[k, y, x] = own
+            for (k, top, left), seen in zip(large, part.clamp_(-LOGIT_LIMIT, LOGIT_LIMIT), strict=True):
+                y, x = (_doubled(span) for span in boxes[k] or ())
+                logits[k, y, x] = seen[_within(y, top), _within(x, left)]
         return logits
 
-    def _keep(self, encoding: FrameFeatures, keys: Tensor, prob: Tensor, score: Tensor, verdict: Verdict) -> None:
+    def _keep(
+        self, encoding: FrameFeatures, keys: Tensor, prob: Tensor, score: Tensor, word: Tensor, verdict: Verdict
+    ) -> None:
         """Remember the frame with its labels (K + 1, 2 h, 2 w), and refresh the target models."""
         assert self._target is not None
         labels = F.avg_pool2d(prob, 2)
         silent = torch.zeros_like(labels[0], dtype=torch.bool) if verdict.unsure is None else verdict.unsure
-        word = self._target.annotated_score(encoding.samples).reshape(labels.shape)
-        silent = silent | contradicted(labels[1:] * ~silent, word[1:])
+        silent = silent | contradicted(labels[1:] * ~silent, word)
         labels = labels * ~silent
         spoken = prob * ~silent.repeat_interleave(2, 0).repeat_interleave(2, 1)
         self._recent.append(self._put(keys, spoken))
@@ -496,14 +501,49 @@ def _boxes(likely: Tensor) -> list[Box | None]:
     return [(_span(row), _span(column)) if row.any() else None for row, column in zip(rows, columns, strict=True)]
 
 
-def _of_one_size(boxes: Sequence[Box | None]) -> list[list[tuple[int, Box]]]:
-    """Group the boxes there are by their size, each with its row."""
-    groups: dict[Size, list[tuple[int, Box]]] = {}
+def _batches(boxes: Sequence[Box | None], shape: Size) -> list[list[tuple[int, Box]]]:
+    """Put boxes whose sizes differ little together, each with its row and grown to the largest of them.
+
+    The less calls of the head the better: one takes as long as ``CALL`` cells more.
+    """
+    batches: list[tuple[Size, list[int]]] = []
     for row, box in enumerate(boxes):
-        if box is not None:
-            y, x = box
-            groups.setdefault((y.stop - y.start, x.stop - x.start), []).append((row, box))
-    return list(groups.values())
+        if box is None:
+            continue
+        size, rows = (box[0].stop - box[0].start, box[1].stop - box[1].start), [row]
+        while batches:
+            further = [_work(_both(size, s), len(rows) + len(r)) - _work(s, len(r)) for s, r in batches]
+            best = min(range(len(batches)), key=further.__getitem__)
+            if further[best] > _work(size, len(rows)):
+                break
+            other, before = batches.pop(best)
+            size, rows = _both(size, other), before + rows
+        batches.append((size, rows))
+    return [[(row, _grown(boxes[row], size, shape)) for row in rows] for size, rows in batches]
+
+
+def _work(size: Size, count: int) -> int:
+    """Say how long a call of the head with so many boxes of a size takes, in cells."""
+    return CALL + count * size[0] * size[1]
+
+
+def _both(one: Size, other: Size) -> Size:
+    return max(one[0], other[0]), max(one[1], other[1])
+
+
+def _grown(box: Box | None, size: Size, shape: Size) -> Box:
+    """Give a box of this size, around ``box``, in the grid of this shape."""
+    assert box is not None
+    starts = [
+        min(max(0, part.start - (length - (part.stop - part.start)) // 2), limit - length)
+        for part, length, limit in zip(box, size, shape, strict=True)
+    ]
+    return slice(starts[0], starts[0] + size[0]), slice(starts[1], starts[1] + size[1])
+
+
+def _within(part: slice, whole: slice) -> slice:
+    """Say which part of ``whole`` this is."""
+    return slice(part.start - whole.start, part.stop - whole.start)
 
 
 def _doubled(part: slice) -> slice:

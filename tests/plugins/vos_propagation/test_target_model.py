@@ -22,7 +22,7 @@ def test_it_tells_apart_what_it_was_taught() -> None:
     target = model(features)
     target.learn(features, labels, annotated=True)
     unseen, truth = samples(1)
-    assert torch.equal(target.score(unseen).argmax(0), truth.argmax(0))
+    assert torch.equal(target.scores(unseen)[0].argmax(0), truth.argmax(0))
 
 
 def test_an_annotated_frame_outweighs_many_later_ones_that_contradict_it() -> None:
@@ -31,7 +31,7 @@ def test_an_annotated_frame_outweighs_many_later_ones_that_contradict_it() -> No
     target.learn(features, labels, annotated=True)
     for _ in range(50):
         target.learn(features, labels.roll(1, 0) * 0.55 + labels * 0.45, annotated=False)
-    assert torch.equal(target.score(features).argmax(0), labels.argmax(0))
+    assert torch.equal(target.scores(features)[0].argmax(0), labels.argmax(0))
 
 
 def test_cells_without_a_label_teach_nothing() -> None:
@@ -41,16 +41,16 @@ def test_cells_without_a_label_teach_nothing() -> None:
     target, other = model(features), model(features)
     target.learn(features, known, annotated=True)
     other.learn(features[:, :100], labels[:, :100], annotated=True)
-    torch.testing.assert_close(target.score(features), other.score(features))
+    torch.testing.assert_close(target.scores(features)[0], other.scores(features)[0])
 
 
 def test_the_annotated_frames_word_does_not_change_with_what_comes_later() -> None:
     features, labels = samples(0)
     target = model(features)
     target.learn(features, labels, annotated=True)
-    word = target.annotated_score(features)
-    torch.testing.assert_close(word, target.score(features))
+    word = target.scores(features)[1]
+    torch.testing.assert_close(word, target.scores(features)[0])
     for _ in range(20):
         target.learn(features, labels.roll(1, 0), annotated=False)
-    assert torch.equal(target.annotated_score(features), word)
-    assert not torch.allclose(target.score(features), word, atol=0.1)
+    assert torch.equal(target.scores(features)[1], word)
+    assert not torch.allclose(target.scores(features)[0], word, atol=0.1)

@@ -2,6 +2,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 import vos
 from vos.merge import merge_objects
@@ -10,11 +12,12 @@ from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
 from vos_propagation.search import VIEWS, Verdict
 from vos_propagation.tracker import (
+    FrameFeatures,
     PropagationTracker,
     _as_many_as_voted,
+    _batches,
     _best_other,
     _boxes,
-    _of_one_size,
     contradicted,
     working_size,
 )
@@ -201,6 +204,13 @@ def test_what_an_object_claims_against_the_annotated_frame_is_not_remembered() -
     assert not found[1:].any()
 
 
+def keep(tracker: PropagationTracker, encoding: FrameFeatures, prob: torch.Tensor) -> None:
+    """Let the tracker of one object remember a frame with these labels."""
+    assert tracker._target is not None
+    score, word = (planes.view(2, 24, 40)[1:] for planes in tracker._target.scores(encoding.samples))
+    tracker._keep(encoding, tracker._keys(encoding), prob, score, word, Verdict(None, []))
+
+
 @torch.inference_mode()
 def test_a_leak_onto_another_thing_does_not_enter_the_memory() -> None:
     tracker = make()
@@ -210,7 +220,7 @@ def test_a_leak_onto_another_thing_does_not_enter_the_memory() -> None:
     encoding = tracker.encode([after])[0]
     leaked = torch.from_numpy(((grown == 1) | ((grown == 2) & (np.arange(320) < 120))).astype(np.float32))[None]
     prob = torch.cat([1 - leaked, leaked])[:, 2::4, 2::4].contiguous()
-    tracker._keep(encoding, tracker._keys(encoding), prob, torch.zeros(1, 24, 40), Verdict(None, []))
+    keep(tracker, encoding, prob)
     remembered = tracker._memory.labels_of(tracker._recent[-1])[:, 6:22]
     assert remembered[1, :, 6:18].mean() > 0.9
     assert remembered[:, :, 24:28].sum() == 0
@@ -224,7 +234,7 @@ def test_an_annotated_frame_outvotes_a_recent_one_that_is_as_alike() -> None:
     encoding = tracker.encode([frame])[0]
     nothing = torch.zeros(2, 48, 80)
     nothing[0] = 1
-    tracker._keep(encoding, tracker._keys(encoding), nothing, torch.zeros(1, 24, 40), Verdict(None, []))
+    keep(tracker, encoding, nothing)
     support = torch.from_numpy(cv2.resize(truth.astype(np.float32), (40, 24)))[None]
     votes, _ = tracker._vote(tracker._keys(encoding), support)
     # Half would speak for it if its word counted no more than the other's; some cells less.
@@ -330,10 +340,26 @@ def test_the_head_sees_boxes_of_few_sizes_with_room_around_the_object() -> None:
     assert boxes[4] is None
 
 
-def test_boxes_of_one_size_go_through_the_head_together_each_with_its_row() -> None:
+def test_boxes_of_about_one_size_go_through_the_head_together() -> None:
     wide, tall = (slice(0, 8), slice(4, 20)), (slice(0, 16), slice(4, 12))
-    far = (slice(30, 38), slice(50, 66))
-    assert _of_one_size([wide, None, tall, far]) == [[(0, wide), (3, far)], [(2, tall)]]
+    far, large = (slice(30, 38), slice(50, 66)), (slice(4, 60), slice(2, 98))
+    assert _batches([wide, None, far, large], (68, 122)) == [[(0, wide), (2, far)], [(3, large)]]
+    grown = (slice(0, 16), slice(4, 20))
+    assert _batches([wide, tall], (68, 122)) == [[(0, grown), (1, (slice(0, 16), slice(0, 16)))]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 90), st.integers(1, 9), st.integers(1, 9)), max_size=6))
+def test_boxes_that_go_together_have_one_size_hold_their_own_and_lie_in_the_frame(
+    drawn: list[tuple[int, int, int, int]],
+) -> None:
+    boxes = [(slice(y, min(68, y + 8 * height)), slice(x, min(122, x + 8 * width))) for y, x, height, width in drawn]
+    batches = _batches(boxes, (68, 122))
+    assert sorted(row for batch in batches for row, _ in batch) == [*range(len(boxes))]
+    for batch in batches:
+        assert len({(y.stop - y.start, x.stop - x.start) for _, (y, x) in batch}) == 1
+        for row, whole in batch:
+            for own, part, limit in zip(boxes[row], whole, (68, 122), strict=True):
+                assert 0 <= part.start <= own.start < own.stop <= part.stop <= limit
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
