@@ -56,8 +56,8 @@ class FusionHead(nn.Module):
         Returns:
             (B, 32, h, w) and (B, 16, 2 h, 2 w).
         """
-        coarse = F.relu(self.look_coarse(coarse_features * COARSE_GAIN), inplace=True)
-        return coarse, F.relu(self.look_fine(fine_features * FINE_GAIN), inplace=True)
+        coarse = F.relu(self.look_coarse(coarse_features * COARSE_GAIN))
+        return coarse, F.relu(self.look_fine(fine_features * FINE_GAIN))
 
     def forward(
         self,
@@ -82,16 +82,16 @@ class FusionHead(nn.Module):
         Returns:
             float32 (B, 2 h, 2 w) logits.
         """
-        x = F.relu(self.enter(torch.cat([coarse_cues * 2 - 1, coarse_image], dim=1)), inplace=True)
-        x = x + F.relu(self.near(x), inplace=True)
-        x = x + F.relu(self.far(x), inplace=True)
-        x = x + F.relu(self.settle(x), inplace=True)
+        x = F.relu(self.enter(torch.cat([coarse_cues * 2 - 1, coarse_image], dim=1)))
+        x = x + F.relu(self.near(x))
+        x = x + F.relu(self.far(x))
+        x = x + F.relu(self.settle(x))
         smooth = _twice(votes_margin(coarse_cues))
         margin = MARGIN_GAIN * (smooth if margin is None else torch.lerp(smooth, margin, FINE_SHARE))
-        y = torch.cat([_twice(F.relu(self.narrow(x), inplace=True)), fine_cues * 2 - 1, margin / 4, fine_image], dim=1)
-        y = F.relu(self.merge(y), inplace=True)
-        y = y + F.relu(self.refine(y), inplace=True)
-        y = y + F.relu(self.refine_far(y), inplace=True)
+        y = torch.cat([_twice(F.relu(self.narrow(x))), fine_cues * 2 - 1, margin / 4, fine_image], dim=1)
+        y = F.relu(self.merge(y))
+        y = y + F.relu(self.refine(y))
+        y = y + F.relu(self.refine_far(y))
         logits: Tensor = self.leave(y).float() + margin.float()
         return logits[:, 0]
 

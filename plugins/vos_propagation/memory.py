@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
+from vos_propagation.labels import halved
 from vos_propagation.tiles import Places, places_of
 
 BLOCK = 2
@@ -74,7 +74,7 @@ class Memory:
         if slot is None:
             raise RuntimeError(f"all of {self.slots} slots are in use")
         here = self._slice(slot)
-        coarse = F.avg_pool2d(labels, 2)
+        coarse = halved(labels)
         rows, columns = self.shape
         count = len(labels)
         # Row of the block, of the cell in it and of the quarter in that; then the same for the columns.

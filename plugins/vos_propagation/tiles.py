@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from vos import AnyArray
 
 TILE = 8
 _WITHIN = np.arange(TILE * TILE).reshape(TILE, TILE)
@@ -62,17 +64,16 @@ def tiles_near(support: Tensor, reach: int) -> Tiles:
     Returns:
         The tiles, object by object; what one object's tiles cover is not covered again for the next.
     """
-    side = 2 * reach + 1
-    tall = F.max_pool2d(support[:, None], (side, 1), 1, (reach, 0))
-    near = F.max_pool2d(tall, (1, side), 1, (0, reach))[:, 0] > 0.1
-    height, width = near.shape[1:]
+    height, width = support.shape[1:]
+    around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
     places = np.full((height, width), -1, dtype=np.int64)
     tiles: list[tuple[int, int, int]] = []
-    for owner, wanted in enumerate(near.cpu().numpy()):
-        left = wanted & (places < 0)
+    for owner, likely in enumerate((support > 0.1).cpu().numpy()):
+        left: AnyArray = cv2.dilate(likely.view(np.uint8), around)
+        left[places >= 0] = 0
         while left.any():
             row = max(0, min(_even(left.any(1).argmax()), height - TILE))
-            strip = left[row : row + TILE].any(0)
+            strip = np.asarray(left[row : row + TILE].any(0))
             while strip.any():
                 column = max(0, min(_even(strip.argmax()), width - TILE))
                 strip[column : column + TILE] = False
@@ -80,7 +81,7 @@ def tiles_near(support: Tensor, reach: int) -> Tiles:
                 own = len(tiles) * TILE * TILE + _WITHIN[: part.shape[0], : part.shape[1]]
                 np.copyto(part, own, where=part < 0)
                 tiles.append((row, column, owner))
-            left[row : row + TILE] = False
+            left[row : row + TILE] = 0
     rows, columns, owners = torch.tensor(tiles, dtype=torch.int64).reshape(-1, 3).to(support.device).T
     return Tiles(rows, columns, owners, torch.from_numpy(places).to(support.device))
 

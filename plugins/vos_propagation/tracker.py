@@ -17,7 +17,7 @@ from vos import AnyArray, FloatArray, Frame, LabelMap, Prediction, Runtime, Size
 from vos_propagation.efficientnet_lite import load_efficientnet_lite0
 from vos_propagation.guided_filter import CELL, GuidedFilter
 from vos_propagation.head import FusionHead, lead, load_head
-from vos_propagation.labels import with_rows, without_row
+from vos_propagation.labels import halved, with_rows, without_row
 from vos_propagation.leftovers import leftovers
 from vos_propagation.matching import FineVotes, Votes, Workspace, global_votes, local_votes, principal_axes
 from vos_propagation.memory import Memory, Remembered, in_blocks
@@ -193,9 +193,9 @@ class PropagationTracker:
         height, width = encoding.cells.shape[1:]
         flow = backward_flow(encoding.grey, self._last.grey)
         carried = carry(self._prob[1:], flow)
-        carried_coarse = F.avg_pool2d(carried, 2)
+        carried_coarse = halved(carried)
         score, word = (plane.view(-1, height, width)[1:] for plane in self._target.scores(encoding.samples))
-        support = torch.maximum(F.avg_pool2d(self._prob[1:], 2), carried_coarse)
+        support = torch.maximum(halved(self._prob[1:]), carried_coarse)
         keys = self._keys(encoding)
         all_votes, first_votes = self._vote(keys, support)
         votes, similarity = all_votes.labels, all_votes.similarity
@@ -207,8 +207,10 @@ class PropagationTracker:
             logits = LOGIT_LIMIT * (labels[1:] - _best_other(labels)[1:])
             fine = logits
         else:
-            changed = (votes != before).flatten(1).any(1)[:, None, None]
-            all_votes = replace(all_votes, fine=torch.where(changed, _twice(votes[None])[0], all_votes.fine))
+            changed = (votes != before).flatten(1).any(1)
+            if changed.any():
+                fine = torch.where(changed[:, None, None], _twice(votes[None])[0], all_votes.fine)
+                all_votes = replace(all_votes, fine=fine)
             boxes = _boxes(torch.maximum(votes[1:], carried_coarse) > LIKELY)
             logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse, boxes)
             logits = _without_leftovers(_as_many_as_voted(logits, all_votes.fine[1:]), score, flow)
@@ -300,7 +302,7 @@ class PropagationTracker:
     ) -> None:
         """Remember the frame with its labels (K + 1, 2 h, 2 w), and refresh the target models."""
         assert self._target is not None
-        labels = F.avg_pool2d(prob, 2)
+        labels = halved(prob)
         silent = torch.zeros_like(labels[0], dtype=torch.bool) if verdict.unsure is None else verdict.unsure
         silent = silent | contradicted(labels[1:] * ~silent, word)
         labels = labels * ~silent
@@ -347,7 +349,7 @@ class PropagationTracker:
                 self._silence(anchor, encoding, prob[-len(new) :])
         self._recent.clear()
         self._spread.clear()
-        coarse = F.avg_pool2d(prob, 2)
+        coarse = halved(prob)
         for object_id in given:
             self._search.annotate(object_id, encoding.cells, coarse[self._ids.index(object_id) + 1])
         self._anchors.append(Anchor(encoding, prob, set(given)))
@@ -356,7 +358,7 @@ class PropagationTracker:
 
     def _silence(self, anchor: Anchor, encoding: FrameFeatures, new: Tensor) -> None:
         """Take back an earlier frame's word 'background' where it looks like an object that came later."""
-        values = F.avg_pool2d(new.sum(0, keepdim=True), 2).flatten(1)
+        values = halved(new.sum(0, keepdim=True)).flatten(1)
         alike = global_votes(anchor.encoding.cells, encoding.cells.flatten(1), values, self._voters)
         anchor.prob[0] *= (F.interpolate(alike[None], scale_factor=2)[0, 0] < 0.3).to(anchor.prob.dtype)
 
@@ -382,7 +384,7 @@ class PropagationTracker:
                 frames.append(self._put(old.cells_of(past), labels))
         for anchor in self._anchors:
             self._annotated.append(self._put(TRUST * self._keys(anchor.encoding), anchor.prob))
-            self._target.learn(anchor.encoding.samples, F.avg_pool2d(anchor.prob, 2).flatten(1), annotated=True)
+            self._target.learn(anchor.encoding.samples, halved(anchor.prob).flatten(1), annotated=True)
 
 
 def contradicted(labels: Tensor, word: Tensor) -> Tensor:
