@@ -7,10 +7,15 @@ Sun's Fast Guided Filter (arXiv:1505.00996): fitted on the small grid, applied o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from vos_propagation.boxes import Box, doubled
+from vos_propagation.head import LOGIT_LIMIT
 
 CELL = 4
 # How little a colour may vary and still be followed, as a variance of values in [0, 1].
@@ -62,6 +67,18 @@ class GuidedFilter:
         for plane, colour in zip(large[:3], pixels, strict=True):
             fine.addcmul_(plane, colour, value=1 / 255)
         return fine
+
+
+def sharpened(logits: Tensor, guided: GuidedFilter, boxes: Sequence[Box | None]) -> Tensor:
+    """Let each object's logits (K, 2 h, 2 w) follow the image's edges: float32 (K, 8 h, 8 w)."""
+    count, height, width = logits.shape
+    fine = logits.new_full((count, CELL * height, CELL * width), -LOGIT_LIMIT)
+    for k, box in enumerate(boxes):
+        if box is not None:
+            rows, columns = (doubled(part) for part in box)
+            y, x = (slice(CELL * part.start, CELL * part.stop) for part in (rows, columns))
+            fine[k, y, x] = guided(logits[k, rows, columns], rows, columns)
+    return fine
 
 
 def _around(planes: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vos import WeightsError
+from vos_propagation.planes import twice
 
 WEIGHTS = Path(__file__).parent / "head.pt"
 COARSE_CUES, FINE_CUES = 11, 2
@@ -22,6 +23,8 @@ COARSE_CHANNELS, FINE_CHANNELS = 152, 24
 # Features are of unit length; these make their channels about 1.
 COARSE_GAIN, FINE_GAIN = 8.0, 5.0
 MARGIN_GAIN = 6.0
+# Logits lie within this of 0.
+LOGIT_LIMIT = 8.0
 # How much of the margin is that of votes at 4 px: they know thin parts, but are off by up to half a cell of 8 px.
 FINE_SHARE = 0.5
 
@@ -86,9 +89,9 @@ class FusionHead(nn.Module):
         x = x + F.relu(self.near(x))
         x = x + F.relu(self.far(x))
         x = x + F.relu(self.settle(x))
-        smooth = _twice(votes_margin(coarse_cues))
+        smooth = twice(votes_margin(coarse_cues))
         margin = MARGIN_GAIN * (smooth if margin is None else torch.lerp(smooth, margin, FINE_SHARE))
-        y = torch.cat([_twice(F.relu(self.narrow(x))), fine_cues * 2 - 1, margin / 4, fine_image], dim=1)
+        y = torch.cat([twice(F.relu(self.narrow(x))), fine_cues * 2 - 1, margin / 4, fine_image], dim=1)
         y = F.relu(self.merge(y))
         y = y + F.relu(self.refine(y))
         y = y + F.relu(self.refine_far(y))
@@ -125,7 +128,3 @@ def load_head(path: Path = WEIGHTS) -> FusionHead:
         reason = str(error).splitlines()[0]
         raise WeightsError(f"{path}: is not a head for this version ({reason}). Train it with train_head.py.") from None
     return head.eval().requires_grad_(False)
-
-
-def _twice(planes: Tensor) -> Tensor:
-    return F.interpolate(planes, scale_factor=2, mode="bilinear", align_corners=False)

@@ -2,22 +2,8 @@
 
 from __future__ import annotations
 
-import cv2
 import torch
-import torch.nn.functional as F
 from torch import Tensor
-
-
-def halved(labels: Tensor) -> Tensor:
-    """Give the means of 2 x 2: float32 (V, h / 2, w / 2) of (V, h, w)."""
-    if labels.device.type != "cpu":
-        return F.avg_pool2d(labels, 2)
-    # OpenCV takes a seventh of the time of torch.
-    height, width = labels.shape[1] // 2, labels.shape[2] // 2
-    means = labels.new_empty(len(labels), height, width)
-    for plane, out in zip(labels.numpy(), means.numpy(), strict=True):
-        cv2.resize(plane, (width, height), dst=out, interpolation=cv2.INTER_AREA)
-    return means
 
 
 def without_row(labels: Tensor, row: int) -> Tensor:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
+from torch import Tensor
 
 from vos import AnyArray, FloatArray, Size
+from vos_propagation.head import LOGIT_LIMIT
 
 # A piece moves like the ground around it if their flows differ by less, and the object does not if they differ by
 # more; cells a frame.
@@ -16,6 +19,15 @@ SHARE, SMALLEST = 0.3, 6
 ALIKE = 0.45
 # How far around a piece the ground is looked at, cells.
 AROUND = 4
+
+
+def without_leftovers(logits: Tensor, score: Tensor, flow: FloatArray) -> Tensor:
+    """Take from the logits (K, 2 h, 2 w) what the objects uncovered and left behind; ``score`` is (K, h, w)."""
+    masks = (logits > 0).cpu().numpy()
+    found = leftovers(masks, score.cpu().numpy(), flow)
+    if not found.any():
+        return logits
+    return logits.masked_fill(torch.from_numpy(found).to(logits.device), -LOGIT_LIMIT)
 
 
 def leftovers(masks: AnyArray, score: FloatArray, flow: FloatArray) -> AnyArray:

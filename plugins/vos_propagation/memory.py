@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vos_propagation.labels import halved
+from vos_propagation.planes import halved
 from vos_propagation.tiles import Places, places_of
 
 BLOCK = 2

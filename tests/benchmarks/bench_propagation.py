@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 import vos
-import vos_propagation.tracker
+import vos_propagation.confidence
 from vos.evaluation import boundary_accuracy, region_similarity
 from vos.label_map import encode_label_map
 from vos.merge import merge_objects
@@ -188,7 +188,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("bench-out/propagation.json"))
     arguments = parser.parse_args()
     if arguments.uncalibrated:
-        vos_propagation.tracker.CALIBRATION = ((0.0, 1.0), (0.0, 1.0))
+        vos_propagation.confidence.CALIBRATION = ((0.0, 1.0), (0.0, 1.0))
     report: dict[str, Any] = {}
     for quality in arguments.quality:
         entry: dict[str, Any] = {"sequences": []}

@@ -23,9 +23,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos import Frame, LabelMap, Runtime, object_ids
-from vos_propagation.head import FusionHead, load_head, votes_margin
+from vos_propagation.boxes import Box
+from vos_propagation.features import FrameFeatures
+from vos_propagation.head import LOGIT_LIMIT, FusionHead, load_head, votes_margin
 from vos_propagation.options import PropagationOptions
-from vos_propagation.tracker import LOGIT_LIMIT, Box, FrameFeatures, PropagationTracker
+from vos_propagation.tracker import PropagationTracker
 from vos_propagation.training.synthetic_clips import SIZE, draw_clip
 
 # Cells of 8 px, of a recorded square and of the square that a training step cuts out of it.

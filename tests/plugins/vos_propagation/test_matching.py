@@ -12,6 +12,7 @@ from vos_propagation.matching import (
     FineVotes,
     Votes,
     Workspace,
+    _best,
     _highest,
     global_votes,
     local_votes,
@@ -137,6 +138,15 @@ def test_the_highest_are_the_best_of_the_rows_whose_best_are_highest(length: int
             else:
                 expected = own.view(SHARED, length).amax(0).topk(count).values.clamp_min(0)
             torch.testing.assert_close(own[where].clamp_min(expected.min()).sort(descending=True).values, expected)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))
+def test_the_best_of_each_row_are_its_highest(length: int, count: int, seed: int) -> None:
+    values = torch.randint(0, 9, (3, 2, length), generator=torch.Generator().manual_seed(seed)).float()  # with ties
+    count = min(count, length)
+    found = _best(values, count).sort(dim=-1, descending=True).values
+    assert torch.equal(found, values.topk(count, dim=-1).values)
 
 
 def test_most_of_the_highest_are_found() -> None:

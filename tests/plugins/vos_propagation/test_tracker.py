@@ -2,25 +2,15 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 import vos
 from vos.merge import merge_objects
 from vos.testing import check_tracker, tiny_sequence
+from vos_propagation.features import FrameFeatures
 from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
 from vos_propagation.search import VIEWS, Verdict
-from vos_propagation.tracker import (
-    FrameFeatures,
-    PropagationTracker,
-    _as_many_as_voted,
-    _batches,
-    _best_other,
-    _boxes,
-    contradicted,
-    working_size,
-)
+from vos_propagation.tracker import PropagationTracker, contradicted
 
 SIZE = (96, 160)
 
@@ -270,14 +260,6 @@ def test_it_tracks_a_tiny_sequence_through_vos_stream() -> None:
     assert np.mean(overlap) > 0.6
 
 
-def test_working_size_is_a_multiple_of_16_near_what_is_asked_and_small_frames_are_enlarged_four_times() -> None:
-    assert working_size((480, 854), 480) == (480, 848)
-    assert working_size((1080, 1920), 480) == (480, 848)
-    assert working_size((240, 320), 480) == (480, 640)
-    assert working_size((48, 64), 480) == (192, 256)
-    assert working_size((5, 9), 480) == (16, 32)
-
-
 def test_a_small_still_object_in_a_small_frame_does_not_erode() -> None:
     tracker = PropagationTracker(PropagationOptions(), vos.Runtime(device="cpu"))
     frame, truth = picture((1, 24, 40))
@@ -324,61 +306,3 @@ def test_masks_are_carried_along_the_flow() -> None:
     expected = torch.zeros(1, 60, 80)
     expected[:, 20:40, 23:43] = 1
     assert iou(carried.numpy() > 0.5, expected.numpy() > 0.5) > 0.9
-
-
-def test_the_head_sees_boxes_of_few_sizes_with_room_around_the_object() -> None:
-    likely = torch.zeros(5, 60, 106, dtype=torch.bool)
-    likely[0, 20:32, 40:52] = True  # 16 with room
-    likely[1, 20:33, 0:3] = True  # at an edge
-    likely[2, 55:60, 98:106] = True  # in a corner
-    likely[3] = True
-    boxes = _boxes(likely)
-    assert boxes[0] == (slice(18, 34), slice(38, 54))
-    assert boxes[1] == (slice(15, 39), slice(0, 8))
-    assert boxes[2] == (slice(44, 60), slice(90, 106))
-    assert boxes[3] == (slice(0, 60), slice(0, 106))
-    assert boxes[4] is None
-
-
-def test_boxes_of_about_one_size_go_through_the_head_together() -> None:
-    wide, tall = (slice(0, 8), slice(4, 20)), (slice(0, 16), slice(4, 12))
-    far, large = (slice(30, 38), slice(50, 66)), (slice(4, 60), slice(2, 98))
-    assert _batches([wide, None, far, large], (68, 122)) == [[(0, wide), (2, far)], [(3, large)]]
-    grown = (slice(0, 16), slice(4, 20))
-    assert _batches([wide, tall], (68, 122)) == [[(0, grown), (1, (slice(0, 16), slice(0, 16)))]]
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 90), st.integers(1, 9), st.integers(1, 9)), max_size=6))
-def test_boxes_that_go_together_have_one_size_hold_their_own_and_lie_in_the_frame(
-    drawn: list[tuple[int, int, int, int]],
-) -> None:
-    boxes = [(slice(y, min(68, y + 8 * height)), slice(x, min(122, x + 8 * width))) for y, x, height, width in drawn]
-    batches = _batches(boxes, (68, 122))
-    assert sorted(row for batch in batches for row, _ in batch) == [*range(len(boxes))]
-    for batch in batches:
-        assert len({(y.stop - y.start, x.stop - x.start) for _, (y, x) in batch}) == 1
-        for row, whole in batch:
-            for own, part, limit in zip(boxes[row], whole, (68, 122), strict=True):
-                assert 0 <= part.start <= own.start < own.stop <= part.stop <= limit
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_the_best_other_is_the_highest_of_the_other_rows(count: int) -> None:
-    planes = torch.randint(0, 3, (count, 6, 7), generator=torch.Generator().manual_seed(count)).float()  # with ties
-    for row, found in enumerate(_best_other(planes)):
-        others = [plane for other, plane in enumerate(planes) if other != row]
-        assert torch.equal(found, torch.stack(others).amax(0) if others else torch.zeros(6, 7))
-
-
-def test_an_object_has_as_many_cells_as_were_voted_for_it_within_half_a_logit() -> None:
-    votes = torch.zeros(3, 10, 10)
-    votes[:, :5] = 0.9  # 50 cells each
-    logits = torch.full((3, 10, 10), -8.0)
-    logits[0, :4], logits[0, 4] = 3.0, -0.3  # lacks a row that is nearly there
-    logits[1, :4], logits[1, 4] = 3.0, -2.0  # lacks one that is not
-    logits[2, :6] = 3.0  # has more than was voted
-    given = _as_many_as_voted(logits, votes) - logits
-    torch.testing.assert_close(given[:, 0, 0], torch.tensor([0.3, 0.5, 0.0]))
-    torch.testing.assert_close(given, given[:, :1, :1].expand_as(given))
-    votes[:, 2:] = 0  # too few to tell
-    assert torch.equal(_as_many_as_voted(logits, votes), logits)

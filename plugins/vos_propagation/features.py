@@ -1,0 +1,100 @@
+"""What depends on a frame's image alone, computed once for all objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vos import AnyArray, Frame, Size
+from vos_propagation.efficientnet_lite import load_efficientnet_lite0
+from vos_propagation.planes import twice
+
+MULTIPLE = 16
+# Small frames are enlarged, by no more than this.
+ENLARGED = 4.0
+
+
+@dataclass(frozen=True)
+class FrameFeatures:
+    """What depends on a frame's image alone.
+
+    Attributes:
+        cells: (152, h, w), the stride-8 and stride-16 levels, each of unit length, then together too.
+        fine: (24, 2 h, 2 w), the stride-4 level, of unit length.
+        samples: float32 (D, h * w), the target model's features.
+        grey: uint8 (2 h, 2 w), for motion.
+        image: uint8 (3, 8 h, 8 w), for edges.
+        small: uint8 (3, 2 h, 2 w), likewise.
+    """
+
+    cells: Tensor
+    fine: Tensor
+    samples: Tensor
+    grey: AnyArray
+    image: Tensor
+    small: Tensor
+
+
+class Encoder:
+    """Makes features of frames by EfficientNet-Lite0."""
+
+    def __init__(self, side: int, device: torch.device, dtype: torch.dtype) -> None:
+        """Load the network.
+
+        Args:
+            side: the short side that frames are worked on at, about, pixels.
+            device: to work on.
+            dtype: to work in.
+        """
+        self._side, self._device, self._dtype = side, device, dtype
+        self._network = load_efficientnet_lite0()
+        self._network.to(device, dtype).to(memory_format=torch.channels_last)
+
+    def __call__(self, frame: Frame) -> FrameFeatures:
+        """Extract a frame's features."""
+        size = working_size(frame.size, self._side)
+        image = cv2.resize(frame.image, size[::-1], interpolation=_way(frame.size[0] / size[0]))
+        small = cv2.resize(image, (size[1] // 4, size[0] // 4), interpolation=cv2.INTER_AREA)
+        pixels, colours = (torch.from_numpy(rgb).to(self._device).permute(2, 0, 1) for rgb in (image, small))
+        features = self._network(pixels[None].to(self._dtype))
+        deep = twice(F.normalize(features[16].float(), dim=1))
+        both = torch.cat([F.normalize(features[8].float(), dim=1), F.normalize(deep, dim=1)], dim=1)
+        fine = F.normalize(features[4].float(), dim=1)
+        ones = both.new_full((1, *both.shape[2:]), 0.3)
+        samples = torch.cat([both[0], 0.7 * F.avg_pool2d(fine, 2)[0], ones]).flatten(1)
+        cells = (both[0] * 0.5**0.5).to(self._dtype)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        return FrameFeatures(cells, fine[0].to(self._dtype), samples, grey, pixels, colours)
+
+
+def working_size(size: Size, side: int) -> Size:
+    """Give the size that a frame is worked on at: short side about ``side``, multiples of 16.
+
+    Args:
+        size: (H, W) of the frame; a small one is enlarged, at most ``ENLARGED`` times.
+        side: the short side wanted, pixels.
+    Returns:
+        (H, W), at least 16 each.
+    """
+    scale = min(ENLARGED, side / min(size))
+    height, width = (max(MULTIPLE, round(length * scale / MULTIPLE) * MULTIPLE) for length in size)
+    return height, width
+
+
+def _way(scale: float) -> int:
+    """Give OpenCV's way to make an image so many times smaller; where hardly anything changes, that which is fast."""
+    if scale < 1:
+        return cv2.INTER_CUBIC
+    return cv2.INTER_LINEAR if scale < 1.25 else cv2.INTER_AREA
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Tell whether bfloat16 is the fast choice: on CUDA, and on CPUs with its instructions."""
+    if device.type == "cpu":
+        capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return bool(capability and capability())
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()

@@ -1,0 +1,41 @@
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vos_propagation.boxes import batches_of, boxes_around
+
+
+def test_the_head_sees_boxes_of_few_sizes_with_room_around_the_object() -> None:
+    likely = torch.zeros(5, 60, 106, dtype=torch.bool)
+    likely[0, 20:32, 40:52] = True  # 16 with room
+    likely[1, 20:33, 0:3] = True  # at an edge
+    likely[2, 55:60, 98:106] = True  # in a corner
+    likely[3] = True
+    boxes = boxes_around(likely)
+    assert boxes[0] == (slice(18, 34), slice(38, 54))
+    assert boxes[1] == (slice(15, 39), slice(0, 8))
+    assert boxes[2] == (slice(44, 60), slice(90, 106))
+    assert boxes[3] == (slice(0, 60), slice(0, 106))
+    assert boxes[4] is None
+
+
+def test_boxes_of_about_one_size_go_through_the_head_together() -> None:
+    wide, tall = (slice(0, 8), slice(4, 20)), (slice(0, 16), slice(4, 12))
+    far, large = (slice(30, 38), slice(50, 66)), (slice(4, 60), slice(2, 98))
+    assert batches_of([wide, None, far, large], (68, 122)) == [[(0, wide), (2, far)], [(3, large)]]
+    grown = (slice(0, 16), slice(4, 20))
+    assert batches_of([wide, tall], (68, 122)) == [[(0, grown), (1, (slice(0, 16), slice(0, 16)))]]
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 90), st.integers(1, 9), st.integers(1, 9)), max_size=6))
+def test_boxes_that_go_together_have_one_size_hold_their_own_and_lie_in_the_frame(
+    drawn: list[tuple[int, int, int, int]],
+) -> None:
+    boxes = [(slice(y, min(68, y + 8 * height)), slice(x, min(122, x + 8 * width))) for y, x, height, width in drawn]
+    batches = batches_of(boxes, (68, 122))
+    assert sorted(row for batch in batches for row, _ in batch) == [*range(len(boxes))]
+    for batch in batches:
+        assert len({(y.stop - y.start, x.stop - x.start) for _, (y, x) in batch}) == 1
+        for row, whole in batch:
+            for own, part, limit in zip(boxes[row], whole, (68, 122), strict=True):
+                assert 0 <= part.start <= own.start < own.stop <= part.stop <= limit

@@ -1,0 +1,19 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from vos_propagation.planes import best_other, halved
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_the_best_other_is_the_highest_of_the_other_rows(count: int) -> None:
+    planes = torch.randint(0, 3, (count, 6, 7), generator=torch.Generator().manual_seed(count)).float()  # with ties
+    for row, found in enumerate(best_other(planes)):
+        others = [plane for other, plane in enumerate(planes) if other != row]
+        assert torch.equal(found, torch.stack(others).amax(0) if others else torch.zeros(6, 7))
+
+
+def test_half_the_size_is_the_mean_of_two_by_two() -> None:
+    planes = torch.rand(3, 10, 14, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(halved(planes), F.avg_pool2d(planes, 2))
+    assert halved(planes[:0]).shape == (0, 5, 7)
