@@ -7,8 +7,6 @@ import numpy as np
 from vos.arrays import AnyArray, LabelMap, Size
 from vos.prediction import Prediction
 
-ZERO = np.zeros(1)
-
 
 def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
     """Give each pixel to the object with the highest logit above 0, else to the background.
@@ -30,8 +28,8 @@ def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
     label_map = np.zeros(size, dtype=np.uint8)
     rows = _visible_rows(prediction)
     # All rows share the memory for what is needed in between: new memory takes longer than the work done in it.
-    resized, wins, own = np.empty(size, np.float32), np.empty_like(label_map), np.empty_like(label_map)
-    best: AnyArray = ZERO
+    resized, best = np.empty(size, np.float32), np.zeros(size, np.float32)
+    wins, own = np.empty_like(label_map), np.empty_like(label_map)
     for row in rows:
         plane: AnyArray = prediction.logits[row]
         if plane.shape != size:
@@ -40,7 +38,7 @@ def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
         own.fill(prediction.object_ids[row])
         cv2.copyTo(own, wins, label_map)
         if row != rows[-1]:
-            best = cv2.max(plane, best, dst=None if best is ZERO else best)
+            cv2.max(plane, best, dst=best)
     return label_map
 
 

@@ -27,16 +27,22 @@ def boxes_around(likely: Tensor) -> list[Box | None]:
     return [(_span(row), _span(column)) if row.any() else None for row, column in zip(rows, columns, strict=True)]
 
 
-def batches_of(boxes: Sequence[Box | None], shape: Size) -> list[list[tuple[int, Box]]]:
-    """Put boxes whose sizes differ little together, each with its row and grown to the largest of them.
+def batches_of(boxes: Sequence[Box | None], shape: Size) -> list[list[tuple[int, Box, Box]]]:
+    """Put boxes whose sizes differ little together, grown to the largest of them.
 
-    The less calls of the head the better: one takes as long as ``CALL`` cells more.
+    The fewer calls of the head the better: one takes as long as ``CALL`` cells more.
+
+    Args:
+        boxes: each row's, or None.
+        shape: (h, w) of the grid, cells.
+    Returns:
+        For each call its rows, each with its own box and with the one that the head is to see, of one size in a call.
     """
-    batches: list[tuple[Size, list[int]]] = []
+    batches: list[tuple[Size, list[tuple[int, Box]]]] = []
     for row, box in enumerate(boxes):
         if box is None:
             continue
-        size, rows = (box[0].stop - box[0].start, box[1].stop - box[1].start), [row]
+        size, rows = (box[0].stop - box[0].start, box[1].stop - box[1].start), [(row, box)]
         while batches:
             further = [_work(_both(size, s), len(rows) + len(r)) - _work(s, len(r)) for s, r in batches]
             best = min(range(len(batches)), key=further.__getitem__)
@@ -45,7 +51,7 @@ def batches_of(boxes: Sequence[Box | None], shape: Size) -> list[list[tuple[int,
             other, before = batches.pop(best)
             size, rows = _both(size, other), before + rows
         batches.append((size, rows))
-    return [[(row, _grown(boxes[row], size, shape)) for row in rows] for size, rows in batches]
+    return [[(row, box, _grown(box, size, shape)) for row, box in rows] for size, rows in batches]
 
 
 def within(part: slice, whole: slice) -> slice:
@@ -67,9 +73,8 @@ def _both(one: Size, other: Size) -> Size:
     return max(one[0], other[0]), max(one[1], other[1])
 
 
-def _grown(box: Box | None, size: Size, shape: Size) -> Box:
+def _grown(box: Box, size: Size, shape: Size) -> Box:
     """Give a box of this size, around ``box``, in the grid of this shape."""
-    assert box is not None
     starts = [
         min(max(0, part.start - (length - (part.stop - part.start)) // 2), limit - length)
         for part, length, limit in zip(box, size, shape, strict=True)

@@ -49,13 +49,15 @@ class Encoder:
             side: the short side that frames are worked on at, about, pixels.
             device: to work on.
             dtype: to work in.
+        Raises:
+            WeightsError: the weights' package is missing or its file does not fit.
         """
         self._side, self._device, self._dtype = side, device, dtype
         self._network = load_efficientnet_lite0()
         self._network.to(device, dtype).to(memory_format=torch.channels_last)
 
     def __call__(self, frame: Frame) -> FrameFeatures:
-        """Extract a frame's features."""
+        """Extract a frame's features; h and w are those of ``working_size`` in cells of 8 px."""
         size = working_size(frame.size, self._side)
         image = cv2.resize(frame.image, size[::-1], interpolation=_way(frame.size[0] / size[0]))
         small = cv2.resize(image, (size[1] // 4, size[0] // 4), interpolation=cv2.INTER_AREA)

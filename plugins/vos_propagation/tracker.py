@@ -227,18 +227,19 @@ class PropagationTracker:
         logits = fine.new_full((len(fine), *fine.shape[2:]), -LOGIT_LIMIT, dtype=torch.float32)
         coarse_image, fine_image = self._head.look(encoding.cells[None], encoding.fine[None])
         for batch in batches_of(boxes, (coarse.shape[2], coarse.shape[3])):
-            small = [(k, y, x) for k, (y, x) in batch]
+            small = [(k, y, x) for k, _, (y, x) in batch]
             large = [(k, doubled(y), doubled(x)) for k, y, x in small]
-            part = self._head(
+            parts = self._head(
                 torch.stack([coarse[k, :, y, x] for k, y, x in small]),
                 torch.stack([fine[k, :, y, x] for k, y, x in large]),
                 torch.stack([coarse_image[0, :, y, x] for _, y, x in small]),
                 torch.stack([fine_image[0, :, y, x] for _, y, x in large]),
                 torch.stack([margin[k, :, y, x] for k, y, x in large]),
             )
-            for (k, top, left), seen in zip(large, part.clamp_(-LOGIT_LIMIT, LOGIT_LIMIT), strict=True):
-                y, x = (doubled(span) for span in boxes[k] or ())
-                logits[k, y, x] = seen[within(y, top), within(x, left)]
+            for (k, own, seen), part in zip(batch, parts.clamp_(-LOGIT_LIMIT, LOGIT_LIMIT), strict=True):
+                y, x = (doubled(span) for span in own)
+                top, left = (doubled(span) for span in seen)
+                logits[k, y, x] = part[within(y, top), within(x, left)]
         return logits
 
     def _keep(

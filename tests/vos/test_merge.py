@@ -24,6 +24,15 @@ def test_merge_is_argmax_against_a_zero_background(seed, count):
         assert (merged != argmax_against_background(logits, ids, size)).mean() < 0.01
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (4, 1), (2, 2)])
+@pytest.mark.parametrize("count", [1, 3])
+def test_frames_of_a_few_pixels_are_merged_like_any(size, count):
+    logits = np.random.default_rng(count).normal(size=(count, *size)).astype(np.float32)
+    ids = tuple(range(1, count + 1))
+    merged = merge_objects(vos.Prediction(ids, logits), size)
+    assert np.array_equal(merged, argmax_against_background(logits, ids, size))
+
+
 @given(st.integers(0, 2**16))
 def test_renaming_ids_renames_the_result(seed):
     logits = np.random.default_rng(seed).normal(size=(3, 8, 8)).astype(np.float32)
