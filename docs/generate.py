@@ -77,7 +77,10 @@ def _api() -> str:
         parts.append(f"## {module}\n")
         for name in names:
             value = getattr(sys.modules[module], name)
-            if (inspect.isclass(value) and value is not Any) or inspect.isfunction(value):
+            # Type aliases are documented where they are assigned; Python 3.10 takes some for classes.
+            if name in documented:
+                parts += [f"### {module}.{name}\n", _prose(documented[name])]
+            else:
                 parts += [
                     f"### {module}.{name}\n",
                     f"```python\n{_signature(name, value)}\n```\n",
@@ -85,8 +88,6 @@ def _api() -> str:
                 ]
                 if inspect.isclass(value) and not issubclass(value, Exception):
                     parts += _methods(value)
-            else:
-                parts += [f"### {module}.{name}\n", _prose(documented.get(name, ""))]
     return "\n".join(parts)
 
 

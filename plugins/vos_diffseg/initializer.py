@@ -77,7 +77,7 @@ def square_image(image: Image, side: int, fit: str) -> Tensor:
     Returns:
         float32 (3, side, side) in [-1, 1].
     """
-    scaled_wh = (side, side) if fit == "stretch" else _letterbox_wh(image.shape[:2], side)
+    scaled_wh = (side, side) if fit == "stretch" else _letterbox_wh((image.shape[0], image.shape[1]), side)
     resized = np.asarray(PillowImage.fromarray(image).resize(scaled_wh, PillowImage.Resampling.BICUBIC))
     square = torch.zeros(3, side, side)
     square[:, : scaled_wh[1], : scaled_wh[0]] = torch.from_numpy(resized.copy()).permute(2, 0, 1) / 127.5 - 1

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vos import AnyArray
 from vos_sam.prompt import Prompt
 from vos_sam.view import View
 
@@ -262,10 +263,10 @@ def _as_matrix(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
     return weight.permute(0, 2, 3, 1).reshape(len(weight), -1).contiguous(), convolution.bias
 
 
-def _coordinates(prompt: Prompt, view: View) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def _coordinates(prompt: Prompt, view: View) -> tuple[AnyArray, AnyArray]:
     """One prompt's tokens: (T, 2) pixels of the model's input and (T,) labels."""
-    coordinates = np.zeros((0, 2), np.float32)
-    labels = np.zeros(0, np.int64)
+    coordinates: AnyArray = np.zeros((0, 2), np.float32)
+    labels: AnyArray = np.zeros(0, np.int64)
     if prompt.points_xy is not None:
         assert prompt.point_labels is not None
         coordinates, labels = view.to_input(prompt.points_xy), prompt.point_labels

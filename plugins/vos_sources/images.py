@@ -38,12 +38,13 @@ class ImageSource:
             both = ", ".join(path.name for path in paths if path.stem == twice)
             raise SourceError(f'{location}: frame name "{twice}" appears twice ({both}). Keep one of them.')
         self._paths = list(paths)
+        height, width = read_image(self._paths[0]).shape[:2]
         self._info = SourceInfo(
             location=location,
             name=name,
             kind="image folder" if len(paths) > 1 else "image",
             frame_count=len(paths),
-            size=read_image(self._paths[0]).shape[:2],
+            size=(height, width),
             frame_names=tuple(stems),
             annotation_folder=annotation_folder,
         )

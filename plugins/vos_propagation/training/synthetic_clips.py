@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
 import cv2
 import numpy as np
 
-from vos import AnyArray, FloatArray, InputError, LabelMap
+from vos import AnyArray, FloatArray, Image, InputError, LabelMap
 
 SIZE = (384, 512)
 FRAMES = 13
@@ -52,7 +53,7 @@ class Layer:
     waves: FloatArray
 
 
-def draw_clip(cutouts: Sequence[Path], photographs: Sequence[Path], seed: int) -> tuple[list[AnyArray], list[LabelMap]]:
+def draw_clip(cutouts: Sequence[Path], photographs: Sequence[Path], seed: int) -> tuple[list[Image], list[LabelMap]]:
     """Draw a clip with one to three objects.
 
     Args:
@@ -75,7 +76,8 @@ def draw_clip(cutouts: Sequence[Path], photographs: Sequence[Path], seed: int) -
     quality = int(rng.integers(60, 95))
     soft = rng.uniform(0.0, 0.9)
     follow = 1 if rng.random() < 0.6 else 0
-    images, label_maps = [], []
+    images: list[Image] = []
+    label_maps: list[LabelMap] = []
     for t in range(FRAMES):
         moments = [t - 0.25, t, t + 0.25] if blurred else [t]
         exposed = np.zeros((height, width, 3), np.float32)
@@ -151,7 +153,8 @@ def _cast(cutouts: Sequence[Path], rng: np.random.Generator) -> list[Layer]:
             layers.append(_set_in_motion(twin.image, 0, rng, side))
         else:
             layers.append(_set_in_motion(any_cutout(), 0, rng, None))
-    rng.shuffle(layers)
+    # NumPy's types before 2.3 know no lists of other things than numbers.
+    rng.shuffle(cast(Any, layers))
     return layers
 
 
@@ -168,7 +171,7 @@ def _join(first: FloatArray, second: FloatArray, rng: np.random.Generator) -> Fl
     y, x = (JOINED_SIDE - low.shape[0]) // 2 + 60, (JOINED_SIDE - low.shape[1]) // 2
     y = min(y, JOINED_SIDE - low.shape[0])
     canvas[y : y + low.shape[0], x : x + low.shape[1]] = low
-    y = max(0, y - rng.integers(0, high.shape[0] // 2 + 1))
+    y = max(0, y - int(rng.integers(0, high.shape[0] // 2 + 1)))
     x = int(np.clip((JOINED_SIDE - high.shape[1]) // 2 + rng.integers(-60, 60), 0, JOINED_SIDE - high.shape[1]))
     part = canvas[y : y + high.shape[0], x : x + high.shape[1]]
     high = high[: part.shape[0], : part.shape[1]]

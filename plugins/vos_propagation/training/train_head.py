@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import Frame, LabelMap, Runtime, object_ids
+from vos import Frame, Image, LabelMap, Runtime, object_ids
 from vos_propagation.boxes import Box
 from vos_propagation.features import FrameFeatures
 from vos_propagation.head import LOGIT_LIMIT, FusionHead, load_head, votes_margin
@@ -73,7 +73,7 @@ class Recorder(PropagationTracker):
 
 
 def record_clip(
-    tracker: Recorder, images: Sequence[np.ndarray], label_maps: Sequence[LabelMap], rng: random.Random
+    tracker: Recorder, images: Sequence[Image], label_maps: Sequence[LabelMap], rng: random.Random
 ) -> list[Record]:
     """Track a clip and cut a square near each object out of each frame's cues.
 
