@@ -45,6 +45,7 @@ from vos.tracker import (
     AnnotatingTracker,
     ClosingTracker,
     Encoding,
+    EncodingAheadTracker,
     EncodingTracker,
     ForgettingTracker,
     Tracker,
@@ -84,6 +85,7 @@ __all__ = [
     # protocols
     "Tracker",
     "EncodingTracker",
+    "EncodingAheadTracker",
     "AnnotatingTracker",
     "ForgettingTracker",
     "ClosingTracker",

@@ -23,11 +23,12 @@ from vos.prediction import Prediction
 from vos.resize import resize_frame, shrink_label_map, shrunk_size
 from vos.source import Source
 from vos.threads import ReadAhead
-from vos.tracker import AnnotatingTracker, Encoding, EncodingTracker, Tracker
+from vos.tracker import AnnotatingTracker, Encoding, EncodingAheadTracker, EncodingTracker, Tracker
 
 logger = logging.getLogger(__name__)
 
 READ_AHEAD_FRAMES = 4
+ENCODED_AHEAD = 1
 
 Merge = Callable[[Prediction, Size], LabelMap]
 
@@ -87,6 +88,10 @@ class FrameLoop:
         self._annotations = annotations
         self._plain: Tracker | None = None if isinstance(tracker, EncodingTracker) else tracker
         self._encoding: EncodingTracker | None = tracker if isinstance(tracker, EncodingTracker) else None
+        self._ahead: EncodingAheadTracker | None = None
+        # A live stream's next frame is not there yet while this one is tracked.
+        if isinstance(tracker, EncodingAheadTracker) and source.info.seekable:
+            self._ahead = tracker
         self._annotating: AnnotatingTracker | None = tracker if isinstance(tracker, AnnotatingTracker) else None
         self._name = tracker_name
         self._merge = merge
@@ -115,8 +120,7 @@ class FrameLoop:
         yield from self._track(self._forward, self._annotations)
 
     def _track(self, indices: range, annotations: Mapping[int, Annotation]) -> Iterator[TrackedFrame]:
-        with ReadAhead(self._source.frames(indices), READ_AHEAD_FRAMES) as frames:
-            encoded = self._encode(self._until_truncated(frames))
+        with self._encoded(indices) as encoded:
             for position, (frame, small, encoding) in enumerate(encoded):
                 annotation = annotations.get(frame.index)
                 if position == 0:
@@ -124,6 +128,19 @@ class FrameLoop:
                     yield self._start(frame, small, encoding, annotation)
                 else:
                     yield self._step(frame, small, encoding, annotation)
+
+    @contextmanager
+    def _encoded(self, indices: range) -> Iterator[Iterable[tuple[Frame, Frame, Encoding]]]:
+        """Read frames ahead, and encode them ahead if the tracker can; everything is stopped at the end."""
+        frames = ReadAhead(self._source.frames(indices), READ_AHEAD_FRAMES)
+        encoded = self._encode(self._until_truncated(frames))
+        if self._ahead is None:
+            with frames:
+                yield encoded
+        else:
+            # Reading is stopped first: encoding may be waiting for a frame.
+            with ReadAhead(encoded, ENCODED_AHEAD) as ahead, frames:
+                yield ahead
 
     def _until_truncated(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         try:
@@ -148,17 +165,18 @@ class FrameLoop:
             )
 
     def _encode(self, frames: Iterator[Frame]) -> Iterator[tuple[Frame, Frame, Encoding]]:
-        """Pair each frame with what the tracker sees of it, in batches if the tracker encodes ahead."""
+        """Pair each frame with what the tracker sees of it and its encoding, in batches if the tracker wants them."""
         tracker = self._encoding
         if tracker is None:
             for frame in frames:
                 yield frame, self._shrink(frame), None
             return
+        encode = tracker.encode if self._ahead is None else self._ahead.encode_ahead
         wanted = int(getattr(tracker, "encode_batch", 1)) if self._source.info.seekable else 1
         while batch := list(islice(frames, max(1, wanted))):
             smalls = [self._shrink(frame) for frame in batch]
             with self._blaming(batch[0]):
-                encodings = tracker.encode(smalls)
+                encodings = encode(smalls)
             if len(encodings) != len(batch):
                 raise TrackerError(
                     f'tracker "{self._name}": encode gave {len(encodings)} encodings for {len(batch)} frames.'

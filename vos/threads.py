@@ -17,7 +17,8 @@ class ReadAhead(Generic[T]):
     """Runs an iterator in a thread of its own, at most ``depth`` items ahead.
 
     An exception of the iterator is raised where its item would have come. ``close`` stops the thread
-    and closes the iterator there; leaving the ``with`` block does that too.
+    and closes the iterator there, and ends the iteration of another thread that waits for an item;
+    leaving the ``with`` block does that too.
     """
 
     def __init__(self, items: Iterable[T], depth: int) -> None:
@@ -35,7 +36,12 @@ class ReadAhead(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         while True:
-            item, error = self._queue.get()
+            try:
+                item, error = self._queue.get(timeout=_POLL_SECONDS)
+            except queue.Empty:
+                if self._stopping.is_set():
+                    return
+                continue
             if isinstance(error, StopIteration):
                 return
             if error is not None:

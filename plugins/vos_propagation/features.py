@@ -29,6 +29,7 @@ class FrameFeatures:
         grey: uint8 (2 h, 2 w), for motion.
         image: uint8 (3, 8 h, 8 w), for edges.
         small: uint8 (3, 2 h, 2 w), likewise.
+        ahead: computed while earlier frames are tracked, with half of the cores for each.
     """
 
     cells: Tensor
@@ -37,6 +38,7 @@ class FrameFeatures:
     grey: AnyArray
     image: Tensor
     small: Tensor
+    ahead: bool = False
 
 
 class Encoder:

@@ -15,6 +15,7 @@ from torch import Tensor
 from vos import Frame, LabelMap, Prediction, Runtime, object_ids
 from vos_propagation.boxes import Box, batches_of, boxes_around, doubled, within
 from vos_propagation.confidence import confidence
+from vos_propagation.cores import halves_of, on_threads
 from vos_propagation.features import Encoder, FrameFeatures, has_fast_bf16
 from vos_propagation.guided_filter import GuidedFilter, sharpened
 from vos_propagation.head import LOGIT_LIMIT, FusionHead, lead, load_head
@@ -78,6 +79,10 @@ class PropagationTracker:
             self._head = load_head()
             self._head.to(self._device, self._dtype).to(memory_format=torch.channels_last)
         self._workspace = Workspace()
+        threads = torch.get_num_threads()
+        self._encoding_threads, self._tracking_threads = halves_of(threads)
+        if self._device.type == "cpu" and threads > 1:
+            self.encode_ahead = self._encode_ahead
         self._forget_all()
 
     def _forget_all(self) -> None:
@@ -98,6 +103,12 @@ class PropagationTracker:
     def encode(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
         """Extract the frames' features."""
         return [self._encoder(frame) for frame in frames]
+
+    @torch.inference_mode()
+    def _encode_ahead(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
+        """Extract the frames' features on half of the cores, and leave the other half to ``step``."""
+        with on_threads(self._encoding_threads):
+            return [replace(self._encoder(frame), ahead=True) for frame in frames]
 
     @torch.inference_mode()
     def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:
@@ -131,6 +142,10 @@ class PropagationTracker:
     @torch.inference_mode()
     def step(self, frame: Frame, encoding: FrameFeatures) -> Prediction:
         """Segment the next frame."""
+        with on_threads(self._tracking_threads if encoding.ahead else None):
+            return self._step(encoding)
+
+    def _step(self, encoding: FrameFeatures) -> Prediction:
         assert self._last is not None, "the host starts before it steps"
         assert self._target is not None
         if not self._ids:

@@ -1,4 +1,5 @@
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 import vos
 from vos.plugins import Origin
 from vos.testing import StubEncodingTracker, StubTracker, tiny_sequence
+from vos.threads import ReadAhead
 
 
 class Oracle:
@@ -166,23 +168,125 @@ def test_encodings_come_in_batches_and_to_their_frames():
     assert tracker.batches == [3, 3, 2]
 
 
-def test_live_stream_is_encoded_frame_by_frame():
+class EncodesAhead(StubEncodingTracker):
+    """Notes who encodes; waits in ``step`` until the next frame is encoded, which only another thread can do."""
+
+    def __init__(self, frames=0, fail_at=None):
+        super().__init__(encode_batch=1)
+        self.frames, self.fail_at, self.by = frames, fail_at, []
+        self.encoded = [threading.Event() for _ in range(frames)]
+
+    def encode(self, frames):
+        self.by.append("encode")
+        return super().encode(frames)
+
+    def encode_ahead(self, frames):
+        self.by.append(threading.current_thread().name)
+        if frames[0].index == self.fail_at:
+            raise RuntimeError("cannot encode this")
+        self.encoded[frames[0].index].set()
+        return super().encode(frames)
+
+    def step(self, frame, encoding):
+        if frame.index + 1 < self.frames:
+            assert self.encoded[frame.index + 1].wait(10)
+        return super().step(frame, encoding)
+
+
+def test_next_frame_is_encoded_in_another_thread_while_this_one_is_tracked():
+    sequence = tiny_sequence("still", length=8)
+    tracker = EncodesAhead(8)
+    results = list(vos.stream(sequence, sequence.label_maps[0], tracker=tracker))
+    assert [frame.index for frame, _ in results] == list(range(8))
+    assert tracker.calls[0] == ("start", 0)
+    assert set(tracker.by) == {"vos-read-ahead"}
+    assert threads() == []
+
+
+def test_no_more_than_two_frames_are_encoded_ahead_and_leaving_early_ends_the_thread():
+    sequence = tiny_sequence("still", length=100)
+    tracker = EncodesAhead(100)
+    stream = vos.stream(sequence, sequence.label_maps[0], tracker=tracker)
+    next(stream), next(stream)
+    assert tracker.encoded[3].wait(10)
+    time.sleep(0.1)
+    assert len(tracker.by) == 4
+    stream.close()
+    assert threads() == []
+
+
+def test_failure_to_encode_ahead_comes_after_the_frames_before_it_and_names_its_own():
+    sequence = tiny_sequence("still")
+    tracker = EncodesAhead(fail_at=5)
+    tracker.encoded = [threading.Event() for _ in range(8)]
+    got = []
+    with pytest.raises(vos.TrackerError, match=r"failed on frame 00005 \(index 5\): RuntimeError: cannot encode this"):
+        got.extend(frame.index for frame, _ in vos.stream(sequence, sequence.label_maps[0], tracker=tracker))
+    assert got == [0, 1, 2, 3, 4]
+    assert threads() == []
+
+
+def test_failure_of_a_step_ends_the_thread_that_encodes():
+    sequence = tiny_sequence("still", length=50)
+
+    class Fails(EncodesAhead):
+        def step(self, frame, encoding):
+            raise RuntimeError("cannot track this")
+
+    with pytest.raises(vos.TrackerError, match="00001"):
+        list(vos.stream(sequence, sequence.label_maps[0], tracker=Fails(50)))
+    assert threads() == []
+
+
+def test_source_that_ends_early_ends_the_thread_that_encodes():
+    sequence = broken()
+    tracker = EncodesAhead()
+    tracker.encoded = [threading.Event() for _ in range(8)]
+    got = []
+    with pytest.raises(vos.TruncatedSourceError, match="frame 5 of 8"):
+        got.extend(f.index for f, _ in vos.stream(sequence, sequence.label_maps[0], tracker=tracker))
+    assert got == [0, 1, 2, 3, 4]
+    assert threads() == []
+
+
+def test_one_that_waits_for_an_item_is_let_go_when_reading_is_stopped():
+    release = threading.Event()
+
+    def never():
+        yield 1
+        release.wait(10)
+
+    inner = ReadAhead(never(), 1)
+    outer = ReadAhead(inner, 1)
+    assert next(iter(outer)) == 1
+    closing = threading.Thread(target=inner.close)
+    closing.start()
+    outer.close()
+    assert len(threads()) == 1
+    release.set()
+    closing.join(10)
+    assert threads() == []
+
+
+class Live(vos.testing.TinySequence):
+    @property
+    def info(self):
+        return vos.SourceInfo("camera 0", "camera-0", "live", seekable=False)
+
+    def frames(self, indices=None):
+        for frame in super().frames():
+            if frame.index in indices:
+                yield frame
+
+
+@pytest.mark.parametrize("make", [lambda: StubEncodingTracker(encode_batch=3), EncodesAhead])
+def test_live_stream_is_encoded_frame_by_frame_between_steps(make):
     sequence = tiny_sequence("still", length=4)
-
-    class Live(vos.testing.TinySequence):
-        @property
-        def info(self):
-            return vos.SourceInfo("camera 0", "camera-0", "live", seekable=False)
-
-        def frames(self, indices=None):
-            for frame in super().frames():
-                if frame.index in indices:
-                    yield frame
-
     live = Live(sequence.name, sequence.images, sequence.label_maps, sequence.annotations)
-    tracker = StubEncodingTracker(encode_batch=3)
+    tracker = make()
     assert len(list(vos.stream(live, sequence.label_maps[0], tracker=tracker))) == 4
     assert tracker.batches == [1, 1, 1, 1]
+    assert getattr(tracker, "by", ["encode"] * 4) == ["encode"] * 4
     with pytest.raises(vos.SourceError, match="a live stream cannot go backward"):
         vos.stream(live, {2: sequence.label_maps[0]}, tracker=tracker, both_ways=True)
 

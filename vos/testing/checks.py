@@ -5,9 +5,10 @@ from __future__ import annotations
 import gc
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,6 +22,7 @@ from vos.runtime import Runtime
 from vos.testing.contract import CLAUSES, ContractError
 from vos.testing.driver import Driver, check_methods, offers
 from vos.testing.sequences import TinySequence, tiny_sequence
+from vos.threads import ReadAhead
 
 TrackerFactory: TypeAlias = Callable[[], Any]
 """Makes a new tracker, the same one each time."""
@@ -359,22 +361,28 @@ def _live_bytes() -> int:
 
 def _encoding(settings: Settings) -> None:
     sequence = tiny_sequence("moving", size=settings.size, length=7)
-    runs = []
-    for batch in (1, 3):
+    frames = list(sequence.frames())
+
+    def track(driver: Driver, encodings: Iterable[Any]) -> list[LabelMap]:
+        pairs = zip(frames, encodings, strict=True)
+        driver.start(frames[0], sequence.label_maps[0], next(pairs)[1])
+        return [merge_objects(driver.step(frame, encoding), frame.size) for frame, encoding in pairs]
+
+    runs: dict[str, list[LabelMap]] = {}
+    for way, batch in (("one at a time", 1), ("three at a time", 3)):
         with settings.tracker("encoding") as driver:
-            frames = list(sequence.frames())
-            encodings = []
-            for first in range(0, len(frames), batch):
-                encodings += driver.encode(frames[first : first + batch])
-            driver.start(frames[0], sequence.label_maps[0], encodings[0])
-            runs.append(
-                [merge_objects(driver.step(f, e), f.size) for f, e in zip(frames[1:], encodings[1:], strict=True)]
-            )
-    different = max(float((a != b).mean()) for a, b in zip(*runs, strict=True))
-    if different > 0.01:  # rounding may move a border pixel
-        raise ContractError(
-            "encoding", f"encoded three at a time, {100 * different:.1f} % of a frame's mask is different."
-        )
+            batches = [driver.encode(frames[first : first + batch]) for first in range(0, len(frames), batch)]
+            runs[way] = track(driver, chain.from_iterable(batches))
+    with settings.tracker("encoding") as driver:
+        if offers(driver.tracker, "encode_ahead"):
+            encodings = (driver.encode([frame], "encode_ahead")[0] for frame in frames)
+            with ReadAhead(encodings, len(frames)) as ahead:
+                runs["by encode_ahead"] = track(driver, ahead)
+    expected = runs.pop("one at a time")
+    for way, masks in runs.items():
+        different = max(float((a != b).mean()) for a, b in zip(expected, masks, strict=True))
+        if different > 0.01:  # rounding may move a border pixel
+            raise ContractError("encoding", f"encoded {way}, {100 * different:.1f} % of a frame's mask is different.")
 
 
 def _frame_index(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from vos.prediction import Prediction
 from vos.testing.contract import ContractError
 from vos.testing.sequences import TinySequence
 
-ARGUMENTS = {"start": 2, "step": 1, "annotate": 2, "forget": 1, "close": 0, "encode": 1}
+ARGUMENTS = {"start": 2, "step": 1, "annotate": 2, "forget": 1, "close": 0, "encode": 1, "encode_ahead": 1}
 """How many arguments each method takes; ``start`` and ``step`` take one more beside ``encode``."""
 
 ABOUT_ROWS = ("vanishing", "later-objects", "corrections", "forgetting", "fresh-start", "small-objects")
@@ -39,16 +39,16 @@ class Driver:
         self._order: tuple[int, ...] | None = None
         self.encodes = offers(tracker, "encode")
 
-    def encode(self, frames: Sequence[Frame]) -> list[Any]:
-        """Encode frames, and check that there is one encoding for each."""
+    def encode(self, frames: Sequence[Frame], method: str = "encode") -> list[Any]:
+        """Encode frames, or with ``method`` "encode_ahead"; check that there is one encoding for each."""
         before = [frame.image.copy() for frame in frames]
-        encodings = self._call("encode", f"frames {frames[0].name} to {frames[-1].name}", list(frames))
+        encodings = self._call(method, f"frames {frames[0].name} to {frames[-1].name}", list(frames))
         for frame, image in zip(frames, before, strict=True):
-            self._check_unchanged("encode", frame, image)
+            self._check_unchanged(method, frame, image)
         if not isinstance(encodings, Sequence) or len(encodings) != len(frames):
             found = f"{len(encodings)} items" if isinstance(encodings, Sequence) else f"a {type(encodings).__name__}"
             raise ContractError(
-                "encoding", f"encode gave {found} for {len(frames)} frames, expected a list of one each."
+                "encoding", f"{method} gave {found} for {len(frames)} frames, expected a list of one each."
             )
         return list(encodings)
 
@@ -159,6 +159,8 @@ def check_methods(tracker: object) -> None:
     for method in ("start", "step"):
         if not offers(tracker, method):
             raise ContractError("methods", f"{type(tracker).__name__} has no method {method}.")
+    if offers(tracker, "encode_ahead") and not offers(tracker, "encode"):
+        raise ContractError("methods", f"{type(tracker).__name__} has encode_ahead, which needs encode beside it.")
     for method, count in ARGUMENTS.items():
         if not offers(tracker, method):
             continue

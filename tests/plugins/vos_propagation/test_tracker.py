@@ -1,3 +1,7 @@
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -6,6 +10,7 @@ import torch
 import vos
 from vos.merge import merge_objects
 from vos.testing import check_tracker, tiny_sequence
+from vos_propagation.cores import on_threads
 from vos_propagation.features import FrameFeatures
 from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
@@ -171,6 +176,56 @@ def test_the_same_frames_give_the_same_masks_also_after_another_sequence() -> No
     first = run()
     start(tracker, *picture((2, 30, 30), (3, 40, 100)))
     assert run() == first
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    with on_threads(2):
+        yield
+
+
+def tracked(tracker: PropagationTracker, count: int = 12) -> list[np.ndarray]:
+    sequence = tiny_sequence("moving", size=SIZE, length=count)
+    return [label_map for _, label_map in vos.stream(sequence, sequence.label_maps[0], tracker=tracker)]
+
+
+def test_features_computed_ahead_give_the_same_masks_each_time_and_threads_are_as_before(two_threads: None) -> None:
+    runs = [tracked(make()) for _ in range(3)]
+    for run in runs[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(run, runs[0], strict=True))
+    assert torch.get_num_threads() == 2
+
+
+def test_with_features_computed_ahead_each_of_the_two_gets_its_part_of_the_threads(
+    two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: dict[str, set[tuple[str, int]]] = {"encode": set(), "vote": set()}
+
+    def note(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*arguments: Any) -> Any:
+            used[name].add((threading.current_thread().name, torch.get_num_threads()))
+            return function(*arguments)
+
+        return noting
+
+    tracker = make()
+    monkeypatch.setattr(tracker, "_encoder", note("encode", tracker._encoder))
+    monkeypatch.setattr(tracker, "_vote", note("vote", tracker._vote))
+    tracked(tracker)
+    assert used == {"encode": {("vos-read-ahead", 1)}, "vote": {("MainThread", 1)}}
+    step_by_step = tiny_sequence("moving", size=SIZE, length=3)
+    frames = list(step_by_step.frames())
+    start(tracker, frames[0], step_by_step.label_maps[0])
+    step(tracker, frames[1])
+    assert used["encode"] == {("vos-read-ahead", 1), ("MainThread", 2)}
+    assert used["vote"] == {("MainThread", 1), ("MainThread", 2)}
+
+
+def test_one_thread_is_not_shared() -> None:
+    with on_threads(1):
+        assert not isinstance(make(), vos.EncodingAheadTracker)
+    with on_threads(2):
+        assert isinstance(make(), vos.EncodingAheadTracker)
 
 
 @torch.inference_mode()

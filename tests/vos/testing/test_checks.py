@@ -1,5 +1,7 @@
 """A deliberately bad tracker of each kind, and the clause that it breaks."""
 
+import threading
+
 import numpy as np
 import pytest
 
@@ -11,11 +13,17 @@ def clause_check(clause, factory, **settings):
     return next(check for check in tracker_checks(factory, **settings) if check.clause == clause)
 
 
-@pytest.mark.parametrize("factory", [StubTracker, StubEncodingTracker])
+class EncodesAheadWell(StubEncodingTracker):
+    def encode_ahead(self, frames):
+        assert threading.current_thread() is not threading.main_thread()
+        return self.encode(frames)
+
+
+@pytest.mark.parametrize("factory", [StubTracker, StubEncodingTracker, EncodesAheadWell])
 def test_the_stubs_keep_the_contract(factory):
     checked = check_tracker(factory)
     assert {"ids", "memory", "fresh-start"} <= set(checked)
-    assert ("encoding" in checked) == (factory is StubEncodingTracker)
+    assert ("encoding" in checked) == (factory is not StubTracker)
 
 
 class NoStep:
@@ -213,6 +221,24 @@ class EncodingDependsOnTheBatch(StubEncodingTracker):
         return Prediction(prediction.object_ids, np.roll(prediction.logits, 8 * encoding, axis=2))
 
 
+class EncodesAheadWithoutEncode(StubTracker):
+    def encode_ahead(self, frames):
+        return frames
+
+
+class EncodesAheadOtherwise(EncodingDependsOnTheBatch):
+    def encode(self, frames):
+        return [0 for _ in frames]
+
+    def encode_ahead(self, frames):
+        return [1 for _ in frames]
+
+
+class EncodesAheadTooFew(StubEncodingTracker):
+    def encode_ahead(self, frames):
+        return []
+
+
 class CountsFromZero(StubTracker):
     masks = np.zeros((50, 1))
 
@@ -313,6 +339,9 @@ BAD_TRACKERS = [
     ("memory", KeepsTensors, r"memory grows by 6\d\.\d KiB a frame"),
     ("encoding", EncodesTooFew, "encode gave 1 items for 3 frames"),
     ("encoding", EncodingDependsOnTheBatch, "encoded three at a time"),
+    ("methods", EncodesAheadWithoutEncode, "has encode_ahead, which needs encode beside it"),
+    ("encoding", EncodesAheadOtherwise, "encoded by encode_ahead, .* is different"),
+    ("encoding", EncodesAheadTooFew, "encode_ahead gave 0 items for 1 frames"),
     ("frame-index", CountsFromZero, "IndexError"),
     ("frame-index", OnlyForward, "frames must rise"),
     ("sizes", EvenSizesOnly, "cannot reshape"),
