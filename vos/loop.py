@@ -7,9 +7,10 @@ when it vanishes, and its absence never shifts another.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -22,13 +23,14 @@ from vos.label_map import object_ids, without_void
 from vos.prediction import Prediction
 from vos.resize import resize_frame, shrink_label_map, shrunk_size
 from vos.source import Source
-from vos.threads import ReadAhead
+from vos.threads import ReadAhead, map_ahead
 from vos.tracker import AnnotatingTracker, Encoding, EncodingAheadTracker, EncodingTracker, Tracker
 
 logger = logging.getLogger(__name__)
 
 READ_AHEAD_FRAMES = 4
-ENCODED_AHEAD = 1
+# Threads that encode ahead. With two, one works on while the other's frame is waited for.
+ENCODERS = 2
 
 Merge = Callable[[Prediction, Size], LabelMap]
 
@@ -120,7 +122,10 @@ class FrameLoop:
         yield from self._track(self._forward, self._annotations)
 
     def _track(self, indices: range, annotations: Mapping[int, Annotation]) -> Iterator[TrackedFrame]:
-        with self._encoded(indices) as encoded:
+        with (
+            ReadAhead(self._source.frames(indices), READ_AHEAD_FRAMES) as frames,
+            closing(self._encode(self._until_truncated(frames))) as encoded,
+        ):
             for position, (frame, small, encoding) in enumerate(encoded):
                 annotation = annotations.get(frame.index)
                 if position == 0:
@@ -128,19 +133,6 @@ class FrameLoop:
                     yield self._start(frame, small, encoding, annotation)
                 else:
                     yield self._step(frame, small, encoding, annotation)
-
-    @contextmanager
-    def _encoded(self, indices: range) -> Iterator[Iterable[tuple[Frame, Frame, Encoding]]]:
-        """Read frames ahead, and encode them ahead if the tracker can; everything is stopped at the end."""
-        frames = ReadAhead(self._source.frames(indices), READ_AHEAD_FRAMES)
-        encoded = self._encode(self._until_truncated(frames))
-        if self._ahead is None:
-            with frames:
-                yield encoded
-        else:
-            # Reading is stopped first: encoding may be waiting for a frame.
-            with ReadAhead(encoded, ENCODED_AHEAD) as ahead, frames:
-                yield ahead
 
     def _until_truncated(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         try:
@@ -164,24 +156,35 @@ class FrameLoop:
                 error.frames_declared,
             )
 
-    def _encode(self, frames: Iterator[Frame]) -> Iterator[tuple[Frame, Frame, Encoding]]:
-        """Pair each frame with what the tracker sees of it and its encoding, in batches if the tracker wants them."""
+    def _encode(self, frames: Iterator[Frame]) -> Generator[tuple[Frame, Frame, Encoding]]:
+        """Pair each frame with what the tracker sees of it and its encoding, made as the tracker wants it."""
         tracker = self._encoding
         if tracker is None:
             for frame in frames:
                 yield frame, self._shrink(frame), None
             return
-        encode = tracker.encode if self._ahead is None else self._ahead.encode_ahead
         wanted = int(getattr(tracker, "encode_batch", 1)) if self._source.info.seekable else 1
-        while batch := list(islice(frames, max(1, wanted))):
-            smalls = [self._shrink(frame) for frame in batch]
-            with self._blaming(batch[0]):
-                encodings = encode(smalls)
-            if len(encodings) != len(batch):
-                raise TrackerError(
-                    f'tracker "{self._name}": encode gave {len(encodings)} encodings for {len(batch)} frames.'
-                )
-            yield from zip(batch, smalls, encodings, strict=True)
+        batches = iter(lambda: list(islice(frames, max(1, wanted))), [])
+        if self._ahead is None:
+            for batch in batches:
+                yield from self._encode_batch(tracker.encode, batch)
+        else:
+            encode = partial(self._encode_batch, self._ahead.encode_ahead)
+            with closing(map_ahead(encode, batches, ENCODERS)) as answers:
+                for answer in answers:
+                    yield from answer
+
+    def _encode_batch(
+        self, encode: Callable[[Sequence[Frame]], list[Encoding]], batch: Sequence[Frame]
+    ) -> list[tuple[Frame, Frame, Encoding]]:
+        smalls = [self._shrink(frame) for frame in batch]
+        with self._blaming(batch[0]):
+            encodings = encode(smalls)
+        if len(encodings) != len(batch):
+            raise TrackerError(
+                f'tracker "{self._name}": encode gave {len(encodings)} encodings for {len(batch)} frames.'
+            )
+        return list(zip(batch, smalls, encodings, strict=True))
 
     def _shrink(self, frame: Frame) -> Frame:
         return resize_frame(frame, shrunk_size(frame.size, self._max_side))

@@ -1,12 +1,15 @@
-"""Reading ahead and writing behind: two bounded queues, order kept, errors surfaced once."""
+"""Reading and computing ahead, writing behind: bounded, order kept, errors surfaced once."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.2
@@ -17,8 +20,7 @@ class ReadAhead(Generic[T]):
     """Runs an iterator in a thread of its own, at most ``depth`` items ahead.
 
     An exception of the iterator is raised where its item would have come. ``close`` stops the thread
-    and closes the iterator there, and ends the iteration of another thread that waits for an item;
-    leaving the ``with`` block does that too.
+    and closes the iterator there; leaving the ``with`` block does that too.
     """
 
     def __init__(self, items: Iterable[T], depth: int) -> None:
@@ -36,12 +38,7 @@ class ReadAhead(Generic[T]):
 
     def __iter__(self) -> Iterator[T]:
         while True:
-            try:
-                item, error = self._queue.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                if self._stopping.is_set():
-                    return
-                continue
+            item, error = self._queue.get()
             if isinstance(error, StopIteration):
                 return
             if error is not None:
@@ -76,6 +73,31 @@ class ReadAhead(Generic[T]):
                 continue
             return True
         return False
+
+
+def map_ahead(function: Callable[[S], T], items: Iterable[S], workers: int) -> Generator[T]:
+    """Map items in threads of their own, in order, at most ``workers`` items ahead of what is taken.
+
+    An exception of the function or of the items is raised where its result would have come. Closing waits
+    for what has begun and drops the rest.
+    """
+    waiting: deque[Future[T]] = deque()
+    ended: Exception | None = None
+    iterator = iter(items)
+    pool = ThreadPoolExecutor(workers, "vos-map-ahead")
+    try:
+        while ended is None or waiting:
+            if ended is not None or len(waiting) > workers:
+                yield waiting.popleft().result()
+                continue
+            try:
+                waiting.append(pool.submit(function, next(iterator)))
+            except Exception as error:
+                ended = error
+    finally:
+        pool.shutdown(cancel_futures=True)
+    if not isinstance(ended, StopIteration):
+        raise ended
 
 
 class WriteBehind(Generic[T]):

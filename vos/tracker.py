@@ -3,7 +3,7 @@
 A tracker keeps its own state. The host calls it from one thread, in this order, once per run:
 ``start`` on the first annotated frame, then ``step`` on every later frame. ``start`` begins a new
 sequence: it forgets everything before it, so one tracker serves many sequences in a row. Only
-``encode_ahead``, for trackers that have it, is called from another thread.
+``encode_ahead``, for trackers that have it, is called from other threads.
 
 An optional ``details`` attribute (a mapping of plain values: checkpoint, its SHA-256) goes into
 ``run.json``; two runs are the same only if it is equal.
@@ -71,14 +71,15 @@ class EncodingTracker(Protocol):
 
 @runtime_checkable
 class EncodingAheadTracker(EncodingTracker, Protocol):
-    """Capability: encodes the next frames while it tracks, so that no core waits for the other.
+    """Capability: encodes the next frames while it tracks, so that no core waits for another.
 
-    Offer it where encoding and tracking share nothing that either changes, and give each a part of the
-    cores. A live stream is encoded by ``encode``, between steps: there the next frame is not yet known.
+    Offer it where encoding changes nothing that tracking, or encoding another frame, reads; and give each
+    thread a part of the cores. A live stream is encoded by ``encode``, between steps: there the next frame
+    is not yet known.
     """
 
     def encode_ahead(self, frames: Sequence[Frame]) -> list[Encoding]:
-        """As ``encode``, but called from a thread of its own while the other methods run."""
+        """As ``encode``, but called from other threads, two at most, while the other methods run."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Cores that two threads share: one makes the next frame's features while the other tracks."""
+"""Cores that threads share: two make the next frames' features while one tracks."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from contextlib import contextmanager
 import torch
 
 
-def halves_of(threads: int) -> tuple[int, int]:
-    """Split threads between features, which take longer for one object, and tracking; each gets one at least."""
-    return (threads + 1) // 2, max(1, threads // 2)
+def shares_of_threads(threads: int) -> tuple[int, int]:
+    """Split threads: how many each of the two that make features gets, and how many the one that tracks."""
+    tracking = max(1, threads // 2)
+    return max(1, (threads - tracking + 1) // 2), tracking
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class FrameFeatures:
         grey: uint8 (2 h, 2 w), for motion.
         image: uint8 (3, 8 h, 8 w), for edges.
         small: uint8 (3, 2 h, 2 w), likewise.
-        ahead: computed while earlier frames are tracked, with half of the cores for each.
+        ahead: computed while earlier frames are tracked, which then has half of the cores.
     """
 
     cells: Tensor

@@ -15,7 +15,7 @@ from torch import Tensor
 from vos import Frame, LabelMap, Prediction, Runtime, object_ids
 from vos_propagation.boxes import Box, batches_of, boxes_around, doubled, within
 from vos_propagation.confidence import confidence
-from vos_propagation.cores import halves_of, on_threads
+from vos_propagation.cores import on_threads, shares_of_threads
 from vos_propagation.features import Encoder, FrameFeatures, has_fast_bf16
 from vos_propagation.guided_filter import GuidedFilter, sharpened
 from vos_propagation.head import LOGIT_LIMIT, FusionHead, lead, load_head
@@ -80,7 +80,7 @@ class PropagationTracker:
             self._head.to(self._device, self._dtype).to(memory_format=torch.channels_last)
         self._workspace = Workspace()
         threads = torch.get_num_threads()
-        self._encoding_threads, self._tracking_threads = halves_of(threads)
+        self._encoding_threads, self._tracking_threads = shares_of_threads(threads)
         if self._device.type == "cpu" and threads > 1:
             self.encode_ahead = self._encode_ahead
         self._forget_all()
@@ -106,7 +106,7 @@ class PropagationTracker:
 
     @torch.inference_mode()
     def _encode_ahead(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
-        """Extract the frames' features on half of the cores, and leave the other half to ``step``."""
+        """Extract the frames' features on some of the cores, while ``step`` has the others."""
         with on_threads(self._encoding_threads):
             return [replace(self._encoder(frame), ahead=True) for frame in frames]
 

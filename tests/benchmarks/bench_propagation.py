@@ -1,10 +1,12 @@
 """The embedded tracker: J&F on a DAVIS tree, and its speed against full similarity.
 
 Quality: every sequence of an image set, each preset, scored by ``vos.evaluation`` (the frames between
-the first and the last, mean over objects). Speed: frames a second end to end (JPEG in, palette PNG
-out, in memory) and the time of one frame's step against baseline "full similarity": the same features
-and memory, but every cell of the frame compared with every cell of every remembered frame, top 7.
-Memory: the process's peak after so many frames of a sequence played forward and backward (``--frames``).
+the first and the last, mean over objects). Speed: the time of a frame in ``vos.stream``, and what each
+further object adds to it, for drawn objects and, with ``--objects``, for those of the tree's sequences of
+several; and the time of one frame's features and step, one after the other, against baseline "full
+similarity": the same features and memory, but every cell of the frame compared with every cell of every
+remembered frame, top 7. Memory: the process's peak after so many frames of a sequence played forward and
+backward (``--frames``).
 
     python tests/benchmarks/bench_propagation.py --davis ../shared/davis [--set 2017/val] [--quality best]
 """
@@ -12,11 +14,13 @@ Memory: the process's peak after so many frames of a sequence played forward and
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import json
 import resource
 import statistics
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +33,13 @@ import vos_propagation.confidence
 from vos.evaluation import boundary_accuracy, region_similarity
 from vos.label_map import encode_label_map
 from vos.merge import merge_objects
+from vos.testing import TinySequence
 from vos_propagation.matching import global_votes
 from vos_propagation.options import PRESETS, PropagationOptions
 from vos_propagation.tracker import PropagationTracker
+
+# Frames of a measured clip: those before the time is taken, and those that it is taken of.
+WARM_UP, TIMED = 8, 32
 
 
 def track(tracker: PropagationTracker, root: Path, sequence: str, every: int) -> dict[str, Any]:
@@ -108,46 +116,92 @@ def draw_reliability(table: list[tuple[float, float, int]]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def speed(quality: str, rounds: int) -> dict[str, float]:
-    """Time a step against full similarity, one object and four, in turn."""
+def drawn_objects() -> tuple[list[vos.LabelMap], TinySequence]:
+    """Draw label maps with one object and with three more, each in a place of its own, and frames that they move in."""
     rng = np.random.default_rng(0)
     small = rng.integers(0, 255, (60, 107, 3)).astype(np.uint8)
     picture = cv2.resize(small, (854, 480), interpolation=cv2.INTER_CUBIC)
-    frames = [vos.Frame(i, np.roll(picture, 3 * i, axis=1), str(i)) for i in range(16)]
     one = np.zeros((480, 854), np.uint8)
     cv2.circle(one, (300, 240), 110, 1, -1)
     four = one.copy()
     for object_id, centre in ((2, (480, 150)), (3, (480, 330)), (4, (120, 240))):
         cv2.circle(four, centre, 60, object_id, -1)
-    times: dict[str, list[float]] = {"encode": [], "one": [], "four": [], "naive": []}
+    images = tuple(np.roll(picture, 3 * i, axis=1) for i in range(WARM_UP + TIMED))
+    return [one, four], TinySequence("drawn", images, tuple(four for _ in images), ())
+
+
+def seconds_a_frame(quality: str, source: Any, label_map: vos.LabelMap) -> float:
+    """Track in ``vos.stream`` and give the mean time of the frames after the first few."""
+    results = vos.stream(source, label_map, options={"quality": quality}, stop=WARM_UP + TIMED)
+    with contextlib.closing(results):
+        for _ in itertools.islice(results, WARM_UP):
+            pass
+        began = time.perf_counter()
+        count = sum(1 for _, label_map in results if encode_label_map(label_map))
+    return (time.perf_counter() - began) / count
+
+
+def share_of_further(times: dict[str, list[float]]) -> tuple[float, float]:
+    """Give the median time of one object, mean over which one, and what each further one adds to it, as a share."""
+    median = {name: statistics.median(values) for name, values in times.items()}
+    every = median.pop("all")
+    one, count = statistics.mean(median.values()), len(median)
+    return one, (every - one) / (count - 1) / one
+
+
+def further_objects(quality: str, root: Path, names: Iterable[str], rounds: int) -> dict[str, float]:
+    """Time sequences of several objects: each object alone, and all together, in turn."""
+    shares = {}
+    for name in names:
+        label_map = vos.read_label_map(root / "Annotations/480p" / name / "00000.png")
+        ids = vos.object_ids(label_map)
+        if len(ids) < 2:
+            continue
+        asked = {str(i): np.where(label_map == i, label_map, 0).astype(np.uint8) for i in ids} | {"all": label_map}
+        times: dict[str, list[float]] = {kind: [] for kind in asked}
+        for _, (kind, given) in itertools.product(range(rounds), asked.items()):
+            times[kind].append(seconds_a_frame(quality, root / "JPEGImages/480p" / name, given))
+        one, shares[name] = share_of_further(times)
+        print(
+            f"{quality:9s} {name}: one object {one * 1000:.1f} ms, each further {100 * shares[name]:.1f} %", flush=True
+        )
+    print(f"{quality:9s} each further object, mean: {100 * statistics.mean(shares.values()):.1f} %", flush=True)
+    return shares
+
+
+def speed(quality: str, rounds: int) -> dict[str, float]:
+    """Time one object and four in ``vos.stream``, and a step against full similarity, in turn."""
+    (one, four), source = drawn_objects()
+    frames = list(source.frames())[:16]
+    times: dict[str, list[float]] = {"1": [], "all": []}
+    alone: dict[str, list[float]] = {"encode": [], "step": [], "naive": []}
     for _ in range(rounds):
-        trackers = {}
-        for name, label_map in (("one", one), ("four", four)):
-            trackers[name] = PropagationTracker(PropagationOptions(quality=quality), vos.Runtime(device="cpu"))  # type: ignore[arg-type]
-            trackers[name].start(frames[0], label_map, trackers[name].encode(frames[:1])[0])
-        # Frame by frame in turn, so that both see the same moments of a busy machine.
-        for frame, (name, tracker) in itertools.product(frames[1:], trackers.items()):
+        for name, label_map in (("1", one), ("all", four)):
+            times[name].append(seconds_a_frame(quality, source, label_map))
+        tracker = PropagationTracker(PropagationOptions(quality=quality), vos.Runtime(device="cpu"))  # type: ignore[arg-type]
+        tracker.start(frames[0], one, tracker.encode(frames[:1])[0])
+        for frame in frames[1:]:
             began = time.perf_counter()
             encoding = tracker.encode([frame])[0]
             encoded = time.perf_counter()
             tracker.step(frame, encoding)
-            done = time.perf_counter()
             if frame.index > 8:
-                times["encode"].append(encoded - began)
-                times[name].append(done - encoded)
+                alone["encode"].append(encoded - began)
+                alone["step"].append(time.perf_counter() - encoded)
         keys = encoding.cells.flatten(1).repeat(1, PRESETS[quality].context + 1)
         values = torch.rand(2, keys.shape[1])
         began = time.perf_counter()
         global_votes(encoding.cells, keys, values, 7)
-        times["naive"].append(time.perf_counter() - began)
-    median = {name: statistics.median(values) for name, values in times.items()}
-    first = median["encode"] + median["one"]
+        alone["naive"].append(time.perf_counter() - began)
+    median = {name: statistics.median(values) for name, values in {**times, **alone}.items()}
+    one_after_another = median["encode"] + median["step"]
     return {
-        "seconds_a_frame_one_object": first,
-        "seconds_a_frame_four_objects": median["encode"] + median["four"],
-        "share_of_each_further_object": (median["four"] - median["one"]) / 3 / first,
+        "seconds_a_frame_one_object": median["1"],
+        "seconds_a_frame_four_objects": median["all"],
+        "share_of_each_further_object": (median["all"] - median["1"]) / 3 / median["1"],
+        "seconds_of_features_and_step": one_after_another,
         "seconds_a_frame_full_similarity": median["encode"] + median["naive"],
-        "ratio_to_full_similarity": (median["encode"] + median["naive"]) / first,
+        "ratio_to_full_similarity": (median["encode"] + median["naive"]) / one_after_another,
     }
 
 
@@ -182,6 +236,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the speed measurement; 0 leaves it out")
     parser.add_argument("--frames", type=int, default=0, help="measure memory over so many frames, with --davis")
     parser.add_argument("--longest", default="composite-dev-2", help="the sequence that memory is measured on")
+    parser.add_argument("--objects", action="store_true", help="what each further object costs, with --davis")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--plot", type=Path, help="draw how scores and J agree, as SVG")
     parser.add_argument("--uncalibrated", action="store_true", help="scores are the sureness that they are made from")
@@ -192,8 +247,11 @@ def main() -> None:
     report: dict[str, Any] = {}
     for quality in arguments.quality:
         entry: dict[str, Any] = {"sequences": []}
-        if arguments.davis and not arguments.frames:
+        if arguments.davis:
             names = arguments.sequences or (arguments.davis / f"ImageSets/{arguments.set}.txt").read_text().split()
+        if arguments.davis and arguments.objects:
+            entry["further_objects"] = further_objects(quality, arguments.davis, names, arguments.rounds)
+        elif arguments.davis and not arguments.frames:
             options = PropagationOptions(quality=quality, head=not arguments.no_head)
             tracker = PropagationTracker(options, vos.Runtime(device="cpu", threads=arguments.threads))
             for name in names:
@@ -217,7 +275,7 @@ def main() -> None:
             entry["peak_memory"] = peak_memory(
                 quality, arguments.davis, arguments.longest, arguments.frames, arguments.threads
             )
-        if arguments.rounds:
+        if arguments.rounds and not arguments.objects:
             entry["speed"] = speed(quality, arguments.rounds)
             for name, value in entry["speed"].items():
                 print(f"{quality:9s} {name}: {value:.3f}")

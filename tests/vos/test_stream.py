@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import vos
 from vos.plugins import Origin
 from vos.testing import StubEncodingTracker, StubTracker, tiny_sequence
-from vos.threads import ReadAhead
+from vos.threads import map_ahead
 
 
 class Oracle:
@@ -181,7 +181,7 @@ class EncodesAhead(StubEncodingTracker):
         return super().encode(frames)
 
     def encode_ahead(self, frames):
-        self.by.append(threading.current_thread().name)
+        self.by.append(threading.current_thread().name.rpartition("_")[0])
         if frames[0].index == self.fail_at:
             raise RuntimeError("cannot encode this")
         self.encoded[frames[0].index].set()
@@ -193,17 +193,17 @@ class EncodesAhead(StubEncodingTracker):
         return super().step(frame, encoding)
 
 
-def test_next_frame_is_encoded_in_another_thread_while_this_one_is_tracked():
+def test_next_frames_are_encoded_in_other_threads_while_this_one_is_tracked():
     sequence = tiny_sequence("still", length=8)
     tracker = EncodesAhead(8)
     results = list(vos.stream(sequence, sequence.label_maps[0], tracker=tracker))
     assert [frame.index for frame, _ in results] == list(range(8))
     assert tracker.calls[0] == ("start", 0)
-    assert set(tracker.by) == {"vos-read-ahead"}
+    assert set(tracker.by) == {"vos-map-ahead"}
     assert threads() == []
 
 
-def test_no_more_than_two_frames_are_encoded_ahead_and_leaving_early_ends_the_thread():
+def test_no_more_than_two_frames_are_encoded_ahead_and_leaving_early_ends_the_threads():
     sequence = tiny_sequence("still", length=100)
     tracker = EncodesAhead(100)
     stream = vos.stream(sequence, sequence.label_maps[0], tracker=tracker)
@@ -226,7 +226,7 @@ def test_failure_to_encode_ahead_comes_after_the_frames_before_it_and_names_its_
     assert threads() == []
 
 
-def test_failure_of_a_step_ends_the_thread_that_encodes():
+def test_failure_of_a_step_ends_the_threads_that_encode():
     sequence = tiny_sequence("still", length=50)
 
     class Fails(EncodesAhead):
@@ -238,7 +238,7 @@ def test_failure_of_a_step_ends_the_thread_that_encodes():
     assert threads() == []
 
 
-def test_source_that_ends_early_ends_the_thread_that_encodes():
+def test_source_that_ends_early_ends_the_threads_that_encode():
     sequence = broken()
     tracker = EncodesAhead()
     tracker.encoded = [threading.Event() for _ in range(8)]
@@ -249,22 +249,23 @@ def test_source_that_ends_early_ends_the_thread_that_encodes():
     assert threads() == []
 
 
-def test_one_that_waits_for_an_item_is_let_go_when_reading_is_stopped():
-    release = threading.Event()
+def test_mapped_ahead_in_order_and_errors_come_where_they_belong():
+    def items():
+        yield from [0.3, 0.0, 0.2, 0.0]
+        raise OSError("no more")
 
-    def never():
-        yield 1
-        release.wait(10)
+    def slow(seconds):
+        time.sleep(seconds)
+        return seconds
 
-    inner = ReadAhead(never(), 1)
-    outer = ReadAhead(inner, 1)
-    assert next(iter(outer)) == 1
-    closing = threading.Thread(target=inner.close)
-    closing.start()
-    outer.close()
-    assert len(threads()) == 1
-    release.set()
-    closing.join(10)
+    got = []
+    with pytest.raises(OSError, match="no more"):
+        got.extend(map_ahead(slow, items(), 2))
+    assert got == [0.3, 0.0, 0.2, 0.0]
+    with pytest.raises(ZeroDivisionError):
+        got.extend(map_ahead(lambda x: 1 // x, [2, 1, 0, 3], 2))
+    assert got[4:] == [0, 1]
+    assert list(map_ahead(slow, [], 2)) == []
     assert threads() == []
 
 

@@ -6,7 +6,7 @@ import gc
 import sys
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, TypeAlias
@@ -22,7 +22,7 @@ from vos.runtime import Runtime
 from vos.testing.contract import CLAUSES, ContractError
 from vos.testing.driver import Driver, check_methods, offers
 from vos.testing.sequences import TinySequence, tiny_sequence
-from vos.threads import ReadAhead
+from vos.threads import map_ahead
 
 TrackerFactory: TypeAlias = Callable[[], Any]
 """Makes a new tracker, the same one each time."""
@@ -375,9 +375,8 @@ def _encoding(settings: Settings) -> None:
             runs[way] = track(driver, chain.from_iterable(batches))
     with settings.tracker("encoding") as driver:
         if offers(driver.tracker, "encode_ahead"):
-            encodings = (driver.encode([frame], "encode_ahead")[0] for frame in frames)
-            with ReadAhead(encodings, len(frames)) as ahead:
-                runs["by encode_ahead"] = track(driver, ahead)
+            with closing(map_ahead(lambda frame: driver.encode([frame], "encode_ahead")[0], frames, 2)) as encodings:
+                runs["by encode_ahead"] = track(driver, encodings)
     expected = runs.pop("one at a time")
     for way, masks in runs.items():
         different = max(float((a != b).mean()) for a, b in zip(expected, masks, strict=True))

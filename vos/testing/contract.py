@@ -55,7 +55,7 @@ CLAUSES: dict[str, str] = {
     "encoding": (
         "`encode` returns one encoding for each frame, in order; it depends on the image alone, so frames may be "
         "encoded ahead, one by one or in batches of any size, with the same masks. `encode_ahead`, if there is one, "
-        "gives the same while another thread tracks."
+        "gives the same in two threads at once while another tracks."
     ),
     "frame-index": (
         "`frame.index` names a frame: it need not begin at 0, rise by one, or rise at all (runs may go backward)."

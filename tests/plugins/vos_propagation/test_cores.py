@@ -3,12 +3,12 @@ import threading
 import pytest
 import torch
 
-from vos_propagation.cores import halves_of, on_threads
+from vos_propagation.cores import on_threads, shares_of_threads
 
 
-@pytest.mark.parametrize(("threads", "halves"), [(1, (1, 1)), (2, (1, 1)), (3, (2, 1)), (8, (4, 4))])
-def test_features_and_tracking_share_the_threads(threads: int, halves: tuple[int, int]) -> None:
-    assert halves_of(threads) == halves
+@pytest.mark.parametrize(("threads", "shares"), [(1, (1, 1)), (2, (1, 1)), (3, (1, 1)), (4, (1, 2)), (8, (2, 4))])
+def test_features_and_tracking_share_the_threads(threads: int, shares: tuple[int, int]) -> None:
+    assert shares_of_threads(threads) == shares
 
 
 def test_threads_are_those_asked_for_and_as_before_afterwards_also_after_an_error() -> None:

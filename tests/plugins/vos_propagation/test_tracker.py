@@ -203,7 +203,8 @@ def test_with_features_computed_ahead_each_of_the_two_gets_its_part_of_the_threa
 
     def note(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def noting(*arguments: Any) -> Any:
-            used[name].add((threading.current_thread().name, torch.get_num_threads()))
+            where = threading.current_thread().name.rpartition("_")[0] or "here"
+            used[name].add((where, torch.get_num_threads()))
             return function(*arguments)
 
         return noting
@@ -212,13 +213,13 @@ def test_with_features_computed_ahead_each_of_the_two_gets_its_part_of_the_threa
     monkeypatch.setattr(tracker, "_encoder", note("encode", tracker._encoder))
     monkeypatch.setattr(tracker, "_vote", note("vote", tracker._vote))
     tracked(tracker)
-    assert used == {"encode": {("vos-read-ahead", 1)}, "vote": {("MainThread", 1)}}
+    assert used == {"encode": {("vos-map-ahead", 1)}, "vote": {("here", 1)}}
     step_by_step = tiny_sequence("moving", size=SIZE, length=3)
     frames = list(step_by_step.frames())
     start(tracker, frames[0], step_by_step.label_maps[0])
     step(tracker, frames[1])
-    assert used["encode"] == {("vos-read-ahead", 1), ("MainThread", 2)}
-    assert used["vote"] == {("MainThread", 1), ("MainThread", 2)}
+    assert used["encode"] == {("vos-map-ahead", 1), ("here", 2)}
+    assert used["vote"] == {("here", 1), ("here", 2)}
 
 
 def test_one_thread_is_not_shared() -> None:
