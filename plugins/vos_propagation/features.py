@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vos import AnyArray, Frame, Size
 from vos_propagation.efficientnet_lite import load_efficientnet_lite0
+from vos_propagation.guided_filter import CELL, GuidedFilter
 from vos_propagation.planes import twice
 
 MULTIPLE = 16
@@ -27,8 +28,7 @@ class FrameFeatures:
         fine: (24, 2 h, 2 w), the stride-4 level, of unit length.
         samples: float32 (D, h * w), the target model's features.
         grey: uint8 (2 h, 2 w), for motion.
-        image: uint8 (3, 8 h, 8 w), for edges.
-        small: uint8 (3, 2 h, 2 w), likewise.
+        edges: brings logits (2 h, 2 w) to (8 h, 8 w).
         ahead: computed while earlier frames are tracked, which then has half of the cores.
     """
 
@@ -36,8 +36,7 @@ class FrameFeatures:
     fine: Tensor
     samples: Tensor
     grey: AnyArray
-    image: Tensor
-    small: Tensor
+    edges: GuidedFilter
     ahead: bool = False
 
 
@@ -62,7 +61,7 @@ class Encoder:
         """Extract a frame's features; h and w are those of ``working_size`` in cells of 8 px."""
         size = working_size(frame.size, self._side)
         image = cv2.resize(frame.image, size[::-1], interpolation=_way(frame.size[0] / size[0]))
-        small = cv2.resize(image, (size[1] // 4, size[0] // 4), interpolation=cv2.INTER_AREA)
+        small = cv2.resize(image, (size[1] // CELL, size[0] // CELL), interpolation=cv2.INTER_AREA)
         pixels, colours = (torch.from_numpy(rgb).to(self._device).permute(2, 0, 1) for rgb in (image, small))
         features = self._network(pixels[None].to(self._dtype))
         deep = twice(F.normalize(features[16].float(), dim=1))
@@ -72,7 +71,7 @@ class Encoder:
         samples = torch.cat([both[0], 0.7 * F.avg_pool2d(fine, 2)[0], ones]).flatten(1)
         cells = (both[0] * 0.5**0.5).to(self._dtype)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        return FrameFeatures(cells, fine[0].to(self._dtype), samples, grey, pixels, colours)
+        return FrameFeatures(cells, fine[0].to(self._dtype), samples, grey, GuidedFilter(pixels, colours))
 
 
 def working_size(size: Size, side: int) -> Size:

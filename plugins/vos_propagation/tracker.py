@@ -17,7 +17,7 @@ from vos_propagation.boxes import Box, batches_of, boxes_around, doubled, within
 from vos_propagation.confidence import confidence
 from vos_propagation.cores import on_threads, shares_of_threads
 from vos_propagation.features import Encoder, FrameFeatures, has_fast_bf16
-from vos_propagation.guided_filter import GuidedFilter, sharpened
+from vos_propagation.guided_filter import sharpened
 from vos_propagation.head import LOGIT_LIMIT, FusionHead, lead, load_head
 from vos_propagation.labels import with_rows, without_row
 from vos_propagation.leftovers import without_leftovers
@@ -150,7 +150,7 @@ class PropagationTracker:
         assert self._target is not None
         if not self._ids:
             self._last = encoding
-            return Prediction([], np.zeros((0, *encoding.image.shape[1:]), np.float32))
+            return Prediction([], np.zeros((0, *encoding.grey.shape), np.float32))
         height, width = encoding.cells.shape[1:]
         flow = backward_flow(encoding.grey, self._last.grey)
         carried = carry(self._prob[1:], flow)
@@ -175,7 +175,7 @@ class PropagationTracker:
             boxes = boxes_around(torch.maximum(votes[1:], carried_coarse) > LIKELY)
             logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse, boxes)
             logits = without_leftovers(as_many_as_voted(logits, all_votes.fine[1:]), score, flow)
-            fine = sharpened(logits, GuidedFilter(encoding.image, encoding.small), boxes)
+            fine = sharpened(logits, encoding.edges, boxes)
             labels = shares_of(torch.sigmoid(logits))
         self._keep(encoding, keys, labels, score, word, verdict)
         self._last = encoding
