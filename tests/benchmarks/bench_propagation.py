@@ -20,7 +20,7 @@ import json
 import resource
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -205,23 +205,34 @@ def speed(quality: str, rounds: int) -> dict[str, float]:
     }
 
 
+class BackAndForth:
+    """A sequence of DAVIS played forward and backward, again and again; read frame by frame."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        paths = sorted(folder.glob("*.jpg"))
+        self._paths = paths + paths[-2:0:-1]
+        self.info = vos.SourceInfo(str(folder), folder.name, "back and forth", frame_count=count)
+
+    def frames(self, indices: range | None = None) -> Iterator[vos.Frame]:
+        for index in indices or range(self.info.frame_count or 0):
+            image = cv2.cvtColor(cv2.imread(str(self._paths[index % len(self._paths)])), cv2.COLOR_BGR2RGB)
+            yield vos.Frame(index, image, f"{index:05d}")
+
+    def close(self) -> None:
+        pass
+
+
 def peak_memory(quality: str, root: Path, sequence: str, count: int, threads: int | None) -> dict[int, float]:
     """Track a sequence forward and backward: the peak of resident memory, GiB, after so many frames."""
-    options = PropagationOptions(quality=quality)  # type: ignore[arg-type]
-    tracker = PropagationTracker(options, vos.Runtime(device="cpu", threads=threads))
-    paths = sorted((root / "JPEGImages/480p" / sequence).glob("*.jpg"))
+    label_map = vos.read_label_map(root / "Annotations/480p" / sequence / "00000.png")
+    source = BackAndForth(root / "JPEGImages/480p" / sequence, count)
+    runtime = vos.Runtime(device="cpu", threads=threads)
     peaks: dict[int, float] = {}
-    for index, path in enumerate(itertools.islice(itertools.cycle(paths + paths[-2:0:-1]), count)):
-        frame = vos.Frame(index, cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB), path.stem)
-        encoding = tracker.encode([frame])[0]
-        if index == 0:
-            label_map = vos.read_label_map(root / "Annotations/480p" / sequence / f"{path.stem}.png")
-            tracker.start(frame, label_map, encoding)
-        else:
-            encode_label_map(merge_objects(tracker.step(frame, encoding), frame.size))
-        if (index + 1) % max(1, count // 8) == 0:
-            peaks[index + 1] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-            print(f"{quality:9s} {index + 1:5d} frames: peak {peaks[index + 1]:.3f} GiB", flush=True)
+    for frame, tracked in vos.stream(source, label_map, options={"quality": quality}, runtime=runtime):
+        encode_label_map(tracked)
+        if (frame.index + 1) % max(1, count // 8) == 0:
+            peaks[frame.index + 1] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            print(f"{quality:9s} {frame.index + 1:5d} frames: peak {peaks[frame.index + 1]:.3f} GiB", flush=True)
     return peaks
 
 
