@@ -81,6 +81,7 @@ class PropagationTracker:
         self._workspace = Workspace()
         threads = torch.get_num_threads()
         self._encoding_threads, self._tracking_threads = shares_of_threads(threads)
+        # One core alone, or a GPU, would do the two one after the other all the same.
         if self._device.type == "cpu" and threads > 1:
             self.encode_ahead = self._encode_ahead
         self._forget_all()
