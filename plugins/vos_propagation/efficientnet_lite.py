@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vos import WeightsError
+from vos_propagation.activations import relu6_
 
 STEM_CHANNELS = 32
 BATCH_NORM_EPS = 1e-3
@@ -82,8 +83,8 @@ class Block(nn.Module):
         return torch.cat(strips, dim=2)
 
     def _map(self, x: Tensor) -> Tensor:
-        hidden = x if self.expand is None else F.relu6(self.expand(x), inplace=True)
-        out: Tensor = self.project(F.relu6(self.depthwise(hidden), inplace=True))
+        hidden = x if self.expand is None else relu6_(self.expand(x))
+        out: Tensor = self.project(relu6_(self.depthwise(hidden)))
         return out.add_(x) if self.residual else out
 
 
@@ -108,7 +109,7 @@ class EfficientNetLite0(nn.Module):
         Returns:
             By stride s in 2, 4, 8, 16: (B, CHANNELS[s], H / s, W / s).
         """
-        x = F.relu6(self.stem((images - IMAGE_MEAN) / IMAGE_STD), inplace=True)
+        x = relu6_(self.stem((images - IMAGE_MEAN) / IMAGE_STD))
         features: dict[int, Tensor] = {}
         ends = {block: stride for stride, block in LEVELS.items()}
         for number, block in enumerate(self.blocks):

@@ -10,10 +10,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vos import WeightsError
+from vos_propagation.activations import relu_
 from vos_propagation.planes import twice
 
 WEIGHTS = Path(__file__).parent / "head.pt"
@@ -59,8 +59,8 @@ class FusionHead(nn.Module):
         Returns:
             (B, 32, h, w) and (B, 16, 2 h, 2 w).
         """
-        coarse = F.relu(self.look_coarse(coarse_features * COARSE_GAIN))
-        return coarse, F.relu(self.look_fine(fine_features * FINE_GAIN))
+        coarse = relu_(self.look_coarse(coarse_features * COARSE_GAIN))
+        return coarse, relu_(self.look_fine(fine_features * FINE_GAIN))
 
     def forward(
         self,
@@ -85,16 +85,16 @@ class FusionHead(nn.Module):
         Returns:
             float32 (B, 2 h, 2 w) logits.
         """
-        x = F.relu(self.enter(torch.cat([coarse_cues * 2 - 1, coarse_image], dim=1)))
-        x = x + F.relu(self.near(x))
-        x = x + F.relu(self.far(x))
-        x = x + F.relu(self.settle(x))
+        x = relu_(self.enter(torch.cat([coarse_cues * 2 - 1, coarse_image], dim=1)))
+        x = x + relu_(self.near(x))
+        x = x + relu_(self.far(x))
+        x = x + relu_(self.settle(x))
         smooth = twice(votes_margin(coarse_cues))
         margin = MARGIN_GAIN * (smooth if margin is None else torch.lerp(smooth, margin, FINE_SHARE))
-        y = torch.cat([twice(F.relu(self.narrow(x))), fine_cues * 2 - 1, margin / 4, fine_image], dim=1)
-        y = F.relu(self.merge(y))
-        y = y + F.relu(self.refine(y))
-        y = y + F.relu(self.refine_far(y))
+        y = torch.cat([twice(relu_(self.narrow(x))), fine_cues * 2 - 1, margin / 4, fine_image], dim=1)
+        y = relu_(self.merge(y))
+        y = y + relu_(self.refine(y))
+        y = y + relu_(self.refine_far(y))
         logits: Tensor = self.leave(y).float() + margin.float()
         return logits[:, 0]
 
