@@ -67,8 +67,10 @@ class Encoder:
         deep = twice(F.normalize(features[16].float(), dim=1))
         both = torch.cat([F.normalize(features[8].float(), dim=1), F.normalize(deep, dim=1)], dim=1)
         fine = F.normalize(features[4].float(), dim=1)
-        ones = both.new_full((1, *both.shape[2:]), 0.3)
-        samples = torch.cat([both[0], 0.7 * F.avg_pool2d(fine, 2)[0], ones]).flatten(1)
+        ones = both.new_full((1, 1, *both.shape[2:]), 0.3)
+        # A cell's features lie side by side: planes would have to be copied apart.
+        parts = [part[0].permute(1, 2, 0) for part in (both, 0.7 * F.avg_pool2d(fine, 2), ones)]
+        samples = torch.cat(parts, dim=2).flatten(0, 1).T
         cells = (both[0] * 0.5**0.5).to(self._dtype)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         return FrameFeatures(cells, fine[0].to(self._dtype), samples, grey, GuidedFilter(pixels, colours))
