@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vos import WeightsError
 from vos_propagation.activations import relu_
-from vos_propagation.planes import twice
+from vos_propagation.planes import joined, twice
 
 WEIGHTS = Path(__file__).parent / "head.pt"
 COARSE_CUES, FINE_CUES = 11, 2
@@ -85,13 +85,13 @@ class FusionHead(nn.Module):
         Returns:
             float32 (B, 2 h, 2 w) logits.
         """
-        x = relu_(self.enter(torch.cat([coarse_cues * 2 - 1, coarse_image], dim=1)))
+        x = relu_(self.enter(joined([coarse_cues * 2 - 1, coarse_image])))
         x = x + relu_(self.near(x))
         x = x + relu_(self.far(x))
         x = x + relu_(self.settle(x))
         smooth = twice(votes_margin(coarse_cues))
         margin = MARGIN_GAIN * (smooth if margin is None else torch.lerp(smooth, margin, FINE_SHARE))
-        y = torch.cat([twice(relu_(self.narrow(x))), fine_cues * 2 - 1, margin / 4, fine_image], dim=1)
+        y = joined([twice(relu_(self.narrow(x))), fine_cues * 2 - 1, margin / 4, fine_image])
         y = relu_(self.merge(y))
         y = y + relu_(self.refine(y))
         y = y + relu_(self.refine_far(y))

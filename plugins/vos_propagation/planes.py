@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 import cv2
 import torch
 import torch.nn.functional as F
@@ -23,6 +25,21 @@ def halved(planes: Tensor) -> Tensor:
 def twice(planes: Tensor) -> Tensor:
     """Enlarge (B, C, h, w) twice by straight lines: (B, C, 2 h, 2 w)."""
     return F.interpolate(planes, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def stacked(parts: Iterable[Tensor]) -> Tensor:
+    """Stack parts (C, h, w) into (B, C, h, w) that lies cell by cell, as convolutions want it."""
+    return torch.stack([part.permute(1, 2, 0) for part in parts]).permute(0, 3, 1, 2)
+
+
+def joined(parts: Sequence[Tensor]) -> Tensor:
+    """Join planes (B, C, h, w) over C, into such that lie cell by cell where nothing is learnt.
+
+    For planes that lie so, torch 2.14 gives gradients of dilated convolutions in bfloat16 that are not a number.
+    """
+    if any(part.requires_grad for part in parts):
+        return torch.cat([*parts], dim=1)
+    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=3).permute(0, 3, 1, 2)
 
 
 def best_other(planes: Tensor) -> Tensor:

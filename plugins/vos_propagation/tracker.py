@@ -25,7 +25,7 @@ from vos_propagation.matching import FineVotes, Votes, Workspace, global_votes, 
 from vos_propagation.memory import Memory, Remembered, in_blocks
 from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
-from vos_propagation.planes import best_other, halved, shares_of, twice
+from vos_propagation.planes import best_other, halved, shares_of, stacked, twice
 from vos_propagation.search import Search, Verdict
 from vos_propagation.shrinking import as_many_as_voted
 from vos_propagation.target_model import TargetModel
@@ -246,11 +246,11 @@ class PropagationTracker:
             small = [(k, y, x) for k, _, (y, x) in batch]
             large = [(k, doubled(y), doubled(x)) for k, y, x in small]
             parts = self._head(
-                torch.stack([coarse[k, :, y, x] for k, y, x in small]),
-                torch.stack([fine[k, :, y, x] for k, y, x in large]),
-                torch.stack([coarse_image[0, :, y, x] for _, y, x in small]),
-                torch.stack([fine_image[0, :, y, x] for _, y, x in large]),
-                torch.stack([margin[k, :, y, x] for k, y, x in large]),
+                stacked(coarse[k, :, y, x] for k, y, x in small),
+                stacked(fine[k, :, y, x] for k, y, x in large),
+                stacked(coarse_image[0, :, y, x] for _, y, x in small),
+                stacked(fine_image[0, :, y, x] for _, y, x in large),
+                stacked(margin[k, :, y, x] for k, y, x in large),
             )
             for (k, own, seen), part in zip(batch, parts.clamp_(-LOGIT_LIMIT, LOGIT_LIMIT), strict=True):
                 y, x = (doubled(span) for span in own)

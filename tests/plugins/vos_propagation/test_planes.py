@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vos_propagation.planes import best_other, halved
+from vos_propagation.planes import best_other, halved, joined, stacked
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -17,3 +17,17 @@ def test_half_the_size_is_the_mean_of_two_by_two() -> None:
     planes = torch.rand(3, 10, 14, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(halved(planes), F.avg_pool2d(planes, 2))
     assert halved(planes[:0]).shape == (0, 5, 7)
+
+
+def test_stacked_and_joined_planes_lie_cell_by_cell() -> None:
+    parts = [torch.rand(1, channels, 4, 6) for channels in (3, 2)]
+    together = joined(parts)
+    assert torch.equal(together, torch.cat(parts, dim=1))
+    stack = stacked([together[0, :, :, :3], together[0, :, :, 3:]])
+    assert torch.equal(stack, torch.stack([together[0, :, :, :3], together[0, :, :, 3:]]))
+    for planes in (together, stack):
+        assert planes.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_joined_planes_that_are_learnt_from_lie_as_they_were() -> None:
+    assert joined([torch.rand(1, 3, 4, 6, requires_grad=True), torch.rand(1, 2, 4, 6)]).is_contiguous()
