@@ -25,6 +25,7 @@ from vos_propagation.matching import FineVotes, Votes, Workspace, global_votes, 
 from vos_propagation.memory import Memory, Remembered, in_blocks
 from vos_propagation.motion import backward_flow, carry
 from vos_propagation.options import PropagationOptions
+from vos_propagation.partings import Partings
 from vos_propagation.planes import best_other, halved, shares_of, stacked, twice
 from vos_propagation.search import Search, Verdict
 from vos_propagation.shrinking import as_many_as_voted
@@ -94,6 +95,7 @@ class PropagationTracker:
         self._spread: deque[Remembered] = deque(maxlen=self._spread_context)
         self._memory = Memory(0, torch.zeros(1, 1, 4, 1), 1)
         self._search = Search()
+        self._partings = Partings()
         self._target: TargetModel | None = None
         self._axes: Tensor = torch.zeros(0)
         self._prob: Tensor = torch.zeros(0)
@@ -134,6 +136,7 @@ class PropagationTracker:
         row = self._ids.index(object_id) + 1
         self._ids.remove(object_id)
         self._search.forget(object_id)
+        self._partings.forget(object_id)
         self._prob = without_row(self._prob, row)
         for anchor in self._anchors:
             anchor.object_ids.discard(object_id)
@@ -176,6 +179,7 @@ class PropagationTracker:
             boxes = boxes_around(torch.maximum(votes[1:], carried_coarse) > LIKELY)
             logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse, boxes)
             logits = without_leftovers(as_many_as_voted(logits, all_votes.fine[1:]), score, flow)
+            logits = self._partings.step(self._ids, logits, word, flow)
             fine = sharpened(logits, encoding.edges, boxes)
             labels = shares_of(torch.sigmoid(logits))
         self._keep(encoding, keys, labels, score, word, verdict)
@@ -290,6 +294,7 @@ class PropagationTracker:
             mask = (label_map == object_id).astype(np.float32)
             small = cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA)
             prob[self._ids.index(object_id) + 1] = torch.from_numpy(small).to(self._device)
+            self._partings.annotate(object_id, small)
         corrected = torch.tensor([i in given for i in self._ids], dtype=torch.bool, device=self._device)
         prob[1:] += self._prob[1:] * (1 - prob.sum(0)) * ~corrected[:, None, None]
         prob[0] = (1 - prob[1:].sum(0)).clamp_min(0)

@@ -362,3 +362,22 @@ def test_masks_are_carried_along_the_flow() -> None:
     expected = torch.zeros(1, 60, 80)
     expected[:, 20:40, 23:43] = 1
     assert iou(carried.numpy() > 0.5, expected.numpy() > 0.5) > 0.9
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_of_two_that_part_one_is_the_object_unless_both_were_annotated(both: bool) -> None:
+    tracker = make()
+    apart = 44 if both else 0
+    for i in range(27):
+        frame, moving = picture((1, 30, 56 + min(apart + 3 * i, 60)), index=i)
+        twin, still = picture((1, 30, 56), index=i)
+        image = np.where(still[..., None] > 0, twin.image, frame.image)
+        image = np.where(moving[..., None] > 0, frame.image, image)
+        frame = vos.Frame(i, image, f"{i:05d}")
+        if i == 0:
+            start(tracker, frame, np.maximum(moving, still))
+        else:
+            _, label_map = step(tracker, frame)
+    covered = sorted([(label_map[moving > 0] == 1).mean(), (label_map[still > 0] == 1).mean()])
+    assert covered[1] > 0.95
+    assert covered[0] > 0.95 if both else covered[0] == 0
