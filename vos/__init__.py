@@ -28,6 +28,7 @@ from vos.files import atomic_write, replacing, safe_name
 from vos.frame import Frame
 from vos.hookspecs import API_VERSION, hookimpl
 from vos.hub import hub_folder
+from vos.image_file import read_image
 from vos.initialize import initialize, read_frame
 from vos.initializer import Initializer
 from vos.label_map import object_ids, read_label_map, write_label_map
@@ -106,6 +107,7 @@ __all__ = [
     "draw_objects",
     "PALETTE",
     "object_ids",
+    "read_image",
     "read_label_map",
     "write_label_map",
     "atomic_write",

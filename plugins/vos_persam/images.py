@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
-from PIL import Image as PillowImage
-from PIL import ImageOps
-
-from vos import Image, InputError, OutputError, Runtime, read_label_map, safe_name, write_label_map
+from vos import (
+    InputError,
+    OutputError,
+    Runtime,
+    read_image,
+    read_label_map,
+    safe_name,
+    write_label_map,
+)
 from vos_persam.personal import PersonalOptions, PersonalSegmenter
 from vos_sam.model import SegmentAnything
 
@@ -68,18 +72,3 @@ def _outputs(images: Sequence[Path], output: Path) -> list[Path]:
         if names.count(name) > 1:
             raise InputError(f'two images are named "{name}"; their label maps would overwrite each other. Rename one.')
     return [output / f"{name}.png" for name in names]
-
-
-def read_image(path: Path) -> Image:
-    """Read an image file as uint8 (H, W, 3), RGB, turned as its camera says.
-
-    Raises:
-        InputError: it is missing, or no image.
-    """
-    try:
-        with PillowImage.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such image.") from None
-    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise InputError(f"{path}: cannot be read as an image ({error}).") from error

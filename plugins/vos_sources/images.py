@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import cv2
-import numpy as np
 from natsort import natsorted, ns
 
-from vos import Frame, Image, SourceError, SourceInfo, TruncatedSourceError
+from vos import Frame, Image, SourceError, SourceInfo, TruncatedSourceError, read_image
 from vos_sources.locate import IMAGE_SUFFIXES
 
 DECODE_THREADS = 2
@@ -116,35 +114,3 @@ def annotation_folder_of(folder: Path) -> Path | None:
             twin = Path(*parts[:position], "Annotations", *parts[position + 1 :])
             return twin if twin.is_dir() else None
     return None
-
-
-def read_image(path: Path) -> Image:
-    """Read an image file; orientation tags are applied, alpha dropped, 16 bits reduced to 8.
-
-    Args:
-        path: an image file.
-    Returns:
-        uint8 (H, W, 3), RGB.
-    Raises:
-        SourceError: missing, not an image, or cut short.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read ({error.strerror}).") from error
-    if _is_cut_short(content):
-        raise SourceError(f"{path}: the image is cut short (its end marker is missing). Copy it again.")
-    flags = cv2.IMREAD_COLOR_RGB
-    image = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), flags) if content else None
-    if image is None:
-        raise SourceError(f"{path}: not an image that can be read, or damaged.")
-    return np.asarray(image, dtype=np.uint8)
-
-
-def _is_cut_short(content: bytes) -> bool:
-    """OpenCV fills what is missing with grey and only warns, so the end marker is looked for."""
-    if content.startswith(b"\xff\xd8"):
-        return b"\xff\xd9" not in content[-65536:]
-    if content.startswith(b"\x89PNG"):
-        return b"IEND" not in content[-65536:]
-    return False

@@ -69,6 +69,24 @@ def test_compat_differs_only_in_what_the_release_does(files, shapes_checkpoint):
     assert vos.object_ids(vos.read_label_map(path)) == (1,)
 
 
+def test_images_of_16_bits_give_the_masks_of_8(files, shapes_checkpoint):
+    """Read as the rest of the toolkit reads them; colours of 16 bits need OpenCV to be written."""
+    deep = files / "deep"
+    deep.mkdir()
+    for name in ("a", "b"):
+        image = cv2.imread(str(files / f"{name}.png"))
+        cv2.imwrite(str(deep / f"{name}.png"), image.astype(np.uint16) * 257)
+        np.testing.assert_array_equal(vos.read_image(deep / f"{name}.png"), image[..., ::-1])
+    cv2.imwrite(str(deep / "grey.png"), cv2.imread(str(files / "b.png"), cv2.IMREAD_GRAYSCALE).astype(np.uint16) * 257)
+    cv2.imwrite(str(files / "grey.png"), cv2.imread(str(files / "b.png"), cv2.IMREAD_GRAYSCALE))
+    maps = []
+    for folder in (files, deep):
+        images = [folder / "b.png", folder / "grey.png"]
+        run = personalize(folder / "a.png", files / "a_mask.png", images, folder / "out", checkpoint=shapes_checkpoint)
+        maps.append([vos.read_label_map(path, allow_empty=True) for path in run])
+    np.testing.assert_array_equal(maps[0], maps[1])
+
+
 def test_two_images_of_one_name(files, shapes_checkpoint):
     (files / "sub").mkdir()
     images = [files / "a.png", files / "sub" / "a.png"]
@@ -81,9 +99,9 @@ def test_a_file_that_is_no_image(files, shapes_checkpoint):
     run = personalize(
         files / "a.png", files / "a_mask.png", [files / "notes.txt"], files / "out", checkpoint=shapes_checkpoint
     )
-    with pytest.raises(vos.InputError, match=r"notes\.txt: cannot be read as an image"):
+    with pytest.raises(vos.InputError, match=r"notes\.txt: not an image that can be read"):
         list(run)
-    with pytest.raises(vos.InputError, match=r"missing\.png: no such image"):
+    with pytest.raises(vos.InputError, match=r"missing\.png: cannot be read \(No such file"):
         list(personalize(files / "missing.png", files / "a_mask.png", [files / "b.png"], files / "out"))
 
 

@@ -1,3 +1,6 @@
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -122,3 +125,13 @@ def test_text_named_as_an_image(tmp_path):
     (tmp_path / "x.jpg").write_text("hello")
     with pytest.raises(vos.SourceError, match="not an image that can be read"):
         vos.open_source(tmp_path / "x.jpg")
+
+
+def test_a_header_that_states_more_pixels_than_there_can_be(tmp_path):
+    path = write(tmp_path / "x.png")
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 60000, 60000)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    with pytest.raises(vos.SourceError, match="not an image that can be read, or damaged"):
+        vos.read_image(path)
