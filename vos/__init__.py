@@ -31,6 +31,7 @@ from vos.hub import hub_folder
 from vos.image_file import read_image
 from vos.initialize import initialize, read_frame
 from vos.initializer import Initializer
+from vos.inputs import refuse_replacing
 from vos.label_map import object_ids, read_label_map, write_label_map
 from vos.objects import ObjectSelection, select_objects
 from vos.options import NoOptions, option
@@ -52,7 +53,7 @@ from vos.tracker import (
     Tracker,
 )
 from vos.version import __version__
-from vos.writer import Writer
+from vos.writer import NamingWriter, Writer
 
 __all__ = [
     "__version__",
@@ -93,6 +94,7 @@ __all__ = [
     "Initializer",
     "Source",
     "Writer",
+    "NamingWriter",
     # plugins
     "hookimpl",
     "option",
@@ -112,6 +114,7 @@ __all__ = [
     "write_label_map",
     "atomic_write",
     "replacing",
+    "refuse_replacing",
     "safe_name",
     "cache_folder",
     "hub_folder",

@@ -124,6 +124,17 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
+def replaceable(folder: Path) -> list[Path]:
+    """List what a run may replace or remove in its own folder, and the folder itself.
+
+    Args:
+        folder: ``OUT/<sequence>``; need not be there.
+    Returns:
+        Paths.
+    """
+    return [folder, folder / RECORD_NAME, *(folder / name for name in _masks_in(folder))]
+
+
 def prepare_output(run: Run, *, resume: bool, overwrite: bool) -> RunSummary | None:
     """Make the output folder ready, or find that there is nothing to do.
 

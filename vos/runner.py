@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,19 +18,20 @@ from vos.errors import OptionError, SourceError
 from vos.files import safe_name
 from vos.frame import Frame
 from vos.given import GivenAnnotations, gather_annotations
+from vos.inputs import files_in_options, files_of_run, refuse_replacing
 from vos.loop import FrameLoop, TrackedFrame, checked_label_map
 from vos.merge import merge_objects
 from vos.options import make_options
 from vos.outputs import Outputs
 from vos.plugins import Plugins, load_plugins
 from vos.prediction import Prediction
-from vos.record import RunRecord, prepare_output
+from vos.record import RunRecord, prepare_output, replaceable
 from vos.run import Run, RunSummary
 from vos.runtime import Runtime
 from vos.source import Source
 from vos.specs import TrackerSpec
 from vos.tracker import ClosingTracker, EncodingTracker, Tracker
-from vos.writer import Writer
+from vos.writer import NamingWriter, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,46 @@ def tracker_options(tracker: str, options: Mapping[str, Any] | Any | None, plugi
         options = {first: text, **(options or {})}
     made = make_options(spec.options, options, f'tracker "{name}"')
     return spec, made
+
+
+def refuse_outputs(
+    source: Source,
+    annotations: GivenAnnotations,
+    output: str | Path | None,
+    writers: Sequence[GivenWriter],
+    *named: Any,
+    sequence: str | None = None,
+    plugins: Plugins,
+) -> None:
+    """Refuse a run whose outputs are among its inputs.
+
+    ``track`` does it itself; who has other work to do before it calls this first.
+
+    Args:
+        source: what will be tracked.
+        annotations: as for ``track``, and so are ``output``, ``writers`` and ``sequence``.
+        output: as for ``track``.
+        writers: as for ``track``.
+        named: options and the like that may name files that are read.
+        sequence: as for ``track``.
+        plugins: where writers are looked up.
+    Raises:
+        InputError: an output is an input, or two outputs are one.
+    """
+    folder = None if output is None else Path(output) / safe_name(sequence or source.info.name)
+    outputs = [] if folder is None else replaceable(folder)
+    for given in writers:
+        if folder is not None or _has_path(given):
+            outputs += _outputs_of(given, folder, plugins)
+    refuse_replacing(outputs, [*files_of_run(source.info, annotations), *files_in_options(*named)])
+
+
+def _outputs_of(given: GivenWriter, folder: Path | None, plugins: Plugins) -> list[Path]:
+    writer = _make_writer(given, plugins)
+    if isinstance(writer, NamingWriter):
+        return list(writer.outputs(folder))
+    path = given[1].get("path") if isinstance(given, tuple) else None
+    return [] if path is None else [Path(path)]
 
 
 def stream(
@@ -201,9 +242,16 @@ def track(
         TrackerError: the tracker failed; the message names the frame.
         WriterError: a writer failed; the message names the frame.
     """
+    plugins = plugins or load_plugins()
+
+    def check(opened: Source) -> None:
+        assert plugins is not None
+        refuse_outputs(opened, annotations, output, writers, tracker, options, sequence=sequence, plugins=plugins)
+
     job = _Job.prepare(
-        source, annotations, tracker, options, runtime, both_ways, start, stop, step, max_side, allow_truncated, plugins
-    )
+        source, annotations, tracker, options, runtime, both_ways, start, stop, step, max_side, allow_truncated,
+        plugins, check,
+    )  # fmt: skip
     with job.closing_on_error():
         run = dataclasses.replace(job.run_facts, sequence=safe_name(sequence or job.source.info.name), output=None)
         if output is not None:
@@ -254,6 +302,7 @@ class _Job:
         max_side: int | None,
         allow_truncated: bool,
         plugins: Plugins | None,
+        check: Callable[[Source], None] = lambda source: None,
     ) -> _Job:
         plugins = plugins or load_plugins()
         runtime = runtime or Runtime()
@@ -261,6 +310,7 @@ class _Job:
             ready_source = open_source(source, plugins)
             if not isinstance(source, Source):
                 opened.callback(ready_source.close)
+            check(ready_source)
             info = ready_source.info
             indices = _frame_indices(info.frame_count, start, stop, step, str(info.location))
             found = gather_annotations(annotations, info, indices)

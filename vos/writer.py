@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from vos.arrays import LabelMap
@@ -37,4 +39,22 @@ class Writer(Protocol):
 
     def abort(self, error: BaseException) -> None:
         """Leave the outputs of a run that failed whole or absent; its last call, in place of close."""
+        ...
+
+
+@runtime_checkable
+class NamingWriter(Protocol):
+    """Capability: says before a run where it will write, so that the host refuses to replace an input.
+
+    Of a writer without it the host knows its option ``path``, if it has one, and the run's own folder.
+    """
+
+    def outputs(self, folder: Path | None) -> Iterable[Path]:
+        """List the files and folders that will be written to; called before ``open``.
+
+        Args:
+            folder: the run's own folder, or None.
+        Returns:
+            Paths; nothing is there yet, or something that may be replaced.
+        """
         ...

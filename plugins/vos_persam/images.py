@@ -11,6 +11,7 @@ from vos import (
     Runtime,
     read_image,
     read_label_map,
+    refuse_replacing,
     safe_name,
     write_label_map,
 )
@@ -48,10 +49,11 @@ def personalize(
     Yields:
         Each label map's path, once it is whole.
     Raises:
-        InputError: an image that cannot be read, or two images with one name.
+        InputError: an image that cannot be read, two images with one name, or a label map that would replace an input.
         WeightsError: no usable checkpoint.
     """
     paths = _outputs(images, output)
+    refuse_replacing(paths, [reference, mask, *images, *([] if checkpoint is None else [checkpoint])])
     image = read_image(reference)
     label_map = read_label_map(mask, (int(image.shape[0]), int(image.shape[1])))
     sam = SegmentAnything.load(runtime or Runtime(), checkpoint=checkpoint, model=model)

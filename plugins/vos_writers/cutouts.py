@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 
 from vos import Frame, LabelMap, OutputError, Prediction, Run, atomic_write, object_ids, safe_name
-from vos_writers.options import CutoutOptions, output_path
+from vos_writers.options import CutoutOptions, chosen_path, output_path
+
+MAX_OBJECTS = 254
 
 
 class CutoutWriter:
@@ -17,6 +19,15 @@ class CutoutWriter:
     def __init__(self, options: CutoutOptions) -> None:
         self._options = options
         self._folder = Path()
+
+    def outputs(self, folder: Path | None) -> list[Path]:
+        """Name the objects' folders, and the pictures in them; see ``vos.NamingWriter``."""
+        of_objects = [
+            pictures / str(object_id)
+            for pictures in chosen_path(self._options.path, folder, "cutouts")
+            for object_id in range(1, MAX_OBJECTS + 1)
+        ]
+        return [*of_objects, *(path for pictures in of_objects for path in pictures.glob("*.png"))]
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""

@@ -52,8 +52,23 @@ class CutoutOptions:
     crop: bool = option(False, "Crop each picture to the object's box (inclusive), instead of the whole frame.")
 
 
+def chosen_path(path: Path | None, folder: Path | None, default_name: str) -> list[Path]:
+    """The file or folder to write, as a list of one: the one given, or one in the run's own folder.
+
+    Args:
+        path: the option, or None.
+        folder: the run's own folder, or None.
+        default_name: name inside the run's folder.
+    Returns:
+        Empty where there is neither.
+    """
+    if path is not None:
+        return [path]
+    return [] if folder is None else [folder / default_name]
+
+
 def output_path(path: Path | None, run: Run, default_name: str, writer: str) -> Path:
-    """The file or folder to write: the one given, or one in the run's own folder.
+    """As ``chosen_path``, ready to be written.
 
     Args:
         path: the option, or None.
@@ -66,9 +81,9 @@ def output_path(path: Path | None, run: Run, default_name: str, writer: str) -> 
         OptionError: no path was given and the run has no folder.
         OutputError: the parent folder cannot be made.
     """
-    if path is None and run.output is None:
+    chosen = next(iter(chosen_path(path, run.output, default_name)), None)
+    if chosen is None:
         raise OptionError(f'writer "{writer}" has nowhere to write: give an output folder, or its option "path".')
-    chosen = path if path is not None else run.output / default_name  # type: ignore[operator]  # not None: see above
     try:
         chosen.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from vos import Frame, Image, LabelMap, OutputError, Prediction, Run, draw_objects
-from vos_writers.options import OverlayOptions, output_path
+from vos_writers.options import OverlayOptions, chosen_path, output_path
 
 IMAGE_FOLDER_FPS = 24.0
 """DAVIS clips play at 24 frames a second."""
@@ -31,6 +31,10 @@ class OverlayWriter:
         self._anchor = 0
         self._spool: tempfile.TemporaryDirectory[str] | None = None
         self._spooled: list[Path] = []
+
+    def outputs(self, folder: Path | None) -> list[Path]:
+        """Name the file; see ``vos.NamingWriter``."""
+        return chosen_path(self._options.path, folder, "overlay.mp4")
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""

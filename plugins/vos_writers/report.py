@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from vos import Frame, LabelMap, Prediction, Run
-from vos_writers.options import ReportOptions, output_path
+from vos_writers.options import ReportOptions, chosen_path, output_path
 
 COLUMNS = ("frame_index", "frame", "time", "object_id", "present", "score", "area", "x0", "y0", "x1", "y1")
 
@@ -28,6 +28,10 @@ class ReportWriter:
         self._lines = Path()
         self._file: IO[str] | None = None
         self._table: Any = None
+
+    def outputs(self, folder: Path | None) -> list[Path]:
+        """Name the file; see ``vos.NamingWriter``."""
+        return chosen_path(self._options.path, folder, "report.csv")
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""

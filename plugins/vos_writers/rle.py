@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from vos import Frame, LabelMap, Prediction, Run, object_ids, replacing
-from vos_writers.options import RleOptions, output_path
+from vos_writers.options import RleOptions, chosen_path, output_path
 
 
 class RleWriter:
@@ -24,6 +24,10 @@ class RleWriter:
         self._ids: set[int] = set()
         self._annotation_count = 0
         self._sequence = ""
+
+    def outputs(self, folder: Path | None) -> list[Path]:
+        """Name the file; see ``vos.NamingWriter``."""
+        return chosen_path(self._options.path, folder, "masks.json")
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""

@@ -59,6 +59,7 @@ def command(
     """
     from vos.evaluation.benchmark import BenchmarkJob, SequenceResult, benchmark
     from vos.evaluation.report import write_text
+    from vos.inputs import files_in_options, files_of_tree, refuse_replacing
     from vos.progress import ProgressBar
 
     known = common.settings(ctx)
@@ -77,6 +78,9 @@ def command(
         plugin_modules=known.plugin_modules,
         blocked=known.blocked,
     )
+
+    reports = [html_path] if html_path else []
+    refuse_replacing(reports, [*files_of_tree([root], reports), *files_in_options(tracker, job.options)])
 
     def told(result: SequenceResult) -> None:
         click.echo(result.line())

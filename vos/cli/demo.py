@@ -21,6 +21,7 @@ def command(ctx: click.Context, tracker: str, assignments: tuple[str, ...], outp
     """Track the example clip, write masks and an overlay video, and print J and F against the exact masks."""
     from vos.example_clip import CLIP, FIRST_MASK, score
     from vos.progress import ProgressBar
+    from vos.record import read_record
     from vos.runner import track
 
     summary = track(
@@ -31,7 +32,7 @@ def command(ctx: click.Context, tracker: str, assignments: tuple[str, ...], outp
         output=output,
         sequence="demo",
         writers=["davis", "overlay"],
-        overwrite=True,
+        overwrite=read_record(Path(output) / "demo") is not None,  # of an earlier demo, not of the user's own files
         plugins=common.settings(ctx).plugins,
         observers=[ProgressBar()],
     )

@@ -79,10 +79,18 @@ def command(
     if ctx.invoked_subcommand is not None:
         return
     from vos.evaluation.dataset import evaluate
-    from vos.evaluation.report import sequence_table, summary_table, write_csv, write_text
+    from vos.evaluation.report import csv_files, sequence_table, summary_table, write_csv, write_text
+    from vos.inputs import files_in_options, files_of_tree, refuse_replacing
 
     if truth is None or not predictions:
         raise click.UsageError("vos eval takes --gt DIR and at least one --pred DIR. Try vos eval --help.")
+    named = _named(predictions)
+    set_name = (sequences or "val").rsplit("/", 1)[-1].removesuffix(".txt")
+    tables = {name: csv_path / name if len(named) > 1 else csv_path for name, _ in named} if csv_path else {}
+    outputs = [path for path in (json_path, html_path) if path is not None]
+    outputs += [file for path in tables.values() for file in csv_files(path, set_name)]
+    read = files_of_tree([truth, *(folder for _, folder in named)], outputs)
+    refuse_replacing(outputs, [*read, *files_in_options(meta, seen_meta, sequences)])
     results = [
         evaluate(
             truth,
@@ -99,7 +107,7 @@ def command(
             seen_meta=seen_meta,
             progress=_progress(name),
         )
-        for name, folder in _named(predictions)
+        for name, folder in named
     ]
     for note in dict.fromkeys(note for scores in results for note in scores.notes):
         click.echo(f"vos: {note}.", err=True)
@@ -109,11 +117,8 @@ def command(
     if json_path is not None:
         content: Any = [scores.to_json() for scores in results]
         write_text(json_path, json.dumps(content[0] if len(content) == 1 else content, indent=1) + "\n")
-    if csv_path is not None:
-        for scores in results:
-            several = len(results) > 1
-            set_name = (sequences or "val").rsplit("/", 1)[-1].removesuffix(".txt")
-            write_csv(csv_path / scores.name if several else csv_path, scores, set_name)
+    for scores in results if tables else []:
+        write_csv(tables[scores.name], scores, set_name)
     if html_path is not None:
         from vos.evaluation.html import html_report
 
@@ -152,7 +157,10 @@ def semantic(
     from vos.evaluation.labelled_images import folders, labelled_images
     from vos.evaluation.report import percent, table, write_text
     from vos.evaluation.semantic import evaluate_semantic
+    from vos.inputs import files_of_tree, refuse_replacing
 
+    outputs = [json_path] if json_path else []
+    refuse_replacing(outputs, files_of_tree([root, predictions, *([labels] if labels else [])], outputs))
     if layout is not None:
         images = labelled_images(root, layout, split)
     elif labels is None or classes is None:
@@ -181,7 +189,10 @@ def perseg(truth: Path, predictions: Path, reference: str, json_path: Path | Non
 
     from vos.evaluation.perseg import evaluate_perseg, mean_over_categories
     from vos.evaluation.report import percent, table, write_text
+    from vos.inputs import files_of_tree, refuse_replacing
 
+    outputs = [json_path] if json_path else []
+    refuse_replacing(outputs, files_of_tree([truth, predictions], outputs))
     scores = evaluate_perseg(truth, predictions, reference=reference)
     rows = [["Category", "IoU", "bIoU", "Accuracy"]]
     for one in [*scores, mean_over_categories(scores)]:

@@ -99,6 +99,8 @@ def command(
       vos init dog.mp4 --diffseg --keep 2,5 -o first.png
     """
     from vos.initialize import initialize, read_frame
+    from vos.inputs import files_in_options, files_of_run, refuse_replacing
+    from vos.runner import open_source
 
     shorthands: dict[str, dict[str, Any]] = {
         "sam-points": {"points": points},
@@ -124,11 +126,20 @@ def command(
     if preview is not None and preview.suffix.lower() not in PREVIEW_SUFFIXES:
         raise OptionError(f'--preview is "{preview}", expected a name that ends in {", ".join(PREVIEW_SUFFIXES)}.')
     plugins = common.settings(ctx).plugins
-    frame = read_frame(source, frame_index, plugins)
+    options |= parse_assignments(assignments)
+    opened = open_source(source, plugins)
+    try:
+        refuse_replacing(
+            [output] if preview is None else [output, preview],
+            [*files_of_run(opened.info, {}), *files_in_options(options)],
+        )
+        frame = read_frame(opened, frame_index, plugins)
+    finally:
+        opened.close()
     label_map = initialize(
         frame,
         name,
-        {**options, **parse_assignments(assignments)},
+        options,
         runtime=common.make_runtime(device, precision, threads, seed),
         plugins=plugins,
         select=_selection({key: value for key, value in selection.items() if value is not None}, keep_all),

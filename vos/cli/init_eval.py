@@ -81,6 +81,7 @@ def command(
     from vos.evaluation.initializers import score_images
     from vos.evaluation.segmentation import HungarianScorer, SemanticScorer
     from vos.initialize import make_initializer
+    from vos.inputs import files_in_options, files_of_tree, refuse_replacing
 
     images = _images(root, layout, split, labels, classes)
     plugins = common.settings(ctx).plugins
@@ -89,6 +90,9 @@ def command(
     if semantic and spec.segments:
         raise OptionError(f"{initializer} names no classes, so it has no semantic score. Use --protocol hungarian.")
     options: dict[str, Any] = parse_assignments(assignments)
+    outputs = [json_path] if json_path else []
+    trees = [root, *([labels] if labels else [])]
+    refuse_replacing(outputs, [*files_of_tree(trees, outputs), *files_in_options(options)])
     takes_text = "text" in {field.name for field in dataclasses.fields(spec.options)}
     if semantic and layout is not None and takes_text:
         options.setdefault("text", "; ".join(images.classes[images.has_background :]))

@@ -101,10 +101,16 @@ def command(
       vos track JPEGImages/480p/bear --quality fast
     """
     from vos.progress import ProgressBar
-    from vos.runner import open_source, track
+    from vos.runner import open_source, refuse_outputs, track
 
     plugins = common.settings(ctx).plugins
     made_runtime = common.make_runtime(**runtime)
+    shortcuts = {"overlay": overlay, "coco-rle": rle, "report": report, "cutouts": cutouts}
+    all_writers: list[Any] = [
+        *([] if no_masks else ["davis"]),
+        *((name, {"path": path}) for name, path in shortcuts.items() if path is not None),
+        *map(_writer, writers),
+    ]
     opened = open_source(source, plugins)
     try:
         given: GivenAnnotations = _masks(masks, start)
@@ -115,22 +121,18 @@ def command(
             from vos.runner import tracker_options
 
             tracker_options(tracker, parse_assignments(assignments), plugins)  # a typo should not cost the wait
+            init_options = parse_assignments(init_assignments)
+            refuse_outputs(opened, {}, output, all_writers, init_options, sequence=sequence, plugins=plugins)
             given = initialize(
-                opened, initializer, parse_assignments(init_assignments), runtime=made_runtime, plugins=plugins,
-                frame_index=start,
-            )  # fmt: skip
-        shortcuts = {"overlay": overlay, "coco-rle": rle, "report": report, "cutouts": cutouts}
+                opened, initializer, init_options, runtime=made_runtime, plugins=plugins, frame_index=start
+            )
         summary = track(
             opened,
             given,
             tracker=tracker,
             options=parse_assignments(assignments),
             output=output,
-            writers=[
-                *([] if no_masks else ["davis"]),
-                *((name, {"path": path}) for name, path in shortcuts.items() if path is not None),
-                *map(_writer, writers),
-            ],
+            writers=all_writers,
             runtime=made_runtime,
             both_ways=both_ways,
             start=start,

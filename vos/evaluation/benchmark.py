@@ -23,6 +23,7 @@ from vos.evaluation.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.report import percent, table, write_csv, write_text
 from vos.evaluation.scores import Scores
 from vos.files import safe_name
+from vos.inputs import refuse_replacing
 from vos.label_map import VOID, read_label_map
 from vos.plugins import load_plugins
 from vos.runtime import Runtime
@@ -223,6 +224,10 @@ def benchmark(
     if unknown:
         raise InputError(f"{job.set_name or job.root} has no sequence {unknown[0]}. It has: {', '.join(names)}.")
     names = [name for name in names if not job.sequences or name in job.sequences]
+    refuse_replacing(
+        [job.output / safe_name(name) for name in names],
+        [folder / name for folder in (job.tree.frame_folder, job.tree.annotation_folder) for name in names],
+    )
     plugins = load_plugins(job.plugin_modules, job.blocked)
     options = asdict(tracker_options(job.tracker, job.options, plugins)[1])
     if not job.overwrite:

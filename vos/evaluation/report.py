@@ -120,6 +120,13 @@ def _object_lines(sequence: SequenceScores) -> list[str]:
     ]
 
 
+def csv_files(path: Path, set_name: str = "val") -> tuple[Path, Path]:
+    """Name the files of the official tables: the global one, and that of objects; as for ``write_csv``."""
+    if path.suffix.lower() == ".csv":
+        return path.with_name(f"{path.stem}-global.csv"), path
+    return path / f"global_results-{set_name}.csv", path / f"per-sequence_results-{set_name}.csv"
+
+
 def write_csv(path: Path, scores: Scores, set_name: str = "val") -> list[Path]:
     """Write both official tables.
 
@@ -133,14 +140,8 @@ def write_csv(path: Path, scores: Scores, set_name: str = "val") -> list[Path]:
     Raises:
         OutputError: they cannot be written.
     """
-    if path.suffix.lower() == ".csv":
-        files = {path.with_name(f"{path.stem}-global.csv"): global_csv(scores), path: per_sequence_csv(scores)}
-    else:
-        files = {
-            path / f"global_results-{set_name}.csv": global_csv(scores),
-            path / f"per-sequence_results-{set_name}.csv": per_sequence_csv(scores),
-        }
-    for file, text in files.items():
+    files = csv_files(path, set_name)
+    for file, text in zip(files, (global_csv(scores), per_sequence_csv(scores)), strict=True):
         write_text(file, text)
     return list(files)
 

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import vos
+from vos.cli import main
 from vos_persam.command import command
 from vos_persam.images import personalize
 from vos_persam.personal import PersonalSegmenter
@@ -33,6 +34,21 @@ def files(tmp_path):
         Image.fromarray(scene[0]).save(tmp_path / f"{name}.png")
         vos.write_label_map(tmp_path / f"{name}_mask.png", scene[1])
     return tmp_path
+
+
+@pytest.fixture
+def refused(capsys):
+    """What the verb says where it refuses."""
+
+    def invoke(*arguments):
+        with pytest.raises(SystemExit) as ended:
+            main(["personalize", *map(str, arguments)])
+        said = capsys.readouterr()
+        assert (ended.value.code, said.out) == (2, "")
+        assert said.err.count("\n") == 1
+        return said.err
+
+    return invoke
 
 
 def iou(path, exact_path):
@@ -92,6 +108,28 @@ def test_two_images_of_one_name(files, shapes_checkpoint):
     images = [files / "a.png", files / "sub" / "a.png"]
     with pytest.raises(vos.InputError, match='two images are named "a"'):
         list(personalize(files / "a.png", files / "a_mask.png", images, files / "out", checkpoint=shapes_checkpoint))
+
+
+@pytest.mark.parametrize("output", ["", "sub", "link"])
+def test_no_label_map_replaces_an_input(files, refused, output):
+    (files / "sub").mkdir()
+    for name in ("a_mask.png", "model.png"):
+        (files / "sub" / name).write_bytes((files / "a_mask.png").read_bytes())
+    (files / "link").symlink_to(files, target_is_directory=True)
+    images = {"": ["b.png"], "sub": ["model.png", "a.png"], "link": ["c.png"]}[output]
+    mask, model = (files / "sub" / "a_mask.png" if output else files / "a_mask.png"), files / "sub" / "model.png"
+    before = {path: path.read_bytes() for path in files.rglob("*.png")}
+    arguments = ["--reference", files / "a.png", "--mask", mask, "--checkpoint", model, "-o", files / output]
+    said = refused(*arguments, *(files / name for name in images))
+    assert said.startswith(f"vos: {files / output / images[0]}: is an input")
+    assert {path: path.read_bytes() for path in files.rglob("*.png")} == before
+
+
+def test_a_mask_in_the_output_folder_stays(files, refused):
+    (files / "a").mkdir()
+    (files / "a" / "b.png").write_bytes((files / "a_mask.png").read_bytes())
+    said = refused("--reference", files / "a.png", "--mask", files / "a" / "b.png", "-o", files / "a", files / "b.png")
+    assert said.startswith(f"vos: {files / 'a' / 'b.png'}: is an input")
 
 
 def test_a_file_that_is_no_image(files, shapes_checkpoint):
