@@ -205,8 +205,13 @@ def versions() -> dict[str, str]:
 def _difference(record: Mapping[str, Any], run: Run) -> str | None:
     """Name the first fact in which a recorded run differs from one that is asked for."""
     for name, wanted in identity_of(run).items():
-        if record.get(name) != wanted:
-            return f"{name.replace('_', ' ')} ({record.get(name)!r}, now {wanted!r})"
+        found = record.get(name)
+        if isinstance(found, dict) and isinstance(wanted, dict):
+            for key in (*wanted, *found):
+                if found.get(key) != wanted.get(key):
+                    return f"{key} in its {name} ({found.get(key)!r}, now {wanted.get(key)!r})"
+        elif found != wanted:
+            return f"{name.replace('_', ' ')} ({found!r}, now {wanted!r})"
     return None
 
 

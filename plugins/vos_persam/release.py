@@ -65,6 +65,7 @@ class ReleaseTracker:
         self._weights = torch.zeros(0, 3)
         self.watch: Watch | None = None
         self.histories: list[FitHistory] = []
+        self.details = sam.details
 
     @property
     def target_features(self) -> Tensor:

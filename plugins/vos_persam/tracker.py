@@ -91,6 +91,7 @@ class PersamTracker:
         self._options = options
         self._objects: list[TrackedObject] = []
         self._last: Embedding | None = None
+        self.details = sam.details
         self.encode_batch = 4 if sam.device.type == "cuda" else 1
 
     def encode(self, frames: Sequence[Frame]) -> list[Embedding]:

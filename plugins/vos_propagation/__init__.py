@@ -23,9 +23,9 @@ def vos_trackers() -> Sequence[TrackerSpec]:
 def _make(options: PropagationOptions, runtime: Runtime) -> PropagationTracker | DinoTracker:
     if options.backbone != "efficientnet-lite0":
         from vos_propagation.dino_protocol import DinoTracker
-        from vos_propagation.vit import load_vit
+        from vos_propagation.vit import describe_vit, load_vit
 
-        return DinoTracker(load_vit(options.backbone), runtime)
+        return DinoTracker(load_vit(options.backbone), runtime, describe_vit(options.backbone))
     from vos_propagation.tracker import PropagationTracker
 
     return PropagationTracker(options, runtime)

@@ -10,7 +10,7 @@ one annotated frame; later annotations, corrections and forgetting are ours.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -46,7 +46,8 @@ class Anchor:
 class DinoTracker:
     """A Vision Transformer with DINO's protocol, for all objects at once; memory is bounded."""
 
-    def __init__(self, vit: ViT, runtime: Runtime) -> None:
+    def __init__(self, vit: ViT, runtime: Runtime, details: Mapping[str, str] | None = None) -> None:
+        self.details = dict(details or {})
         self._device = runtime.torch_device()
         self._dtype = runtime.torch_dtype("fp32")
         self._vit = vit

@@ -20,10 +20,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vos import ExtraMissingError, OptionError, Size, WeightsError
+from vos.weights import sha256_of
 
 EMBEDDED = "efficientnet-lite0"
 TRANSFORMERS_TYPES = ("vit", "dinov2", "dinov2_with_registers", "dinov3_vit")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
+DECISIVE_FILES = ("config.json", "*.safetensors", "pytorch_model*.bin")
 # Keys of a checkpoint under which the network is found, and what its own keys may begin with.
 WRAPPERS, PREFIXES = ("teacher", "student", "state_dict", "model"), ("_orig_mod.", "module.", "backbone.")
 
@@ -153,6 +155,22 @@ def load_vit(backbone: str) -> ViT:
         f'backbone "{backbone}": no such folder. Give "{EMBEDDED}", the folder of a transformers or timm ViT, '
         "or ARCHITECTURE:FILE, a timm name and its checkpoint."
     )
+
+
+def describe_vit(backbone: str) -> dict[str, str]:
+    """Say which weights a backbone has, for a tracker's ``details``.
+
+    Args:
+        backbone: as in ``load_vit``, which has read it.
+    Returns:
+        SHA-256 by file name, of all files that decide features.
+    """
+    path = Path(backbone).expanduser()
+    if path.is_dir():
+        files = sorted(file for pattern in DECISIVE_FILES for file in path.glob(pattern))
+    else:
+        files = [Path(backbone.partition(":")[2]).expanduser()]
+    return {file.name: sha256_of(file) for file in files}
 
 
 def _from_folder(folder: Path) -> ViT:

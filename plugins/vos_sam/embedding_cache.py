@@ -10,23 +10,22 @@ import torch
 from torch import Tensor
 
 from vos import Image, OutputError, atomic_write
-from vos.weights import sha256_of
 
 
 class EmbeddingCache:
     """Embeddings by the image's content, the checkpoint's content and the precision."""
 
-    def __init__(self, folder: Path, checkpoint: Path, dtype: torch.dtype) -> None:
+    def __init__(self, folder: Path, checkpoint_sha256: str, dtype: torch.dtype) -> None:
         """Open or make the cache.
 
         Args:
             folder: where the files lie; a folder for each checkpoint and precision is made in it.
-            checkpoint: the model's file; its SHA-256 is part of the key.
+            checkpoint_sha256: of the model's file; a part of the key.
             dtype: the encoder's arithmetic.
         Raises:
             OutputError: the folder cannot be made.
         """
-        self.folder = folder / f"{sha256_of(checkpoint)[:16]}-{str(dtype).removeprefix('torch.')}"
+        self.folder = folder / f"{checkpoint_sha256[:16]}-{str(dtype).removeprefix('torch.')}"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vos import Image, Runtime
+from vos.weights import sha256_of
 from vos_sam.checkpoint import load_sam, resolve_checkpoint
 from vos_sam.decoder import Decoded, Decoder, Guidance
 from vos_sam.embedding_cache import EmbeddingCache
@@ -37,7 +39,11 @@ class SegmentAnything:
     """A loaded model. One thread uses it at a time, except ``encode``, which may run beside ``decode``."""
 
     def __init__(
-        self, sam: Any, dtype: torch.dtype = torch.float32, embedding_cache: EmbeddingCache | None = None
+        self,
+        sam: Any,
+        dtype: torch.dtype = torch.float32,
+        embedding_cache: EmbeddingCache | None = None,
+        details: Mapping[str, str] | None = None,
     ) -> None:
         """Wrap a model.
 
@@ -45,12 +51,15 @@ class SegmentAnything:
             sam: a ``segment_anything.modeling.Sam`` in eval mode, on its device.
             dtype: arithmetic of the image encoder. The decoder is float32: it is a small share of the time.
             embedding_cache: keeps embeddings on disk, or None.
+            details: which weights these are, as a tracker's ``details`` say it.
         """
         from segment_anything.modeling import ImageEncoderViT
 
         self._sam = sam.eval().requires_grad_(False)
         self._dtype = dtype
         self._cache = embedding_cache
+        self.details: dict[str, str] = dict(details or {})
+        """File name and SHA-256 of the checkpoint; empty for a model that is from no file."""
         self.side: int = sam.image_encoder.img_size
         """Side of the square input, pixels."""
         self.grid: tuple[int, int] = tuple(sam.prompt_encoder.image_embedding_size)
@@ -75,10 +84,13 @@ class SegmentAnything:
         """
         device = runtime.torch_device()
         path = resolve_checkpoint(checkpoint, model, runtime.cache)
-        sam = load_sam(path)
+        with ThreadPoolExecutor(1, thread_name_prefix="vos-sha256") as beside:
+            digest = beside.submit(sha256_of, path)
+            sam = load_sam(path)
         dtype = runtime.torch_dtype()
-        cache = EmbeddingCache(runtime.cache / "embeddings", path, dtype) if cache_embeddings else None
-        return cls(sam.to(device), dtype, cache)
+        cache = EmbeddingCache(runtime.cache / "embeddings", digest.result(), dtype) if cache_embeddings else None
+        # The name alone: the same file in another cache folder is the same model.
+        return cls(sam.to(device), dtype, cache, {"checkpoint": path.name, "sha256": digest.result()})
 
     @torch.inference_mode()
     def encode(self, images: Sequence[Image]) -> list[Embedding]:

@@ -5,10 +5,14 @@ reaches J 0.76 (persam) and 0.72 (persam-f) on the cup, and 0.21 and 0.25 on the
 objects of their own. Real weights are needed for more.
 """
 
+import hashlib
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import vos
 from vos.evaluation import score_sequence
@@ -56,3 +60,37 @@ def test_the_same_run_gives_the_same_masks(tmp_path):
     ]
     for (_, first), (_, second) in zip(*runs, strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("options", [{}, {"compat": True}])
+def test_resume_takes_no_other_model_in_the_same_file(tmp_path, options):
+    checkpoint = tmp_path / "sam.pth"
+    shutil.copy(CHECKPOINT, checkpoint)
+
+    def track():
+        return vos.track(
+            CLIP,
+            MASKS / "00000.png",
+            tracker="persam",
+            options={"checkpoint": checkpoint, **options},
+            output=tmp_path / "out",
+            runtime=vos.Runtime(device="cpu"),
+            plugins=vos.load_plugins(["vos_sources", "vos_writers", "vos_persam"]),
+            stop=2,
+            resume=True,
+        )
+
+    assert not track().skipped
+    record = json.loads((tmp_path / "out" / "clip" / "run.json").read_text())
+    assert record["details"] == {
+        "checkpoint": "sam.pth",
+        "sha256": hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+    }
+    assert track().skipped
+    state = torch.load(checkpoint, weights_only=True)
+    state["mask_decoder.iou_token.weight"] += 1
+    torch.save(state, checkpoint)
+    before = {path: path.read_bytes() for path in (tmp_path / "out" / "clip").iterdir()}
+    with pytest.raises(vos.OutputExistsError, match="--resume found a run with another sha256 in its details"):
+        track()
+    assert {path: path.read_bytes() for path in (tmp_path / "out" / "clip").iterdir()} == before

@@ -14,7 +14,9 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor
 
+import vos
 from vos import ExtraMissingError, OptionError, WeightsError
+from vos.testing import tiny_sequence
 from vos_propagation.vit import load_vit
 
 WIDTH, HEADS, DEPTH, PATCH, SIDE = 24, 2, 2, 32, 128
@@ -210,6 +212,33 @@ def test_a_safetensors_file_is_read(state: dict[str, Tensor], tmp_path: Path) ->
     safetensors.torch.save_file(state, tmp_path / "weights.safetensors")
     vit = load_vit(f"test_vit:{tmp_path / 'weights.safetensors'}")
     assert torch.equal(vit.network.state_dict()["norm.weight"], state["norm.weight"])
+
+
+@pytest.mark.parametrize("kind", ["file", "timm", "transformers"])
+def test_resume_takes_no_other_weights_of_the_same_name(kind: str, state: dict[str, Tensor], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    if kind == "file":
+        folder.mkdir()
+        safetensors.torch.save_file(state, folder / "model.safetensors")
+    elif kind == "timm":
+        timm_folder("vit", as_timm("vit", tiny_transformers("vit", tmp_path / "source")), folder)
+    else:
+        tiny_transformers("vit", folder)
+    backbone = f"test_vit:{folder / 'model.safetensors'}" if kind == "file" else str(folder)
+    sequence = tiny_sequence("moving", length=2)
+
+    def track() -> vos.RunSummary:
+        return vos.track(
+            sequence, sequence.label_maps[0], options={"backbone": backbone}, output=tmp_path / "out", resume=True
+        )
+
+    details = track().run.details
+    assert set(details) == {path.name for path in folder.iterdir()}
+    assert track().skipped
+    changed = {key: value + 1 for key, value in safetensors.torch.load_file(folder / "model.safetensors").items()}
+    safetensors.torch.save_file(changed, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(vos.OutputExistsError, match=r"another model\.safetensors in its details"):
+        track()
 
 
 def test_dinos_release_has_the_names_of_timms_small_vit_of_patch_8() -> None:

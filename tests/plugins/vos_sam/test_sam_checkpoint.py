@@ -1,10 +1,12 @@
 """Loading: any model of the published layout, and one clear line for everything else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from vos import Runtime, WeightsError
+from vos import Runtime, WeightsError, weights
 from vos_sam.checkpoint import build_sam, load_sam, resolve_checkpoint
 from vos_sam.model import SegmentAnything
 from vos_sam.tiny_vit import TinyViT
@@ -62,6 +64,20 @@ def test_loading_from_a_file(tiny_state, tmp_path):
     torch.save(tiny_state, path)
     loaded = SegmentAnything.load(Runtime(device="cpu", cache=tmp_path), checkpoint=path)
     assert (loaded.side, loaded.grid) == (1024, (64, 64))
+
+
+def test_a_model_is_known_by_its_content_wherever_the_cache_is(tiny_state, tmp_path, monkeypatch):
+    known = replace(weights.CHECKPOINTS["vit_b"], size=None)
+    monkeypatch.setitem(weights.CHECKPOINTS, "vit_b", known)
+    said = []
+    for number, folder in enumerate(("here", "there", "other")):
+        path = tmp_path / folder / known.file_name
+        path.parent.mkdir()
+        state = {key: value + (number == 2) for key, value in tiny_state.items()}
+        torch.save(state, path)
+        said.append(SegmentAnything.load(Runtime(device="cpu", cache=tmp_path / folder)).details)
+        assert said[-1] == {"checkpoint": known.file_name, "sha256": weights.sha256_of(path)}
+    assert said[0] == said[1] != said[2]
 
 
 def test_a_truncated_file(tiny_state, tmp_path):
