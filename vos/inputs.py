@@ -115,7 +115,7 @@ def _files_in(folder: Path | str) -> list[Path]:
 def _is_file(text: str) -> bool:
     try:
         return Path(text).is_file()
-    except (OSError, ValueError):  # an address can be longer than a file's name
+    except (OSError, ValueError):  # longer than a name can be
         return False
 
 

@@ -256,7 +256,7 @@ def _fill(network: Any, name: str, state: dict[str, Tensor], file: Path) -> None
     try:
         fitting = state if rename is None else rename(state, network)
         result = network.load_state_dict(fitting, strict=False)
-    except (RuntimeError, KeyError, ValueError, AttributeError, AssertionError) as error:
+    except Exception as error:  # timm's renaming stumbles over foreign tensors in any way there is
         lines = [line.strip() for line in str(error).splitlines()]
         raise WeightsError(f"{file}: does not fit {name} ({(lines[1:] or lines or [''])[0]}).") from None
     unknown = [key for key in result.unexpected_keys if "head" not in key.partition(".")[0]]
@@ -299,7 +299,8 @@ def read_state(file: Path) -> dict[str, Tensor]:
         ) from None
     while isinstance(state, dict) and (inner := [key for key in WRAPPERS if isinstance(state.get(key), dict)]):
         state = state[inner[0]]
-    tensors = {k: v for k, v in state.items() if isinstance(v, Tensor)} if isinstance(state, dict) else {}
+    found = state.items() if isinstance(state, dict) else ()
+    tensors = {key: value for key, value in found if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{file}: holds no weights by name, expected a network's state dict.")
     for prefix in PREFIXES:

@@ -67,7 +67,9 @@ def _read(path: Path) -> State:
             f"{path}: cannot be read as a checkpoint of tensors ({size} bytes; {reason}). "
             "The file is truncated or foreign: fetch it again."
         ) from error
-    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in state.items()
+    ):
         raise WeightsError(f"{path}: not a Segment Anything checkpoint: expected tensors by name, no other objects.")
     return state
 
@@ -95,10 +97,13 @@ def build_sam(state: State, name: str) -> Any:
     try:
         encoder, grid = _image_encoder(state)
         sam = Sam(encoder, _prompt_encoder(state, grid, encoder.img_size), _mask_decoder(state), PIXEL_MEAN, PIXEL_STD)
-    except (KeyError, IndexError, ValueError, ZeroDivisionError, AssertionError, RuntimeError) as error:
+    except KeyError as error:
+        raise WeightsError(f"{name}: a damaged Segment Anything checkpoint: {error} is missing.") from error
+    except Exception as error:  # sizes that make no model stumble in any way there is
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise WeightsError(
-            f"{name}: a damaged Segment Anything checkpoint: {error} is missing or has another shape than "
-            "every known model."
+            f"{name}: a damaged Segment Anything checkpoint: its tensors have other shapes than every known model "
+            f"({reason})."
         ) from error
     _load_strictly(sam, state, name)
     return sam.eval()

@@ -166,9 +166,12 @@ def _parts(text: str, name: str, example: str) -> list[str]:
 
 def _entry(part: str, what: str, form: str) -> tuple[int, list[str]]:
     head, colon, rest = part.partition(":")
-    if not colon or not head.strip().isdigit() or not 1 <= int(head) <= 254:
+    digits = head.strip()
+    # Not isdigit, which takes "²" too; and int refuses thousands of digits.
+    object_id = int(digits) if digits.isdecimal() and len(digits) < 10 else 0
+    if not colon or not 1 <= object_id <= 254:
         raise OptionError(f'{what} "{part}" is not {form} with an id from 1 to 254.')
-    return int(head), [value.strip() for value in rest.split(",")]
+    return object_id, [value.strip() for value in rest.split(",")]
 
 
 def _numbers(values: Sequence[str], count: int, part: str, form: str) -> list[float]:

@@ -22,15 +22,16 @@ def open_location(location: str) -> Source:
         SourceError: nothing is there, or it cannot be read; one line says why.
     """
     path = Path(location)
-    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", location) and not path.exists():
+    there = _is_there(path)
+    if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", location) and not there:
         from vos_sources.stream import StreamSource
 
         return StreamSource(location)
-    if path.is_dir():
+    if there and path.is_dir():
         from vos_sources.images import ImageSource
 
         return ImageSource.from_folder(path)
-    if path.is_file():
+    if there and path.is_file():
         if path.suffix.lower() in IMAGE_SUFFIXES:
             from vos_sources.images import ImageSource
 
@@ -38,8 +39,15 @@ def open_location(location: str) -> Source:
         from vos_sources.video import VideoSource
 
         return VideoSource(path)
-    if location.isdigit():
+    if location.isdecimal() and len(location) < 10:  # not isdigit: int does not take "²"
         from vos_sources.stream import StreamSource
 
         return StreamSource(int(location))
     raise SourceError(f"{location}: no such file or folder. Expected a video, a folder of images, or a camera index.")
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # longer than a name can be
+        return False

@@ -101,7 +101,7 @@ class DavisTree:
 
 def natural_order(path: Path) -> list[str | int]:
     """Sort key of files: numbers in names count as numbers, so that frame 10 comes after frame 9."""
-    return [int(part) if part.isdecimal() else part for part in re.split(r"([0-9]+)", path.name)]
+    return [int(part) if at % 2 else part for at, part in enumerate(re.split(r"([0-9]+)", path.name))]
 
 
 def _files(folder: Path, endings: frozenset[str], what: str) -> list[Path]:

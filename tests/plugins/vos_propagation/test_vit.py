@@ -311,8 +311,11 @@ def test_weights_that_do_not_fit_are_said(state: dict[str, Tensor], tmp_path: Pa
     check_one_line(WeightsError, r"does not fit test_vit \(size mismatch for norm.weight", f"test_vit:{file}")
     torch.save(state | {"patch_embed.proj.weight": torch.zeros(64, 3, 8, 8)}, file)
     check_one_line(WeightsError, "its patches are of 8 px, those of test_vit of 16 px", f"test_vit:{file}")
-    torch.save({"epoch": 3}, file)
-    check_one_line(WeightsError, "holds no weights by name", f"test_vit:{file}")
+    torch.save(state | {"norm.weight": torch.tensor(0.0)}, file)
+    check_one_line(WeightsError, r"does not fit test_vit \(size mismatch for norm.weight", f"test_vit:{file}")
+    for nameless in ({"epoch": 3}, {7: torch.zeros(1)}):
+        torch.save(nameless, file)
+        check_one_line(WeightsError, "holds no weights by name", f"test_vit:{file}")
     file.write_bytes(b"no checkpoint")
     check_one_line(WeightsError, r"a\.pth: cannot be read as a checkpoint\. Expected weights", f"test_vit:{file}")
 

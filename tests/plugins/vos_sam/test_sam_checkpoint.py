@@ -129,6 +129,34 @@ def test_a_missing_tensor_that_shapes_are_read_from(tiny_state):
         build_sam(state, "x.pth")
 
 
+def test_keys_that_are_no_text(tiny_state, tmp_path):
+    path = tmp_path / "numbers.pth"
+    torch.save({**tiny_state, 7: torch.zeros(1)}, path)
+    with pytest.raises(
+        WeightsError, match=r"numbers\.pth: not a Segment Anything checkpoint: expected tensors by name"
+    ):
+        load_sam(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "image_encoder.pos_embed",
+        "image_encoder.neck.0.weight",
+        "image_encoder.blocks.0.attn.rel_pos_h",
+        "image_encoder.blocks.0.mlp.lin1.weight",
+        "prompt_encoder.mask_downscaling.3.weight",
+        "mask_decoder.transformer.layers.0.cross_attn_token_to_image.q_proj.weight",
+        "mask_decoder.transformer.layers.0.mlp.lin1.weight",
+        "mask_decoder.iou_prediction_head.layers.0.weight",
+    ],
+)
+def test_a_tensor_without_dimensions(tiny_state, name):
+    with pytest.raises(WeightsError, match=r"^x\.pth: a damaged Segment Anything checkpoint: .* other shapes") as error:
+        build_sam({**tiny_state, name: torch.tensor(0.0)}, "x.pth")
+    assert "\n" not in str(error.value)
+
+
 def test_tensors_that_do_not_fit(tiny_state):
     state = dict(tiny_state, extra=torch.zeros(2))
     state["mask_decoder.iou_token.weight"] = torch.zeros(1, 7)

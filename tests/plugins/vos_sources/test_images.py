@@ -135,3 +135,10 @@ def test_a_header_that_states_more_pixels_than_there_can_be(tmp_path):
     path.write_bytes(content)
     with pytest.raises(vos.SourceError, match="not an image that can be read, or damaged"):
         vos.read_image(path)
+
+
+@pytest.mark.parametrize("location", ["²", 20 * "9", 300 * "x"])
+def test_what_is_neither_a_file_nor_a_camera_is_one_clear_line(location):
+    with pytest.raises(vos.SourceError, match=f"^{location}: no such file or folder") as error:
+        vos.open_source(location)
+    assert "\n" not in str(error.value)

@@ -15,6 +15,7 @@ from PIL import Image
 import vos
 from vos.errors import InputError, OptionError
 from vos.evaluation import DavisTree, FaultsError, Scores, score_sequence
+from vos.evaluation.davis import natural_order
 from vos.evaluation.mask_file import read_mask_file
 
 SEQUENCES = ("bear", "dog")
@@ -417,3 +418,9 @@ def test_unsupervised_is_equal_to_the_plain_procedure(
         assert one.proposal_id == row + 1
         assert one.j.tolist() == j[row, column].tolist()
         assert one.f.tolist() == f[row, column].tolist()
+
+
+def test_the_order_of_files_whose_names_begin_with_digits_of_other_scripts() -> None:
+    names = ["a10.png", "a9.png", "٣0.png", "²1.png", "7.png"]
+    found = [path.name for path in sorted(map(Path, names), key=natural_order)]
+    assert found == ["7.png", "a9.png", "a10.png", "²1.png", "٣0.png"]
