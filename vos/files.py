@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from vos.errors import OutputError
+from vos.errors import OutputError, SourceError
 
 PARTIAL_PREFIX = ".partial-"
 """Names with this prefix are unfinished files; a crash can leave one, and the next run removes it."""
@@ -47,11 +47,10 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # where it cannot even be looked for, the first error says why
+            partial.unlink(missing_ok=True)
         reason = error.strerror or str(error)
-        raise OutputError(
-            f"{path}: cannot be written ({reason}). Free space or choose another folder with -o."
-        ) from error
+        raise OutputError(f"{path}: cannot be written ({reason}). Free space or choose another folder.") from error
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
@@ -67,3 +66,22 @@ def safe_name(name: str) -> str:
     """
     cleaned = re.sub(r'[\x00-\x1f<>:"/\\|?*]+', "_", name).strip(" .")
     return cleaned or "sequence"
+
+
+def refuse_equal_names(names: Iterable[str], where: str) -> None:
+    """Refuse frames whose masks would have one file name, and overwrite each other.
+
+    Args:
+        names: the frames' names.
+        where: the source, for the message.
+    Raises:
+        SourceError: two names are the same once they are safe.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        other = seen.setdefault(safe_name(name), name)
+        if other is not name:
+            raise SourceError(
+                f'{where}: frames "{other}" and "{name}" would both be written as "{safe_name(name)}". '
+                "Rename one of them."
+            )

@@ -6,7 +6,7 @@ import json
 import logging
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -29,14 +29,23 @@ RECORD_NAME = "run.json"
 class RunRecord:
     """Observer that keeps ``OUT/<sequence>/run.json``: unfinished from the first moment, finished at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, outputs: Sequence[Mapping[str, str]] = ()) -> None:
+        """Begin with nothing done.
+
+        Args:
+            outputs: the writers of the run with their options, as ``prepare_output`` takes them.
+        """
+        self._outputs = [dict(output) for output in outputs]
         self._times = FrameTimes()
         self._frames = 0
         self._began = ""
 
     @hookimpl
     def vos_run_started(self, run: Run) -> None:
-        """Write the record of a run that has begun."""
+        """Remove an earlier run's masks, and write the record of a run that has begun."""
+        assert run.output is not None, "added only to runs with an output folder"
+        if read_record(run.output) is not None:
+            _remove(run.output, _masks_in(run.output))
         self._began = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self._write(run, "running")
         self._times.start()
@@ -76,6 +85,7 @@ class RunRecord:
             "frames": self._frames,
             **identity_of(run),
             "source_kind": run.source.kind,
+            "outputs": self._outputs,
             "runtime": dict(run.runtime),
             "started": self._began,
             "milliseconds_per_frame": self._times.summary(),
@@ -135,12 +145,16 @@ def replaceable(folder: Path) -> list[Path]:
     return [folder, folder / RECORD_NAME, *(folder / name for name in _masks_in(folder))]
 
 
-def prepare_output(run: Run, *, resume: bool, overwrite: bool) -> RunSummary | None:
-    """Make the output folder ready, or find that there is nothing to do.
+def prepare_output(
+    run: Run, outputs: Sequence[Mapping[str, str]], *, resume: bool, overwrite: bool
+) -> RunSummary | None:
+    """Make the output folder ready, or find that there is nothing to do. An earlier run's masks stay until
+    the run has started.
 
     Args:
         run: with its output folder.
-        resume: skip a finished run of the same identity, redo one that is unfinished or lacks masks.
+        outputs: what is asked for: ``writer``, its name, and its options as text.
+        resume: skip a finished run of the same identity, redo one that is unfinished or lacks an output.
         overwrite: replace whatever an earlier run left.
     Returns:
         A summary of the finished run, if it is to be skipped; else None.
@@ -150,8 +164,11 @@ def prepare_output(run: Run, *, resume: bool, overwrite: bool) -> RunSummary | N
     """
     folder = run.output
     assert folder is not None
-    record = read_record(folder)
-    held = _masks_in(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        record, held = read_record(folder), _masks_in(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be used as the output folder ({error.strerror}).") from error
     if record is None and held and not overwrite:
         raise OutputExistsError(
             f"{folder} holds {len(held)} PNG files that no run of vos recorded (first {held[0]}). "
@@ -169,7 +186,10 @@ def prepare_output(run: Run, *, resume: bool, overwrite: bool) -> RunSummary | N
             raise OutputExistsError(
                 f"{folder}: --resume found a run with another {other}. Use --overwrite, or -o for another folder."
             )
-        if record.get("finished") and len(held) == record.get("mask_files"):
+        missing = _missing_outputs(record, outputs)
+        if record.get("finished") and len(held) == record.get("mask_files") and missing:
+            logger.info("%s: finished, but without %s: tracked again.", folder, " and ".join(missing))
+        elif record.get("finished") and len(held) == record.get("mask_files"):
             logger.info("%s: finished, skipped.", folder)
             return RunSummary(
                 run,
@@ -179,11 +199,7 @@ def prepare_output(run: Run, *, resume: bool, overwrite: bool) -> RunSummary | N
                 truncated=record.get("truncated"),
                 skipped=True,
             )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _clear(folder, held if record is not None else [])
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be used as the output folder ({error.strerror}).") from error
+    _remove(folder, [path.name for path in folder.glob(f"{PARTIAL_PREFIX}*")])
     return None
 
 
@@ -219,9 +235,20 @@ def _masks_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("[!.]*.png"))
 
 
-def _clear(folder: Path, masks: list[str]) -> None:
-    """Remove an earlier run's masks and what a crash left behind; nothing else in the folder."""
-    for name in masks:
-        (folder / name).unlink()
-    for path in folder.glob(f"{PARTIAL_PREFIX}*"):
-        path.unlink()
+def _missing_outputs(record: Mapping[str, Any], outputs: Sequence[Mapping[str, str]]) -> list[str]:
+    """Name the outputs that a recorded run did not write, or whose file is gone."""
+    there = record.get("outputs", [{"writer": "davis"}])
+    return [
+        output["writer"]
+        for output in outputs
+        if dict(output) not in there or ("path" in output and not Path(output["path"]).exists())
+    ]
+
+
+def _remove(folder: Path, names: list[str]) -> None:
+    """Remove an earlier run's masks, or what a crash left behind; nothing else in the folder."""
+    try:
+        for name in names:
+            (folder / name).unlink()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be used as the output folder ({error.strerror}).") from error

@@ -6,16 +6,16 @@ import dataclasses
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from vos.annotation import Annotation
 from vos.arrays import LabelMap, Size
-from vos.errors import OptionError, SourceError
-from vos.files import safe_name
+from vos.errors import OptionError, PluginError, SourceError
+from vos.files import refuse_equal_names, safe_name
 from vos.frame import Frame
 from vos.given import GivenAnnotations, gather_annotations
 from vos.inputs import files_in_options, files_of_run, refuse_replacing
@@ -160,10 +160,11 @@ def stream(
     max_side: int | None = None,
     allow_truncated: bool = False,
     plugins: Plugins | None = None,
-) -> Iterator[tuple[Frame, LabelMap]]:
+) -> Generator[tuple[Frame, LabelMap]]:
     """Track objects lazily: a frame is read and tracked when it is asked for (a few are decoded ahead).
 
-    Bad input is raised by the call, before the first frame. Leaving the loop early closes everything.
+    Bad input is raised by the call, before the first frame. Leaving the loop early closes everything, and
+    so does the generator's ``close``, also where no frame was asked for.
 
     Args:
         source: a video, a folder of images, a camera index, an address, or a ready ``Source``.
@@ -189,7 +190,9 @@ def stream(
     job = _Job.prepare(
         source, annotations, tracker, options, runtime, both_ways, start, stop, step, max_side, allow_truncated, plugins
     )
-    return ((tracked.frame, tracked.label_map) for tracked in job.run())
+    frames = _frames_of(job)
+    next(frames)
+    return frames
 
 
 def track(
@@ -222,14 +225,14 @@ def track(
         options: as in ``stream``.
         output: folder; masks and ``run.json`` go to ``output/<sequence>/``. None writes only what
             writers with paths of their own write.
-        writers: names, pairs of a name and its options, or ready writers.
+        writers: names, pairs of a name and its options, or ready writers; a single name too.
         runtime: as in ``stream``.
         both_ways: as in ``stream``.
         start: as in ``stream``.
         stop: as in ``stream``.
         step: as in ``stream``.
         max_side: as in ``stream``.
-        resume: skip if ``output`` holds the same run, finished; redo it if unfinished.
+        resume: skip if ``output`` holds the same run, finished, with all outputs asked for; else redo it.
         overwrite: replace an earlier run's output.
         allow_truncated: as in ``stream``.
         sequence: the folder's name; None for the source's name.
@@ -253,24 +256,33 @@ def track(
         plugins, check,
     )  # fmt: skip
     with job.closing_on_error():
+        refuse_equal_names(job.source.info.frame_names or (), str(job.source.info.location))
         run = dataclasses.replace(job.run_facts, sequence=safe_name(sequence or job.source.info.name), output=None)
+        given = [writers] if isinstance(writers, str) else list(writers)
+        given = [writer for writer in given if output is not None or _has_path(writer)]
+        job.writers = [_make_writer(writer, job.plugins) for writer in given]
         if output is not None:
             run = dataclasses.replace(run, output=Path(output) / run.sequence)
-            assert run.output is not None
-            finished = prepare_output(run, resume=resume, overwrite=overwrite)
+            asked = [_described(writer) for writer in given]
+            finished = prepare_output(run, asked, resume=resume, overwrite=overwrite)
             if finished is not None:
                 job.close()
                 return finished
-            observers = [RunRecord(), *observers]
+            observers = [RunRecord(asked), *observers]
         job.run_facts = run
-        job.writers = [
-            _make_writer(writer, job.plugins) for writer in writers if output is not None or _has_path(writer)
-        ]
         job.observers = list(observers)
     for _ in job.run():
         pass
     assert job.summary is not None
     return job.summary
+
+
+def _frames_of(job: _Job) -> Generator[tuple[Frame, LabelMap]]:
+    """Run a job; the first item is empty, so that closing closes the job from the beginning."""
+    with closing(job), closing(job.run()) as results:
+        yield None  # type: ignore[misc]  # taken before anyone sees it
+        for tracked in results:
+            yield tracked.frame, tracked.label_map
 
 
 @dataclass
@@ -306,6 +318,8 @@ class _Job:
     ) -> _Job:
         plugins = plugins or load_plugins()
         runtime = runtime or Runtime()
+        if max_side is not None and max_side < 1:
+            raise OptionError(f"--max-side is {max_side}, expected 1 pixel or more.")
         with ExitStack() as opened:
             ready_source = open_source(source, plugins)
             if not isinstance(source, Source):
@@ -319,6 +333,10 @@ class _Job:
                 ready_tracker, values = make_tracker(tracker, options, runtime, plugins)
                 if isinstance(ready_tracker, ClosingTracker):
                     opened.callback(ready_tracker.close)
+            elif isinstance(tracker, type) or not isinstance(tracker, (Tracker, EncodingTracker)):
+                raise PluginError(
+                    f"tracker is {tracker!r}, expected a tracker's name, or an object with the methods start and step."
+                )
             else:
                 name, ready_tracker, values = type(tracker).__name__, tracker, dict(options or {})
             loop = FrameLoop(
@@ -356,8 +374,11 @@ class _Job:
             ids = {i for annotation in found.values() for i in annotation.object_ids}
             return cls(ready_source, loop, plugins, facts, opened.pop_all(), ids=ids)
 
-    def run(self) -> Iterator[TrackedFrame]:
-        """Do the run; everything is closed when the iterator ends, fails or is dropped."""
+    def run(self) -> Generator[TrackedFrame]:
+        """Do the run; everything is closed when the iterator ends, fails or is dropped.
+
+        The writers begin first: where one cannot, nothing has started, and an earlier run's output stays.
+        """
         hook = self.plugins.hook
         began = time.perf_counter()
         frames = 0
@@ -367,8 +388,12 @@ class _Job:
                 observed.callback(self.plugins.manager.unregister, observer)
             outputs = Outputs(self.writers)
             try:
-                hook.vos_run_started(run=self.run_facts)
                 outputs.open(self.run_facts)
+            except BaseException as error:
+                outputs.abort(error)
+                raise
+            try:
+                hook.vos_run_started(run=self.run_facts)
                 for tracked in self.loop:
                     frames += 1
                     outputs.put(tracked)
@@ -384,7 +409,7 @@ class _Job:
                 outputs.close()
             except BaseException as error:
                 outputs.abort(error)
-                hook.vos_run_failed(run=self.run_facts, error=error)
+                self._tell_of(error)
                 raise
             self.summary = RunSummary(
                 self.run_facts,
@@ -394,6 +419,13 @@ class _Job:
                 truncated=self.loop.truncated,
             )
             hook.vos_run_finished(run=self.run_facts, summary=self.summary)
+
+    def _tell_of(self, error: BaseException) -> None:
+        """Tell the observers what stopped the run; ``error`` stays the one that counts."""
+        try:
+            self.plugins.hook.vos_run_failed(run=self.run_facts, error=error)
+        except Exception as later:
+            logger.warning("while stopping: %s", later)
 
     def close(self) -> None:
         """Close what the job opened."""
@@ -422,6 +454,16 @@ def _make_writer(given: GivenWriter, plugins: Plugins) -> Writer:
     return spec.factory(make_options(spec.options, options, f'writer "{name}"'))
 
 
+def _described(given: GivenWriter) -> dict[str, str]:
+    """A writer and its options as they stand in ``run.json``."""
+    if isinstance(given, str):
+        given = (given, {})
+    if not isinstance(given, tuple):
+        return {"writer": type(given).__name__}
+    name, options = given
+    return {"writer": name, **{key: str(value) for key, value in options.items()}}
+
+
 def _has_path(given: GivenWriter) -> bool:
     """Whether a writer can write without an output folder: it is ready made, or was given a path."""
     return not isinstance(given, str) and (not isinstance(given, tuple) or "path" in given[1])
@@ -447,7 +489,8 @@ def _frame_indices(count: int | None, start: int, stop: int | None, step: int, l
         end = min(end, stop)
     if start >= end:
         has = "no known length" if count is None else f"{count} frames"
-        raise OptionError(f"{location}: no frame between --start {start} and --stop {stop}; the source has {has}.")
+        part = f"from --start {start} on" if stop is None else f"between --start {start} and --stop {stop}"
+        raise OptionError(f"{location}: no frame {part}; the source has {has}.")
     return range(start, end, step)
 
 

@@ -32,6 +32,7 @@ class CutoutWriter:
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""
         self._folder = output_path(self._options.path, run, "cutouts", "cutouts")
+        _make(self._folder)
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
         """Write the objects of one frame."""
@@ -45,10 +46,7 @@ class CutoutWriter:
             good, content = cv2.imencode(".png", cutout, [cv2.IMWRITE_PNG_COMPRESSION, 1])
             assert good, "uint8 BGRA pictures can be encoded"
             folder = self._folder / str(object_id)
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error
+            _make(folder)
             atomic_write(folder / f"{safe_name(frame.name)}.png", content.tobytes())
 
     def close(self) -> None:
@@ -56,3 +54,10 @@ class CutoutWriter:
 
     def abort(self, error: BaseException) -> None:
         """What is written stays: each file is whole."""
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from vos import OptionError, OutputError, Run, option
+
+OVERLAY_SUFFIXES = (".mp4", ".m4v")
 
 
 @dataclass(frozen=True)
@@ -26,8 +29,11 @@ class OverlayOptions:
         Raises:
             ValueError: a value is out of its range.
         """
-        if not 0 <= self.opacity <= 1 or not 0 <= self.crf <= 51 or (self.fps is not None and self.fps <= 0):
-            raise ValueError("opacity is 0 to 1, crf 0 to 51, fps above 0")
+        fps_fits = self.fps is None or 0.001 <= self.fps <= 1000
+        if not 0 <= self.opacity <= 1 or not 0 <= self.crf <= 51 or not fps_fits:
+            raise ValueError("opacity is 0 to 1, crf 0 to 51, fps 0.001 to 1000")
+        if self.path is not None and self.path.suffix.lower() not in ("", *OVERLAY_SUFFIXES):
+            raise ValueError(f'path is "{self.path}", expected a name that ends in {" or ".join(OVERLAY_SUFFIXES)}')
 
 
 @dataclass(frozen=True)
@@ -89,3 +95,22 @@ def output_path(path: Path | None, run: Run, default_name: str, writer: str) -> 
     except OSError as error:
         raise OutputError(f"{chosen.parent}: cannot be made ({error.strerror}). Choose another folder.") from error
     return chosen
+
+
+def begin_file(path: Path, partial: Path) -> IO[str]:
+    """Begin a file under a temporary name, and find out before the first frame that it cannot be written.
+
+    Args:
+        path: the final file.
+        partial: the temporary one beside it.
+    Returns:
+        ``partial``, open for text in UTF-8; a name that is none is written byte for byte.
+    Raises:
+        OutputError: ``path`` is a folder, or its folder is not writable.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path}: is a folder, expected a file to write.")
+    try:
+        return partial.open("w", encoding="utf-8", errors="surrogateescape", newline="")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror}). Choose another path.") from error

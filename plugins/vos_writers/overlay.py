@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from vos import Frame, Image, LabelMap, OutputError, Prediction, Run, draw_objects
-from vos_writers.options import OverlayOptions, chosen_path, output_path
+from vos_writers.options import OverlayOptions, begin_file, chosen_path, output_path
 
 IMAGE_FOLDER_FPS = 24.0
 """DAVIS clips play at 24 frames a second."""
@@ -42,8 +42,10 @@ class OverlayWriter:
         self._partial = self._path.with_name(f".partial-{self._path.stem}.mp4")
         self._fps = self._options.fps or run.source.fps or IMAGE_FOLDER_FPS
         self._anchor = run.annotated[0]
+        begin_file(self._path, self._partial).close()
         try:
-            self._container = av.open(str(self._partial), "w", options={"movflags": "+faststart"})
+            # An absolute path: FFmpeg would take "12:30.mp4" for a protocol named 12.
+            self._container = av.open(str(self._partial.absolute()), "w", options={"movflags": "+faststart"})
         except (OSError, av.error.FFmpegError) as error:
             raise OutputError(f"{self._path}: cannot be written ({error}). Choose another path.") from error
 

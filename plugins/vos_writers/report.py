@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from vos import Frame, LabelMap, Prediction, Run
-from vos_writers.options import ReportOptions, chosen_path, output_path
+from vos_writers.options import ReportOptions, begin_file, chosen_path, output_path
 
 COLUMNS = ("frame_index", "frame", "time", "object_id", "present", "score", "area", "x0", "y0", "x1", "y1")
 
@@ -37,7 +37,7 @@ class ReportWriter:
         """Begin; see ``vos.Writer``."""
         self._path = output_path(self._options.path, run, "report.csv", "report")
         self._lines = self._path.with_name(f".partial-{self._path.name}.lines")
-        self._file = self._lines.open("w", newline="")
+        self._file = begin_file(self._path, self._lines)
         self._table = csv.writer(self._file)
         self._table.writerow(COLUMNS)
 

@@ -10,7 +10,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from vos import Frame, LabelMap, Prediction, Run, object_ids, replacing
-from vos_writers.options import RleOptions, chosen_path, output_path
+from vos_writers.options import RleOptions, begin_file, chosen_path, output_path
 
 
 class RleWriter:
@@ -35,7 +35,7 @@ class RleWriter:
         self._sequence = run.sequence
         for part in ("images", "annotations"):
             self._part_paths[part] = self._path.with_name(f".partial-{self._path.name}.{part}")
-            self._parts[part] = self._part_paths[part].open("w")
+            self._parts[part] = begin_file(self._path, self._part_paths[part])
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
         """Write one image entry and an annotation for each object in it."""

@@ -131,7 +131,7 @@ def test_start_stop_and_step_choose_frames_and_keep_their_indices():
     sequence = tiny_sequence("still", length=20)
     results = list(vos.stream(sequence, sequence.label_maps[0], tracker=StubTracker(), start=4, stop=15, step=5))
     assert [frame.index for frame, _ in results] == [4, 9, 14]
-    with pytest.raises(vos.OptionError, match="no frame between --start 20 and --stop None; the source has 20 frames"):
+    with pytest.raises(vos.OptionError, match="no frame from --start 20 on; the source has 20 frames"):
         vos.stream(sequence, sequence.label_maps[0], tracker=StubTracker(), start=20)
     with pytest.raises(vos.AnnotationError, match="annotation of frame 5: .* are tracked"):
         vos.stream(sequence, {5: sequence.label_maps[0]}, tracker=StubTracker(), start=4, step=5)
@@ -348,6 +348,13 @@ def test_later_annotations_need_a_tracker_that_takes_them():
         ([np.ones((48, 64), np.uint8)], "annotations hold a ndarray, expected vos.Annotation"),
         (np.ones((4, 4), np.uint8), "annotation of frame 0 is 4x4, the frames are 64x48"),
         (np.zeros((48, 64), np.uint8), "no object in it"),
+        ({}, "an empty dict"),
+        ((), "an empty list"),
+        (5, "annotation is a int, expected a label map"),
+        ({"first": "first.png"}, "have a key 'first', expected a frame index"),
+        ({0.5: np.ones((48, 64), np.uint8)}, "have a key 0.5, expected a frame index"),
+        ({0: None}, "annotation of frame 0 is a NoneType, expected a label map"),
+        ({1: vos.Annotation(np.ones((48, 64), np.uint8), 2)}, "frame 1 is given the annotation of frame 2"),
         ({9: np.ones((48, 64), np.uint8)}, "annotation of frame 9: .*has frames 0 to 7"),
         ("nothing.png", "no such mask file"),
     ],
@@ -488,3 +495,47 @@ def test_two_runs_give_equal_masks():
     sequence = tiny_sequence("crossing")
     one, two = ([lm.tobytes() for _, lm in vos.stream(sequence, sequence.label_maps[0])] for _ in range(2))
     assert one == two
+
+
+class Closing(vos.testing.TinySequence):
+    """Counts how often it is closed."""
+
+    closed = 0
+
+    def close(self):
+        Closing.closed += 1
+
+
+@pytest.mark.parametrize("taken", [0, 1, 3])
+def test_closing_a_stream_closes_its_source_whether_it_was_started_or_not(taken, monkeypatch):
+    monkeypatch.setattr(Closing, "closed", 0)
+    sequence = tiny_sequence("still")
+    source = Closing("still", sequence.images, sequence.label_maps, sequence.annotations)
+
+    class Sources:
+        @vos.hookimpl
+        def vos_open_source(self, location):
+            return source
+
+    stream = vos.stream("tiny:", sequence.label_maps[0], tracker=StubTracker(), plugins=plugins_with(Sources()))
+    for _ in range(taken):
+        next(stream)
+    assert Closing.closed == 0
+    stream.close()
+    assert Closing.closed == 1
+    assert threads() == []
+
+
+@pytest.mark.parametrize("tracker", [StubTracker, None, 3])
+def test_what_is_no_tracker_is_told_at_the_call(tracker):
+    sequence = tiny_sequence("still")
+    with pytest.raises(
+        vos.PluginError, match="expected a tracker's name, or an object with the methods start and step"
+    ):
+        vos.stream(sequence, sequence.label_maps[0], tracker=tracker)
+
+
+def test_max_side_below_a_pixel_is_refused():
+    sequence = tiny_sequence("still")
+    with pytest.raises(vos.OptionError, match="--max-side is 0"):
+        vos.stream(sequence, sequence.label_maps[0], tracker=StubTracker(), max_side=0)

@@ -309,3 +309,73 @@ print(*seen)
     early, late = map(float, done.stdout.split())
     assert late - early < 8, f"RSS grew from {early:.1f} to {late:.1f} MiB over 1,500 frames"
     assert len(masks_in(tmp_path / "generated")) == 2000
+
+
+@pytest.mark.parametrize(
+    ("writers", "error"),
+    [
+        (["davis", "nosuch"], vos.PluginError),
+        (["davis", ("overlay", {"opacity": "7"})], vos.OptionError),
+        (["davis", ("overlay", {"path": "a-folder"})], vos.WriterError),
+        (["davis", ("coco-rle", {"path": "a-folder"})], vos.WriterError),
+        (["davis", ("report", {"path": "a-folder"})], vos.WriterError),
+        (["davis", ("cutouts", {"path": "a-file"})], vos.WriterError),
+        (["davis", Writer(error=RuntimeError("boom"), where="open")], vos.WriterError),
+    ],
+)
+def test_overwrite_keeps_the_earlier_run_where_the_new_one_cannot_begin(
+    sequence, tmp_path, monkeypatch, writers, error
+):
+    monkeypatch.chdir(tmp_path)
+    Path("a-folder").mkdir()
+    Path("a-file").touch()
+    track(sequence, tmp_path)
+    folder = tmp_path / sequence.name
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(error):
+        track(sequence, tmp_path, writers=writers, overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-file", "a-folder", sequence.name]
+
+
+def test_resume_makes_an_output_that_the_finished_run_did_not(sequence, tmp_path):
+    track(sequence, tmp_path, resume=True)
+    report = ("report", {"path": str(tmp_path / "r.csv")})
+    assert not track(sequence, tmp_path, writers=["davis", report], resume=True).skipped
+    assert (tmp_path / "r.csv").read_text().startswith("frame_index")
+    assert track(sequence, tmp_path, writers=["davis", report], resume=True).skipped
+    assert track(sequence, tmp_path, resume=True).skipped
+    (tmp_path / "r.csv").unlink()
+    assert not track(sequence, tmp_path, writers=["davis", report], resume=True).skipped
+    assert (tmp_path / "r.csv").exists()
+
+
+def test_frames_whose_masks_would_have_one_name_are_refused(tmp_path):
+    images = tmp_path / "in"
+    images.mkdir()
+    for name in ("a:b", "a_b"):
+        Image.new("RGB", (8, 6)).save(images / f"{name}.png")
+    with pytest.raises(vos.SourceError, match='frames "a:b" and "a_b" would both be written as "a_b"'):
+        vos.track(images, np.ones((6, 8), np.uint8), tracker=StubTracker(), output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_observer_that_fails_too_does_not_hide_what_stopped_the_run(sequence, tmp_path, caplog):
+    class Full:
+        @vos.hookimpl
+        def vos_run_failed(self, run, error):
+            raise vos.OutputError("no space for this either")
+
+    with pytest.raises(vos.TrackerError, match="told to fail"):
+        track(sequence, tmp_path, tracker=StubTracker(fail_at=2), observers=[Full()])
+    assert "no space for this either" in caplog.text
+
+
+def test_one_writer_may_be_named_without_a_list(sequence, tmp_path):
+    track(sequence, tmp_path, writers="davis")
+    assert len(masks_in(tmp_path / sequence.name)) == 6
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_said(sequence, tmp_path):
+    with pytest.raises(vos.InputError, match="cannot be used as the output folder .*too long"):
+        track(sequence, tmp_path, sequence="x" * 300)

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 
 import av
 import cv2
@@ -161,7 +162,14 @@ def test_a_failed_run_leaves_no_half_file(tmp_path, writer):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({"opacity": "2"}, "opacity is 0 to 1"), ({"fps": "0"}, "fps above 0"), ({"x": 1}, "no option")],
+    [
+        ({"opacity": "2"}, "opacity is 0 to 1"),
+        ({"fps": "0"}, "fps 0.001 to 1000"),
+        ({"fps": "nan"}, "fps 0.001 to 1000"),
+        ({"fps": "inf"}, "fps 0.001 to 1000"),
+        ({"path": "o.avi"}, 'path is "o.avi", expected a name that ends in .mp4'),
+        ({"x": 1}, "no option"),
+    ],
 )
 def test_bad_options_are_told_before_anything_is_written(tmp_path, options, message):
     sequence = tiny_sequence("still")
@@ -179,3 +187,25 @@ def test_without_an_output_folder_only_writers_with_paths_write(tmp_path):
     )
     assert summary.run.output is None
     assert [p.name for p in tmp_path.iterdir()] == ["m.json"]
+
+
+def test_overlay_with_a_colon_in_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    track(tiny_sequence("still", length=2), None, [("overlay", {"path": "12:30.mp4"})])
+    assert len(frames_of(tmp_path / "12:30.mp4")[0]) == 2
+
+
+def test_report_takes_frame_names_of_any_bytes(tmp_path):
+    sequence = tiny_sequence("still", length=2)
+    names = ("\u65e5", os.fsdecode(b"\xff"))
+
+    class Named(vos.testing.TinySequence):
+        def frames(self, indices=None):
+            for frame in super().frames(indices):
+                yield vos.Frame(frame.index, frame.image, names[frame.index])
+
+    named = Named("named", sequence.images, sequence.label_maps, sequence.annotations)
+    folder = track(named, tmp_path, ["report", "coco-rle"])
+    lines = (folder / "report.csv").read_bytes().splitlines()
+    assert [line.split(b",")[1] for line in lines[1::2]] == [os.fsencode(name) for name in names]
+    assert [image["file_name"] for image in json.loads((folder / "masks.json").read_text())["images"]] == list(names)
