@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 OneAnnotation: TypeAlias = Annotation | LabelMap | str | Path
 GivenAnnotations: TypeAlias = OneAnnotation | Sequence[Annotation] | Mapping[int, OneAnnotation] | None
 """One annotation for the first frame; several, or by frame index; None for those beside the frames."""
+
+_EXPECTED = "a label map (uint8 (H, W)), a mask file or a vos.Annotation"
 
 
 def gather_annotations(given: GivenAnnotations, info: SourceInfo, indices: range) -> dict[int, Annotation]:
@@ -58,14 +60,24 @@ def _each(given: GivenAnnotations, info: SourceInfo, indices: range) -> Iterator
     if given is None:
         yield from _first_appearances(info, indices)
     elif isinstance(given, Mapping):
+        if not given:
+            raise AnnotationError("no annotation given: an empty dict. Give a label map of the first frame.")
         for index, one in given.items():
+            if not isinstance(index, (int, np.integer)):
+                raise AnnotationError(f"annotations by frame have a key {index!r}, expected a frame index such as 25.")
+            if isinstance(one, Annotation) and one.frame_index != index:
+                raise AnnotationError(
+                    f"frame {index} is given the annotation of frame {one.frame_index}. Make them one."
+                )
             yield _one(one, int(index), info)
     elif isinstance(given, (str, Path)) and Path(given).is_dir():
-        yield from _from_folder(Path(given), info)
+        yield from _from_folder(Path(given), info, indices)
     elif isinstance(given, (Annotation, str, Path, np.ndarray)):
         yield _one(given, indices[0], info)
     else:
-        if not given:
+        if not isinstance(given, Iterable):
+            raise AnnotationError(f"annotation is a {type(given).__name__}, expected {_EXPECTED}.")
+        if isinstance(given, Sequence) and not given:
             raise AnnotationError("no annotation given: an empty list. Give a label map of the first frame.")
         for annotation in given:
             if not isinstance(annotation, Annotation):
@@ -81,12 +93,28 @@ def _one(given: OneAnnotation, index: int, info: SourceInfo) -> Annotation:
         return given
     if isinstance(given, np.ndarray):
         return Annotation(given, index)
+    if not isinstance(given, (str, Path)):
+        raise AnnotationError(f"annotation of frame {index} is a {type(given).__name__}, expected {_EXPECTED}.")
+    _refuse_a_frame(Path(given), info)
     return Annotation(read_label_map(given, info.size), index)
 
 
-def _from_folder(folder: Path, info: SourceInfo) -> Iterator[Annotation]:
-    """Take every mask of a folder as an annotation of the frame that it is named after."""
-    by_name = _frames_by_name(folder, info)
+def _refuse_a_frame(mask: Path, info: SourceInfo) -> None:
+    """Refuse a mask that lies among the images, where it would be tracked as one of them."""
+    try:
+        among = info.frame_names is not None and mask.stem in info.frame_names and mask.parent.samefile(info.location)
+    except OSError:
+        return
+    if among:
+        raise AnnotationError(f"{mask}: the mask lies among the images of {info.location}, as one of them. Move it.")
+
+
+def _from_folder(folder: Path, info: SourceInfo, indices: range) -> Iterator[Annotation]:
+    """Take every mask of a folder as an annotation of the frame that it is named after, if that is tracked."""
+    named = _frames_by_name(folder, info)
+    by_name = {index: path for index, path in named.items() if index in indices}
+    if not by_name:
+        raise AnnotationError(f"{folder}: masks of frames {_shortened(list(named))}: {_not_tracked(info, indices)}")
     logger.info("%s: annotations of %d frames: %s.", folder, len(by_name), _shortened(list(by_name)))
     for index, path in by_name.items():
         yield Annotation(read_label_map(path, info.size), index)

@@ -58,7 +58,10 @@ class ImageSource:
         Raises:
             SourceError: no image in it.
         """
-        entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        try:
+            entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+        except OSError as error:
+            raise SourceError(f"{folder}: cannot be read ({error.strerror}).") from error
         images = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES]
         if not images:
             inner = next((e for e in entries if e.is_dir()), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -21,17 +22,26 @@ def open_location(location: str) -> Source:
     Raises:
         SourceError: nothing is there, or it cannot be read; one line says why.
     """
+    if not location:
+        raise SourceError(
+            "no video named: the location is empty. Expected a video, a folder of images, or a camera index."
+        )
     path = Path(location)
-    there = _is_there(path)
+    try:
+        there, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:  # an address may be longer than a name can be
+            raise SourceError(f"{location}: cannot be read ({error.strerror}).") from error
+        there = is_folder = is_file = False
     if re.match(r"[a-zA-Z][a-zA-Z0-9+.-]+://", location) and not there:
         from vos_sources.stream import StreamSource
 
         return StreamSource(location)
-    if there and path.is_dir():
+    if is_folder:
         from vos_sources.images import ImageSource
 
         return ImageSource.from_folder(path)
-    if there and path.is_file():
+    if is_file:
         if path.suffix.lower() in IMAGE_SUFFIXES:
             from vos_sources.images import ImageSource
 
@@ -39,15 +49,8 @@ def open_location(location: str) -> Source:
         from vos_sources.video import VideoSource
 
         return VideoSource(path)
-    if location.isdecimal() and len(location) < 10:  # not isdigit: int does not take "²"
+    if re.fullmatch(r"[0-9]{1,4}", location):
         from vos_sources.stream import StreamSource
 
         return StreamSource(int(location))
     raise SourceError(f"{location}: no such file or folder. Expected a video, a folder of images, or a camera index.")
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except OSError:  # longer than a name can be
-        return False

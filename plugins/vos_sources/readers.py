@@ -23,7 +23,15 @@ cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
 
 
 class ReadError(Exception):
-    """A reader cannot decode a frame; the text says why."""
+    """A reader cannot decode a frame; the text says why.
+
+    Attributes:
+        decoded: how many frames, counted from the first, it could decode before; 0 if it cannot tell.
+    """
+
+    def __init__(self, message: str, decoded: int = 0) -> None:
+        super().__init__(message)
+        self.decoded = decoded
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ def probe(path: Path) -> VideoHeader:
     if path.stat().st_size == 0:
         raise SourceError(f"{path}: the file is empty (0 bytes).")
     try:
-        with av.open(str(path)) as container:
+        with av.open(address_of(path)) as container:
             if not container.streams.video:
                 raise SourceError(f"{path}: no video track in it (it has {_tracks(container)}).")
             stream = container.streams.video[0]
@@ -80,6 +88,11 @@ def probe(path: Path) -> VideoHeader:
         raise SourceError(
             f"{path}: cannot be opened as a video ({reason}). It is damaged, cut short, or no video."
         ) from error
+
+
+def address_of(path: Path) -> str:
+    """A file's path as FFmpeg takes it: absolute, since "12:30.mp4" would be a protocol named 12."""
+    return str(path.absolute())
 
 
 def open_readers(path: Path, header: VideoHeader) -> Iterator[Reader]:
@@ -108,10 +121,11 @@ class DecordReader:
             import decord
         except ImportError as error:
             raise ReadError("decord is not installed here") from error
+        _refuse_bytes(path)
         decord.logging.set_level(decord.logging.QUIET)
         # DECORDError derives from Exception alone, and other failures are plain RuntimeErrors.
         try:
-            self._video = decord.VideoReader(str(path), ctx=decord.cpu(0))
+            self._video = decord.VideoReader(address_of(path), ctx=decord.cpu(0))
             self.frame_count: int | None = len(self._video)
         except Exception as error:
             raise ReadError(_first_line(error)) from error
@@ -147,7 +161,8 @@ class OpenCvReader:
     name = "OpenCV"
 
     def __init__(self, path: Path, header: VideoHeader) -> None:
-        self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        _refuse_bytes(path)
+        self._capture = cv2.VideoCapture(address_of(path), cv2.CAP_FFMPEG)
         self._next = 0
         self._start = 0.0
         self.frame_count = header.frame_count
@@ -162,11 +177,11 @@ class OpenCvReader:
             self._next = 0
         while self._next < index:
             if not self._capture.grab():
-                raise ReadError("no more frames")
+                raise ReadError("no more frames", self._next)
             self._next += 1
         good, image = self._capture.read()
         if not good:
-            raise ReadError("no more frames")
+            raise ReadError("no more frames", self._next)
         milliseconds = float(self._capture.get(cv2.CAP_PROP_POS_MSEC))
         if index == 0:
             self._start = milliseconds
@@ -185,7 +200,7 @@ class AvReader:
 
     def __init__(self, path: Path, header: VideoHeader) -> None:
         try:
-            self._container: Any = av.open(str(path))
+            self._container: Any = av.open(address_of(path))
         except av.error.FFmpegError as error:
             raise ReadError(_first_line(error)) from error
         self._stream = self._container.streams.video[0]
@@ -209,8 +224,8 @@ class AvReader:
                 if self._next == index + 1:
                     return self._upright(frame), None if frame.time is None else frame.time - self._start
         except av.error.FFmpegError as error:
-            raise ReadError(_first_line(error)) from error
-        raise ReadError("no more frames")
+            raise ReadError(_first_line(error), self._next) from error
+        raise ReadError("no more frames", self._next)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -220,6 +235,14 @@ class AvReader:
     def _upright(frame: Any) -> Image:
         pixels = frame.to_ndarray(format="rgb24")
         return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
+
+
+def _refuse_bytes(path: Path) -> None:
+    """Leave names that are no UTF-8 to PyAV: decord cannot take them, and OpenCV crashes."""
+    try:
+        str(path.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise ReadError("its name is not UTF-8") from error
 
 
 def _tracks(container: Any) -> str:

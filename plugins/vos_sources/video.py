@@ -35,6 +35,7 @@ class VideoSource:
         self._reader: Reader | None = None
         self._failures: list[str] = []
         self._told = ""
+        self._decoded = 0
         self._declared: int | None = self._header.frame_count
         first, _ = self._read(0)
         self._info = self._describe(first)
@@ -99,6 +100,7 @@ class VideoSource:
             try:
                 frame = self._reader.read(index)
             except ReadError as failure:
+                self._decoded = max(self._decoded, failure.decoded)
                 self._failures.append(f"{self._reader.name}: {failure}")
                 logger.debug("%s: frame %d: %s", self._path, index, self._failures[-1])
                 self._reader.close()
@@ -108,6 +110,7 @@ class VideoSource:
                 self._told = self._reader.name
                 if self._told != FIRST_READER:
                     logger.info("%s: read with %s from frame %d on.", self._path, self._told, index)
+            self._decoded = max(self._decoded, index + 1)
             return frame
 
     def _nothing_reads(self, index: int) -> Exception:
@@ -118,9 +121,9 @@ class VideoSource:
         if declared is None or index >= declared:
             return EOFError()
         return TruncatedSourceError(
-            f"{self._path}: damaged or cut short: frame {index} of {declared} cannot be read, "
-            f"the last good one is {index - 1}. Use --stop {index} or --allow-truncated to take what is there.",
-            frames_read=index,
+            f"{self._path}: damaged or cut short: frame {index} of {declared} cannot be read, the last good "
+            f"one is {self._decoded - 1}. Use --stop {self._decoded} or --allow-truncated to take what is there.",
+            frames_read=self._decoded,
             frames_declared=declared,
         )
 

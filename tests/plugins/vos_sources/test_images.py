@@ -142,3 +142,37 @@ def test_what_is_neither_a_file_nor_a_camera_is_one_clear_line(location):
     with pytest.raises(vos.SourceError, match=f"^{location}: no such file or folder") as error:
         vos.open_source(location)
     assert "\n" not in str(error.value)
+
+
+def test_a_mask_among_the_images_is_refused_instead_of_tracked(tmp_path):
+    for name in ("0", "1", "first"):
+        write(tmp_path / "clip" / f"{name}.png", 7)
+    mask = tmp_path / "clip" / "first.png"
+    vos.write_label_map(mask, np.ones((20, 30), np.uint8))
+    with pytest.raises(vos.AnnotationError, match=r"first.png: the mask lies among the images .* Move it"):
+        vos.stream(tmp_path / "clip", mask, tracker=StubTracker())
+    moved = mask.rename(tmp_path / "first.png")
+    assert len(list(vos.stream(tmp_path / "clip", moved, tracker=StubTracker()))) == 2
+
+
+def test_masks_of_a_folder_for_frames_that_are_not_tracked_are_left_out(tmp_path):
+    for i in range(4):
+        write(tmp_path / "clip" / f"{i}.png", i)
+        (tmp_path / "masks").mkdir(exist_ok=True)
+        vos.write_label_map(tmp_path / "masks" / f"{i}.png", np.full((20, 30), i + 1, np.uint8))
+    results = vos.stream(tmp_path / "clip", tmp_path / "masks", tracker=StubTracker(), start=1, stop=3)
+    assert [vos.object_ids(label_map) for _, label_map in results] == [(2,), (3,)]
+    (tmp_path / "masks" / "3.png").rename(tmp_path / "3.png")
+    with pytest.raises(vos.AnnotationError, match="masks of frames 0, 1, 2: .* only 3 is tracked"):
+        vos.stream(tmp_path / "clip", tmp_path / "masks", tracker=StubTracker(), start=3)
+
+
+@pytest.mark.parametrize(
+    ("location", "message"),
+    [("", "the location is empty"), ("\u00b2", "no such file or folder"), ("9" * 20, "no such file or folder")],
+)
+def test_locations_that_are_none(location, message, tmp_path, monkeypatch):
+    write(tmp_path / "0.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(vos.SourceError, match=message):
+        vos.open_source(location)

@@ -1,5 +1,6 @@
 """Video files of every kind, made here with PyAV; each frame carries its index as a bar code."""
 
+import os
 import struct
 from fractions import Fraction
 
@@ -152,9 +153,8 @@ def test_av1_is_read_although_decord_and_opencv_cannot(tmp_path, opened):
     assert [index_in(frame.image) for frame in source.frames(range(11, -1, -1))] == list(range(11, -1, -1))
 
 
-@pytest.mark.parametrize("header", ["first", "last"])
-def test_cut_short_file(tmp_path, opened, header):
-    path = tmp_path / "cut.mp4"
+def write_cut_short(path, header="first"):
+    """40 frames of noise, of which the file holds the first 6 tenths."""
     with av.open(str(path), "w", options={"movflags": "+faststart"} if header == "first" else {}) as container:
         stream = container.add_stream("libx264", rate=25)
         stream.height, stream.width, stream.pix_fmt, stream.options = 96, 192, "yuv420p", {"g": "10", "crf": "5"}
@@ -165,6 +165,12 @@ def test_cut_short_file(tmp_path, opened, header):
         container.mux(stream.encode())
     content = path.read_bytes()
     path.write_bytes(content[: len(content) * 6 // 10])
+    return path
+
+
+@pytest.mark.parametrize("header", ["first", "last"])
+def test_cut_short_file(tmp_path, opened, header):
+    path = write_cut_short(tmp_path / "cut.mp4", header)
     if header == "last":
         with pytest.raises(vos.SourceError, match=r"cut.mp4: cannot be opened as a video \(.*\)\. It is damaged"):
             opened(path)
@@ -240,3 +246,27 @@ def test_stream_reads_forward_once(video, monkeypatch):
 def test_camera_that_is_not_there(opened):
     with pytest.raises(vos.SourceError, match="camera 97: cannot be opened"):
         opened("97")
+
+
+@pytest.mark.parametrize("indices", [range(36, 40), range(0, 40, 12), range(38, 0, -1)])
+def test_the_last_good_frame_is_named_where_not_every_frame_is_asked_for(tmp_path, opened, indices):
+    cut = write_cut_short(tmp_path / "cut.mp4")
+    named = []
+    for part in (range(40), indices):
+        with pytest.raises(vos.TruncatedSourceError) as caught:
+            list(opened(cut).frames(part))
+        named.append(caught.value.frames_read)
+    assert named[0] == named[1] < 36
+    assert f"the last good one is {named[0] - 1}. Use --stop {named[0]} " in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["12:30 dog.mp4", os.fsdecode(b"d\xffg.mp4")])
+def test_names_that_ffmpeg_or_its_wrappers_cannot_take_as_they_are(tmp_path, opened, monkeypatch, name):
+    try:
+        write_video(tmp_path / "a.mp4", 3).rename(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    monkeypatch.chdir(tmp_path)
+    source = opened(name)
+    assert source.info.frame_count == 3
+    assert [index_in(frame.image) for frame in source.frames()] == [0, 1, 2]
