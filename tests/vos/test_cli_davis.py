@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -167,7 +168,7 @@ def test_a_sequence_that_fails_leaves_the_others_done(
     out = tmp_path / "out"
     code, said, err = davis(capsys, "--root", tree, "--set", "2017/val", "-o", out, "-j", workers, "-O", "fail=50")
     assert code == 1
-    assert "1 of 3 sequences failed, first dog:" in err
+    assert "1 of 3 sequences failed; the others are done.\n  dog: " in err
     assert "no, not this one" in err
     assert sorted(line.split(":")[0] for line in said.splitlines()) == ["bear", "late"]
     assert not (out / "results.json").exists()
@@ -205,3 +206,66 @@ def test_wrong_usage(
     assert code == 2
     assert message in err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_sequence_that_fails_is_named_and_one_without_images_fails_alone(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(tree, broken)
+    for path in [*(broken / "JPEGImages/480p/late").iterdir(), *(broken / "Annotations/480p/dog").iterdir()]:
+        path.unlink()
+    code, said, err = davis(capsys, "--root", broken, "--set", "2017/val", "-o", tmp_path / "out", "-j", workers)
+    assert code == 2
+    assert said.startswith("bear: ")
+    assert "2 of 3 sequences failed; the others are done." in err
+    assert "  dog: " in err
+    assert "no annotations in it" in err
+    assert "  late: " in err
+    assert "no images in it" in err
+
+
+def test_hidden_files_and_folders_are_no_part_of_a_tree(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hidden = tmp_path / "hidden"
+    shutil.copytree(tree, hidden)
+    (hidden / "Annotations/480p/.ipynb_checkpoints").mkdir()
+    for folder in ("JPEGImages", "Annotations"):
+        (hidden / folder / "480p/bear/.00000.png").write_text("no picture")
+    code, said, err = davis(capsys, "--root", hidden, "-o", tmp_path / "out")
+    assert code == 0, err
+    assert sorted(line.split(":")[0] for line in said.splitlines()[:3]) == ["bear", "dog", "late"]
+
+
+@pytest.mark.parametrize(("option", "value", "what"), [("--max-side", 32, "--max-side"), ("--seed", 5, "seed")])
+def test_a_run_of_another_kind_is_refused_before_anything_is_tracked(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], option: str, value: int, what: str
+) -> None:
+    arguments = ("--root", tree, "--set", "2016/val", "-o", tmp_path / "out")
+    assert davis(capsys, *arguments, "--sequence", "dog")[0] == 0
+    begun = plugin.read_text()
+    code, _, err = davis(capsys, *arguments, option, value)
+    assert code == 2
+    assert f"holds a run with another {what} (" in err
+    assert "--resume" not in err
+    assert plugin.read_text() == begun
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "words"),
+    [
+        ("\ufeffbear\r\n".encode(), 0, "bear"),
+        ("bear\n".encode("utf-16"), 2, "odd.txt: not a text in UTF-8"),
+    ],
+)
+def test_sets_that_other_editors_wrote(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes, code: int, words: str
+) -> None:
+    odd = tmp_path / "odd"
+    shutil.copytree(tree, odd)
+    (odd / "ImageSets/2016/odd.txt").write_bytes(content)
+    found, said, err = davis(capsys, "--root", odd, "--set", "2016/odd", "-o", tmp_path / "out")
+    assert found == code
+    assert words in said + err

@@ -245,9 +245,9 @@ def benchmark(
         if told is not None:
             told(outcome)
     if failed:
-        first, error = next(iter(failed.items()))
         kind = InputError if all(isinstance(error, InputError) for error in failed.values()) else VosError
-        raise kind(f"{len(failed)} of {len(names)} sequences failed, first {first}: {error}")
+        lines = "\n".join(f"  {name}: {error}" for name, error in failed.items())
+        raise kind(f"{len(failed)} of {len(names)} sequences failed; the others are done.\n{lines}")
     ordered = tuple(results[name] for name in names)
     scores = Scores(
         job.tracker,
@@ -267,13 +267,19 @@ def _refuse_other_runs(job: BenchmarkJob, names: Sequence[str], options: Mapping
     """Refuse, before anything is tracked, an output folder with masks of another tracker or other options."""
     from vos.record import read_record
 
-    wanted = {"tracker": job.tracker, "options": json.loads(json.dumps(dict(options), default=str))}
+    wanted = {
+        "tracker": job.tracker,
+        "options": json.loads(json.dumps(dict(options), default=str)),
+        "selection": {} if job.max_side is None else {"max_side": job.max_side},
+        "precision": job.runtime.precision,
+        "seed": job.runtime.seed,
+    }
     for name in names:
         folder = job.output / safe_name(name)
         record = read_record(folder)
         for key, value in wanted.items():
             if record is not None and record.get(key) != value:
-                other = "another tracker" if key == "tracker" else "other options"
+                other = {"options": "other options", "selection": "another --max-side"}.get(key, f"another {key}")
                 raise OutputExistsError(
                     f"{folder} holds a run with {other} ({record.get(key)!r}, now {value!r}). "
                     "Use --overwrite, or -o for another folder."
@@ -312,8 +318,15 @@ def _outcomes(
 
 
 def _longest_first(tree: DavisTree, names: Sequence[str]) -> list[str]:
-    """The order that keeps all workers busy to the end."""
-    return sorted(names, key=lambda name: -len(tree.frames(name)))
+    """The order that keeps all workers busy to the end; a sequence without images comes last, and fails alone."""
+
+    def length(name: str) -> int:
+        try:
+            return len(tree.frames(name))
+        except InputError:
+            return 0
+
+    return sorted(names, key=length, reverse=True)
 
 
 def _prepare_worker(threads: int) -> None:
@@ -337,6 +350,8 @@ def _run(job: BenchmarkJob, name: str, observers: Sequence[object] = ()) -> Sequ
         )
     except VosError as error:
         return error
+    except OSError as error:
+        return InputError(f"{error.filename or name}: cannot be read ({error.strerror}).")
     details = dict(summary.run.details)
     return SequenceResult(name, summary.frames, summary.seconds, summary.skipped, details, scores)
 

@@ -16,7 +16,7 @@ import numpy as np
 from vos.arrays import LabelMap
 from vos.errors import InputError, VosError
 from vos.evaluation.boundary import TOLERANCE, tolerance_in_pixels
-from vos.evaluation.davis import DavisTree, natural_order
+from vos.evaluation.davis import DavisTree, natural_order, read_names
 from vos.evaluation.frame_scores import FrameScores
 from vos.evaluation.mask_file import MANY_VALUES, read_mask_file
 from vos.evaluation.protocol import Protocol, protocol_named, protocol_of_set
@@ -207,7 +207,7 @@ def find_sequences(
 
 def _names_of_set(truth: Path, tree: DavisTree | None, name: str) -> list[str]:
     if Path(name).is_file():
-        return [line.strip() for line in Path(name).read_text().splitlines() if line.strip()]
+        return read_names(Path(name))
     if tree is None:
         raise InputError(
             f"set {name}: {truth} has no ImageSets. Give the root of a DAVIS tree, or a text file of sequence names."

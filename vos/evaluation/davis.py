@@ -60,13 +60,14 @@ class DavisTree:
             InputError: no such set, an empty one, or a sequence that has no annotations.
         """
         if name is None:
-            return sorted(path.name for path in self.annotation_folder.iterdir() if path.is_dir())
+            folders = (path for path in self.annotation_folder.iterdir() if path.is_dir())
+            return sorted(path.name for path in folders if not path.name.startswith("."))
         path = self.root / "ImageSets" / f"{name}.txt"
         if not path.is_file():
             there = ", ".join(self.sets()) or "none"
             raise InputError(f"{self.root}: no set {name}. There are: {there}.")
         # DAVIS-2016 also lists frames: "/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png".
-        lines = (line.split()[0] for line in path.read_text().splitlines() if line.strip())
+        lines = (line.split()[0] for line in read_names(path))
         names = list(dict.fromkeys(line.rsplit("/", 2)[-2] if "/" in line else line for line in lines))
         lost = [name for name in names if not (self.annotation_folder / name).is_dir()]
         if lost or not names:
@@ -99,13 +100,32 @@ class DavisTree:
         return _files(self.annotation_folder / sequence, frozenset({".png"}), "annotations")
 
 
+def read_names(path: Path) -> list[str]:
+    """Read a text file of names, one a line.
+
+    Args:
+        path: UTF-8, with or without the mark that some editors put first.
+    Returns:
+        Its lines without what surrounds them; empty ones are left out.
+    Raises:
+        InputError: it cannot be read, or is no such text.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text in UTF-8. Save it as UTF-8, one name a line.") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
 def natural_order(path: Path) -> list[str | int]:
     """Sort key of files: numbers in names count as numbers, so that frame 10 comes after frame 9."""
     return [int(part) if at % 2 else part for at, part in enumerate(re.split(r"([0-9]+)", path.name))]
 
 
 def _files(folder: Path, endings: frozenset[str], what: str) -> list[Path]:
-    there = folder.iterdir() if folder.is_dir() else ()
+    there = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
     found = sorted((path for path in there if path.suffix.lower() in endings), key=natural_order)
     if not found:
         raise InputError(f"{folder}: no {what} in it.")
