@@ -109,11 +109,12 @@ def make_options(options_type: type[T], given: Mapping[str, Any] | T | None, own
         raise OptionError(f"{owner}: {error}") from None
 
 
-def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
+def parse_assignments(assignments: Sequence[str], flag: str = "-O") -> dict[str, str]:
     """Split ``key=value`` texts.
 
     Args:
         assignments: as they come from ``-O``.
+        flag: what they come from, for the message.
     Returns:
         Values by key; a key given twice keeps its last value.
     Raises:
@@ -123,7 +124,7 @@ def parse_assignments(assignments: Sequence[str]) -> dict[str, str]:
     for text in assignments:
         key, equals, value = text.partition("=")
         if not equals or not key:
-            raise OptionError(f'-O takes key=value, found "{text}".')
+            raise OptionError(f'{flag} takes key=value, found "{text}".')
         values[key.strip()] = value
     return values
 

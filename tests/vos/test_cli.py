@@ -138,6 +138,11 @@ def test_bad_masks_give_one_clear_line_and_exit_2(files, tmp_path, run, kind, wo
         (["track", "{images}", "--mask", "{mask}", "--mask", "{mask}"], "frame 0 has two masks"),
         (["track", "{images}", "--mask", "{mask}", "--init", "x"], "--mask and --init are both given"),
         (["track", "{images}", "--mask", "9:{mask}"], "annotation of frame 9"),
+        (["track", "{images}", "--mask", ""], "--mask is empty"),
+        (["track", "", "--mask", "{mask}"], "the location is empty"),
+        (["track", "{images}", "--mask", "{mask}", "--seed", str(2**64)], "Invalid value for '--seed'"),
+        (["track", "{images}", "--mask", "{mask}", "--writer", "overlay:ids"], "--writer takes key=value"),
+        (["track", "{images}", "--init", "sam-points", "-I", "points"], "-I takes key=value"),
         (["track", "{images}", "--init", "not-looked-for-yet", "-t", "persm"], 'no tracker named "persm"'),
         (["trak"], "No such command"),
         (["plugins", "nix"], 'no plugin offers anything named "nix"'),
@@ -223,3 +228,48 @@ def test_demo_tracks_the_example_clip_and_prints_its_scores(tmp_path, run):
     assert float(mean.split()[-1]) > 70
     assert (tmp_path / "demo" / "overlay.mp4").exists()
     assert len(list((tmp_path / "demo").glob("*.png"))) == 72
+
+
+def test_demo_does_not_replace_a_video_of_the_users_that_is_called_demo(files, tmp_path, run):
+    images, masks = files
+    arguments = ["--mask", masks / "00000.png", "--sequence", "demo", "-o", tmp_path / "out"]
+    assert run("track", images, *arguments)[0] == 0
+    before = {path.name: path.read_bytes() for path in (tmp_path / "out" / "demo").iterdir()}
+    code, _, err = run("demo", "-o", tmp_path / "out")
+    assert code == 2
+    assert "holds a finished run" in err
+    assert {path.name: path.read_bytes() for path in (tmp_path / "out" / "demo").iterdir()} == before
+
+
+CALLED_OFF = """
+import vos
+
+@vos.hookimpl
+def vos_open_source(location):
+    raise {error}
+"""
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"),
+    [
+        ("track", "vos: stopped. What was written is whole; run again with --resume."),
+        ("davis", "vos: stopped. What was written is whole; run again to go on."),
+        ("init", "vos: stopped. What was written is whole."),
+    ],
+)
+def test_ctrl_c_says_what_the_verb_can_do_next(tmp_path, run, monkeypatch, verb, words):
+    (tmp_path / "ctrl_c_plugin.py").write_text(CALLED_OFF.format(error="KeyboardInterrupt"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for folder, made in zip(("JPEGImages", "Annotations"), tiny_sequence("still").save(tmp_path), strict=True):
+        (tmp_path / folder).mkdir()
+        made.rename(tmp_path / folder / "still")
+    more = {"davis": ["--root", tmp_path, "-o", tmp_path / "out"], "init": ["x.mp4", "--points", "1:2,3,+"]}
+    code, _, err = run("-p", "ctrl_c_plugin", verb, *more.get(verb, ["x.mp4"]))
+    assert (code, err.strip()) == (130, words)
+
+
+def test_what_may_not_be_read_is_named_in_a_line(tmp_path, run, monkeypatch):
+    (tmp_path / "forbidden_plugin.py").write_text(CALLED_OFF.format(error='PermissionError(13, "no", "their/dog.mp4")'))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert run("-p", "forbidden_plugin", "track", "x.mp4") == (2, "", "vos: their/dog.mp4: permission denied.\n")

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from vos import InputError, OutputError
 from vos.cli.plugin import command
-from vos.scaffold import plugin_files, write_plugin
+from vos.scaffold import FILES, plugin_files, write_plugin
 from vos.testing import tiny_sequence
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "vos-template-tracker"
@@ -93,3 +93,16 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="vos-abc: cannot be written"):
         write_plugin("abc", tmp_path / "file")
+
+
+def test_a_name_whose_module_is_installed_already_is_refused(tmp_path):
+    with pytest.raises(InputError, match="a module vos_propagation is installed already"):
+        write_plugin("propagation", tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plugin_that_cannot_be_written_whole_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(FILES, "x" * 300, "LICENSE.tmpl")
+    with pytest.raises(OutputError, match="too long"):
+        write_plugin("my-tracker", tmp_path)
+    assert list(tmp_path.iterdir()) == []

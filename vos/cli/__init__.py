@@ -30,6 +30,9 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 """The toolkit's own verbs: module and summary. Plugins add theirs with ``vos_commands``."""
 
+HOW_TO_GO_ON = {"track": "; run again with --resume", "davis": "; run again to go on"}
+"""What a verb that was stopped tells people to do."""
+
 
 class _Verbs(click.Group):
     """A group that knows its verbs' summaries without importing them."""
@@ -86,7 +89,9 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
         error.show()
         return 2
     except (click.Abort, KeyboardInterrupt):
-        click.echo("vos: stopped. What was written is whole; run again with --resume.", err=True)
+        given = sys.argv[1:] if arguments is None else arguments
+        verb = next((word for word in given if word in VERBS), "")
+        click.echo(f"vos: stopped. What was written is whole{HOW_TO_GO_ON.get(verb, '')}.", err=True)
         return 130
     except VosError as error:
         if debug:
@@ -95,6 +100,11 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
         return error.exit_code
     except BrokenPipeError:
         return 0
+    except PermissionError as error:
+        if debug:
+            raise
+        click.echo(f"vos: {error.filename}: permission denied.", err=True)
+        return 2
     except Exception as error:
         if debug:
             raise

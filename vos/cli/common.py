@@ -155,7 +155,13 @@ def runtime_options(function: F) -> F:
             help="Arithmetic of the model.",
         ),
         click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads for the model."),
-        click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random."),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**32 - 1),
+            default=0,
+            show_default=True,
+            help="Seed of everything random.",
+        ),
     ]
     for decorate in reversed(decorators):
         function = decorate(function)

@@ -10,6 +10,8 @@ from vos.cli import common
 from vos.cli.track import DEFAULT_OUTPUT, describe
 from vos.options import parse_assignments
 
+SEQUENCE = "demo"
+
 
 @click.command()
 @click.option("-t", "--tracker", default="propagation", show_default=True, help="Who tracks (`vos plugins`).")
@@ -24,15 +26,16 @@ def command(ctx: click.Context, tracker: str, assignments: tuple[str, ...], outp
     from vos.record import read_record
     from vos.runner import track
 
+    earlier = read_record(Path(output) / SEQUENCE)
     summary = track(
         CLIP,
         FIRST_MASK,
         tracker=tracker,
         options=parse_assignments(assignments),
         output=output,
-        sequence="demo",
+        sequence=SEQUENCE,
         writers=["davis", "overlay"],
-        overwrite=read_record(Path(output) / "demo") is not None,  # of an earlier demo, not of the user's own files
+        overwrite=earlier is not None and Path(str(earlier.get("source"))).parts[-2:] == CLIP.parts[-2:],
         plugins=common.settings(ctx).plugins,
         observers=[ProgressBar()],
     )

@@ -10,7 +10,7 @@ import numpy as np
 
 from vos.arrays import LabelMap
 from vos.cli import common
-from vos.errors import OptionError
+from vos.errors import OptionError, OutputError
 from vos.frame import Frame
 from vos.options import parse_assignments
 
@@ -198,7 +198,10 @@ def _write(frame: Frame, label_map: LabelMap, output: Path, preview: Path | None
     from vos.label_map import object_ids, write_label_map
 
     for path in filter(None, (output, preview)):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{path.parent}: cannot be made ({error.strerror}).") from error
     write_label_map(output, label_map)
     if preview is not None:
         with replacing(preview) as partial:

@@ -121,7 +121,7 @@ def command(
             from vos.runner import tracker_options
 
             tracker_options(tracker, parse_assignments(assignments), plugins)  # a typo should not cost the wait
-            init_options = parse_assignments(init_assignments)
+            init_options = parse_assignments(init_assignments, "-I")
             refuse_outputs(opened, {}, output, all_writers, init_options, sequence=sequence, plugins=plugins)
             given = initialize(
                 opened, initializer, init_options, runtime=made_runtime, plugins=plugins, frame_index=start
@@ -167,6 +167,8 @@ def _masks(masks: tuple[str, ...], start: int) -> GivenAnnotations:
     """``FILE`` is for the first frame, ``INDEX:FILE`` for another; a path with a colon may exist as it is."""
     if not masks:
         return None
+    if "" in masks:
+        raise OptionError("--mask is empty, expected a file, INDEX:FILE or a folder.")
     if len(masks) == 1 and Path(masks[0]).is_dir():
         return masks[0]
     by_index: dict[int, str] = {}
@@ -182,4 +184,4 @@ def _masks(masks: tuple[str, ...], start: int) -> GivenAnnotations:
 
 def _writer(text: str) -> tuple[str, dict[str, str]]:
     name, _, assignments = text.partition(":")
-    return name, parse_assignments(assignments.split(",")) if assignments else {}
+    return name, parse_assignments(assignments.split(","), "--writer") if assignments else {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import importlib.util
 import re
+import shutil
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -59,19 +61,28 @@ def write_plugin(name: str, parent: Path) -> Path:
     Returns:
         The distribution's folder.
     Raises:
-        InputError: the name does not fit, or the folder is there already.
+        InputError: the name does not fit or is taken, or the folder is there already.
         OutputError: it cannot be written.
     """
     files = plugin_files(name)
+    module = f"vos_{name.replace('-', '_')}"
+    if importlib.util.find_spec(module) is not None:
+        raise InputError(
+            f"a module {module} is installed already, which the new plugin would hide. Choose another name."
+        )
     folder = parent / f"vos-{name}"
     try:
         folder.mkdir(parents=True)
+    except FileExistsError:
+        raise OutputExistsError(f"{folder}: is there already. Choose another name or folder.") from None
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror or error}).") from error
+    try:
         for path, text in files.items():
             file = folder / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(text, encoding="utf-8")
-    except FileExistsError:
-        raise OutputExistsError(f"{folder}: is there already. Choose another name or folder.") from None
     except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
         raise OutputError(f"{folder}: cannot be written ({error.strerror or error}).") from error
     return folder
