@@ -79,9 +79,9 @@ def refuse_equal_names(names: Iterable[str], where: str) -> None:
     """
     seen: dict[str, str] = {}
     for name in names:
-        other = seen.setdefault(safe_name(name), name)
-        if other is not name:
+        safe = safe_name(name)
+        if safe in seen:
             raise SourceError(
-                f'{where}: frames "{other}" and "{name}" would both be written as "{safe_name(name)}". '
-                "Rename one of them."
+                f'{where}: frames "{seen[safe]}" and "{name}" would both be written as "{safe}". Rename one of them.'
             )
+        seen[safe] = name

@@ -99,7 +99,7 @@ def vos_merge_objects(prediction: Prediction, size: Size) -> LabelMap | None:
 
 @hookspec
 def vos_run_started(run: Run) -> None:
-    """Told once, before the first frame is read.
+    """Told once, when the writers have begun and before the first frame is read.
 
     Args:
         run: what will be done.
@@ -130,7 +130,7 @@ def vos_run_finished(run: Run, summary: RunSummary) -> None:
 
 @hookspec
 def vos_run_failed(run: Run, error: BaseException) -> None:
-    """Told once if a run stops early, after the writers have been aborted.
+    """Told once if a run that has started stops early, after the writers have been aborted.
 
     Args:
         run: the run.

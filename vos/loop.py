@@ -124,7 +124,7 @@ class FrameLoop:
     def _track(self, indices: range, annotations: Mapping[int, Annotation]) -> Iterator[TrackedFrame]:
         with (
             ReadAhead(self._source.frames(indices), READ_AHEAD_FRAMES) as frames,
-            closing(self._encode(self._until_truncated(frames))) as encoded,
+            closing(self._encode(self._until_truncated(frames, indices))) as encoded,
         ):
             for position, (frame, small, encoding) in enumerate(encoded):
                 annotation = annotations.get(frame.index)
@@ -134,9 +134,14 @@ class FrameLoop:
                 else:
                     yield self._step(frame, small, encoding, annotation)
 
-    def _until_truncated(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+    def _until_truncated(self, frames: Iterable[Frame], indices: range) -> Iterator[Frame]:
         try:
-            for frame in frames:
+            for index, frame in zip(indices, frames, strict=False):
+                if not isinstance(frame, Frame) or frame.index != index:
+                    found = f"frame {frame.index}" if isinstance(frame, Frame) else f"a {type(frame).__name__}"
+                    raise SourceError(
+                        f"{self._source.info.location}: its plugin gave {found} where frame {index} was asked for."
+                    )
                 if self._size is None:
                     self._size = frame.size
                 if frame.size != self._size:

@@ -29,12 +29,14 @@ RECORD_NAME = "run.json"
 class RunRecord:
     """Observer that keeps ``OUT/<sequence>/run.json``: unfinished from the first moment, finished at the end."""
 
-    def __init__(self, outputs: Sequence[Mapping[str, str]] = ()) -> None:
+    def __init__(self, folder: Path, outputs: Sequence[Mapping[str, str]]) -> None:
         """Begin with nothing done.
 
         Args:
+            folder: the run's own; an earlier run's masks in it are removed once this one has started.
             outputs: the writers of the run with their options, as ``prepare_output`` takes them.
         """
+        self._earlier = [] if read_record(folder) is None else _masks_in(folder)
         self._outputs = [dict(output) for output in outputs]
         self._times = FrameTimes()
         self._frames = 0
@@ -44,8 +46,7 @@ class RunRecord:
     def vos_run_started(self, run: Run) -> None:
         """Remove an earlier run's masks, and write the record of a run that has begun."""
         assert run.output is not None, "added only to runs with an output folder"
-        if read_record(run.output) is not None:
-            _remove(run.output, _masks_in(run.output))
+        _remove(run.output, self._earlier)
         self._began = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self._write(run, "running")
         self._times.start()

@@ -263,12 +263,13 @@ def track(
         job.writers = [_make_writer(writer, job.plugins) for writer in given]
         if output is not None:
             run = dataclasses.replace(run, output=Path(output) / run.sequence)
+            assert run.output is not None
             asked = [_described(writer) for writer in given]
             finished = prepare_output(run, asked, resume=resume, overwrite=overwrite)
             if finished is not None:
                 job.close()
                 return finished
-            observers = [RunRecord(asked), *observers]
+            observers = [RunRecord(run.output, asked), *observers]
         job.run_facts = run
         job.observers = list(observers)
     for _ in job.run():

@@ -11,6 +11,7 @@ from natsort import natsorted, ns
 
 from vos import Frame, Image, SourceError, SourceInfo, TruncatedSourceError, read_image
 from vos_sources.locate import IMAGE_SUFFIXES
+from vos_sources.quiet import quieten
 
 DECODE_THREADS = 2
 DECODE_AHEAD = 4
@@ -36,6 +37,7 @@ class ImageSource:
             both = ", ".join(path.name for path in paths if path.stem == twice)
             raise SourceError(f'{location}: frame name "{twice}" appears twice ({both}). Keep one of them.')
         self._paths = list(paths)
+        quieten()
         height, width = read_image(self._paths[0]).shape[:2]
         self._info = SourceInfo(
             location=location,

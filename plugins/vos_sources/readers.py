@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,11 @@ import cv2
 import numpy as np
 
 from vos import Image, SourceError
+from vos_sources.quiet import quieten
 
 logger = logging.getLogger("vos.sources")
 
-# OpenCV and its FFmpeg write on stderr of every file that they are not made for; we say it in a line.
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+quieten()
 
 
 class ReadError(Exception):

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from vos import Frame, SourceError, SourceInfo, safe_name
+from vos_sources.quiet import quieten
 
 
 class StreamSource:
@@ -24,6 +25,7 @@ class StreamSource:
         Raises:
             SourceError: it cannot be opened or gives no picture.
         """
+        quieten()
         self._capture = cv2.VideoCapture(address)
         self._first: Frame | None = None
         what = f"camera {address}" if isinstance(address, int) else str(address)

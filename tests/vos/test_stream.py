@@ -539,3 +539,17 @@ def test_max_side_below_a_pixel_is_refused():
     sequence = tiny_sequence("still")
     with pytest.raises(vos.OptionError, match="--max-side is 0"):
         vos.stream(sequence, sequence.label_maps[0], tracker=StubTracker(), max_side=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [(vos.Frame(3, np.zeros((48, 64, 3), np.uint8), "3"), "frame 3"), (7, "a int")]
+)
+def test_source_that_gives_something_else_than_was_asked_for(given, found):
+    class Wrong(vos.testing.TinySequence):
+        def frames(self, indices=None):
+            yield from [self.frame(0), given]
+
+    sequence = tiny_sequence("still")
+    wrong = Wrong("wrong", sequence.images, sequence.label_maps, sequence.annotations)
+    with pytest.raises(vos.SourceError, match=f"its plugin gave {found} where frame 1 was asked for"):
+        list(vos.stream(wrong, sequence.label_maps[0], tracker=StubTracker()))

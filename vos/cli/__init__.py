@@ -103,7 +103,7 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
     except PermissionError as error:
         if debug:
             raise
-        click.echo(f"vos: {error.filename}: permission denied.", err=True)
+        click.echo(f"vos: {error.filename or error}: permission denied.", err=True)
         return 2
     except Exception as error:
         if debug:

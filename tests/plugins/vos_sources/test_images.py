@@ -121,6 +121,15 @@ def test_cut_short_image_is_an_error_naming_it(tmp_path, suffix):
     assert (len(good), caught.value.frames_read, caught.value.frames_declared) == (2, 2, 3)
 
 
+@pytest.mark.parametrize("location", ["7", "rtsp://127.0.0.1:1/none", "float.tiff"])
+def test_what_cannot_be_opened_is_told_in_our_line_alone(tmp_path, capfd, monkeypatch, location):
+    monkeypatch.chdir(tmp_path)
+    Image.fromarray(np.ones((4, 4), np.float32)).save("float.tiff")
+    with pytest.raises(vos.SourceError, match=f"{location}: (cannot be opened|not an image)"):
+        vos.open_source(location)
+    assert capfd.readouterr() == ("", "")
+
+
 def test_text_named_as_an_image(tmp_path):
     (tmp_path / "x.jpg").write_text("hello")
     with pytest.raises(vos.SourceError, match="not an image that can be read"):
