@@ -106,10 +106,11 @@ def begin_file(path: Path, partial: Path) -> IO[str]:
     Returns:
         ``partial``, open for text in UTF-8; a name that is none is written byte for byte.
     Raises:
-        OutputError: ``path`` is a folder, or its folder is not writable.
+        OptionError: ``path`` is a folder.
+        OutputError: its folder is not writable.
     """
     if path.is_dir():
-        raise OutputError(f"{path}: is a folder, expected a file to write.")
+        raise OptionError(f"{path}: is a folder, expected a file to write.")
     try:
         return partial.open("w", encoding="utf-8", errors="surrogateescape", newline="")
     except OSError as error:

@@ -316,9 +316,9 @@ print(*seen)
     [
         (["davis", "nosuch"], vos.PluginError),
         (["davis", ("overlay", {"opacity": "7"})], vos.OptionError),
-        (["davis", ("overlay", {"path": "a-folder"})], vos.WriterError),
-        (["davis", ("coco-rle", {"path": "a-folder"})], vos.WriterError),
-        (["davis", ("report", {"path": "a-folder"})], vos.WriterError),
+        (["davis", ("overlay", {"path": "a-folder"})], vos.OptionError),
+        (["davis", ("coco-rle", {"path": "a-folder"})], vos.OptionError),
+        (["davis", ("report", {"path": "a-folder"})], vos.OptionError),
         (["davis", ("cutouts", {"path": "a-file"})], vos.WriterError),
         (["davis", Writer(error=RuntimeError("boom"), where="open")], vos.WriterError),
     ],

@@ -171,7 +171,8 @@ def test_a_failed_run_leaves_no_half_file(tmp_path, writer):
         ({"x": 1}, "no option"),
     ],
 )
-def test_bad_options_are_told_before_anything_is_written(tmp_path, options, message):
+def test_bad_options_are_told_before_anything_is_written(tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
     sequence = tiny_sequence("still")
     with pytest.raises(vos.OptionError, match=message):
         track(sequence, tmp_path, [("overlay", options)])
