@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from vos import option
 from vos_sam.options import SamOptions
 
+NOT_IN_RELEASE = ("box", "center", "negative", "guided", "memory", "found", "lost")
+"""Choices that the released video scripts do not give: ``compat`` has no use for them."""
+
 
 @dataclass(frozen=True)
 class PersamOptions(SamOptions):
@@ -30,6 +33,12 @@ class PersamOptions(SamOptions):
             raise ValueError(f"margin is {self.margin}, expected 0 or more pixels")
         if not 0 <= self.memory <= 1:
             raise ValueError(f"memory is {self.memory}, expected 0 to 1")
+        unused = [name for name in NOT_IN_RELEASE if getattr(self, name) != getattr(type(self), name)]
+        if self.compat and unused:
+            raise ValueError(
+                f"compat=true has no use for {', '.join(unused)}: the release gives no such choice. "
+                f"Leave out compat or {' and '.join(unused)}."
+            )
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ Reproduced on purpose, from persam_video.py and persam_video_f.py at a7e8724:
 - ``persam`` compares the areas of the three first masks modulo 256 (``dtype=np.uint8``);
 - boxes are rebuilt from the labels that are present and paired with the targets by position, so when an object
   vanishes the labels of those after it shift down, and the last one is never predicted again;
-- labels are positions, 1 to K: the annotation's ids are not kept unless they are 1 to K.
+- labels are positions: 1 to K there, here the annotation's ids in rising order.
 
 Where the release crashes (an empty mask has no box; an object without a cell has no features), this raises.
 """
@@ -60,6 +60,7 @@ class ReleaseTracker:
         self._sam = sam
         self._options = options
         self._wrap = wrap_areas
+        self._ids: tuple[int, ...] = ()
         self._targets = torch.zeros(0, 0)
         self._boxes: list[AnyArray] = []
         self._weights = torch.zeros(0, 3)
@@ -83,9 +84,10 @@ class ReleaseTracker:
 
     def start(self, frame: Frame, label_map: LabelMap, encoding: Embedding) -> None:
         """Take the first frame's targets and boxes; for ``persam-f`` learn the mask weights."""
-        masks = [label_map == i for i in object_ids(label_map)]
+        self._ids = object_ids(label_map)
+        masks = [label_map == i for i in self._ids]
         cells = [release_cells(mask, encoding.view, self._sam.grid, MASK_VALUE) > 0 for mask in masks]
-        for object_id, selected in zip(object_ids(label_map), cells, strict=True):
+        for object_id, selected in zip(self._ids, cells, strict=True):
             if not selected.any():
                 raise EmptyMaskError(
                     f"frame {frame.name}: object {object_id} holds no cell of the feature map, and the release gives "
@@ -111,23 +113,21 @@ class ReleaseTracker:
         self._weights = torch.tensor(weights, device=embedding.features.device)
 
     def step(self, frame: Frame, encoding: Embedding) -> Prediction:
-        """Predict the next frame; rows are positions 1 to K, however the annotation's ids were."""
+        """Predict the next frame; rows are positions, named by the annotation's ids."""
         slots = min(len(self._targets), len(self._boxes))
-        ids = range(1, len(self._targets) + 1)
+        rows = np.full((len(self._ids), *frame.size), HIDDEN, np.float32)
         if not slots:
             self._boxes = []
-            return Prediction(ids, np.full((len(ids), *frame.size), HIDDEN, np.float32))
+            return Prediction(self._ids, rows, present=[False] * len(self._ids))
         prompts = self._first_prompts(encoding)
         stages = self._learnt(frame, encoding, prompts) if len(self._weights) else self._plain(frame, encoding, prompts)
         self._tell(frame.index, stages)
         logits = encoding.view.upsample(stages[-1].low_res_logits)
-        label_map = torch.cat([torch.zeros_like(logits[:1]), logits]).argmax(dim=0)
-        present = torch.stack([label_map == label for label in ids])
-        self._boxes = [box for box in boxes_of(present) if box is not None]
-        rows = np.full((len(ids), *frame.size), HIDDEN, np.float32)
+        positions = torch.cat([torch.zeros_like(logits[:1]), logits]).argmax(dim=0)
+        shown = torch.stack([positions == position for position in range(1, len(self._ids) + 1)])
+        self._boxes = [box for box in boxes_of(shown) if box is not None]
         rows[:slots] = logits.cpu().numpy()
-        shown = [bool(row.any()) for row in present]
-        return Prediction(ids, rows, present=shown)
+        return Prediction(self._ids, rows, present=[bool(mask.any()) for mask in shown])
 
     def _tell(self, index: int, stages: Sequence[Stage]) -> None:
         if self.watch is not None:
@@ -177,6 +177,6 @@ class ReleaseTracker:
 
     def _crash(self, frame: Frame, row: int) -> AnyArray:
         raise TrackerError(
-            f"frame {frame.name}: the mask of label {row + 1} is empty before its box is taken, where the release "
+            f"frame {frame.name}: the mask of object {self._ids[row]} is empty before its box is taken, where the release "
             "crashes. Leave out compat=true."
         )

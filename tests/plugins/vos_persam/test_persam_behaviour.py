@@ -13,7 +13,7 @@ import torch
 
 import vos
 from vos.merge import merge_objects
-from vos.testing import contract_test
+from vos.testing import TinySequence, contract_test
 from vos_persam import PersamFOptions, PersamOptions, vos_trackers
 from vos_persam.release import ReleaseTracker
 from vos_persam.tracker import PersamTracker
@@ -109,14 +109,55 @@ def test_an_object_that_vanishes_is_lost_and_found_again_elsewhere(tracked, name
     assert j(results, 2) > 0.8
 
 
-def test_the_release_shifts_labels_where_an_object_is_gone(shapes):
-    """What compat reproduces on this clip: after object 2 has gone, object 3 is called 2, and 3 is never seen again."""
-    results = run(ReleaseTracker(shapes, PersamOptions()), length=GONE.stop + 1)
-    assert {1, 2, 3} <= set(vos.object_ids(results[0].ours))
-    with_labels = [set(vos.object_ids(result.ours)) for result in results]
-    lost = next((row for row, labels in enumerate(with_labels) if len(labels) < 3), None)
-    if lost is not None:
-        assert all(3 not in labels for labels in with_labels[lost + 1 :])
+def test_the_release_shifts_labels_where_an_object_is_gone(tiny, frames, embeddings, golden):
+    """What compat reproduces, with ids of one's own: 2 vanishes in frame 3, then 5 is called 2, 9 is called 5, and 9
+    is never seen again."""
+    stored, ids = golden("persam_video_lost_object"), np.array([0, 2, 5, 9], np.uint8)
+    tracker = ReleaseTracker(tiny, PersamOptions())
+    tracker.start(frames[0], ids[stored["first_frame_labels"]], embeddings[0])
+    predictions = [tracker.step(frames[index], embeddings[index]) for index in range(1, 6)]
+    ours = [merge_objects(prediction, frames[0].size) for prediction in predictions]
+    assert [vos.object_ids(label_map) for label_map in ours] == [(2, 5, 9)] * 2 + [(5, 9)] + [(2, 5)] * 2
+    shown = [np.array(prediction.object_ids)[prediction.present].tolist() for prediction in predictions]
+    assert shown == [[2, 5, 9]] * 2 + [[5, 9]] + [[2, 5]] * 2
+    for label_map, recorded in zip(ours, stored["asis/label_maps"][1:], strict=True):
+        assert (label_map != ids[recorded]).mean() <= 1e-3
+    for true_id, called in ((5, 2), (9, 5)):
+        named = ours[3][(ours[2] == true_id) & (ours[3] > 0)]
+        assert np.bincount(named).argmax() == called
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_compat_keeps_the_annotations_ids(name):
+    """Through the host: the same masks as for 1 to K, under the ids that were given, and every object told of."""
+    ids = np.array([0, 4, 6, 250], np.uint8)
+    images, exact = zip(*[(frame.image, label_map) for frame, label_map in map(draw, range(3))], strict=True)
+    sequence = TinySequence("shapes", images, exact, ())
+
+    def label_maps(first):
+        stream = vos.stream(
+            sequence,
+            first,
+            tracker=name,
+            options={"checkpoint": CHECKPOINT, "compat": True},
+            runtime=vos.Runtime(device="cpu"),
+            plugins=vos.load_plugins(["vos_persam"]),
+        )
+        return [label_map for _, label_map in stream]
+
+    for plain, own in zip(label_maps(exact[0]), label_maps(ids[exact[0]]), strict=True):
+        assert vos.object_ids(own) == (4, 6, 250)
+        np.testing.assert_array_equal(own, ids[plain])
+
+
+def test_compat_says_so_where_no_object_is_left(tiny, frames, embeddings, golden):
+    tracker = ReleaseTracker(tiny, PersamOptions())
+    tracker.start(frames[0], golden("persam_video_lost_object")["first_frame_labels"], embeddings[0])
+    tracker._boxes = []  # as after a frame in which every label had vanished
+    prediction = tracker.step(frames[1], embeddings[1])
+    assert prediction.object_ids == (1, 2, 3)
+    assert not prediction.present.any()
+    assert not merge_objects(prediction, frames[1].size).any()
 
 
 def test_an_object_may_come_later_and_be_corrected_and_forgotten(shapes):

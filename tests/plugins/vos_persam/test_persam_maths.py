@@ -141,9 +141,21 @@ def test_the_fit_equals_the_official_optimisation(scale):
         (PersamOptions, {"margin": "-1"}, "margin is -1, expected 0 or more pixels"),
         (PersamOptions, {"memory": "1.5"}, "memory is 1.5, expected 0 to 1"),
         (PersamFOptions, {"epochs": "0"}, "epochs is 0"),
+        (PersamOptions, {"compat": "true", "memory": "0.2"}, "compat=true has no use for memory: the release gives no"),
+        (
+            PersamFOptions,
+            {"compat": "true", "box": "false", "lost": "0.1"},
+            "no use for box, lost: the release gives no such choice. Leave out compat or box and lost",
+        ),
         (PersamOptions, {"model": "vit_g"}, 'option "model" is .vit_g., expected vit_b'),
     ],
 )
 def test_options_are_checked(options, given, message):
     with pytest.raises(OptionError, match=message):
         make_options(options, given, 'tracker "persam"')
+
+
+def test_compat_takes_every_option_that_it_has_a_use_for():
+    given = {"compat": "true", "topk": "3", "margin": "4", "epochs": "5", "rate": "0.01", "checkpoint": "a.pth"}
+    options = make_options(PersamFOptions, {**given, "box": "true", "memory": "0"}, 'tracker "persam-f"')
+    assert (options.topk, options.margin, options.epochs, options.rate) == (3, 4, 5, 0.01)
