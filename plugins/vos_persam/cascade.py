@@ -27,6 +27,9 @@ Chooser = Callable[[Decoded], Tensor]
 MissingBox = Callable[[int], AnyArray | None]
 """What to use as an object's box where its mask is empty, by row."""
 
+Watch = Callable[[int, Sequence["Stage"]], None]
+"""Told each frame's index and stages; for tests of what objects are asked for with, and of what comes out."""
+
 
 @dataclass(frozen=True, eq=False)
 class Stage:

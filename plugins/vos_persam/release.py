@@ -13,7 +13,7 @@ Where the release crashes (an empty mask has no box; an object without a cell ha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vos import AnyArray, EmptyMaskError, Frame, LabelMap, Prediction, TrackerError, object_ids
 from vos_persam import cascade
-from vos_persam.cascade import HIDDEN, Stage
+from vos_persam.cascade import HIDDEN, Stage, Watch
 from vos_persam.mask_weights import FitHistory, fit_mask_weights
 from vos_persam.options import PersamFOptions, PersamOptions
 from vos_persam.target import (
@@ -41,9 +41,6 @@ from vos_sam.prompt import Prompt
 
 MASK_VALUE = 215
 """What the release multiplies the mask with (``--exp``)."""
-
-Watch = Callable[[int, Sequence[Stage]], None]
-"""Told each frame's index and stages; for tests against recorded intermediates."""
 
 
 class ReleaseTracker:
@@ -177,6 +174,6 @@ class ReleaseTracker:
 
     def _crash(self, frame: Frame, row: int) -> AnyArray:
         raise TrackerError(
-            f"frame {frame.name}: the mask of object {self._ids[row]} is empty before its box is taken, where the release "
-            "crashes. Leave out compat=true."
+            f"frame {frame.name}: the mask of object {self._ids[row]} is empty before its box is taken, where the "
+            "release crashes. Leave out compat=true."
         )

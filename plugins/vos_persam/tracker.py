@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vos import AnyArray, BoolArray, Frame, LabelMap, Prediction, object_ids
 from vos_persam import cascade
-from vos_persam.cascade import HIDDEN, Stage
+from vos_persam.cascade import HIDDEN, Stage, Watch
 from vos_persam.guidance import guidance_for
 from vos_persam.mask_weights import fit_mask_weights
 from vos_persam.options import PersamFOptions, PersamOptions
@@ -92,6 +92,7 @@ class PersamTracker:
         self._objects: list[TrackedObject] = []
         self._last: Embedding | None = None
         self.details = sam.details
+        self.watch: Watch | None = None
         self.encode_batch = 4 if sam.device.type == "cuda" else 1
 
     def encode(self, frames: Sequence[Frame]) -> list[Embedding]:
@@ -175,9 +176,11 @@ class PersamTracker:
         low_res = torch.full((len(tracked), *_low_res_size(self._sam)), HIDDEN, device=self._sam.device)
         scores = np.zeros(len(tracked), np.float32)
         if looked_for:
-            stage = self._cascade(encoding, [tracked[row] for row in looked_for], maps[looked_for])
-            low_res[looked_for] = stage.low_res_logits
-            scores[looked_for] = stage.predicted_iou.clamp(0, 1).cpu().numpy()
+            stages = self._cascade(encoding, [tracked[row] for row in looked_for], maps[looked_for])
+            if self.watch is not None:
+                self.watch(frame.index, stages)
+            low_res[looked_for] = stages[-1].low_res_logits
+            scores[looked_for] = stages[-1].predicted_iou.clamp(0, 1).cpu().numpy()
         logits = encoding.view.upsample(low_res, at_most_input=True)
         present = self._present(encoding, maps, low_res, logits, looked_for)
         self._remember(encoding, logits, present)
@@ -206,7 +209,7 @@ class PersamTracker:
             prompts.append(Prompt(xy, labels, box if options.box else None))
         return prompts
 
-    def _cascade(self, embedding: Embedding, objects: Sequence[TrackedObject], maps: Tensor) -> Stage:
+    def _cascade(self, embedding: Embedding, objects: Sequence[TrackedObject], maps: Tensor) -> list[Stage]:
         """The three decodings; the last one's chosen masks are the result."""
         prompts = self._prompts(embedding, objects, maps)
         guidance = None
@@ -228,7 +231,8 @@ class PersamTracker:
 
             first = cascade.decode(self._sam, embedding, prompts, largest, guidance=guidance)
             second = cascade.refine_with_mask(self._sam, embedding, first)
-        return cascade.refine_with_box(self._sam, embedding, prompts, second.low_res_logits, last_box)
+        third = cascade.refine_with_box(self._sam, embedding, prompts, second.low_res_logits, last_box)
+        return [first, second, third]
 
     def _present(
         self, embedding: Embedding, maps: Tensor, low_res: Tensor, logits: Tensor, looked_for: Sequence[int]
