@@ -3,14 +3,17 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner
 from PIL import Image
 
 import vos
 from vos.cli import main
 from vos_persam.command import command
-from vos_persam.images import personalize
-from vos_persam.personal import PersonalSegmenter
+from vos_persam.guidance import guidance_for, release_guidance
+from vos_persam.images import RELEASE_VALUE, personalize, read_image
+from vos_persam.personal import PersonalOptions, PersonalSegmenter
+from vos_persam.target import similarity
 
 SIZE = (120, 160)
 COLOURS = np.array([[105, 112, 104], [214, 48, 44], [40, 88, 222]], np.float32)
@@ -76,13 +79,96 @@ def test_the_verb_segments_the_references_objects(files, shapes_checkpoint, flag
         assert min(iou(out / f"{name}.png", files / f"{name}_mask.png")) > 0.6
 
 
-def test_compat_differs_only_in_what_the_release_does(files, shapes_checkpoint):
-    one = np.where(vos.read_label_map(files / "a_mask.png") == 1, 1, 0).astype(np.uint8)
+def test_compat_differs_only_in_what_the_release_does(shapes, files, shapes_checkpoint):
+    """In its choice of cells and in guidance that is stretched over the padding; so not where neither can differ."""
+    compat = PersonalOptions(release_value=RELEASE_VALUE)
+
+    # Objects of whole cells in frames without padding: nothing to erode, nothing to stretch.
+    side = shapes.side
+    image, _ = draw((45, 50), (95, 60), (side, side))
+    whole = np.zeros((side, side), np.uint8)
+    whole[32:72, 24:64] = 1
+    ours, theirs = (PersonalSegmenter(shapes, image, whole, options) for options in (None, compat))
+    torch.testing.assert_close(ours.pooled, theirs.pooled)
+    for other in (image, draw((110, 40), (20, 60), (side, side))[0]):
+        mended, released = ours.segment(other), theirs.segment(other)
+        assert (mended > 0).sum() > 500
+        assert (mended != released).mean() < 0.01
+
+    # Padded frames, and an outline that cuts through cells: both differ, and the prompts still do not.
+    image, label_map = draw((45, 50), (95, 60))
+    one = np.where(label_map == 1, 1, 0).astype(np.uint8)
+    ours, theirs = (PersonalSegmenter(shapes, image, one, options) for options in (None, compat))
+    assert (ours.pooled - theirs.pooled).norm() > 0.05
+    stages = []
+    for segmenter in (ours, theirs):
+        segmenter.watch = stages.append
+        segmenter.targets = ours.targets
+        segmenter.pooled = ours.pooled
+    other = read_image(files / "b.png")
+    mended, released = ours.segment(other), theirs.segment(other)
+    (first, *_), (their_first, *_) = stages
+    np.testing.assert_array_equal(first.prompts[0].points_xy, their_first.prompts[0].points_xy)
+    assert first.prompts[0].point_labels.tolist() == their_first.prompts[0].point_labels.tolist() == [1, 0]
+    (embedding,) = shapes.encode([other])
+    maps = similarity(embedding.features, ours.targets)
+    for stage, guide in ((first, guidance_for), (their_first, release_guidance)):
+        guidance = guide(maps, embedding.view, ours.pooled)
+        decoded = shapes.decode(embedding, stage.prompts, multimask=False, guidance=guidance)
+        torch.testing.assert_close(stage.decoded.low_res_logits, decoded.low_res_logits, atol=1e-4, rtol=0)
+    assert (mended != released).any()
+
+    # From files to files it is the same choice.
     vos.write_label_map(files / "one.png", one)
-    (path,) = personalize(
-        files / "a.png", files / "one.png", [files / "b.png"], files / "out", compat=True, checkpoint=shapes_checkpoint
-    )
-    assert vos.object_ids(vos.read_label_map(path)) == (1,)
+    for flag, options in ((False, None), (True, compat)):
+        (path,) = personalize(
+            files / "a.png",
+            files / "one.png",
+            [files / "b.png"],
+            files / f"out-{flag}",
+            compat=flag,
+            checkpoint=shapes_checkpoint,
+            runtime=vos.Runtime(device="cpu"),
+        )
+        expected = PersonalSegmenter(shapes, image, one, options).segment(other)
+        assert vos.object_ids(expected) == (1,)
+        np.testing.assert_array_equal(vos.read_label_map(path), expected)
+    assert (vos.read_label_map(files / "out-True" / "b.png") != vos.read_label_map(files / "out-False" / "b.png")).any()
+
+
+def test_an_empty_mask_has_no_box_which_stops_compat_alone(shapes):
+    image, label_map = draw((45, 50), (95, 60))
+    one = np.where(label_map == 1, 6, 0).astype(np.uint8)
+    for value in (None, RELEASE_VALUE):
+        options = PersonalOptions(learnt=True, epochs=1, release_value=value)
+        segmenter, stages = PersonalSegmenter(shapes, image, one, options), []
+        segmenter.watch = stages.append
+        segmenter.mask_weights = torch.zeros(1, 3)  # nothing is above 0 in this mixture
+        if value is None:
+            assert vos.object_ids(segmenter.segment(image)) == (6,)
+            first, second, third = stages[0]
+            assert second.prompts[0].box_xyxy is None
+            assert third.prompts[0].box_xyxy is not None
+        else:
+            with pytest.raises(vos.TrackerError, match="object 6: a mask is empty before its box is taken, where the"):
+                segmenter.segment(image)
+
+
+def test_images_are_turned_as_their_camera_says(tmp_path):
+    image, _ = draw((45, 50), (95, 60))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter, clockwise
+    Image.fromarray(image).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(image, -1))
+
+
+def test_the_verb_asks_for_the_model_that_is_named(files, monkeypatch):
+    monkeypatch.setenv("VOS_CACHE", str(files / "cache"))
+    arguments = ["--reference", files / "a.png", "--mask", files / "a_mask.png", "-o", files / "out", files / "b.png"]
+    result = CliRunner().invoke(command, [*map(str, arguments), "--model", "vit_l", "--device", "cpu"])
+    assert isinstance(result.exception, vos.WeightsError)
+    assert "vit_l" in str(result.exception)
+    assert not (files / "out").exists()
 
 
 def test_images_of_16_bits_give_the_masks_of_8(files, shapes_checkpoint):
@@ -149,8 +235,6 @@ def test_a_mask_of_another_size(files):
 
 
 def test_an_object_without_a_cell_in_the_releases_way(shapes):
-    from vos_persam.personal import PersonalOptions
-
     image, label_map = draw((45, 50), (95, 60))
     label_map[:] = 0
     label_map[10, 10] = 1
