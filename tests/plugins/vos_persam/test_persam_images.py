@@ -146,7 +146,7 @@ def test_an_empty_mask_has_no_box_which_stops_compat_alone(shapes):
         segmenter.mask_weights = torch.zeros(1, 3)  # nothing is above 0 in this mixture
         if value is None:
             assert vos.object_ids(segmenter.segment(image)) == (6,)
-            first, second, third = stages[0]
+            _, second, third = stages[0]
             assert second.prompts[0].box_xyxy is None
             assert third.prompts[0].box_xyxy is not None
         else:

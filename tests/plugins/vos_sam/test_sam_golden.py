@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from vos_sam.decoder import Guidance
 from vos_sam.model import SegmentAnything
 from vos_sam.prompt import Prompt
 
@@ -65,6 +66,24 @@ def test_many_different_prompts_in_one_call_equal_one_call_each(tiny, embeddings
         alone = tiny.decode(embedding, [prompt], multimask=multimask)
         torch.testing.assert_close(together.low_res_logits[row], alone.low_res_logits[0], atol=1e-4, rtol=0)
         torch.testing.assert_close(together.predicted_iou[row], alone.predicted_iou[0], atol=1e-5, rtol=0)
+
+
+def test_each_object_is_guided_by_its_own_similarity_and_target(tiny, embeddings):
+    embedding = embeddings["duck"]
+    generator = torch.Generator().manual_seed(0)
+    guidance = Guidance(torch.rand(3, 64 * 64, generator=generator), torch.randn(3, 32, generator=generator))
+    prompts = [Prompt(np.array([[100, 90]]))] * 3
+    together = tiny.decode(embedding, prompts, guidance=guidance)
+    for row, prompt in enumerate(prompts):
+        own = Guidance(guidance.attention[row : row + 1], guidance.target_embedding[row : row + 1])
+        alone = tiny.decode(embedding, [prompt], guidance=own)
+        torch.testing.assert_close(together.low_res_logits[row], alone.low_res_logits[0], atol=1e-4, rtol=0)
+        for attention, target in (
+            (guidance.attention[row - 1], own.target_embedding),
+            (own.attention, -own.target_embedding),
+        ):
+            other = tiny.decode(embedding, [prompt], guidance=Guidance(attention.view(1, -1), target))
+            assert (other.low_res_logits - alone.low_res_logits).abs().max() > 1e-2
 
 
 @pytest.fixture(scope="module")
