@@ -61,6 +61,10 @@ class PluginError(InputError):
     """A plugin is missing, clashes with another, or cannot be used as asked."""
 
 
+class PluginFailedError(VosError):
+    """A plugin's hook, factory, source or command failed; the message names it."""
+
+
 class TrackerError(VosError):
     """A tracker failed or broke its contract on a frame that the message names."""
 

@@ -10,6 +10,9 @@ name. Three kinds of hooks:
   registered first and the toolkit's own last, until one answers with something other than None.
 - *observation* (``vos_run_started``, ``vos_frame_done``, ``vos_run_finished``, ``vos_run_failed``):
   every plugin is told; what is returned is ignored; an exception stops the run with the plugin's name.
+
+A hook speaks to the user by raising a ``VosError``; any other exception is reported with the plugin's
+and the hook's name.
 """
 
 from __future__ import annotations
@@ -131,6 +134,8 @@ def vos_run_finished(run: Run, summary: RunSummary) -> None:
 @hookspec
 def vos_run_failed(run: Run, error: BaseException) -> None:
     """Told once if a run that has started stops early, after the writers have been aborted.
+
+    What stopped the run is raised to the user in any case: an exception here is a warning.
 
     Args:
         run: the run.

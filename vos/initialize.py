@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vos.arrays import Image, LabelMap
+from vos.blame import blaming, close_or_warn
 from vos.errors import PluginError, SourceError
 from vos.frame import Frame
 from vos.initializer import Initializer
@@ -49,6 +50,7 @@ def initialize(
         PluginError: no such initializer, or it broke its contract.
         SourceError: the frame cannot be read.
         EmptyMaskError: nothing was found.
+        PluginFailedError: the initializer failed.
     """
     if isinstance(where, Frame):
         frame = where
@@ -64,7 +66,8 @@ def initialize(
         segments = spec.segments
     else:
         name = type(initializer).__name__
-    label_map = _checked(initializer.initialize(frame), frame, name)
+    with blaming(f'initializer "{name}" failed on frame {frame.name}'):
+        label_map = _checked(initializer.initialize(frame), frame, name)
     if select is False or (select is None and not segments):
         return label_map
     return select_objects(label_map, select)
@@ -85,9 +88,12 @@ def make_initializer(
     Raises:
         PluginError: no such initializer.
         OptionError: an option does not fit.
+        PluginFailedError: the factory failed.
     """
     spec = plugins.initializers.get(name)
-    return spec.factory(make_options(spec.options, options, f'initializer "{name}"'), runtime), spec
+    made = make_options(spec.options, options, f'initializer "{name}"')
+    with blaming(f'initializer "{name}" cannot be made'):
+        return spec.factory(made, runtime), spec
 
 
 def read_frame(source: Source | str | Path, index: int = 0, plugins: Plugins | None = None) -> Frame:
@@ -110,7 +116,7 @@ def read_frame(source: Source | str | Path, index: int = 0, plugins: Plugins | N
                 return frame
     finally:
         if opened is not source:
-            opened.close()
+            close_or_warn(f"source {opened.info.location}", opened.close)
     last = "it ends before" if count is None else f"the last one is {count - 1}"
     raise SourceError(f"{opened.info.location}: no frame {index}, {last}.")
 

@@ -17,7 +17,16 @@ import numpy as np
 
 from vos.annotation import Annotation
 from vos.arrays import LabelMap, Size
-from vos.errors import AnnotationError, InputError, SourceError, TrackerError, TruncatedSourceError, VosError
+from vos.blame import blaming, in_words
+from vos.errors import (
+    AnnotationError,
+    InputError,
+    PluginFailedError,
+    SourceError,
+    TrackerError,
+    TruncatedSourceError,
+    VosError,
+)
 from vos.frame import Frame
 from vos.label_map import object_ids, without_void
 from vos.prediction import Prediction
@@ -84,7 +93,9 @@ class FrameLoop:
             allow_truncated: a source that ends early is logged, not raised.
         Raises:
             InputError: the tracker cannot do what the annotations ask, or the source cannot.
+            TrackerError: the tracker lacks a method, or cannot say how many frames it wants at once.
         """
+        _check_methods(tracker, tracker_name)
         self.truncated: str | None = None
         self._source = source
         self._annotations = annotations
@@ -94,6 +105,7 @@ class FrameLoop:
         # A live stream's next frame is not there yet while this one is tracked.
         if isinstance(tracker, EncodingAheadTracker) and source.info.seekable:
             self._ahead = tracker
+        self._batch = _batch_of(tracker, tracker_name) if source.info.seekable else 1
         self._annotating: AnnotatingTracker | None = tracker if isinstance(tracker, AnnotatingTracker) else None
         self._name = tracker_name
         self._merge = merge
@@ -101,6 +113,7 @@ class FrameLoop:
         self._allow_truncated = allow_truncated
         self._size: Size | None = source.info.size
         self._known: set[int] = set()
+        self._rowless: set[int] = set()
         anchor = min(annotations)
         self._forward = indices[indices.index(anchor) :]
         self._backward = indices[indices.index(anchor) :: -1] if both_ways else range(0)
@@ -136,20 +149,7 @@ class FrameLoop:
 
     def _until_truncated(self, frames: Iterable[Frame], indices: range) -> Iterator[Frame]:
         try:
-            for index, frame in zip(indices, frames, strict=False):
-                if not isinstance(frame, Frame) or frame.index != index:
-                    found = f"frame {frame.index}" if isinstance(frame, Frame) else f"a {type(frame).__name__}"
-                    raise SourceError(
-                        f"{self._source.info.location}: its plugin gave {found} where frame {index} was asked for."
-                    )
-                if self._size is None:
-                    self._size = frame.size
-                if frame.size != self._size:
-                    raise SourceError(
-                        f"{self._source.info.location}: frame {frame.name} is {_wxh(frame.size)}, "
-                        f"the ones before are {_wxh(self._size)}. All frames of a sequence need one size."
-                    )
-                yield frame
+            yield from self._checked(frames, indices)
         except TruncatedSourceError as error:
             if not self._allow_truncated:
                 raise
@@ -161,6 +161,42 @@ class FrameLoop:
                 error.frames_declared,
             )
 
+    def _checked(self, frames: Iterable[Frame], indices: range) -> Iterator[Frame]:
+        """The source's frames; another plugin may have made it, so each is to be the one that was asked for."""
+        info = self._source.info
+        given = 0
+        last = ""
+        with blaming(f"{info.location}: the source ({info.kind}) failed"):
+            for frame in frames:
+                if not isinstance(frame, Frame):
+                    raise PluginFailedError(
+                        f"{info.location}: the source ({info.kind}) gave a {type(frame).__name__}, "
+                        "expected a vos.Frame."
+                    )
+                if given == len(indices) or frame.index != indices[given] or frame.name == last:
+                    expected = f"frame {indices[given]}" if given < len(indices) else "no more"
+                    raise PluginFailedError(
+                        f"{info.location}: the source ({info.kind}) gave frame {frame.index}, "
+                        f'named "{frame.name}", after "{last}", expected {expected} and a name of its own.'
+                    )
+                if self._size is None:
+                    self._size = frame.size
+                if frame.size != self._size:
+                    raise SourceError(
+                        f"{info.location}: frame {frame.name} is {_wxh(frame.size)}, "
+                        f"the ones before are {_wxh(self._size)}. All frames of a sequence need one size."
+                    )
+                given += 1
+                last = frame.name
+                yield frame
+        if info.frame_count is not None and 0 < given < len(indices):
+            raise TruncatedSourceError(
+                f"{info.location}: ended after frame {last}: {given} frames came, {len(indices)} were asked for. "
+                "Use --allow-truncated to take what is there.",
+                frames_read=indices[given - 1] + 1,
+                frames_declared=info.frame_count,
+            )
+
     def _encode(self, frames: Iterator[Frame]) -> Generator[tuple[Frame, Frame, Encoding]]:
         """Pair each frame with what the tracker sees of it and its encoding, made as the tracker wants it."""
         tracker = self._encoding
@@ -168,8 +204,7 @@ class FrameLoop:
             for frame in frames:
                 yield frame, self._shrink(frame), None
             return
-        wanted = int(getattr(tracker, "encode_batch", 1)) if self._source.info.seekable else 1
-        batches = iter(lambda: list(islice(frames, max(1, wanted))), [])
+        batches = iter(lambda: list(islice(frames, self._batch)), [])
         if self._ahead is None:
             for batch in batches:
                 yield from self._encode_batch(tracker.encode, batch)
@@ -185,9 +220,10 @@ class FrameLoop:
         smalls = [self._shrink(frame) for frame in batch]
         with self._blaming(batch[0]):
             encodings = encode(smalls)
-        if len(encodings) != len(batch):
+        if not hasattr(encodings, "__len__") or len(encodings) != len(batch):
+            count = f"{len(encodings)} encodings" if hasattr(encodings, "__len__") else f"a {type(encodings).__name__}"
             raise TrackerError(
-                f'tracker "{self._name}": encode gave {len(encodings)} encodings for {len(batch)} frames.'
+                f'tracker "{self._name}": encode gave {count} for {len(batch)} frames, expected a list of one each.'
             )
         return list(zip(batch, smalls, encodings, strict=True))
 
@@ -196,7 +232,7 @@ class FrameLoop:
 
     def _start(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation) -> TrackedFrame:
         label_map = _label_map_of(annotation, frame)
-        seen = shrink_label_map(label_map, small.size)
+        seen = _own_copy(shrink_label_map(label_map, small.size))
         with self._blaming(frame):
             if self._encoding is not None:
                 self._encoding.start(small, seen, encoding)
@@ -209,12 +245,13 @@ class FrameLoop:
     def _step(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation | None) -> TrackedFrame:
         with self._blaming(frame):
             prediction = self._predict(small, encoding)
-            label_map = self._merge(prediction, frame.size)
-            if annotation is None:
-                return TrackedFrame(frame, prediction, _read_only(label_map))
-            assert self._annotating is not None, "checked when the loop was made"
-            given = _label_map_of(annotation, frame)
-            self._annotating.annotate(small, shrink_label_map(given, small.size))
+        label_map = self._merge(prediction, frame.size)
+        if annotation is None:
+            return TrackedFrame(frame, prediction, _read_only(label_map))
+        assert self._annotating is not None, "checked when the loop was made"
+        given = _label_map_of(annotation, frame)
+        with self._blaming(frame):
+            self._annotating.annotate(small, _own_copy(shrink_label_map(given, small.size)))
         self._known |= set(annotation.object_ids)
         corrected = _correct(label_map, given, annotation.object_ids)
         prediction = Prediction.from_label_map(corrected, sorted(self._known))
@@ -227,7 +264,21 @@ class FrameLoop:
             assert self._plain is not None, "a tracker is one or the other"
             prediction = self._plain.step(frame)
         _check_prediction(prediction, self._known)
+        self._warn_of_missing_rows(prediction, frame)
         return prediction
+
+    def _warn_of_missing_rows(self, prediction: Prediction, frame: Frame) -> None:
+        """Say once of each object that the tracker answers no more: its masks are empty, which may be meant."""
+        missing = self._known - set(prediction.object_ids) - self._rowless
+        if missing:
+            self._rowless |= missing
+            logger.warning(
+                'tracker "%s", frame %s: no row for object %s; it has no pixel in the masks from here on. '
+                "A tracker answers for each object that it knows, in the frame or not.",
+                self._name,
+                frame.name,
+                ", ".join(map(str, sorted(missing))),
+            )
 
     @contextmanager
     def _blaming(self, frame: Frame) -> Iterator[None]:
@@ -238,11 +289,28 @@ class FrameLoop:
             raise
         except VosError as error:
             raise TrackerError(f'tracker "{self._name}", frame {frame.name} (index {frame.index}): {error}') from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise TrackerError(
-                f'tracker "{self._name}" failed on frame {frame.name} (index {frame.index}): '
-                f"{type(error).__name__}: {error}"
+                f'tracker "{self._name}" failed on frame {frame.name} (index {frame.index}): {in_words(error)}'
             ) from error
+
+
+def _check_methods(tracker: object, name: str) -> None:
+    """Refuse what is no tracker before anything is read."""
+    if isinstance(tracker, type):
+        raise TrackerError(f"tracker {tracker.__name__} is a class, expected an object of it.")
+    for method in ("start", "step"):
+        if not callable(getattr(tracker, method, None)):
+            raise TrackerError(f'tracker "{name}" is a {type(tracker).__name__}, which has no method {method}.')
+
+
+def _batch_of(tracker: object, name: str) -> int:
+    """How many frames the tracker wants encoded at once."""
+    wanted = getattr(tracker, "encode_batch", 1)
+    try:
+        return max(1, int(wanted))
+    except (TypeError, ValueError):
+        raise TrackerError(f'tracker "{name}": encode_batch is {wanted!r}, expected a number of frames.') from None
 
 
 def _label_map_of(annotation: Annotation, frame: Frame) -> LabelMap:
@@ -272,18 +340,28 @@ def _check_prediction(prediction: object, known: set[int]) -> None:
         raise ValueError("logits hold NaN")
 
 
-def checked_label_map(label_map: object, prediction: Prediction, size: Size) -> LabelMap:
+def checked_label_map(label_map: object, prediction: Prediction, size: Size, who: str) -> LabelMap:
     """Check what a ``vos_merge_objects`` hook returned.
 
     Raises:
-        ValueError: not uint8 of the frame's size, or ids that the prediction does not have.
+        PluginFailedError: not uint8 of the frame's size, or ids that the prediction does not have.
     """
-    if not isinstance(label_map, np.ndarray) or label_map.dtype != np.uint8 or label_map.shape != size:
-        raise ValueError(f"vos_merge_objects returned {getattr(label_map, 'shape', label_map)}, expected uint8 {size}")
+    if not isinstance(label_map, np.ndarray):
+        raise PluginFailedError(f"{who}: vos_merge_objects returned a {type(label_map).__name__}, expected an array.")
+    if label_map.dtype != np.uint8 or label_map.shape != size:
+        found = f"{label_map.dtype} {label_map.shape}"
+        raise PluginFailedError(f"{who}: vos_merge_objects returned {found}, expected uint8 {size}.")
     strange = sorted(set(object_ids(label_map)) - set(prediction.object_ids))
     if strange or (label_map == 255).any():
-        raise ValueError(f"vos_merge_objects returned ids {strange or [255]} that the prediction does not have")
+        raise PluginFailedError(
+            f"{who}: vos_merge_objects returned ids {strange or [255]} that the prediction does not have."
+        )
     return label_map
+
+
+def _own_copy(label_map: LabelMap) -> LabelMap:
+    """A copy for the tracker alone: one that writes through the read-only flag, as torch can, changes no mask."""
+    return _read_only(label_map.copy())
 
 
 def _read_only(label_map: LabelMap) -> LabelMap:

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
-from vos.errors import OptionError
+from vos.errors import OptionError, VosError
 
 T = TypeVar("T")
 
@@ -103,10 +103,72 @@ def make_options(options_type: type[T], given: Mapping[str, Any] | T | None, own
                 f'{owner}: option "{name}" is {value!r}, expected {_type_name(hints[name])}'
                 f"{f' ({error})' if str(error) else ''}."
             ) from None
+    for name in required_options(options_type):
+        if name not in values:
+            raise OptionError(f'{owner}: option "{name}" is missing. Give it: -O {name}={_type_name(hints[name])}')
     try:
         return options_type(**values)
+    except VosError:
+        raise
     except (TypeError, ValueError) as error:
         raise OptionError(f"{owner}: {error}") from None
+    except Exception as error:
+        raise OptionError(f"{owner}: its options cannot be made: {type(error).__name__}: {error}") from error
+
+
+def required_options(options_type: type) -> list[str]:
+    """Names of the fields that have no default.
+
+    Args:
+        options_type: a dataclass.
+    Returns:
+        Names, in order.
+    """
+    missing = dataclasses.MISSING
+    return [
+        field.name
+        for field in dataclasses.fields(options_type)
+        if field.init and field.default is missing and field.default_factory is missing
+    ]
+
+
+def check_option(options_type: type, name: str) -> None:
+    """Check that an option can be given as text, and that its default is of its type.
+
+    Args:
+        options_type: a dataclass.
+        name: one of its fields.
+    Raises:
+        ValueError: what does not fit.
+    """
+    hint = typing.get_type_hints(options_type)[name]
+    if not _readable(hint):
+        raise ValueError(
+            f"its type is {_type_name(hint)}, expected int, float, bool, str, Path, Literal, a tuple of those, or None"
+        )
+    (field,) = (field for field in dataclasses.fields(options_type) if field.name == name)
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    if default is dataclasses.MISSING:
+        return
+    try:
+        if isinstance(default, str) and hint is not str:
+            _checked(default, hint)
+        _parse(default, hint)
+    except ValueError:
+        raise ValueError(f"its default is {default!r}, expected {_type_name(hint)}") from None
+
+
+def _readable(hint: Any) -> bool:
+    """Whether ``_parse`` can read text as a type."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        others = [a for a in arguments if a is not type(None)]
+        return len(others) == 1 and _readable(others[0])
+    if origin is Literal:
+        return True
+    if origin is tuple:
+        return bool(arguments) and all(_readable(a) for a in arguments if a is not Ellipsis)
+    return hint in (int, float, bool, str, Path)
 
 
 def parse_assignments(assignments: Sequence[str], flag: str = "-O") -> dict[str, str]:

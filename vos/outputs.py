@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from vos.errors import InputError, VosError, WriterError
+from vos.blame import in_words
+from vos.errors import InputError, WriterError
 from vos.loop import TrackedFrame
 from vos.run import Run
 from vos.threads import WriteBehind
@@ -57,8 +58,8 @@ class Outputs:
         for writer in self._opened:
             try:
                 writer.abort(error)
-            except Exception as later:
-                logger.warning("%s could not stop cleanly: %s", type(writer).__name__, later)
+            except (Exception, SystemExit) as later:
+                logger.warning("%s could not stop cleanly: %s", type(writer).__name__, in_words(later))
         self._opened = []
 
     def _drain(self) -> None:
@@ -80,6 +81,5 @@ def _naming(writer: Writer, what: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:
-        reason = str(error) if isinstance(error, VosError) else f"{type(error).__name__}: {error}"
-        raise WriterError(f"{type(writer).__name__} {what}: {reason}") from error
+    except (Exception, SystemExit) as error:
+        raise WriterError(f"{type(writer).__name__} {what}: {in_words(error)}") from error

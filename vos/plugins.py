@@ -7,13 +7,16 @@ never takes the host down. Each ``load_plugins`` makes a manager of its own.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import inspect
 import logging
 import os
+import sys
 import traceback
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, is_dataclass
 from difflib import get_close_matches
 from importlib import metadata
 from typing import Any, Generic, TypeVar
@@ -21,7 +24,10 @@ from typing import Any, Generic, TypeVar
 import pluggy
 
 from vos import hookspecs
-from vos.errors import PluginError, VosError
+from vos.blame import blaming, in_words
+from vos.errors import PluginError, PluginFailedError
+from vos.options import describe_options
+from vos.source import Source, SourceInfo
 from vos.specs import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec
 from vos.version import __version__
 
@@ -131,27 +137,47 @@ class Plugins:
         """The hook callers, as pluggy gives them (``plugins.hook.vos_open_source(location=...)``)."""
         return self.manager.hook
 
-    def register(self, plugin: object, origin: Origin) -> None:
+    def register(self, plugin: object, origin: Origin, *, log: bool = True) -> None:
         """Check a plugin's hooks and take its offers, or list it as broken.
 
         Args:
             plugin: a module, or any object with hook implementations as attributes.
             origin: where it came from.
+            log: say in the log that it is broken, if it is.
         """
+        if self.manager.is_registered(plugin):
+            self._skip(origin, PluginError(f"{origin.module} is loaded already, under another name."), log=log)
+            return
         try:
             _check_api_version(plugin)
             _check_hook_names(plugin)
-            self.manager.register(plugin, name=origin.plugin)
+            self.add_hooks(plugin, f"plugin {origin.plugin}", name=str(origin))
             offers = self._collect(plugin)
         except Exception as error:
-            if self.manager.has_plugin(origin.plugin):
-                self.manager.unregister(name=origin.plugin)
-            self._skip(origin, error)
+            if self.manager.is_registered(plugin):
+                self.manager.unregister(plugin)
+            self._skip(origin, error, log=log)
             return
         self.origins.append(origin)
         for holder, specs in offers:
             for spec in specs:
                 holder.add(spec, origin)
+
+    def add_hooks(self, plugin: object, who: str, name: str | None = None) -> None:
+        """Register hooks so that what goes wrong in one names its owner; nothing else is checked.
+
+        Args:
+            plugin: a module, or any object with hook implementations as attributes.
+            who: its name for messages.
+            name: its name for pluggy; None for one of pluggy's making.
+        """
+        self.manager.register(plugin, name=name)
+        for caller in self.manager.get_hookcallers(plugin) or ():
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is plugin and not (implementation.hookwrapper or implementation.wrapper):
+                    # Final in pluggy's types; it has no hook of its own that tells which plugin failed.
+                    named = _named(implementation.function, caller.name, who)
+                    implementation.function = named  # type: ignore[misc]
 
     def load(self, origin: Origin, *, required: bool = False) -> None:
         """Import a plugin's module and register it.
@@ -162,14 +188,16 @@ class Plugins:
         Raises:
             PluginError: it is broken and required.
         """
-        try:
-            plugin = importlib.import_module(origin.module)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
-            self._skip(origin, error)
-        else:
-            self.register(plugin, origin)
+        # What a plugin prints is not a result: those who read JSON from stdout must not find it there.
+        with contextlib.redirect_stdout(sys.stderr):
+            try:
+                plugin = importlib.import_module(origin.module)
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                self._skip(origin, error, log=not required)
+            else:
+                self.register(plugin, origin, log=not required)
         if required and self.broken and self.broken[-1].origin == origin:
             raise PluginError(f"plugin {origin.plugin} cannot be loaded: {self.broken[-1].error}")
 
@@ -187,18 +215,14 @@ class Plugins:
             for implementation in implementations:
                 if implementation.plugin is not plugin:
                     continue
-                specs = list(implementation.function())
-                for spec in specs:
-                    if not isinstance(spec, spec_type):
-                        raise TypeError(f"{hook_name} returned a {type(spec).__name__}, expected {spec_type.__name__}")
-                collected.append((holder, specs))
+                collected.append((holder, _specs(implementation.function(), spec_type, hook_name, holder.kind)))
         return collected
 
-    def _skip(self, origin: Origin, error: BaseException) -> None:
-        line = f"{type(error).__name__}: {error}" if not isinstance(error, VosError) else str(error)
-        line = " ".join(line.split())
+    def _skip(self, origin: Origin, error: BaseException, *, log: bool = True) -> None:
+        line = " ".join(in_words(error).removeprefix(f"plugin {origin.plugin}: ").split())
         self.broken.append(BrokenPlugin(origin, line, "".join(traceback.format_exception(error))))
-        logger.warning("plugin %s is broken and was skipped: %s", origin, line)
+        if log:
+            logger.warning("plugin %s is broken and was skipped: %s", origin, line)
 
 
 def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, autoload: bool | None = None) -> Plugins:
@@ -245,13 +269,80 @@ def _entry_points() -> list[Origin]:
     return sorted(origins.values(), key=lambda o: (o.distribution != SHIPPED_DISTRIBUTION, o.distribution))
 
 
+def _named(function: Callable[..., Any], hook_name: str, who: str) -> Callable[..., Any]:
+    """A hook implementation that names its owner in what goes wrong."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        if hook_name == "vos_run_failed":  # the run's own error is the one that counts, and others are to be told of it
+            try:
+                return function(*arguments)
+            except (Exception, SystemExit) as error:
+                logger.warning("%s: vos_run_failed failed: %s", who, in_words(error))
+                return None
+        with blaming(f"{who}: {hook_name} failed"):
+            answer = function(*arguments)
+            if hook_name == "vos_open_source":
+                _check_source(answer, who)
+        return answer
+
+    return call
+
+
+def _check_source(source: object, who: str) -> None:
+    """Refuse what ``vos_open_source`` may not return."""
+    if source is None:
+        return
+    if not isinstance(source, Source):
+        raise PluginFailedError(
+            f"{who}: vos_open_source returned a {type(source).__name__}, "
+            "expected a vos.Source (info, frames and close) or None."
+        )
+    if not isinstance(source.info, SourceInfo):
+        raise PluginFailedError(
+            f"{who}: the info of its source is a {type(source.info).__name__}, expected a vos.SourceInfo."
+        )
+
+
+def _specs(offered: Any, spec_type: type, hook_name: str, kind: str) -> list[Any]:
+    """What a registration hook returned, if each can be listed and asked for."""
+    if isinstance(offered, spec_type) or not isinstance(offered, Iterable):
+        found = type(offered).__name__
+        raise PluginError(f"{hook_name} returned a {found}, expected a list of {spec_type.__name__}.")
+    specs = list(offered)
+    for spec in specs:
+        if not isinstance(spec, spec_type):
+            raise PluginError(f"{hook_name} returned a {type(spec).__name__}, expected {spec_type.__name__}.")
+        _check_spec(spec, kind)
+    return specs
+
+
+def _check_spec(spec: Any, kind: str) -> None:
+    """Refuse a spec that no list could show."""
+    if not isinstance(spec.name, str) or not spec.name:
+        raise PluginError(f'a {kind} is named {spec.name!r}, expected text such as "my-{kind}".')
+    if not isinstance(spec.summary, str):
+        raise PluginError(f'{kind} "{spec.name}": the summary is {spec.summary!r}, expected one line of text.')
+    makes = "load" if isinstance(spec, CommandSpec) else "factory"
+    if not callable(getattr(spec, makes)):
+        raise PluginError(f'{kind} "{spec.name}": {makes} is {getattr(spec, makes)!r}, expected a function.')
+    if isinstance(spec, CommandSpec):
+        return
+    if not (isinstance(spec.options, type) and is_dataclass(spec.options)):
+        raise PluginError(f'{kind} "{spec.name}": options is {spec.options!r}, expected a dataclass.')
+    with blaming(f'{kind} "{spec.name}": its options cannot be listed'):
+        describe_options(spec.options)
+
+
 def _check_api_version(plugin: object) -> None:
     """Refuse a plugin that says (``VOS_API = 1``) that it was built for another plugin API."""
     declared = getattr(plugin, "VOS_API", None)
     major = hookspecs.API_VERSION[0]
     if declared is None or declared == major:
         return
-    newer = isinstance(declared, int) and declared > major
+    if not isinstance(declared, int):
+        raise PluginError(f"its VOS_API is {declared!r}, expected a number such as {major}.")
+    newer = declared > major
     raise PluginError(
         f"it was built for version {declared} of the plugin API, this is vos {__version__} with version {major}. "
         f"Install {'a newer vos' if newer else 'a newer version of the plugin'}."
@@ -259,11 +350,15 @@ def _check_api_version(plugin: object) -> None:
 
 
 def _check_hook_names(plugin: object) -> None:
-    """Refuse a hook implementation that the toolkit does not know; pluggy alone would ignore it."""
+    """Refuse a hook that is unknown, or has no ``@vos.hookimpl`` above it; pluggy alone would ignore it."""
     known = [name for name in dir(hookspecs) if name.startswith("vos_")]
     for name in dir(plugin):
         function = getattr(plugin, name, None)
-        if not (inspect.isroutine(function) and getattr(function, "vos_impl", None)):
+        if not inspect.isroutine(function):
+            continue
+        if not getattr(function, "vos_impl", None):
+            if name in known and not hasattr(function, "vos_spec"):
+                raise PluginError(f"{name} is not marked as a hook. Put @vos.hookimpl above it.")
             continue
         if name not in known:
             close = get_close_matches(name, known, n=1)

@@ -143,7 +143,11 @@ def replaceable(folder: Path) -> list[Path]:
     Returns:
         Paths.
     """
-    return [folder, folder / RECORD_NAME, *(folder / name for name in _masks_in(folder))]
+    try:
+        masks = _masks_in(folder)
+    except OSError:  # a name that is too long, say: nothing is there, and preparing the output will say so
+        masks = []
+    return [folder, folder / RECORD_NAME, *(folder / name for name in masks)]
 
 
 def prepare_output(

@@ -14,7 +14,8 @@ from typing import Any, TypeAlias
 
 from vos.annotation import Annotation
 from vos.arrays import LabelMap, Size
-from vos.errors import OptionError, PluginError, SourceError
+from vos.blame import blaming, close_or_warn
+from vos.errors import OptionError, PluginError, PluginFailedError, SourceError, TrackerError
 from vos.files import refuse_equal_names, safe_name
 from vos.frame import Frame
 from vos.given import GivenAnnotations, gather_annotations
@@ -58,7 +59,7 @@ def open_source(location: str | Path | Source, plugins: Plugins | None = None) -
     source = (plugins or load_plugins()).hook.vos_open_source(location=str(location))
     if source is None:
         raise SourceError(f"{location}: no plugin can read this. `vos plugins` lists the sources.")
-    assert isinstance(source, Source)
+    assert isinstance(source, Source), "checked where the plugin answers"
     return source
 
 
@@ -77,9 +78,11 @@ def make_tracker(
     Raises:
         PluginError: no tracker of that name, or two.
         OptionError: an option that does not fit.
+        PluginFailedError: the factory failed.
     """
     spec, made = tracker_options(tracker, options, plugins)
-    return spec.factory(made, runtime), dataclasses.asdict(made)
+    with blaming(f'tracker "{spec.name}" cannot be made'):
+        return spec.factory(made, runtime), dataclasses.asdict(made)
 
 
 def tracker_options(tracker: str, options: Mapping[str, Any] | Any | None, plugins: Plugins) -> tuple[TrackerSpec, Any]:
@@ -246,10 +249,11 @@ def track(
         WriterError: a writer failed; the message names the frame.
     """
     plugins = plugins or load_plugins()
+    given = [writers] if isinstance(writers, str) else list(writers)
 
     def check(opened: Source) -> None:
         assert plugins is not None
-        refuse_outputs(opened, annotations, output, writers, tracker, options, sequence=sequence, plugins=plugins)
+        refuse_outputs(opened, annotations, output, given, tracker, options, sequence=sequence, plugins=plugins)
 
     job = _Job.prepare(
         source, annotations, tracker, options, runtime, both_ways, start, stop, step, max_side, allow_truncated,
@@ -258,7 +262,6 @@ def track(
     with job.closing_on_error():
         refuse_equal_names(job.source.info.frame_names or (), str(job.source.info.location))
         run = dataclasses.replace(job.run_facts, sequence=safe_name(sequence or job.source.info.name), output=None)
-        given = [writers] if isinstance(writers, str) else list(writers)
         given = [writer for writer in given if output is not None or _has_path(writer)]
         job.writers = [_make_writer(writer, job.plugins) for writer in given]
         if output is not None:
@@ -324,7 +327,7 @@ class _Job:
         with ExitStack() as opened:
             ready_source = open_source(source, plugins)
             if not isinstance(source, Source):
-                opened.callback(ready_source.close)
+                opened.callback(close_or_warn, f"source {ready_source.info.location}", ready_source.close)
             check(ready_source)
             info = ready_source.info
             indices = _frame_indices(info.frame_count, start, stop, step, str(info.location))
@@ -333,7 +336,7 @@ class _Job:
                 name = tracker
                 ready_tracker, values = make_tracker(tracker, options, runtime, plugins)
                 if isinstance(ready_tracker, ClosingTracker):
-                    opened.callback(ready_tracker.close)
+                    opened.callback(close_or_warn, f'tracker "{name}"', ready_tracker.close)
             elif isinstance(tracker, type) or not isinstance(tracker, (Tracker, EncodingTracker)):
                 raise PluginError(
                     f"tracker is {tracker!r}, expected a tracker's name, or an object with the methods start and step."
@@ -364,7 +367,7 @@ class _Job:
                 source=info,
                 tracker=name,
                 options=values,
-                details=dict(getattr(ready_tracker, "details", {})),
+                details=_details(ready_tracker, name),
                 selection=_selection(start, stop, step, max_side),
                 runtime={k: v for k, v in dataclasses.asdict(runtime).items() if k != "cache"},
                 frame_count=length if info.frame_count is not None or stop is not None else None,
@@ -385,7 +388,7 @@ class _Job:
         frames = 0
         with self.owned, ExitStack() as observed:
             for observer in self.observers:
-                self.plugins.manager.register(observer)
+                self.plugins.add_hooks(observer, f"observer {type(observer).__name__}")
                 observed.callback(self.plugins.manager.unregister, observer)
             outputs = Outputs(self.writers)
             try:
@@ -452,7 +455,20 @@ def _make_writer(given: GivenWriter, plugins: Plugins) -> Writer:
         return given
     name, options = given
     spec = plugins.writers.get(name)
-    return spec.factory(make_options(spec.options, options, f'writer "{name}"'))
+    made: Any = make_options(spec.options, options, f'writer "{name}"')
+    with blaming(f'writer "{name}" cannot be made'):
+        writer = spec.factory(made)
+    for method in ("open", "write", "close", "abort"):
+        if not callable(getattr(writer, method, None)):
+            raise PluginFailedError(f'writer "{name}" is a {type(writer).__name__}, which has no method {method}.')
+    return writer
+
+
+def _details(tracker: object, name: str) -> dict[str, Any]:
+    details = getattr(tracker, "details", {})
+    if not isinstance(details, Mapping):
+        raise TrackerError(f'tracker "{name}": details is a {type(details).__name__}, expected a dict of plain values.')
+    return dict(details)
 
 
 def _described(given: GivenWriter) -> dict[str, str]:
@@ -472,12 +488,16 @@ def _has_path(given: GivenWriter) -> bool:
 
 def _merge_with(plugins: Plugins) -> Any:
     """The merge of the plugins, or the host's own where none has one."""
-    if not plugins.hook.vos_merge_objects.get_hookimpls():
+    implementations = plugins.hook.vos_merge_objects.get_hookimpls()
+    if not implementations:
         return merge_objects
+    who = "plugin " + " or ".join(implementation.plugin_name for implementation in implementations)
 
     def merge(prediction: Prediction, size: Size) -> LabelMap:
         label_map = plugins.hook.vos_merge_objects(prediction=prediction, size=size)
-        return merge_objects(prediction, size) if label_map is None else checked_label_map(label_map, prediction, size)
+        if label_map is None:
+            return merge_objects(prediction, size)
+        return checked_label_map(label_map, prediction, size, who)
 
     return merge
 

@@ -51,8 +51,9 @@ class ReadAhead(Generic[T]):
         self._thread.join(_JOIN_SECONDS)
 
     def _work(self) -> None:
-        iterator = iter(self._items)
+        iterator: Iterator[T] | None = None
         try:
+            iterator = iter(self._items)
             for item in iterator:
                 if not self._put((item, None)):
                     return

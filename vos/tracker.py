@@ -114,5 +114,5 @@ class ClosingTracker(Protocol):
     """Capability: holds something that must be let go (a process, a file, device memory)."""
 
     def close(self) -> None:
-        """Release what the tracker holds. Called once, after the last frame or an error."""
+        """Release what the tracker holds. Called once, after the last frame or an error; failing is a warning."""
         ...

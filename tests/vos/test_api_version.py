@@ -24,7 +24,6 @@ def test_a_plugin_for_this_api_is_taken(declared):
     [
         (2, "Install a newer vos."),
         (0, "Install a newer version of the plugin."),
-        ("one", "a newer version of the plugin."),
     ],
 )
 def test_a_plugin_for_another_api_is_refused_by_name(declared, advice, caplog):
@@ -34,3 +33,8 @@ def test_a_plugin_for_another_api_is_refused_by_name(declared, advice, caplog):
     )
     assert broken.error.endswith(advice)
     assert "plugin guest (vos-guest 2.0) is broken and was skipped: it was built for" in caplog.text
+
+
+def test_a_version_that_is_no_number_is_refused():
+    (broken,) = load(VOS_API="one").broken
+    assert broken.error == "its VOS_API is 'one', expected a number such as 1."

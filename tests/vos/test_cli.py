@@ -190,7 +190,8 @@ def test_a_broken_plugin_is_listed_with_its_error(run, monkeypatch):
 
 
 def test_two_plugins_with_one_verb_leave_the_others_alone(tmp_path, run, monkeypatch):
-    verb = 'import vos, click\n@vos.hookimpl\ndef vos_commands():\n    return [vos.CommandSpec("same", "S.", None)]\n'
+    offer = '[vos.CommandSpec("same", "S.", lambda: None)]'
+    verb = f"import vos, click\n@vos.hookimpl\ndef vos_commands():\n    return {offer}\n"
     for name in ("one_verb_plugin", "same_verb_plugin"):
         (tmp_path / f"{name}.py").write_text(verb)
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -429,7 +429,10 @@ def test_merge_hook_decides_and_none_leaves_it_to_the_host():
 @pytest.mark.parametrize(
     ("merged", "message"),
     [
-        (np.zeros((2, 2), np.uint8), r"returned \(2, 2\), expected uint8"),
+        (np.zeros((2, 2), np.uint8), r"plugin .*: vos_merge_objects returned uint8 \(2, 2\), expected uint8"),
+        (np.zeros((48, 64)), r"returned float64 \(48, 64\)"),
+        ("mask", "returned a str, expected an array"),
+        (np.full((48, 64), 255, np.uint8), r"ids \[255\]"),
         (np.full((48, 64), 9, np.uint8), r"ids \[9\]"),
     ],
 )
@@ -440,7 +443,7 @@ def test_merge_hook_is_checked(merged, message):
             return merged
 
     sequence = tiny_sequence("still")
-    with pytest.raises(vos.TrackerError, match=message):
+    with pytest.raises(vos.PluginFailedError, match=message):
         list(vos.stream(sequence, sequence.label_maps[0], tracker=StubTracker(), plugins=plugins_with(Merge())))
 
 
@@ -539,17 +542,3 @@ def test_max_side_below_a_pixel_is_refused():
     sequence = tiny_sequence("still")
     with pytest.raises(vos.OptionError, match="--max-side is 0"):
         vos.stream(sequence, sequence.label_maps[0], tracker=StubTracker(), max_side=0)
-
-
-@pytest.mark.parametrize(
-    ("given", "found"), [(vos.Frame(3, np.zeros((48, 64, 3), np.uint8), "3"), "frame 3"), (7, "a int")]
-)
-def test_source_that_gives_something_else_than_was_asked_for(given, found):
-    class Wrong(vos.testing.TinySequence):
-        def frames(self, indices=None):
-            yield from [self.frame(0), given]
-
-    sequence = tiny_sequence("still")
-    wrong = Wrong("wrong", sequence.images, sequence.label_maps, sequence.annotations)
-    with pytest.raises(vos.SourceError, match=f"its plugin gave {found} where frame 1 was asked for"):
-        list(vos.stream(wrong, sequence.label_maps[0], tracker=StubTracker()))

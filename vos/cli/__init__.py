@@ -13,8 +13,9 @@ from typing import Any
 
 import click
 
+from vos.blame import blaming
 from vos.cli import common
-from vos.errors import VosError
+from vos.errors import PluginFailedError, VosError
 from vos.version import __version__
 
 VERBS: dict[str, tuple[str, str]] = {
@@ -38,7 +39,7 @@ class _Verbs(click.Group):
     """A group that knows its verbs' summaries without importing them."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*VERBS, *common.plugin_commands(ctx).names()]
+        return [*VERBS, *(name for name in common.plugin_commands(ctx).names() if name not in VERBS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in VERBS:
@@ -46,13 +47,37 @@ class _Verbs(click.Group):
             assert isinstance(command, click.Command)
             return command
         offered = common.plugin_commands(ctx)
-        return offered.get(cmd_name).load() if cmd_name in offered.names() else None
+        if cmd_name not in offered.names():
+            return None
+        spec, who = offered.get(cmd_name), _owner(ctx, cmd_name)
+        with blaming(f"{who} cannot be loaded"):
+            loaded = spec.load()
+        if not isinstance(loaded, click.Command):
+            raise PluginFailedError(f"{who}: load gave a {type(loaded).__name__}, expected a click command.")
+        return loaded
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (VosError, click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+            raise
+        except Exception as error:
+            name = ctx.invoked_subcommand
+            if name is None or name in VERBS:
+                raise
+            raise PluginFailedError(f"{_owner(ctx, name)} failed: {type(error).__name__}: {error}") from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, summary) for name, (_, summary) in VERBS.items()]
-        rows += [(spec.name, spec.summary) for spec, _ in common.plugin_commands(ctx).all()]
+        rows += [(spec.name, spec.summary) for spec, _ in common.plugin_commands(ctx).all() if spec.name not in VERBS]
         with formatter.section("Verbs"):
             formatter.write_dl(rows)
+
+
+def _owner(ctx: click.Context, name: str) -> str:
+    """A plugin's verb and the plugin, for messages."""
+    origins = [origin for spec, origin in common.plugin_commands(ctx).all() if spec.name == name]
+    return f'command "{name}" of plugin {" and ".join(map(str, origins))}'
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -15,6 +15,8 @@ from vos.plugins import Offers, Plugins, load_plugins
 from vos.runtime import Runtime
 from vos.specs import CommandSpec
 
+logger = logging.getLogger(__name__)
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -38,11 +40,21 @@ class Settings:
         """The plugins, loaded at the first use."""
         if self._plugins is None:
             self._plugins = load_plugins(self.plugin_modules, self.blocked)
+            _warn_of_own_verbs(self._plugins)
         return self._plugins
 
     def forget_plugins(self) -> None:
         """Load them anew at the next use, since what to load has changed."""
         self._plugins = None
+
+
+def _warn_of_own_verbs(plugins: Plugins) -> None:
+    """Say so where a plugin offers a verb that the toolkit has itself; the toolkit's own is used."""
+    from vos.cli import VERBS
+
+    for spec, origin in plugins.commands.all():
+        if spec.name in VERBS:
+            logger.warning('plugin %s offers a command "%s", which vos has itself; it is left out.', origin, spec.name)
 
 
 def general_options(function: F) -> F:

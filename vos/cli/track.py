@@ -100,6 +100,7 @@ def command(
       vos track dog.mp4 --mask first.png --mask 40:corrected.png
       vos track JPEGImages/480p/bear --quality fast
     """
+    from vos.blame import close_or_warn
     from vos.progress import ProgressBar
     from vos.runner import open_source, refuse_outputs, track
 
@@ -147,7 +148,7 @@ def command(
             observers=[ProgressBar()],
         )
     finally:
-        opened.close()
+        close_or_warn(f"source {source}", opened.close)
     click.echo(describe(summary))
 
 

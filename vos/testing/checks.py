@@ -191,12 +191,12 @@ def contract_test(tracker: str | TrackerFactory, **settings: Any) -> Callable[[T
 def _named(
     name: str, options: Mapping[str, Any] | None, runtime: Runtime | None, plugins: Plugins | None
 ) -> TrackerFactory:
+    from vos.runner import make_tracker, tracker_options
+
     loaded = plugins or load_plugins()
-    loaded.trackers.get(name.partition(":")[0])
+    tracker_options(name, options, loaded)
 
     def make() -> Any:
-        from vos.runner import make_tracker
-
         return make_tracker(name, options, runtime or Runtime(device="cpu"), loaded)[0]
 
     return make
@@ -249,7 +249,7 @@ def _same_answer(first: Prediction, second: Prediction) -> bool:
 
 
 def _forgetting(settings: Settings) -> None:
-    sequence = tiny_sequence("moving", size=settings.size, length=6, object_ids=(5, 6, 8))
+    sequence = tiny_sequence("moving", size=settings.size, length=8, object_ids=(5, 6, 8))
     with settings.tracker("forgetting") as driver:
         driver.start(sequence.frame(0), sequence.label_maps[0])
         driver.step(sequence.frame(1))
@@ -262,6 +262,12 @@ def _forgetting(settings: Settings) -> None:
             driver.step(sequence.frame(4))
         driver.forget(5)
         driver.step(sequence.frame(5))
+        for object_id in driver.known:
+            driver.forget(object_id)
+        driver.step(sequence.frame(6))
+        if offers(driver.tracker, "annotate"):
+            driver.annotate(sequence.frame(6), np.where(sequence.label_maps[6] == 8, 8, 0).astype(np.uint8))
+            driver.step(sequence.frame(7))
 
 
 def _repeatable(settings: Settings) -> None:

@@ -36,7 +36,10 @@ CLAUSES: dict[str, str] = {
     "corrections": (
         "`annotate` with a known id corrects that object from the next frame on; it adds no row and drops none."
     ),
-    "forgetting": "`forget` drops one object and no other; the same id may be added again by `annotate`.",
+    "forgetting": (
+        "`forget` drops one object and no other; the same id may be added again by `annotate`. "
+        "When all are forgotten, `step` answers with no row."
+    ),
     "repeatable": "The same frames, options and seed give the same masks, pixel for pixel, in every new tracker.",
     "fresh-start": (
         "`start` begins a new sequence and forgets the one before: its objects, its size and its masks have no "
@@ -76,7 +79,8 @@ CLAUSES: dict[str, str] = {
     ),
     "specs": (
         "A spec's name is of lower case letters, digits and hyphens; its summary is one line; its options are a "
-        "dataclass whose fields all have a default and a help text (`vos.option`)."
+        "dataclass whose fields all have a default that fits their type, a type that text can be read as, and a help "
+        "text (`vos.option`)."
     ),
     "light-import": (
         "Importing a plugin's module imports nothing heavy (torch, transformers, ...): that is the factory's "

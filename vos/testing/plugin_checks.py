@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+from vos.options import check_option
 from vos.plugins import Origin, Plugins
 from vos.testing.contract import ContractError
 
@@ -45,11 +46,13 @@ def check_plugin(module: str) -> list[str]:
 def _check_spec(kind: str, spec: Any) -> None:
     _check_name(kind, spec.name, spec.summary)
     what = f'{kind} "{spec.name}"'
-    if not (isinstance(spec.options, type) and dataclasses.is_dataclass(spec.options)):
-        raise ContractError("specs", f"{what}: options is {spec.options!r}, expected a dataclass.")
     for field in dataclasses.fields(spec.options):
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
             raise ContractError("specs", f'{what}: option "{field.name}" has no default.')
+        try:
+            check_option(spec.options, field.name)
+        except ValueError as error:
+            raise ContractError("specs", f'{what}: option "{field.name}": {error}.') from None
         if not field.metadata.get("help"):
             raise ContractError("specs", f'{what}: option "{field.name}" has no help text.')
 

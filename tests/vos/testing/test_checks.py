@@ -123,6 +123,22 @@ class KeepsTheForgotten(StubTracker):
         pass
 
 
+class FailsWithoutObjects(StubTracker):
+    """Takes the largest of its objects, as one with a stack of memories does."""
+
+    def step(self, frame):
+        max(self._ids)
+        return super().step(frame)
+
+
+class EndsWithoutObjects(StubTracker):
+    """Counts its objects to begin with, and takes none after the last has gone."""
+
+    def annotate(self, frame, label_map):
+        assert self._ids, "nothing is tracked any more"
+        super().annotate(frame, label_map)
+
+
 class Noisy(StubTracker):
     generator = np.random.default_rng(0)
 
@@ -327,6 +343,8 @@ BAD_TRACKERS = [
     ("corrections", CorrectionAddsARow, "gave rows for 1, 2, 101, expected 1, 2"),
     ("forgetting", ForgetsAll, "gave rows for no object, expected 5, 8"),
     ("forgetting", KeepsTheForgotten, "gave rows for 5, 6, 8, expected 5, 8"),
+    ("forgetting", FailsWithoutObjects, "step on frame 00006 raised ValueError: max"),
+    ("forgetting", EndsWithoutObjects, "annotate on frame 00006 raised AssertionError: nothing is tracked any more"),
     ("repeatable", Noisy, "two new trackers gave different masks"),
     ("fresh-start", LeaksIds, "gave rows for 1, 2, 4, 30, expected 1, 4"),
     ("fresh-start", LeaksState, "after another sequence the masks are different"),
@@ -349,7 +367,7 @@ BAD_TRACKERS = [
     ("small-objects", FailsOnFullFrames, "ZeroDivisionError: no background pixel"),
     ("errors", EmptyBeforeStart, "step before start returned a Prediction, expected an error"),
     ("errors", BrokenByAnError, "was broken before"),
-    ("stream", BatchesOfWords, "the frame loop stopped: invalid literal for int.*many"),
+    ("stream", BatchesOfWords, "the frame loop stopped: .*encode_batch is 'many', expected a number of frames"),
     ("accuracy", TracksNothing, r"mean overlap \(IoU\) of 0.00, expected 0.30"),
 ]
 

@@ -23,6 +23,7 @@ BAD_PLUGINS = {
         ("vos_trackers():", "vos_trackers(frame):", "Argument.*frame"),
         ("return [vos", "return ['guest'] or [vos", "vos_trackers returned a str, expected TrackerSpec"),
         ("import dataclasses", "import no_such_module, dataclasses", "No module named 'no_such_module'"),
+        (", Options)", ", dict)", "options is <class 'dict'>, expected a dataclass"),
         ("@vos.hookimpl", "VOS_API = 99\n@vos.hookimpl", "built for version 99"),
         (
             "@vos.hookimpl",
@@ -34,9 +35,12 @@ BAD_PLUGINS = {
         ('"guest"', '"Guest Tracker"', "the name has other characters"),
         ('"A guest."', '"A guest.\\nOf honour."', "expected one line"),
         ('"A guest."', '" "', "the summary is ' ', expected one line"),
-        (", Options)", ", dict)", "options is <class 'dict'>, expected a dataclass"),
         ('= vos.option(480, "Short side, in pixels.")', "", 'option "side" has no default'),
         ('= vos.option(480, "Short side, in pixels.")', "= 480", 'option "side" has no help text'),
+        ("side: int", "side: list[int]", 'option "side": its type is list'),
+        ("side: int", "side: int | str", 'option "side": its type is int or text, expected int, float'),
+        ("vos.option(480", "vos.option('480'", "option \"side\": its default is '480', expected int"),
+        ("vos.option(480", "vos.option(4.5", 'option "side": its default is 4.5, expected int'),
     ],
     "light-import": [("import dataclasses", "import dataclasses, scipy", "imports scipy")],
 }
