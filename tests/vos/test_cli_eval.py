@@ -110,6 +110,29 @@ def test_the_html_report_is_one_whole_file(tree: Path, tmp_path: Path, names: li
     assert len(series[0]["series"]) == len(names)
 
 
+def test_the_html_report_compares_an_object_with_itself_whatever_proposal_was_matched(
+    tree: Path, tmp_path: Path
+) -> None:
+    from vos.evaluation.html import html_report
+
+    for path in (tree / "exact/dog").iterdir():
+        found = np.array(Image.open(path))
+        found[:, :15] = 0  # half of the first object is lost
+        for name, ids in (("plain", [0, 1, 2]), ("swapped", [0, 2, 1])):
+            (tmp_path / name / "dog").mkdir(parents=True, exist_ok=True)
+            vos.write_label_map(tmp_path / name / "dog" / path.name, np.array(ids, dtype=np.uint8)[found])
+    both = [
+        vos.evaluate(tree, tmp_path / name, sequences=["dog"], protocol="davis-2017-unsupervised", official=True)
+        for name in ("plain", "swapped")
+    ]
+    assert [[one.object_id for one in scores.sequences[0].objects] for scores in both] == [[1, 2], [2, 1]]
+    text = html_report(both)
+    assert re.findall(r">([+-][0-9.]+)</td>", text) == ["+0.0", "+0.0"]
+    for data in re.findall(r'type="application/json">(.*?)</script>', text):
+        one, other = json.loads(data)["series"]
+        assert one["j"] == other["j"]
+
+
 def test_several_predictions_side_by_side(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "eval", "--gt", tree, "--pred", f"old={tree}/moved", "--pred", f"new={tree}/exact")
     assert code == 0
@@ -187,6 +210,22 @@ def test_semantic(tmp_path: Path, capsys: pytest.CaptureFixture[str], hungarian:
     assert "2 faults" in err
     assert "0.png: no such file" in err
     assert "1.png: 5x5, its labels are 30x20" in err
+
+
+def test_labels_without_a_class_leave_json_that_all_can_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, value in (("images", 0), ("labels", 255), ("mine", 1)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.full((4, 6), value, dtype=np.uint8)).save(tmp_path / folder / "a.png")
+    code, out, _ = run(
+        capsys, "eval", "semantic", tmp_path / "images", "--labels", tmp_path / "labels", "--classes", 2,
+        "--pred", tmp_path / "mine", "--json", tmp_path / "r.json",
+    )  # fmt: skip
+    assert code == 0
+    assert out.splitlines()[-2].split() == ["Mean", "IoU", "-"]
+    written = json.loads((tmp_path / "r.json").read_text(), parse_constant=lambda name: f"no JSON: {name}")
+    assert written == {"pixel_accuracy": None, "mean_iou": None, "iou": {"0": None, "1": None}, "images": 1}
 
 
 def test_perseg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

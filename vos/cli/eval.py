@@ -156,6 +156,7 @@ def semantic(
     """
     from vos.evaluation.labelled_images import folders, labelled_images
     from vos.evaluation.report import percent, table, write_text
+    from vos.evaluation.scores import without_nan
     from vos.evaluation.semantic import evaluate_semantic
     from vos.inputs import files_of_tree, refuse_replacing
 
@@ -171,11 +172,9 @@ def semantic(
     rows = [["Class", "IoU"], *([name, percent(iou)] for name, iou in zip(images.classes, scorer.iou, strict=True))]
     click.echo(table([*rows, ["Mean IoU", percent(scorer.mean_iou)], ["Pixel accuracy", percent(scorer.accuracy)]]))
     if json_path is not None:
-        by_class = {
-            name: None if iou != iou else float(iou) for name, iou in zip(images.classes, scorer.iou, strict=True)
-        }
+        by_class = dict(zip(images.classes, scorer.iou.tolist(), strict=True))
         numbers = {"pixel_accuracy": scorer.accuracy, "mean_iou": scorer.mean_iou, "iou": by_class}
-        write_text(json_path, json.dumps({**numbers, "images": len(images.pairs)}, indent=1) + "\n")
+        write_text(json_path, json.dumps(without_nan({**numbers, "images": len(images.pairs)}), indent=1) + "\n")
 
 
 @command.command("perseg")

@@ -124,9 +124,10 @@ def command(
         for name, iou in scores["iou"].items():
             click.echo(f"  {name:20s} {'-' if iou is None else f'{iou * 100:5.1f}'}")
     if json_path is not None:
+        from vos.evaluation.scores import without_nan
         from vos.files import atomic_write
 
-        atomic_write(json_path, json.dumps(scores, indent=2) + "\n")
+        atomic_write(json_path, json.dumps(without_nan(scores), indent=2) + "\n")
 
 
 def _images(root: Path, layout: str | None, split: str, labels: Path | None, classes: int | None) -> Any:

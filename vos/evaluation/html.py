@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -98,13 +98,21 @@ def _objects(results: Sequence[Scores]) -> str:
         return _table(heads, rows, sortable=True)
     heads = ["Object", results[0].name, *(head for scores in results[1:] for head in (scores.name, "+/-"))]
     rows = []
-    for same in zip(*(scores.objects for scores in results), strict=True):
-        values = [scores.j_and_f for _, scores in same]
-        cells = [_text_cell(f"{same[0][0]}_{same[0][1].label}"), _cell(values[0])]
+    for sequence, same in _same_objects(results):
+        values = [scores.j_and_f for scores in same]
+        cells = [_text_cell(f"{sequence}_{same[0].label}"), _cell(values[0])]
         for value in values[1:]:
             cells += [_cell(value), _cell(value - values[0], signed=True)]
         rows.append(cells)
     return _table(heads, rows, sortable=True)
+
+
+def _same_objects(results: Sequence[Scores]) -> Iterator[tuple[str, tuple[ObjectScores, ...]]]:
+    """Each object with its sequence's name, as every result has it; in official order each has one of its own."""
+    for sequences in zip(*(scores.sequences for scores in results), strict=True):
+        ordered = (sorted(sequence.objects, key=lambda one: one.object_id) for sequence in sequences)
+        for same in zip(*ordered, strict=True):
+            yield sequences[0].name, same
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], *, sortable: bool = False) -> str:
@@ -144,20 +152,20 @@ def _colour(n: int) -> str:
 
 def _curves(results: Sequence[Scores]) -> list[str]:
     figures = []
-    for same in zip(*(scores.objects for scores in results), strict=True):
-        sequence, scores = same[0]
+    for sequence, same in _same_objects(results):
+        scores = same[0]
         if not scores.frames:
             continue
         data = {
             "frames": scores.frames,
             "series": [
                 {"name": result.name, "j": _rounded(other.j), "f": _rounded(other.f)}
-                for result, (_, other) in zip(results, same, strict=True)
+                for result, other in zip(results, same, strict=True)
             ],
         }
-        lines = "".join(_polylines(other, _colour(n)) for n, (_, other) in enumerate(same))
+        lines = "".join(_polylines(other, _colour(n)) for n, other in enumerate(same))
         caption = f"{sequence}_{scores.label}: " + " · ".join(
-            f"J {percent(other.j_statistics.mean)}, F {percent(other.f_statistics.mean)}" for _, other in same
+            f"J {percent(other.j_statistics.mean)}, F {percent(other.f_statistics.mean)}" for other in same
         )
         figures.append(
             f"<figure><figcaption>{escape(caption)}</figcaption>{_axes(scores.frames, lines)}"

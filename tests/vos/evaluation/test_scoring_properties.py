@@ -86,6 +86,16 @@ def test_a_wider_frame_changes_nothing_for_masks_away_from_the_edge(
     assert boundary_accuracy(far_truth, far_mask, tolerance=3) == boundary_accuracy(truth, mask, tolerance=3)
 
 
+def test_a_mask_that_is_right_but_for_one_pixel_is_not_quite_right(plain: ModuleType) -> None:
+    truth = np.zeros((60, 140), dtype=np.uint8)
+    truth[5:55, 10:130] = 1
+    prediction = truth.copy()
+    prediction[30, 70] = 0
+    frame = score_frame(truth, prediction, (1,), 2)
+    assert frame.j[0] == plain.plain_j(truth > 0, prediction > 0) > 0.999
+    assert frame.f[0] == plain.plain_f(truth > 0, prediction > 0, None, 2.0) < 1
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.permutations([1, 2, 3, 9, 40, 254]))
 def test_renaming_ids_renames_the_scores(seed: int, names: list[int]) -> None:
