@@ -64,6 +64,11 @@ def test_a_large_object_counts_the_cells_that_it_mostly_covers():
     assert set(weights.unique().tolist()) == {0.0, 1.0}
 
 
+def test_a_small_object_counts_the_cells_that_hold_at_least_half_as_much_as_the_fullest():
+    covered = torch.tensor([[0.0, 0.4, 0.19], [0.2, 0.39, 0.01]])
+    torch.testing.assert_close(cell_weights(covered), torch.tensor([[0.0, 0.4, 0.0], [0.2, 0.39, 0.0]]))
+
+
 def test_an_empty_mask_has_no_embedding():
     with pytest.raises(EmptyMaskError, match="the object has no pixel in the reference frame"):
         cell_weights(torch.zeros(GRID))
@@ -82,6 +87,16 @@ def test_similar_points_lie_where_the_release_finds_them(size):
         found, best = full[row, rounded[1], rounded[0]], full[row, exact[row, 1], exact[row, 0]]
         # A quarter of the input's resolution: as similar, to a small part of the map's range.
         assert best - found <= 0.05 * (full[row].max() - full[row].min())
+
+
+@pytest.mark.parametrize("largest", [True, False])
+def test_a_similar_point_is_the_centre_of_a_quarter_of_a_cell(largest):
+    view = View((1024, 1024), 1024)  # a pixel of the frame is one of the input
+    maps = torch.rand(2, *GRID, generator=torch.Generator().manual_seed(1))
+    fine = torch.nn.functional.interpolate(maps[None], scale_factor=4, mode="bilinear")[0].flatten(1)
+    row, column = np.unravel_index((fine if largest else -fine).argmax(dim=1).numpy(), (256, 256))
+    expected = np.stack([4 * column + 1.5, 4 * row + 1.5], axis=1)
+    np.testing.assert_allclose(similar_points(maps, view, 1, largest=largest)[:, 0], expected)
 
 
 def test_boxes_include_their_last_pixels_and_expand_within_the_frame():
