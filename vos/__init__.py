@@ -39,6 +39,7 @@ from vos.options import NoOptions, option
 from vos.palette import PALETTE
 from vos.plugins import Plugins, load_plugins
 from vos.prediction import Prediction
+from vos.pretrained import load_network, load_part
 from vos.run import Run, RunSummary
 from vos.runner import open_source, stream, track
 from vos.runtime import Runtime, cache_folder
@@ -119,6 +120,8 @@ __all__ = [
     "safe_name",
     "cache_folder",
     "hub_folder",
+    "load_network",
+    "load_part",
     # errors
     "VosError",
     "InputError",

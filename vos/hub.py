@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import sys
 from collections.abc import Sequence
@@ -62,7 +63,8 @@ def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra
 
 
 def _missing(folder: Path, needed: Sequence[str]) -> list[str]:
-    return [pattern for pattern in needed if not any(folder.glob(pattern))]
+    """Patterns that nothing fits; for reading, sets of characters are a dot."""
+    return [re.sub(r"(\[[^]]*\])+", ".", pattern) for pattern in needed if not any(folder.glob(pattern))]
 
 
 def _check_reachable(address: str) -> None:

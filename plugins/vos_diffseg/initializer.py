@@ -10,7 +10,7 @@ import torch
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from vos import Frame, Image, LabelMap, Runtime, Size
+from vos import Frame, Image, LabelMap, OptionError, Runtime, Size
 from vos_diffseg.options import DiffSegOptions
 from vos_diffseg.segment import segment
 from vos_diffseg.stable_diffusion import StableDiffusion
@@ -30,10 +30,14 @@ class DiffSeg:
         Raises:
             ExtraMissingError: diffusers or transformers is not installed.
             WeightsError: the model cannot be loaded.
+            OptionError: the model has fewer time steps than ``options.timestep``.
         """
         device = runtime.torch_device()
         self.options, self.seed = options, runtime.seed
         self.model = StableDiffusion(options.model, options.variant, device, runtime.torch_dtype())
+        steps = int(self.model.scheduler.config.num_train_timesteps)
+        if options.timestep >= steps:
+            raise OptionError(f"timestep is {options.timestep}, this model has {steps}: expected 0 to {steps - 1}.")
 
     def initialize(self, frame: Frame) -> LabelMap:
         """Segment a frame.

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vos import ExtraMissingError, WeightsError, hub_folder
+from vos import ExtraMissingError, VosError, WeightsError, hub_folder, load_network, load_part
 from vos_diffseg.capture import capture_self_attention
 
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
 """Subfolders of a Stable Diffusion folder in diffusers' layout."""
 
-_MODELS = {"vae": "diffusion_pytorch_model", "unet": "diffusion_pytorch_model", "text_encoder": "model"}
+_MODELS = {"vae": "diffusion_pytorch_model", "unet": "diffusion_pytorch_model", "text_encoder": "*model"}
+"""Names of the files of weights; the text encoder's is model.safetensors or pytorch_model.bin."""
+
+_OTHER_INPUTS = ("addition_embed_type", "class_embed_type", "num_class_embeds", "encoder_hid_dim_type")
 
 
 class StableDiffusion:
@@ -33,45 +37,61 @@ class StableDiffusion:
             dtype: its arithmetic; softmax and the maps are float32 always.
         Raises:
             ExtraMissingError: diffusers or transformers is not installed.
-            WeightsError: the folder is not one of diffusers or not of Stable Diffusion 1.x or 2.x, or the hub
-                cannot be reached.
+            WeightsError: the folder is not one of diffusers or not of Stable Diffusion 1.x or 2.x, its files are
+                damaged or do not fit one another, or the hub cannot be reached.
         """
         diffusers, transformers = _libraries()
         suffix = f".{variant}" if variant else ""
-        files = [f"{part}/{name}{suffix}" for part, name in _MODELS.items()]
+        files = [f"{part}/{name}{suffix}.safetensors" for part, name in _MODELS.items()]
         folder = hub_folder(
             model,
-            files=["*/*.json", "tokenizer/*", *(f"{file}.safetensors" for file in files)],
-            needed=[*(f"{part}/*.json" for part in PARTS), *(f"{file}[.-][!f]*" for file in files)],
+            files=["*/*.json", "tokenizer/*", *files],
+            needed=[
+                *(f"{part}/*.json" for part in PARTS),
+                *(f"{part}/{name}{suffix}[.-][!f]*" for part, name in _MODELS.items()),
+            ],
             extra="diffseg",
         )
-        weights = {"torch_dtype": dtype, "variant": variant or None, "local_files_only": True}
-        try:
-            self.vae = diffusers.AutoencoderKL.from_pretrained(folder, subfolder="vae", **weights)
-            self.unet = diffusers.UNet2DConditionModel.from_pretrained(folder, subfolder="unet", **weights)
-            self.scheduler = diffusers.DDPMScheduler.from_pretrained(folder, subfolder="scheduler")
-            tokenizer = transformers.CLIPTokenizer.from_pretrained(folder, subfolder="tokenizer")
-            text_encoder = transformers.CLIPTextModel.from_pretrained(
-                folder, subfolder="text_encoder", variant=variant or None, local_files_only=True
-            )
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise WeightsError(f"{folder}: Stable Diffusion cannot be loaded from it ({reason}).") from error
-        channels, extra = self.unet.config.in_channels, self.unet.config.get("addition_embed_type")
-        if channels != self.vae.config.latent_channels or extra is not None:
-            raise WeightsError(
-                f"{folder}: the UNet takes {channels} channels and {extra or 'no'} other input; expected a Stable "
-                "Diffusion 1.x or 2.x for images (not XL, inpainting, depth or upscaling)."
-            )
-        del self.vae.decoder
+        unused, named = ("decoder.*", "post_quant_conv.*"), variant or None
+        settings: dict[str, Any] = {"variant": named, "torch_dtype": dtype}
+        self.vae = load_network(diffusers.AutoencoderKL, folder, "vae", optional=unused, **settings)
+        self.unet = load_network(diffusers.UNet2DConditionModel, folder, "unet", **settings)
+        text_encoder = load_network(
+            transformers.CLIPTextModel, folder, "text_encoder", optional=("*.position_ids",), variant=named
+        )
+        self.scheduler = load_part(diffusers.DDPMScheduler, folder, "scheduler")
+        tokenizer = load_part(transformers.CLIPTokenizer, folder, "tokenizer")
+        self._check_fit(folder, text_encoder.config)
+        del self.vae.decoder, self.vae.post_quant_conv
         self.vae.to(device).eval()
         self.unet.to(device).eval()
         text_encoder.to(device, dtype).eval()
+        length = text_encoder.config.max_position_embeddings
+        tokens = tokenizer("", padding="max_length", max_length=length, return_tensors="pt").input_ids
+        if int(tokens.max()) >= text_encoder.config.vocab_size:
+            raise WeightsError(
+                f"{folder}/tokenizer: gives token {int(tokens.max())}, the text encoder has "
+                f"{text_encoder.config.vocab_size}: they are of different models."
+            )
         with torch.inference_mode():
-            tokens = tokenizer("", padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt")
-            self.empty_text: Tensor = text_encoder(tokens.input_ids.to(device))[0]
+            self.empty_text: Tensor = text_encoder(tokens.to(device))[0]
         self.attention = capture_self_attention(self.unet)
-        self.device, self.dtype = device, dtype
+        self.folder, self.device, self.dtype = folder, device, dtype
+
+    def _check_fit(self, folder: Path, text: Any) -> None:
+        """Refuse parts that do not belong together, or to another kind of Stable Diffusion."""
+        unet = self.unet.config
+        extra = [name for name in _OTHER_INPUTS if unet.get(name) is not None]
+        if unet.in_channels != self.vae.config.latent_channels or extra:
+            raise WeightsError(
+                f"{folder}: the UNet takes {unet.in_channels} channels and {', '.join(extra) or 'no other input'}; "
+                "expected a Stable Diffusion 1.x or 2.x for images (not XL, inpainting, depth or upscaling)."
+            )
+        if unet.cross_attention_dim != text.hidden_size:
+            raise WeightsError(
+                f"{folder}: the UNet reads text vectors of {unet.cross_attention_dim} numbers, the text encoder gives "
+                f"{text.hidden_size}: they are of different models."
+            )
 
     @torch.inference_mode()
     def attention_maps(self, image: Tensor, timestep: int, noise_seed: int | None) -> list[Tensor]:
@@ -84,6 +104,8 @@ class StableDiffusion:
         Returns:
             float32 (n, n), one for each resolution, the finest first (64, 32, 16 and 8 cells a side
             for 512 pixels): means over layers and heads.
+        Raises:
+            VosError: they are not numbers, as where half precision overflows.
         Source: arXiv:2308.12469, section 3.1; the official benchmark passes the latent without noise
             (benchmarks.ipynb at 77ea596).
         """
@@ -95,7 +117,13 @@ class StableDiffusion:
             noise = torch.randn(latent.shape, generator=generator).to(latent)
             latent = self.scheduler.add_noise(latent, noise, step)
         self.unet(latent, step, self.empty_text)
-        return self.attention.take()
+        maps = self.attention.take()
+        if not all(bool(attention.isfinite().all()) for attention in maps):
+            raise VosError(
+                f"{self.folder}: the attention of Stable Diffusion is not a number. "
+                "With --precision fp16 try bf16 or fp32; otherwise the weights are damaged: fetch them again."
+            )
+        return maps
 
 
 def _libraries() -> tuple[Any, Any]:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from vos import ExtraMissingError, Image, Size, WeightsError, hub_folder
+from vos import ExtraMissingError, Image, Size, VosError, WeightsError, hub_folder, load_network, load_part
 from vos_groupvit.grouping import Segmentation, group_affinity, group_map, patch_groups
 
 TEMPLATES = {
@@ -30,6 +30,9 @@ TEMPLATES = {
     ),
 }
 """Sentences for a phrase: the official segmentation's one, and CLIP's seven (arXiv:2103.00020)."""
+
+OPTIONAL = ("*.position_ids", "*.num_batches_tracked")
+"""Tensors that some releases of transformers save and others do not; nothing is computed from them."""
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -58,18 +61,14 @@ class GroupVit:
         folder = hub_folder(
             model,
             files=["*.json", "*.txt", "model.safetensors", "pytorch_model.bin"],
-            needed=["config.json", "vocab.json", "merges.txt"],
+            needed=["config.json", "*model[.-]*", "vocab.json", "merges.txt"],
             extra="groupvit",
         )
         _check_type(folder)
-        try:
-            self.network = transformers.GroupViTModel.from_pretrained(folder, local_files_only=True)
-            self.tokenizer = transformers.CLIPTokenizer.from_pretrained(folder, local_files_only=True)
-        except (OSError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise WeightsError(f"{folder}: GroupViT cannot be loaded from it ({reason}).") from error
+        self.network = load_network(transformers.GroupViTModel, folder, optional=OPTIONAL)
+        self.tokenizer = load_part(transformers.CLIPTokenizer, folder)
         self.network.to(device, dtype).eval()
-        self.device, self.dtype = device, dtype
+        self.folder, self.device, self.dtype = folder, device, dtype
         self.patch = int(self.network.config.vision_config.patch_size)
 
     @torch.inference_mode()
@@ -84,15 +83,28 @@ class GroupVit:
         """
         vectors = []
         for phrase in phrases:
-            sentences = [template.format(phrase) for template in TEMPLATES[templates]]
-            tokens = self.tokenizer(
-                sentences, padding="max_length", truncation=True, max_length=77, return_tensors="pt"
-            )
+            tokens = self._tokens([template.format(phrase) for template in TEMPLATES[templates]])
             text = self.network.text_model(
                 input_ids=tokens.input_ids.to(self.device), attention_mask=tokens.attention_mask.to(self.device)
             )
             vectors.append(self.network.text_projection(text.pooler_output).float().mean(dim=0))
         return F.normalize(torch.stack(vectors), dim=-1)
+
+    def _tokens(self, sentences: list[str]) -> Any:
+        text = self.network.config.text_config
+        tokens = self.tokenizer(
+            sentences,
+            padding="max_length",
+            truncation=True,
+            max_length=text.max_position_embeddings,
+            return_tensors="pt",
+        )
+        if int(tokens.input_ids.max()) >= text.vocab_size:
+            raise WeightsError(
+                f"{self.folder}: the tokenizer gives token {int(tokens.input_ids.max())}, the network has "
+                f"{text.vocab_size}: they are of different models."
+            )
+        return tokens
 
     @torch.inference_mode()
     def segment(self, image: Image, phrases: Tensor, short_side: int, *, top: int, sure: int = 0) -> Segmentation:
@@ -106,6 +118,8 @@ class GroupVit:
             sure: as in ``group_affinity``.
         Returns:
             Groups at the frame's size, and their affinity.
+        Raises:
+            VosError: the network gives no numbers, as where half precision overflows.
         """
         pixels = prepare_image(image, short_side, self.patch).to(self.device, self.dtype)
         grid = (pixels.shape[2] // self.patch, pixels.shape[3] // self.patch)
@@ -115,6 +129,11 @@ class GroupVit:
         tokens = vision.layernorm(encoded.last_hidden_state)[0]
         vectors = self.network.visual_projection(torch.cat([tokens, tokens.mean(dim=0, keepdim=True)])).float()
         vectors = F.normalize(vectors, dim=-1)
+        if not bool((vectors @ phrases.T).isfinite().all()):
+            raise VosError(
+                f"{self.folder}: what GroupViT gives is not a number. "
+                "With --precision fp16 try bf16 or fp32; otherwise the weights are damaged: fetch them again."
+            )
         scale = min(float(self.network.logit_scale.exp()), 100.0)
         belonging = patch_groups([assignment[0].float() for assignment in encoded.attentions])
         height, width = image.shape[:2]
@@ -157,8 +176,8 @@ def model_size(size: Size, short_side: int, patch: int) -> Size:
 
 def _check_type(folder: Path) -> None:
     try:
-        kind = json.loads((folder / "config.json").read_text()).get("model_type")
-    except (OSError, ValueError) as error:
+        kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError) as error:
         raise WeightsError(f"{folder}/config.json: cannot be read ({error}).") from error
     if kind != "groupvit":
         raise WeightsError(f'{folder}: model type is "{kind}", expected "groupvit" (nvidia/groupvit-gcc-yfcc).')

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vos import ExtraMissingError, OptionError, Size, WeightsError
+from vos import ExtraMissingError, OptionError, Size, WeightsError, load_network, load_part
 from vos.weights import sha256_of
 
 EMBEDDED = "efficientnet-lite0"
@@ -199,20 +199,12 @@ def _from_transformers(folder: Path) -> ViT:
             f'backbone "{folder}" needs transformers ({error}). Install it: pip install "vos[vit]"'
         ) from None
     transformers.utils.logging.disable_progress_bar()
-    try:
-        kind = transformers.AutoConfig.from_pretrained(folder, local_files_only=True).model_type
-    except (OSError, ValueError, KeyError) as error:
-        raise OptionError(f'backbone "{folder}": cannot be read ({_first_line(error)}).') from None
+    kind = load_part(transformers.AutoConfig, folder).model_type
     if kind not in TRANSFORMERS_TYPES:
         raise OptionError(
             f'backbone "{folder}": is a {kind}, expected a Vision Transformer ({", ".join(TRANSFORMERS_TYPES)}).'
         )
-    try:
-        network, found = transformers.AutoModel.from_pretrained(folder, local_files_only=True, output_loading_info=True)
-    except Exception as error:  # several libraries read the file, each with errors of its own
-        raise WeightsError(f'backbone "{folder}": weights cannot be read ({_first_line(error)}).') from None
-    missing = [key for key in found["missing_keys"] if not key.startswith("pooler.") and "mask_token" not in key]
-    _check_keys(str(folder), kind, missing, ())
+    network = load_network(transformers.AutoModel, folder, optional=("*pooler.*", "*mask_token"))
     return TransformersViT(network.float().eval().requires_grad_(False))
 
 

@@ -48,6 +48,11 @@ def test_a_folder_of_another_kind_is_an_error(tmp_path):
         hub_folder(str(tmp_path), **ASK)
 
 
+def test_a_pattern_is_said_for_reading(tmp_path):
+    with pytest.raises(WeightsError, match=r"no unet/model\.\*, \*\.bin in the folder"):
+        hub_folder(str(tmp_path), files=[], needed=["unet/model[.-][!f]*", "*.bin"], extra="diffseg")
+
+
 @pytest.mark.parametrize("model", ["./models/mine", "/models/mine", "~/mine", "models/of/mine"])
 def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(model):
     with pytest.raises(WeightsError, match="no such folder. Give a model's folder or a hub id"):

@@ -1,13 +1,16 @@
 """GroupViT: the segmentation rule by hand, and the whole on a model of tiny weights."""
 
 import json
+import re
+import shutil
 import sys
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from vos import EmptyMaskError, ExtraMissingError, Frame, OptionError, Runtime, WeightsError, load_plugins
+from vos import EmptyMaskError, ExtraMissingError, Frame, OptionError, Runtime, VosError, WeightsError, load_plugins
 from vos.options import make_options
 from vos_groupvit.grouping import Segmentation, group_affinity, group_map, patch_groups, phrase_map
 from vos_groupvit.initializer import TextInitializer, split_instances
@@ -192,11 +195,94 @@ def test_options_out_of_range_are_errors(values, message):
 
 
 def test_a_model_of_another_kind_is_an_error(tmp_path):
-    for name in ("vocab.json", "merges.txt"):
+    for name in ("vocab.json", "merges.txt", "model.safetensors"):
         (tmp_path / name).write_text("")
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "clip"}))
     with pytest.raises(WeightsError, match='model type is "clip", expected "groupvit"'):
         model_of(tmp_path)
+
+
+@pytest.fixture
+def folder(tiny_groupvit, tmp_path):
+    """A copy to spoil."""
+    return shutil.copytree(tiny_groupvit, tmp_path / "model")
+
+
+def check_refused(folder, message):
+    with pytest.raises(WeightsError, match=message) as caught:
+        model_of(folder).embed_phrases(["dog"], "simple")
+    assert str(folder) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ("text_model", '20 keys missing, first "text_model.embeddings.position_embedding.weight"'),
+        ("logit_scale", '1 key missing, first "logit_scale"'),
+    ],
+)
+def test_tensors_that_are_not_there_are_said(folder, part, message):
+    file = folder / "model.safetensors"
+    save_file({k: v for k, v in load_file(file).items() if part not in k}, file, metadata={"format": "pt"})
+    check_refused(folder, f"model: weights do not fit GroupViTModel: {message}")
+
+
+def test_tensors_that_other_releases_save_do_not_matter(folder):
+    file, before = folder / "model.safetensors", model_of(folder).embed_phrases(["dog"], "simple")
+    tensors = {k: v for k, v in load_file(file).items() if not k.endswith("num_batches_tracked")}
+    tensors["text_model.embeddings.position_ids"] = torch.arange(77)[None]
+    save_file(tensors, file, metadata={"format": "pt"})
+    torch.testing.assert_close(model_of(folder).embed_phrases(["dog"], "simple"), before)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "vocab.json", "tokenizer_config.json", "config.json"])
+def test_a_file_cut_short_is_said(folder, name):
+    file = folder / name
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    check_refused(folder, r"cannot be (loaded from it|read) \(.+\)\.")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "vocab.json", "merges.txt", "config.json"])
+def test_a_file_that_is_not_there_is_said(folder, name):
+    (folder / name).unlink()
+    check_refused(
+        folder, f"not this kind of model: no {re.escape({'model.safetensors': '*model.*'}.get(name, name))} in"
+    )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden_size": 32}, "keys of another shape, first"),
+        ({"depths": [1, 1]}, r'keys not of this network, first "vision_model\.encoder\.stages\.2\.'),
+        ({"num_group_tokens": [8]}, r"GroupViTModel cannot be loaded from it \(IndexError: list index out of range\)"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_said(folder, settings, message):
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"].update(settings)
+    (folder / "config.json").write_text(json.dumps(config))
+    check_refused(folder, message)
+
+
+def test_a_configuration_of_nothing_is_said(folder):
+    (folder / "config.json").write_text("null")
+    check_refused(folder, r"config\.json: cannot be read")
+
+
+def test_a_tokenizer_of_another_model_is_said(folder):
+    words = json.loads((folder / "vocab.json").read_text())
+    (folder / "vocab.json").write_text(json.dumps(words | {"g</w>": 700}))
+    check_refused(folder, r"the tokenizer gives token 700, the network has \d+: they are of different models")
+
+
+def test_weights_that_are_no_numbers_are_said(folder, frame):
+    file = folder / "model.safetensors"
+    save_file({k: v * torch.nan if "norm" in k else v for k, v in load_file(file).items()}, file)
+    initializer = TextInitializer(GroupVitOptions(text="dog", model=str(folder), short_side=32), CPU)
+    with pytest.raises(VosError, match="what GroupViT gives is not a number. With --precision fp16 try bf16 or fp32"):
+        initializer.initialize(frame)
 
 
 def test_a_missing_extra_names_the_command(monkeypatch, tmp_path):

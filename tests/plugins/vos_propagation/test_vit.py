@@ -292,7 +292,7 @@ def test_an_architecture_that_is_unknown_or_no_vit_is_said(state: dict[str, Tens
     (tmp_path / "config.json").write_text('{"model_type": "resnet"}')
     check_one_line(OptionError, r"is a resnet, expected a Vision Transformer \(vit, dinov2,", str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "nothing"}')
-    check_one_line(OptionError, r"cannot be read \(.*nothing", str(tmp_path))
+    check_one_line(WeightsError, r"AutoConfig cannot be loaded from it \(.*nothing", str(tmp_path))
 
 
 def test_weights_that_do_not_fit_are_said(state: dict[str, Tensor], tmp_path: Path) -> None:
@@ -326,11 +326,30 @@ def test_a_transformers_folder_whose_weights_do_not_fit_is_said(tmp_path: Path) 
     weights = safetensors.torch.load_file(file)
     del weights["layernorm.weight"]
     safetensors.torch.save_file(weights, file, metadata={"format": "pt"})
-    check_one_line(WeightsError, 'does not fit dinov2: 1 keys missing, first "layernorm.weight"', str(folder))
+    check_one_line(WeightsError, 'weights do not fit Dinov2Model: 1 key missing, first "layernorm.weight"', str(folder))
     file.unlink()
-    check_one_line(WeightsError, "weights cannot be read", str(folder))
+    check_one_line(WeightsError, "AutoModel cannot be loaded from it", str(folder))
     file.write_bytes(b"nothing")
-    check_one_line(WeightsError, "weights cannot be read", str(folder))
+    check_one_line(WeightsError, "AutoModel cannot be loaded from it", str(folder))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_configuration_of_fewer_layers_than_the_weights_is_said(kind: str, tmp_path: Path) -> None:
+    folder = tiny_transformers(kind, tmp_path / "model")
+    _, config, _, more = KINDS[kind]
+    small = config(hidden_size=WIDTH, num_attention_heads=HEADS, num_hidden_layers=1, patch_size=PATCH, **more)
+    small.update({"image_size": SIDE, "intermediate_size": 4 * WIDTH})
+    small.save_pretrained(folder)
+    check_one_line(WeightsError, r"\d+ keys not of this network, first", str(folder))
+
+
+def test_a_pooler_and_a_mask_token_may_be_there_or_not(tmp_path: Path) -> None:
+    folder = tiny_transformers("vit", tmp_path / "model")
+    file = folder / "model.safetensors"
+    weights = {key: value for key, value in safetensors.torch.load_file(file).items() if "pooler" not in key}
+    weights["embeddings.mask_token"] = torch.zeros(1, 1, WIDTH)
+    safetensors.torch.save_file(weights, file, metadata={"format": "pt"})
+    assert load_vit(str(folder)).patch == PATCH
 
 
 @pytest.mark.parametrize("library", ["timm", "transformers"])

@@ -1,0 +1,105 @@
+"""Networks in folders of transformers and diffusers, loaded strictly.
+
+Left to themselves, these libraries fill what a file lacks with random numbers, and raise errors of many kinds
+for a file that is cut short.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from vos.errors import WeightsError
+
+
+def load_part(kind: Any, folder: Path, subfolder: str = "", **settings: Any) -> Any:
+    """Load a tokenizer, a scheduler or a configuration from a folder on this machine.
+
+    Args:
+        kind: the class, whose ``from_pretrained`` reads it.
+        folder: the model's folder.
+        subfolder: the part's folder inside it; empty where it lies in ``folder`` itself.
+        settings: more for ``from_pretrained``.
+    Returns:
+        What ``from_pretrained`` returns.
+    Raises:
+        WeightsError: files are missing, damaged, cut short or of something else.
+    """
+    place = {"subfolder": subfolder} if subfolder else {}
+    try:
+        return kind.from_pretrained(folder, local_files_only=True, **place, **settings)
+    except Exception as error:  # several libraries read the files, each with errors of its own
+        raise WeightsError(
+            f"{folder / subfolder}: {kind.__name__} cannot be loaded from it ({_reason(error)}). "
+            "Files are missing, cut short or of another model: fetch them again."
+        ) from error
+
+
+def load_network(kind: Any, folder: Path, subfolder: str = "", *, optional: Sequence[str] = (), **settings: Any) -> Any:
+    """Load a network of transformers or diffusers from a folder on this machine, or refuse it.
+
+    Every tensor of the network must be in the file, in its shape. Tensors of the file that the network has no
+    place for are refused where they lie in one of its modules (layers that the configuration does not have), and
+    ignored elsewhere (a classifier's head).
+
+    Args:
+        kind: the class, whose ``from_pretrained`` reads it.
+        folder: the model's folder.
+        subfolder: the network's folder inside it; empty where it lies in ``folder`` itself.
+        optional: patterns of names, such as ``"pooler.*"``, of tensors that need not be there, nor fit.
+        settings: more for ``from_pretrained``.
+    Returns:
+        The network, in evaluation mode, on the CPU.
+    Raises:
+        WeightsError: files are missing or cannot be read, or tensors do not fit the configuration.
+    """
+    library = kind.__module__.partition(".")[0]
+    if library == "transformers":  # else it raises before it says which
+        settings["ignore_mismatched_sizes"] = True
+    with _quiet(library):
+        network, found = load_part(kind, folder, subfolder, output_loading_info=True, **settings)
+    problems = {
+        "missing": found["missing_keys"],
+        "of another shape": [key for key, *_ in found["mismatched_keys"]],
+        "not of this network": [key for key in found["unexpected_keys"] if _inside(network, key)],
+    }
+    lines = []
+    for problem, keys in problems.items():
+        left = sorted(key for key in keys if not any(fnmatchcase(key, pattern) for pattern in optional))
+        if left:
+            lines.append(f'{len(left)} key{"s" * (len(left) > 1)} {problem}, first "{left[0]}"')
+    if lines:
+        raise WeightsError(
+            f"{folder / subfolder}: weights do not fit {type(network).__name__}: {'; '.join(lines)}. "
+            "They are cut short, or of another model than config.json says."
+        )
+    return network
+
+
+def _inside(network: Any, key: str) -> bool:
+    """Whether a name lies in one of the network's modules; whole models put a prefix before it."""
+    prefix = f"{getattr(network, 'base_model_prefix', '')}."
+    modules = {name for name, _ in network.named_children()}
+    return bool(modules & {key.partition(".")[0], key.removeprefix(prefix).partition(".")[0]})
+
+
+@contextmanager
+def _quiet(library: str) -> Iterator[None]:
+    """Keep a library from logging a table of what ``load_network`` says in a line, or lets pass."""
+    logging = importlib.import_module(library).utils.logging
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _reason(error: Exception) -> str:
+    """The first sentence of an error."""
+    text = " ".join(str(error).split()).split(". ")[0].rstrip(".")[:200]
+    return f"{type(error).__name__}: {text}" if isinstance(error, LookupError) or not text else text
