@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vos import EmptyMaskError
+
 
 def anchor_cells(points: int, side: int) -> Tensor:
     """Choose the cells of a regular grid of anchors.
@@ -130,12 +132,18 @@ def merge(maps: Tensor, points: int, thresholds: Sequence[float], *, half_precis
         float32 (M, N): M proposals' distributions, in the order of their first anchors.
     Raises:
         ValueError: fewer than two thresholds (the official code fails there too), or too many anchors.
+        EmptyMaskError: half precision loses every anchor.
     Source: arXiv:2308.12469, algorithm 1; segmentor.py:90-132 at 77ea596.
     """
     if len(thresholds) < 2:
         raise ValueError(f"{len(thresholds)} merge iteration, expected 2 or more: the first only gathers to anchors")
     anchors = anchor_cells(points, math.isqrt(len(maps)))
     merged = merge_to_anchors(maps, anchors, thresholds[0], half_precision=half_precision)
+    if half_precision and not bool(merged[:, 0].isfinite().any()):
+        raise EmptyMaskError(
+            "diffseg: the attention is so sharp that half precision loses every segment. "
+            "Leave out -O half_precision_merge=true."
+        )
     for threshold in thresholds[1:]:
         merged = merge_once(merged, threshold)
     return merged

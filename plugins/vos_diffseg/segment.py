@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from vos import OptionError
 from vos_diffseg.aggregation import aggregate
 from vos_diffseg.kmeans import cluster_means, kmeans, spread_centres
 from vos_diffseg.merging import merge
@@ -24,8 +25,17 @@ def segment(attentions: Sequence[Tensor], size: tuple[int, int], options: DiffSe
         seed: of K-means' starting centres, where ``options.clusters`` asks for it.
     Returns:
         int64 (H, W), on the attentions' device: segment indices from 0.
+    Raises:
+        OptionError: ``options.weights`` are not as many as the model's resolutions.
+        EmptyMaskError: as in ``merge``.
     """
-    maps = aggregate(attentions, options.resolution_weights())
+    weights = options.resolution_weights()
+    if weights is not None and len(weights) != len(attentions):
+        raise OptionError(
+            f'weights is "{options.weights}", for {len(weights)} resolutions; this model has attention of '
+            f"{len(attentions)}. Leave it at weights=resolution."
+        )
+    maps = aggregate(attentions, weights)
     if options.clusters:
         centres = spread_centres(maps, min(options.clusters, len(maps)), torch.Generator().manual_seed(seed))
         proposals = _refined(maps, centres)

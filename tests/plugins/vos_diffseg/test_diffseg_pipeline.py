@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import vos
-from vos import ExtraMissingError, Frame, Initializer, Runtime, WeightsError, load_plugins
+from vos import ExtraMissingError, Frame, Initializer, Runtime, VosError, WeightsError, load_plugins
 from vos.options import make_options
 from vos.testing import StubTracker
 from vos_diffseg.initializer import DiffSeg, square_image
@@ -91,6 +91,103 @@ def test_noise_follows_the_schedule_and_the_seed(tiny_folder, frame):
     kept = float((1 - betas).cumprod(0)[300])
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(noisy, kept**0.5 * clean + (1 - kept) ** 0.5 * noise, atol=1e-5, rtol=1e-5)
+
+
+def test_the_network_gets_the_scaled_latent_the_time_step_and_the_empty_text(tiny_folder, frame):
+    from diffusers import AutoencoderKL
+    from transformers import CLIPTextModel
+
+    model = model_of(tiny_folder)
+    seen = []
+    model.unet.register_forward_pre_hook(lambda module, arguments: seen.extend(arguments))
+    image = square_image(frame.image, 64, "stretch")
+    model.attention_maps(image, 123, noise_seed=None)
+    latent, step, text = seen
+    vae = AutoencoderKL.from_pretrained(tiny_folder, subfolder="vae").eval()
+    encoder = CLIPTextModel.from_pretrained(tiny_folder, subfolder="text_encoder").eval()
+    with torch.inference_mode():
+        torch.testing.assert_close(latent, vae.encode(image[None]).latent_dist.mode() * 0.18215)
+        empty = encoder(torch.tensor([[1, *[2] * 76]])).last_hidden_state  # its start, its end, and padding
+    torch.testing.assert_close(text, empty)
+    assert step.tolist() == [123]
+
+
+def test_sharp_attention_of_version_2_does_not_overflow_in_half_precision(tiny_folder, frame):
+    model = StableDiffusion(str(tiny_folder), "", torch.device("cpu"), torch.float16)
+    for name, module in model.unet.named_modules():
+        if name.endswith(".attn1"):
+            module.to_q.weight.data *= 300
+            module.to_k.weight.data *= 300
+    image = square_image(frame.image, 64, "stretch")
+    if model.unet.config.upcast_attention:
+        assert all(attention.isfinite().all() for attention in model.attention_maps(image, 300, 0))
+    else:
+        with pytest.raises(VosError, match="is not a number"):
+            model.attention_maps(image, 300, 0)
+
+
+class Halves:
+    """In place of the network: its left half and its right half look at themselves, and it keeps what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def attention_maps(self, image, timestep, noise_seed):
+        self.asked.append((image, timestep, noise_seed))
+        left = torch.arange(64) % 8 < 4
+        return [torch.where(left[:, None] == left[None, :], 1.0, 1e-3) / 32]
+
+
+def halves_of(tiny_folder, seed=0, **options):
+    initializer = DiffSeg(
+        DiffSegOptions(model=str(tiny_folder), threshold=0.5, **({"points": 4, "image_size": 64} | options)),
+        Runtime(device="cpu", seed=seed),
+    )
+    initializer.model = Halves()
+    return initializer
+
+
+@pytest.mark.parametrize("options", [{}, {"fit": "letterbox"}, {"image_size": 128}, {"timestep": 7}, {"noise": False}])
+def test_the_network_is_asked_as_the_options_say(tiny_folder, frame, options):
+    initializer = halves_of(tiny_folder, seed=5, **options)
+    initializer.initialize(frame)
+    ((image, timestep, noise_seed),) = initializer.model.asked
+    expected = square_image(frame.image, options.get("image_size", 64), options.get("fit", "stretch"))
+    assert torch.equal(image, expected)
+    assert timestep == options.get("timestep", 300)
+    assert noise_seed == (5 if options.get("noise", True) else None)
+
+
+@pytest.mark.parametrize(("size", "fit", "border"), [((72, 128), "stretch", 64), ((72, 128), "letterbox", 64)])
+def test_segments_lie_where_the_network_saw_them(tiny_folder, size, fit, border):
+    image = np.zeros((*size, 3), dtype=np.uint8)
+    label_map = halves_of(tiny_folder, fit=fit).initialize(Frame(0, image, "00000"))
+    assert (label_map[:, : border - 8] == 1).all()
+    assert (label_map[:, border + 8 :] == 2).all()
+
+
+def test_a_tall_letterboxed_frame_lies_at_the_left_of_the_square(tiny_folder):
+    image = np.zeros((128, 72, 3), dtype=np.uint8)
+    label_map = halves_of(tiny_folder, fit="letterbox").initialize(Frame(0, image, "00000"))
+    assert (label_map[:, :56] == 1).all()  # the halves meet at column 64 of 128, of which the frame has 72
+    assert (label_map[:, 70:] == 2).all()
+
+
+def test_clusters_follow_the_runtimes_seed(tiny_folder, frame):
+    options = DiffSegOptions(model=str(tiny_folder), image_size=128, points=4, clusters=12, noise=False)
+    found = [DiffSeg(options, Runtime(device="cpu", seed=seed)).initialize(frame) for seed in (1, 1, 2)]
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+
+
+@pytest.mark.parametrize("fit", ["stretch", "letterbox"])
+def test_frames_of_odd_sizes_are_divided(tiny_folder, fit):
+    initializer = DiffSeg(DiffSegOptions(model=str(tiny_folder), image_size=64, points=4, fit=fit), CPU)
+    for size in ((1, 1), (3, 2000), (2000, 3)):
+        image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+        label_map = initializer.initialize(Frame(0, image, "00000"))
+        assert label_map.shape == size
+        assert label_map.min() == 1
 
 
 @pytest.mark.parametrize("fit", ["stretch", "letterbox"])

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vos import EmptyMaskError, OptionError
 from vos_diffseg.aggregation import aggregate
 from vos_diffseg.initializer import number_segments, square_image
 from vos_diffseg.kmeans import cluster_means, kmeans, spread_centres
@@ -107,6 +108,7 @@ def test_suppression_is_the_argmax_of_upsampled_maps():
     maps = distributions(7, 64, 3)
     planes = torch.nn.functional.interpolate(maps.reshape(1, 7, 8, 8), size=(30, 50), mode="bilinear")
     assert torch.equal(suppress(maps, (30, 50)), planes[0].argmax(dim=0))
+    assert not suppress(maps[[0, 0]], (30, 50)).any(), "of equal maps the first has the pixel"
 
 
 def test_k_means_finds_groups_that_are_apart_and_keeps_empty_centres():
@@ -142,6 +144,77 @@ def test_two_halves_are_two_segments(options):
     assert (labels[:, 9:] == labels[0, 15]).all()
 
 
+def some_attention(seed=0, sides=(8,), sharpness=2.0):
+    """Attention that looks about, one map a side; nothing in it merges by itself."""
+    return [distributions(side * side, side * side, seed + side, sharpness) for side in sides]
+
+
+@pytest.mark.parametrize("changed", [{}, {"iterations": 4}, {"threshold": 0.9}, {"points": 3}, {"points": 8}])
+def test_merging_is_as_the_options_say(changed):
+    maps = some_attention(sharpness=1.5)
+    options = {"iterations": 2, "threshold": 1.2, "points": 4}
+    found = segment(maps, (8, 8), DiffSegOptions(**(options | changed)))
+    used = options | changed
+    merged = merge(maps[0], used["points"], [used["threshold"]] * used["iterations"])
+    assert torch.equal(found, suppress(merged, (8, 8)))
+    plain = segment(maps, (8, 8), DiffSegOptions(**options))
+    assert torch.equal(found, plain) == (not changed)
+
+
+def test_refinement_is_k_means_from_the_merged_maps():
+    maps = some_attention(sharpness=1.5)
+    options = {"iterations": 2, "threshold": 1.0, "points": 4}
+    merged = merge(maps[0], 4, [1.0] * 2)
+    labels = kmeans(maps[0], merged)
+    means = cluster_means(maps[0], labels, merged)[labels.unique()]
+    refined = segment(maps, (8, 8), DiffSegOptions(refine=True, **options))
+    assert torch.equal(refined, suppress(means, (8, 8)))
+    assert not torch.equal(refined, segment(maps, (8, 8), DiffSegOptions(**options)))
+
+
+def test_clusters_are_as_many_as_asked_and_follow_the_seed():
+    maps = some_attention(sharpness=4.0)
+    options = DiffSegOptions(clusters=5, points=4)
+    first = segment(maps, (32, 32), options, seed=1)
+    assert len(first.unique()) == 5
+    assert torch.equal(first, segment(maps, (32, 32), options, seed=1))
+    assert not torch.equal(first, segment(maps, (32, 32), options, seed=2))
+
+
+def stripes(side, axis):
+    """Attention whose two halves along an axis look at themselves alone."""
+    half = (torch.arange(side * side) // side if axis == 0 else torch.arange(side * side) % side) < side // 2
+    maps = torch.where(half[:, None] == half[None, :], 1.0, 1e-3)
+    return maps / maps.sum(dim=1, keepdim=True)
+
+
+@pytest.mark.parametrize(("weights", "axis"), [("1,0,0,0", 1), ("0,1,0,0", 0), ("10,1,0,0", 1), ("1,10,0,0", 0)])
+def test_weights_choose_the_resolution_that_counts(weights, axis):
+    attentions = [stripes(16, 1), stripes(8, 0), *some_attention(sides=(4, 2))]
+    labels = segment(attentions, (16, 16), DiffSegOptions(weights=weights, points=4, threshold=1.0))
+    assert labels.unique().tolist() == [0, 1]
+    assert (labels[:8, :8] == labels[0, 0]).all()
+    assert (labels[0, 15] != labels[0, 0]) == (axis == 1)
+    assert (labels[15, 0] != labels[0, 0]) == (axis == 0)
+
+
+def test_weights_of_resolutions_that_the_model_does_not_have_are_an_error():
+    with pytest.raises(OptionError, match='weights is "uniform", for 4 resolutions; this model has attention of 3'):
+        segment(some_attention(sides=(8, 4, 2)), (8, 8), DiffSegOptions(weights="uniform", points=4))
+
+
+def test_half_precision_can_lose_segments_and_says_where_it_loses_all():
+    left = torch.arange(64) % 8 < 4
+    sharp = torch.where(left[:, None] == left[None, :], 1.0, 1e-10) / 32
+    soft = torch.where(left[:, None], 1 / 64, sharp)
+    options = {"points": 4, "threshold": 0.5}
+    assert segment([soft], (8, 8), DiffSegOptions(**options)).unique().tolist() == [0, 1]
+    halved = DiffSegOptions(half_precision_merge=True, **options)
+    assert segment([soft], (8, 8), halved).unique().tolist() == [0]
+    with pytest.raises(EmptyMaskError, match="half precision loses every segment. Leave out -O half_precision_merge"):
+        segment([sharp], (8, 8), halved)
+
+
 @pytest.mark.parametrize(
     ("given_options", "message"),
     [
@@ -173,6 +246,16 @@ def test_segments_are_numbered_from_one_and_the_smallest_left_out():
     numbered = number_segments(many)
     assert np.unique(many[numbered == 0]).tolist() == [8, 9]
     assert np.unique(numbered).tolist() == list(range(255))
+
+
+def test_pixels_reach_the_network_as_it_was_trained():
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    expected = image.transpose(2, 0, 1).astype(np.float32) / 127.5 - 1
+    np.testing.assert_allclose(square_image(image, 64, "stretch").numpy(), expected, atol=1e-6)
+    lines = np.zeros((256, 256, 3), dtype=np.uint8)
+    lines[:, ::4] = 255
+    assert square_image(lines, 64, "stretch").unique().numel() > 1
+    np.testing.assert_allclose(square_image(lines, 64, "stretch")[:, 8:-8, 8:-8].numpy(), -0.5, atol=0.1)
 
 
 def test_a_letterboxed_frame_keeps_its_shape():
