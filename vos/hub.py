@@ -27,6 +27,8 @@ def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra
         ExtraMissingError: ``huggingface_hub`` is not installed.
         WeightsError: no such folder, files missing in it, or the hub cannot be reached or refuses.
     """
+    if not model.strip():
+        raise WeightsError("the model's name is empty. Give a model's folder or a hub id with -O model=...")
     folder = Path(model).expanduser()
     if folder.is_dir():
         missing = _missing(folder, needed)

@@ -34,7 +34,7 @@ class Runtime:
         device: ``"auto"`` takes CUDA, then MPS, then the CPU; ``"cuda:1"`` and the like also fit.
         precision: ``"auto"`` leaves the choice to the plugin; others are a wish that it documents.
         threads: CPU threads for the model, or None for the library's default.
-        seed: seed of everything random; the same seed gives the same masks on one machine.
+        seed: seed of everything random, of 64 bits; the same seed gives the same masks on one machine.
         cache: folder for downloaded weights.
     """
 
@@ -43,6 +43,10 @@ class Runtime:
     threads: int | None = None
     seed: int = 0
     cache: Path = field(default_factory=cache_folder)
+
+    def __post_init__(self) -> None:
+        if not -(2**63) <= self.seed < 2**64:
+            raise OptionError(f"seed is {self.seed}, expected a number of at most 64 bits, such as 0.")
 
     def torch_device(self) -> torch.device:
         """Make torch ready: seed it, set its threads, and choose the device.

@@ -11,6 +11,8 @@ from vos_groupvit.model import GroupVit
 from vos_groupvit.options import GroupVitOptions
 
 MAX_OBJECTS = 254
+MAX_NAMED = 5
+"""How many phrases a message names."""
 
 
 class TextInitializer:
@@ -59,8 +61,9 @@ class TextInitializer:
         if self.options.instances:
             label_map = split_instances(label_map, self.options.min_area)
         if not label_map.any():
+            others = f" and none of {wanted - MAX_NAMED} others" if wanted > MAX_NAMED else ""
             raise EmptyMaskError(
-                f"frame {frame.name}: found no {' and no '.join(self.phrases)} in it. "
+                f"frame {frame.name}: found no {' and no '.join(self.phrases[:MAX_NAMED])}{others} in it. "
                 "Try other words, a lower -O threshold, or fewer -O background phrases."
             )
         return label_map

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from vos import ExtraMissingError, Image, Size, VosError, WeightsError, hub_folder, load_network, load_part
+from vos import ExtraMissingError, Image, OptionError, Size, VosError, WeightsError, hub_folder, load_network, load_part
 from vos_groupvit.grouping import Segmentation, group_affinity, group_map, patch_groups
 
 TEMPLATES = {
@@ -80,6 +80,9 @@ class GroupVit:
             templates: a key of ``TEMPLATES``.
         Returns:
             float32 (P, D), unit length.
+        Raises:
+            OptionError: a phrase is longer than the model reads.
+            WeightsError: the tokenizer is of another model.
         """
         vectors = []
         for phrase in phrases:
@@ -92,19 +95,21 @@ class GroupVit:
 
     def _tokens(self, sentences: list[str]) -> Any:
         text = self.network.config.text_config
-        tokens = self.tokenizer(
-            sentences,
-            padding="max_length",
-            truncation=True,
-            max_length=text.max_position_embeddings,
-            return_tensors="pt",
-        )
-        if int(tokens.input_ids.max()) >= text.vocab_size:
-            raise WeightsError(
-                f"{self.folder}: the tokenizer gives token {int(tokens.input_ids.max())}, the network has "
-                f"{text.vocab_size}: they are of different models."
+        length = text.max_position_embeddings
+        tokens = self.tokenizer(sentences, padding="max_length", max_length=length, verbose=False)
+        longest = max(len(ids) for ids in tokens.input_ids)
+        if longest > length:
+            raise OptionError(
+                f'a phrase of the text is too long: "{sentences[0][:60]}..." is {longest} tokens, '
+                f"the model reads {length}."
             )
-        return tokens
+        largest = max(max(ids) for ids in tokens.input_ids)
+        if largest >= text.vocab_size:
+            raise WeightsError(
+                f"{self.folder}: the tokenizer gives token {largest}, the network has {text.vocab_size}: "
+                "they are of different models."
+            )
+        return tokens.convert_to_tensors("pt")
 
     @torch.inference_mode()
     def segment(self, image: Image, phrases: Tensor, short_side: int, *, top: int, sure: int = 0) -> Segmentation:

@@ -42,6 +42,9 @@ class GroupVitOptions:
             raise ValueError(f"short_side is {self.short_side}, expected 32 or more")
         if self.likeliest < 0:
             raise ValueError(f"likeliest is {self.likeliest}, expected 0 or more")
+        for name, text in (("text", self.text), ("background", self.background)):
+            if any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise ValueError(f"{name} is {text!a}, which is not UTF-8")
         if len(self.phrases()) > 254:
             raise ValueError(f"text has {len(self.phrases())} phrases, expected at most 254")
 
@@ -58,9 +61,15 @@ class GroupVitOptions:
 def split_phrases(text: str) -> tuple[str, ...]:
     """Split a text at semicolons; empty phrases and repeated ones drop out.
 
+    The model reads capitals as small letters, so phrases that differ in them alone are repeated too.
+
     Args:
         text: such as ``"dog; person"``.
     Returns:
-        Phrases without surrounding space, in order.
+        Phrases in order, without needless space.
     """
-    return tuple(dict.fromkeys(phrase.strip() for phrase in text.split(";") if phrase.strip()))
+    phrases: dict[str, str] = {}
+    for phrase in (" ".join(part.split()) for part in text.split(";")):
+        if phrase:
+            phrases.setdefault(phrase.lower(), phrase)
+    return tuple(phrases.values())

@@ -48,6 +48,14 @@ def test_a_folder_of_another_kind_is_an_error(tmp_path):
         hub_folder(str(tmp_path), **ASK)
 
 
+@pytest.mark.parametrize("model", ["", " "])
+def test_no_name_is_an_error(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(WeightsError, match="the model's name is empty. Give a model's folder or a hub id"):
+        hub_folder(model, **ASK)
+
+
 def test_a_pattern_is_said_for_reading(tmp_path):
     with pytest.raises(WeightsError, match=r"no unet/model\.\*, \*\.bin in the folder"):
         hub_folder(str(tmp_path), files=[], needed=["unet/model[.-][!f]*", "*.bin"], extra="diffseg")

@@ -66,3 +66,15 @@ def test_prediction_from_label_map():
 
 def test_a_prediction_of_no_objects_is_fine():
     assert vos.Prediction((), np.zeros((0, 4, 4), np.float32)).object_ids == ()
+
+
+@pytest.mark.parametrize("seed", [-(2**63) - 1, 2**64])
+def test_a_seed_that_no_generator_takes_is_an_error(seed):
+    with pytest.raises(vos.OptionError, match=rf"seed is {seed}, expected a number of at most 64 bits"):
+        vos.Runtime(seed=seed)
+
+
+@pytest.mark.parametrize("seed", [-(2**63), -1, 2**64 - 1])
+def test_any_seed_of_64_bits_is_taken(seed):
+    torch = pytest.importorskip("torch")
+    assert vos.Runtime(device="cpu", seed=seed).torch_device() == torch.device("cpu")

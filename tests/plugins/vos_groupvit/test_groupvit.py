@@ -135,6 +135,17 @@ def test_background_phrases_take_pixels_from_the_text(tiny_groupvit, frame):
         initializer.initialize(frame)
 
 
+def test_a_message_names_five_of_many_phrases(tiny_groupvit, frame):
+    text = "; ".join(f"p{i}" for i in range(1, 255))
+    options = GroupVitOptions(text=text, background="", model=str(tiny_groupvit), threshold=0.0, short_side=32)
+    initializer = TextInitializer(options, CPU)
+    initializer.model = Found([[0]], [[0.0] * 254 + [1.0]])
+    with pytest.raises(
+        EmptyMaskError, match="found no p1 and no p2 and no p3 and no p4 and no p5 and none of 249 others"
+    ):
+        initializer.initialize(frame)
+
+
 def test_instances_are_connected_pieces_by_phrase_and_size():
     label_map = np.zeros((20, 40), dtype=np.uint8)
     label_map[0:3, 0:3] = 2
@@ -158,12 +169,139 @@ def test_a_frame_keeps_its_shape_for_the_model():
     )
 
 
+def test_pixels_reach_the_network_as_it_was_trained():
+    image = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
+    expected = (image.transpose(2, 0, 1) / 255 - np.array([[[0.485]], [[0.456]], [[0.406]]])) / np.array(
+        [[[0.229]], [[0.224]], [[0.225]]]
+    )
+    np.testing.assert_allclose(prepare_image(image, 32, 8)[0].numpy(), expected, atol=1e-5)
+    lines = np.zeros((128, 128, 3), dtype=np.uint8)
+    lines[:, ::4] = 255
+    red = prepare_image(lines, 32, 8)[0, 0, 8:-8, 8:-8].numpy()
+    np.testing.assert_allclose(red, (0.25 - 0.485) / 0.229, atol=0.3)
+
+
+@pytest.mark.parametrize("scale", [20.0, 500.0])
+def test_groups_are_compared_as_the_network_was_trained(tiny_groupvit, scale):
+    """Vectors and scale are those of the library's own forward pass; the scale is at most 100."""
+    model = model_of(tiny_groupvit)
+    model.network.logit_scale.data.fill_(float(np.log(scale)))
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    pixels = prepare_image(image, 32, 8)
+    phrases = torch.randn(30, 8, generator=torch.Generator().manual_seed(0))
+    phrases = torch.nn.functional.normalize(phrases, dim=-1)
+    with torch.inference_mode():
+        vision = model.network.vision_model(pixels)
+        whole = model.network.visual_projection(vision.pooler_output)[0]
+        groups = model.network.visual_projection(vision.last_hidden_state[0])
+    groups, whole = (torch.nn.functional.normalize(v, dim=-1) for v in (groups, whole))
+    expected = group_affinity(groups, whole, phrases, min(scale, 100.0), top=5)
+    found = model.segment(image, phrases, 32, top=5).affinity
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-3)
+
+
+def test_phrases_come_first_in_their_order_in_their_templates(tiny_groupvit):
+    for templates in ("simple", "many"):
+        options = GroupVitOptions(
+            text="dog; cat", background="sky; Dog; road", templates=templates, model=str(tiny_groupvit)
+        )
+        initializer = TextInitializer(options, CPU)
+        expected = initializer.model.embed_phrases(["dog", "cat", "sky", "road"], templates)
+        torch.testing.assert_close(initializer.vectors, expected)
+    assert not torch.allclose(
+        initializer.model.embed_phrases(["dog"], "simple"), initializer.model.embed_phrases(["dog"], "many")
+    )
+
+
+class Found:
+    """In place of the network: groups and affinities that are known, and what it was asked."""
+
+    def __init__(self, groups, affinity):
+        self.found = Segmentation(torch.tensor(groups), torch.tensor(affinity))
+
+    def segment(self, image, phrases, short_side, *, top, sure):
+        self.asked = (short_side, top, sure)
+        return self.found
+
+
+def found_by(tiny_groupvit, groups, affinity, **options):
+    initializer = TextInitializer(GroupVitOptions(text="dog; cat", model=str(tiny_groupvit), **options), CPU)
+    initializer.model = Found(groups, affinity)
+    height, width = initializer.model.found.groups.shape
+    return initializer, initializer.initialize(Frame(0, np.zeros((height, width, 3), dtype=np.uint8), "00000"))
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"), [({}, (448, 5, 2)), ({"likeliest": 3}, (448, 3, 0)), ({"short_side": 64}, (64, 5, 2))]
+)
+def test_the_network_is_asked_as_the_options_say(tiny_groupvit, options, asked):
+    initializer, _ = found_by(tiny_groupvit, [[0]], [[1.0, 0.0]], **options)
+    assert initializer.model.asked == asked
+
+
+@pytest.mark.parametrize(("threshold", "expected"), [(0.4, [[1, 2]]), (0.6, [[1, 0]]), (0.95, [[1, 0]])])
+def test_the_threshold_says_what_is_too_unsure(tiny_groupvit, threshold, expected):
+    _, label_map = found_by(tiny_groupvit, [[0, 1]], [[0.9, 0.0], [0.0, 0.5]], threshold=threshold)
+    assert label_map.tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [2, 2, 2, 0, 2, 0, 1, 1]),
+        ({"instances": True}, [2, 2, 2, 0, 3, 0, 1, 1]),
+        ({"instances": True, "min_area": 0.2}, [2, 2, 2, 0, 0, 0, 1, 1]),
+        ({"instances": True, "min_area": 0.25}, [2, 2, 2, 0, 0, 0, 1, 1]),
+        ({"instances": True, "min_area": 0.3}, [1, 1, 1, 0, 0, 0, 0, 0]),
+    ],
+)
+def test_instances_and_their_least_area_are_as_the_options_say(tiny_groupvit, options, expected):
+    groups = [[1, 1, 1, 2, 1, 2, 0, 0]]
+    _, label_map = found_by(tiny_groupvit, groups, [[0.9, 0.0, 0.0], [0.0, 0.9, 0.0], [0.0, 0.0, 0.9]], **options)
+    assert label_map[0].tolist() == expected
+
+
+def test_pieces_that_touch_at_a_corner_are_one_and_no_more_than_254_are_kept():
+    assert np.array_equal(split_instances(np.eye(3, dtype=np.uint8), 0.0), np.eye(3))
+    specks = np.zeros((40, 40), dtype=np.uint8)
+    specks[::2, ::2] = 7
+    split = split_instances(specks, 0.0)
+    assert np.unique(split).tolist() == list(range(255))
+    assert (np.bincount(split.ravel())[1:] == 1).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 2000), (2000, 3)])
+def test_frames_of_odd_sizes_are_searched(tiny_groupvit, size):
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    options = GroupVitOptions(text="dog", background="", model=str(tiny_groupvit), short_side=32, instances=True)
+    label_map = TextInitializer(options, CPU).initialize(Frame(0, image, "00000"))
+    assert (label_map == 1).all()
+    assert label_map.shape == size
+
+
 def test_phrases_are_split_at_semicolons():
-    assert split_phrases(" red car ;dog;; dog ") == ("red car", "dog")
+    assert split_phrases(" red  car ;dog;; dog \n; Dog; Red car") == ("red car", "dog")
     options = GroupVitOptions(text="Sky; dog")
     assert options.phrases() == ("Sky", "dog")
     assert "sky" not in options.background_phrases()
     assert "road" in options.background_phrases()
+
+
+@pytest.mark.parametrize("text", ["犬; chien é; 🐶", "a{}b; {0}; %s", "<|endoftext|>", "; ".join(map(str, range(254)))])
+def test_any_phrases_are_read(tiny_groupvit, text, frame):
+    options = GroupVitOptions(text=text, background="", threshold=0.0, model=str(tiny_groupvit), short_side=32)
+    initializer = TextInitializer(options, CPU)
+    assert len(initializer.vectors) == len(text.split(";"))
+    assert 0 < initializer.initialize(frame).max() <= len(initializer.vectors)
+
+
+def test_a_phrase_longer_than_the_model_reads_is_an_error(tiny_groupvit):
+    model = model_of(tiny_groupvit)
+    # The sentence is "a photo of a ... ." and its two ends; the tiny model's tokens are letters.
+    longest = "d" * (77 - 2 - len("aphotoofa."))
+    assert model.embed_phrases([longest], "simple").isfinite().all()
+    with pytest.raises(OptionError, match=r'a phrase of the text is too long: "a photo of a ddd.*" is 78 tokens, the'):
+        model.embed_phrases([longest + "d"], "simple")
 
 
 def test_it_is_offered_by_name(tiny_groupvit, frame):
@@ -187,6 +325,8 @@ def test_no_text_is_an_error():
         ({"short_side": 8}, "short_side is 8, expected 32 or more"),
         ({"likeliest": -1}, "likeliest is -1, expected 0 or more"),
         ({"text": ";".join(str(i) for i in range(255))}, "text has 255 phrases, expected at most 254"),
+        ({"text": "chien \udce9"}, r"text is 'chien \\udce9', which is not UTF-8"),
+        ({"background": "\udce9"}, r"background is '\\udce9', which is not UTF-8"),
     ],
 )
 def test_options_out_of_range_are_errors(values, message):
