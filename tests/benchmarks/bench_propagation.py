@@ -42,9 +42,9 @@ from vos_propagation.tracker import PropagationTracker
 WARM_UP, TIMED = 8, 32
 
 
-def track(tracker: PropagationTracker, root: Path, sequence: str, every: int) -> dict[str, Any]:
-    """Track one sequence; score every ``every``-th frame."""
-    paths = sorted((root / "JPEGImages/480p" / sequence).glob("*.jpg"))
+def track(tracker: PropagationTracker, root: Path, sequence: str, every: int, step: int) -> dict[str, Any]:
+    """Track every ``step``-th frame of a sequence, backward if it is negative; score every ``every``-th of them."""
+    paths = sorted((root / "JPEGImages/480p" / sequence).glob("*.jpg"))[::step]
     truths = root / "Annotations/480p" / sequence
     scores: dict[int, list[tuple[float, float]]] = {}
     confidence: list[tuple[float, float]] = []
@@ -244,6 +244,7 @@ def main() -> None:
     parser.add_argument("--quality", nargs="*", default=["best"], choices=list(PRESETS))
     parser.add_argument("--no-head", action="store_true", help="plain label propagation")
     parser.add_argument("--every", type=int, default=1, help="score every n-th frame")
+    parser.add_argument("--step", type=int, default=1, help="track every n-th frame; below 0 from the last one on")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the speed measurement; 0 leaves it out")
     parser.add_argument("--frames", type=int, default=0, help="measure memory over so many frames, with --davis")
     parser.add_argument("--longest", default="composite-dev-2", help="the sequence that memory is measured on")
@@ -266,7 +267,7 @@ def main() -> None:
             options = PropagationOptions(quality=quality, head=not arguments.no_head)
             tracker = PropagationTracker(options, vos.Runtime(device="cpu", threads=arguments.threads))
             for name in names:
-                result = track(tracker, arguments.davis, name, arguments.every)
+                result = track(tracker, arguments.davis, name, arguments.every, arguments.step)
                 objects = " ".join(f"{i}: J {j:.3f} F {f:.3f}" for i, (j, f) in result["objects"].items())
                 fps = result["frames_per_second"]
                 print(f"{quality:9s} {name:16s} J&F {result['j_and_f']:.4f}  {fps:5.1f} fps  {objects}", flush=True)

@@ -28,7 +28,8 @@ class Capable:
 
     def step(self, image):
         print("stepping")
-        return np.where(np.stack(list(self.masks.values())), 1, -1).astype(np.float32), list(self.masks)
+        masks = np.array(list(self.masks.values()), bool).reshape(-1, *image.shape[:2])
+        return np.where(masks, 1, -1).astype(np.float32), list(self.masks)
 
 serve(Capable())
 """
