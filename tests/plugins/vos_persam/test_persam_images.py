@@ -60,7 +60,7 @@ def iou(path, exact_path):
 
 
 @pytest.mark.parametrize("flags", [[], ["--f"]])
-def test_the_verb_segments_the_references_objects(files, shapes_checkpoint, flags):
+def test_the_verb_segments_the_references_objects(files, shapes, shapes_checkpoint, flags):
     out = files / "out"
     arguments = ["--reference", files / "a.png", "--mask", files / "a_mask.png", "-o", out, *flags]
     arguments += [
@@ -77,6 +77,16 @@ def test_the_verb_segments_the_references_objects(files, shapes_checkpoint, flag
     assert result.output.split() == [str(out / f"{name}.png") for name in "abc"]
     for name in "abc":
         assert min(iou(out / f"{name}.png", files / f"{name}_mask.png")) > 0.6
+
+    segmenter = PersonalSegmenter(
+        shapes,
+        read_image(files / "a.png"),
+        vos.read_label_map(files / "a_mask.png"),
+        PersonalOptions(learnt="--f" in flags),
+    )
+    for name in "abc":
+        label_map = segmenter.segment(read_image(files / f"{name}.png"))
+        np.testing.assert_array_equal(vos.read_label_map(out / f"{name}.png"), label_map)
 
 
 def test_compat_differs_only_in_what_the_release_does(shapes, files, shapes_checkpoint):

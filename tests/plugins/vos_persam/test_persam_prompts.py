@@ -15,6 +15,7 @@ from vos.testing import tiny_sequence
 from vos_persam import PersamFOptions, PersamOptions, cascade
 from vos_persam.cascade import HIDDEN
 from vos_persam.guidance import guidance_for
+from vos_persam.mask_weights import fit_mask_weights
 from vos_persam.release import ReleaseTracker
 from vos_persam.target import (
     cell_weights,
@@ -160,6 +161,20 @@ def test_learnt_weights_mix_the_first_masks_and_an_empty_mixture_takes_the_last_
     # Nothing is above 0 in the third object's mixture.
     np.testing.assert_array_equal(second.prompts[2].box_xyxy, first.prompts[2].box_xyxy)
     assert third.prompts[2].box_xyxy is not None
+
+
+def test_weights_are_fitted_to_each_objects_own_mask(shapes, encoded, started):
+    tracker = PersamTracker(shapes, PersamFOptions(epochs=7, rate=0.01))
+    (frame, embedding), first = encoded[0], SEQUENCE.label_maps[0]
+    tracker.start(frame, first, embedding)
+    nearest = similar_points(similarity(embedding.features, unit(started.targets)), embedding.view, 1)
+    for tracked, own in zip(tracker._objects, nearest, strict=True):
+        mask = first == tracked.object_id
+        around = expanded(box_of(mask), 10, embedding.view)
+        prompt = cascade.Prompt(np.concatenate([own, center_of(around)[None]]), None, around)
+        logits = embedding.view.upsample(shapes.decode(embedding, [prompt]).low_res_logits[0])
+        assert tracked.weights == pytest.approx(fit_mask_weights(logits, mask, epochs=7, rate=0.01), abs=1e-4)
+        assert abs(tracked.weights[0] - 1 / 3) > 0.01
 
 
 def test_a_mask_that_is_empty_before_its_box_is_taken(shapes, encoded):
