@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -169,6 +171,40 @@ def test_proposals_may_have_any_ids_but_not_too_many() -> None:
         score_sequence(truth, many, "davis-2017-unsupervised")
 
 
+@pytest.mark.parametrize("official", [False, True])
+def test_twenty_proposals_are_not_too_many(official: bool) -> None:
+    truth, _ = late_object()
+    twenty = np.arange(600, dtype=np.uint8).reshape(20, 30) % 21 + np.zeros((6, 1, 1), dtype=np.uint8)
+    rules = vos.evaluation.protocol_named("davis-2017-unsupervised", official=official)
+    assert len(score_sequence(truth, twenty, rules).objects) == 1
+
+
+def test_an_object_that_no_proposal_is_left_for_says_so() -> None:
+    truth = np.zeros((4, 20, 30), dtype=np.uint8)
+    truth[:, 2:8, 2:8], truth[:, 12:18, 20:28] = 1, 2
+    only_second = np.where(truth == 2, 2, 0).astype(np.uint8)  # so that id 1 is a number, and no proposal
+    scores = score_sequence(truth, only_second, "davis-2017-unsupervised")
+    assert [(one.object_id, one.proposal_id, one.j.mean()) for one in scores.objects] == [(1, None, 0.0), (2, 2, 1.0)]
+
+
+def test_the_official_tool_refuses_an_object_before_the_protocol_knows_it() -> None:
+    truth, _ = late_object()
+    score_sequence(truth, truth, "davis-2017")
+    with pytest.raises(InputError, match=r"frame 0000\d: id 2 not in the truth \(its objects: 1\)"):
+        score_sequence(truth, truth, vos.evaluation.protocol_named("davis-2017", official=True))
+
+
+def test_an_object_without_a_scored_frame_leaves_the_categories_alone() -> None:
+    truth = np.zeros((4, 20, 30), dtype=np.uint8)
+    truth[:, 2:8, 2:8], truth[3, 12:18, 20:28] = 1, 2  # the second is there from the last frame on
+    rules = vos.evaluation.protocol_named("youtube-vos")
+    sequence = score_sequence(truth, truth, rules, name="late")
+    assert [len(one.j) for one in sequence.objects] == [3, 0]
+    for unseen in (frozenset(), frozenset({("late", 2)})):
+        table = Scores("mine", rules, 0.008, (sequence,), unseen).by_category()
+        assert table == {"g": 1.0, "j_seen": 1.0, "f_seen": 1.0}
+
+
 def test_black_and_white_masks_are_one_object(tree: Path, predictions: Path, tmp_path: Path) -> None:
     truth = tmp_path / "truth" / "bear"
     truth.mkdir(parents=True)
@@ -330,9 +366,22 @@ def test_any_lossless_way_to_store_ids_reads_the_same(tmp_path: Path) -> None:
     import cv2
 
     cv2.imwrite(str(tmp_path / "filtered.png"), label_map, [cv2.IMWRITE_PNG_STRATEGY, 1])
-    image.save(tmp_path / "interlaced.png", interlace=1)
     for path in tmp_path.glob("*.png"):
         assert np.array_equal(read_mask_file(path).label_map, label_map), path.name
+
+
+def test_interlaced_rows_are_put_in_order(tmp_path: Path) -> None:
+    """A column of pixels: interlaced, its data are as long as in order, and come in another one."""
+    column = np.arange(1, 10, dtype=np.uint8)
+    passes = (column[::8], column[4::8], column[2::4], column[1::2])
+    rows = b"".join(bytes([0, value]) for values in passes for value in values.tolist())
+    header = struct.pack(">IIBBBBB", 1, len(column), 8, 0, 0, 0, 1)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    framed = (
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(framed))
+    assert read_mask_file(tmp_path / "a.png").label_map.tolist() == column[:, None].tolist()
 
 
 def test_layouts_of_a_tree(tree: Path, tmp_path: Path) -> None:
@@ -357,6 +406,12 @@ def test_layouts_of_a_tree(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "ImageSets/lost.txt").write_text("gone\n")
     with pytest.raises(InputError, match="1 of its sequences have no annotations, first gone"):
         DavisTree(tmp_path).sequences("lost")
+
+
+def test_the_resolution_of_the_benchmark_is_taken_first(tmp_path: Path) -> None:
+    for name in ("1080p", "Full-Resolution", "480p"):
+        (tmp_path / "Annotations" / name).mkdir(parents=True)
+        assert DavisTree(tmp_path).resolution == name
 
 
 def test_a_set_says_its_protocol(tree: Path, tmp_path: Path) -> None:
