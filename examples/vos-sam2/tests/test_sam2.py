@@ -150,6 +150,22 @@ def test_forgetting_leaves_the_others_as_they_were(make):
     assert answers[2].object_ids == ()
 
 
+def test_an_object_added_after_all_were_forgotten_begins_on_its_own_frame(make):
+    sequence = tiny_sequence("moving", size=(64, 64), object_ids=(4,))
+    frames = list(sequence.frames())
+    answers = []
+    for first in (0, 3):  # in the second run, frame 3 is the first that the model sees
+        tracker = make()
+        tracker.start(frames[first], sequence.label_maps[first], tracker.encode([frames[first]])[0])
+        if first == 0:
+            tracker.forget(4)
+            for frame in frames[1:4]:
+                tracker.step(frame, tracker.encode([frame])[0])
+            tracker.annotate(frames[3], sequence.label_maps[3])
+        answers.append(tracker.step(frames[4], tracker.encode(frames[4:5])[0]).logits)
+    assert np.allclose(*answers, atol=1e-5)
+
+
 def test_from_a_folder_through_the_host(tiny_folder):
     sequence = tiny_sequence("later", length=5)
     plugins = vos.load_plugins(["vos_sam2"])

@@ -80,10 +80,10 @@ class Sam2Tracker:
         """Segment a frame: low-resolution logits, and how sure the model is that an object is there."""
         if self._session is None:
             raise RuntimeError("step before start")
-        if not self._session.obj_ids:
-            return vos.Prediction((), np.zeros((0, 1, 1), np.float32))
         self._time += 1
         self._session.cache.cache_vision_features(self._time, encoding)
+        if not self._session.obj_ids:  # one may be added on this frame
+            return vos.Prediction((), np.zeros((0, 1, 1), np.float32))
         output = self._run()
         there = output.object_score_logits.float().flatten().cpu().numpy()
         logits = output.pred_masks[:, 0].float().cpu().numpy()
