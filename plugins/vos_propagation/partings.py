@@ -24,6 +24,8 @@ from vos_propagation.head import LOGIT_LIMIT
 PARTED, PARTED_BETWEEN = 2.0, 10.0
 # A way shorter than this share tells nothing, however long it took.
 LEAST = 0.1
+# Nor does it while the piece is not apart by this share: what is seen on both sides of a pole moves as the pole seems to.
+APART = 0.4
 # For so many frames a piece that is where a dropped one was is dropped at once.
 DISOWNED = 12
 # A piece is taken as annotated while so much of it comes from there, carried along.
@@ -125,6 +127,9 @@ class Partings:
         weights = [float(word[y // 2, x // 2].clip(0, 1).sum()) for y, x in cells]
         y, x = cells.pop(int(np.argmax(weights)))
         motion, side = np.median(past.flow[y, x], axis=0), len(y) ** 0.5
+        rest = np.ones(mask.shape, np.uint8)
+        rest[y, x] = 0
+        away = cv2.distanceTransform(rest, cv2.DIST_L2, 3)
         near = cv2.dilate(others.view(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8))
         numbers = np.zeros(mask.shape, np.int32)
         pieces = {}
@@ -136,7 +141,8 @@ class Partings:
             way = float(np.hypot(*piece.way)) / side
             enough = PARTED_BETWEEN if near[y, x].any() else PARTED
             again = watched.disowned is not None and np.median(watched.disowned[y, x]) > 0
-            if again or (way > LEAST and way * piece.age > enough):
+            parted = way > LEAST and way * piece.age > enough and away[y, x].min() > APART * side
+            if again or parted:
                 dropped[y, x] = True
             else:
                 numbers[y, x] = number

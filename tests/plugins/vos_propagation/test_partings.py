@@ -79,6 +79,12 @@ def test_it_counts_how_they_move_against_each_other() -> None:
     assert dropped_after(lambda: against.step(1, 0)) == 7
 
 
+def test_what_is_seen_on_both_sides_of_a_pole_stays() -> None:
+    watch = Watch()
+    beside = slice(22, 27), slice(10, 30)  # 4 cells from the main piece, a fifth of its side; 8 would be enough
+    assert dropped_after(lambda: watch.step(0, 1, parts=[MAIN, beside]), 15) is None
+
+
 def test_what_trembles_stays() -> None:
     watch = Watch()
     steps = iter([2, -2] * 15)
