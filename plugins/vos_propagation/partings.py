@@ -24,7 +24,7 @@ from vos_propagation.head import LOGIT_LIMIT
 PARTED, PARTED_BETWEEN = 2.0, 10.0
 # A way shorter than this share tells nothing, however long it took.
 LEAST = 0.1
-# Nor does it while the piece is less apart than this share: what is seen on both sides of a pole moves as that seems to.
+# Nor does it while the piece is less apart than this share: what is seen beside a pole moves as the pole seems to.
 APART = 0.4
 # For so many frames a piece that is where a dropped one was is dropped at once.
 DISOWNED = 12
