@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from vos import Frame, Prediction, object_ids
+from vos import Frame, OptionError, Prediction, object_ids
 from vos.testing import CLAUSES, ContractError, StubEncodingTracker, StubTracker, check_tracker, tracker_checks
 
 
@@ -165,6 +165,34 @@ class LeaksState(StubTracker):
         return Prediction(prediction.object_ids, np.roll(prediction.logits, self.steps, axis=2))
 
 
+class LeaksWhatWasLeft(StubTracker):
+    """Starts afresh after a whole sequence, and goes on with one that was left at its first frame."""
+
+    def start(self, frame, label_map):
+        self.left = bool(self.calls) and self.calls[-1][0] == "start"
+        super().start(frame, label_map)
+
+    def step(self, frame):
+        prediction = super().step(frame)
+        return Prediction(prediction.object_ids, np.roll(prediction.logits, 8 * self.left, axis=2))
+
+
+class ReusesItsScores(StubTracker):
+    scores = np.zeros(2, np.float32)
+
+    def step(self, frame):
+        self.scores[:] = frame.index / 10
+        prediction = super().step(frame)
+        return Prediction(prediction.object_ids, prediction.logits, scores=self.scores)
+
+
+class ReusesItsLabelMap(StubTracker):
+    def step(self, frame):
+        super().step(frame)
+        self._label_map[:] = np.roll(self._label_map, 1, axis=1)
+        return Prediction.from_label_map(self._label_map, self._ids)
+
+
 class ReusesItsBuffer(StubTracker):
     def start(self, frame, label_map):
         super().start(frame, label_map)
@@ -277,6 +305,18 @@ class EvenSizesOnly(StubTracker):
         return Prediction(self._ids, half)
 
 
+class WideFramesOnly(StubTracker):
+    def start(self, frame, label_map):
+        assert frame.size[1] >= frame.size[0], "higher than wide"
+        super().start(frame, label_map)
+
+
+class EightPixelsAtLeast(StubTracker):
+    def start(self, frame, label_map):
+        assert min(frame.size) >= 8, "less than a patch"
+        super().start(frame, label_map)
+
+
 class DropsSmallObjects(StubTracker):
     def start(self, frame, label_map):
         super().start(frame, label_map)
@@ -348,6 +388,9 @@ BAD_TRACKERS = [
     ("repeatable", Noisy, "two new trackers gave different masks"),
     ("fresh-start", LeaksIds, "gave rows for 1, 2, 4, 30, expected 1, 4"),
     ("fresh-start", LeaksState, "after another sequence the masks are different"),
+    ("fresh-start", LeaksWhatWasLeft, "after a sequence left in the middle they are different"),
+    ("kept-predictions", ReusesItsScores, "the prediction of frame 00001 changed afterwards"),
+    ("kept-predictions", ReusesItsLabelMap, "the prediction of frame 00001 changed afterwards"),
     ("kept-predictions", ReusesItsBuffer, "the prediction of frame 00001 changed afterwards"),
     ("read-only", WritesIntoTheImage, "step on frame 00001 raised ValueError"),
     ("read-only", WritesThroughTheBase, "step on frame 00001 changed the frame's image"),
@@ -363,6 +406,8 @@ BAD_TRACKERS = [
     ("frame-index", CountsFromZero, "IndexError"),
     ("frame-index", OnlyForward, "frames must rise"),
     ("sizes", EvenSizesOnly, "cannot reshape"),
+    ("sizes", WideFramesOnly, "AssertionError: higher than wide"),
+    ("sizes", EightPixelsAtLeast, "AssertionError: less than a patch"),
     ("small-objects", DropsSmallObjects, "gave rows for 1, 2, expected 1, 2, 7, 9"),
     ("small-objects", FailsOnFullFrames, "ZeroDivisionError: no background pixel"),
     ("errors", EmptyBeforeStart, "step before start returned a Prediction, expected an error"),
@@ -384,6 +429,11 @@ def test_a_bad_tracker_is_told_which_clause_it_breaks(clause, factory, message):
 def test_every_check_has_a_bad_tracker():
     proven = {clause for clause, _, _ in BAD_TRACKERS}
     assert proven == {check.clause for check in tracker_checks(StubTracker)}
+
+
+def test_options_that_do_not_fit_are_said_before_any_check_runs():
+    with pytest.raises(OptionError, match='tracker "propagation" has no option "reech"'):
+        tracker_checks("propagation", options={"reech": 3})
 
 
 def test_check_tracker_stops_at_the_first_broken_clause():
