@@ -57,6 +57,18 @@ class Nan(StubTracker):
         return Prediction(prediction.object_ids, np.full_like(prediction.logits, np.nan))
 
 
+class Infinite(StubTracker):
+    def step(self, frame):
+        prediction = super().step(frame)
+        return Prediction(prediction.object_ids, np.full_like(prediction.logits, -np.inf))
+
+
+class NegativeScores(StubTracker):
+    def step(self, frame):
+        prediction = super().step(frame)
+        return Prediction(prediction.object_ids, prediction.logits, scores=[-1.5] * len(prediction.object_ids))
+
+
 class ScoresAsPercent(StubTracker):
     def step(self, frame):
         prediction = super().step(frame)
@@ -372,6 +384,8 @@ BAD_TRACKERS = [
     ("prediction", AnswersArray, "frame 00001 returned a ndarray, expected a vos.Prediction"),
     ("prediction", AnswersNothing, "returned a NoneType"),
     ("prediction", Nan, "logits that are NaN or infinite"),
+    ("prediction", Infinite, "logits that are NaN or infinite"),
+    ("prediction", NegativeScores, r"scores \[-1.5, -1.5\], expected values from 0 to 1"),
     ("prediction", ScoresAsPercent, r"scores \[90.0, 90.0\], expected values from 0 to 1"),
     ("prediction", FailsInClose, "close on the tracker raised OSError: cannot close"),
     ("ids", Renumbers, "gave rows for 1, 2, 3, expected 3, 200, 254"),
