@@ -21,4 +21,4 @@ def test_its_own_tests_pass():
         text=True,
     )
     assert result.returncode == 0, result.stdout + result.stderr
-    assert "31 passed" in result.stdout
+    assert "32 passed" in result.stdout
