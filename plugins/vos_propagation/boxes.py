@@ -11,9 +11,10 @@ from torch import Tensor
 from vos import AnyArray, Size
 
 # Cells around an object that are in its box.
-ROOM = 2
-# Boxes come in a few sizes only: for each new one, kernels are made and kept.
-GRAIN = 8
+ROOM = 1
+# Boxes come in a few sizes only: for each new one, kernels are made and kept. Sides go in steps of the first number of
+# cells up to the second, beyond in steps of the third.
+FINE_GRAIN, FINE_UP_TO, GRAIN = 4, 32, 8
 # A call of the head takes as long as so many cells more.
 CALL = 400
 
@@ -83,9 +84,10 @@ def _grown(box: Box, size: Size, shape: Size) -> Box:
 
 
 def _span(likely: AnyArray) -> slice:
-    """Span the True cells of a line, ``ROOM`` cells around, and more up to a multiple of ``GRAIN`` where it fits."""
+    """Span the True cells of a line, ``ROOM`` cells around, and more up to the next side of a box where it fits."""
     at = np.flatnonzero(likely)
     first, last = int(at[0]) - ROOM, int(at[-1]) + ROOM
-    length = min(-(-(last - first + 1) // GRAIN) * GRAIN, len(likely))
+    grain = FINE_GRAIN if last - first < FINE_UP_TO else GRAIN
+    length = min(-(-(last - first + 1) // grain) * grain, len(likely))
     first = min(max(first - (length - (last - first + 1)) // 2, 0), len(likely) - length)
     return slice(first, first + length)

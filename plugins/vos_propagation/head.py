@@ -2,11 +2,15 @@
 
 The network is class-agnostic: it is told where an object was, what votes for it now and what the
 image's features are, and learns which edges the mask should end at. It was trained on clips drawn by
-``synthetic_clips.py``, on no real video; MODEL_CARD.md says more. It corrects the votes' own margin.
+``synthetic_clips.py``, on no real video: a larger one to give their masks, and the one that is used to give what
+that one gives (Hinton et al., Distilling the Knowledge in a Neural Network, arXiv:1503.02531). MODEL_CARD.md says
+more. It corrects the votes' own margin.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -29,19 +33,44 @@ LOGIT_LIMIT = 8.0
 FINE_SHARE = 0.5
 
 
+@dataclass(frozen=True)
+class HeadSize:
+    """How many channels a head has.
+
+    Attributes:
+        width: of the coarse layers.
+        fine_width: of the fine layers.
+        coarse_look: of what is used of the coarse features.
+        fine_look: of what is used of the fine ones. With the votes, the carried mask and ``fine_width`` they make 32
+            channels: any less takes as long.
+    """
+
+    width: int = 32
+    fine_width: int = 16
+    coarse_look: int = 32
+    fine_look: int = 13
+
+    @classmethod
+    def of(cls, state: Mapping[str, Tensor]) -> HeadSize:
+        """Read the sizes off a head's weights; a key that is missing is a ``KeyError``."""
+        return cls(*(len(state[f"{name}.bias"]) for name in ("enter", "merge", "look_coarse", "look_fine")))
+
+
 class FusionHead(nn.Module):
     """A small convolutional network: coarse layers at 8 px a cell, fine ones at 4 px."""
 
-    def __init__(self, width: int = 48, fine_width: int = 24, coarse_look: int = 32, fine_look: int = 16) -> None:
+    def __init__(self, size: HeadSize | None = None) -> None:
         super().__init__()
-        self.look_coarse = nn.Conv2d(COARSE_CHANNELS, coarse_look, 1)
-        self.look_fine = nn.Conv2d(FINE_CHANNELS, fine_look, 1)
-        self.enter = nn.Conv2d(COARSE_CUES + coarse_look, width, 3, padding=1)
+        size = size or HeadSize()
+        width, fine_width = size.width, size.fine_width
+        self.look_coarse = nn.Conv2d(COARSE_CHANNELS, size.coarse_look, 1)
+        self.look_fine = nn.Conv2d(FINE_CHANNELS, size.fine_look, 1)
+        self.enter = nn.Conv2d(COARSE_CUES + size.coarse_look, width, 3, padding=1)
         self.near = nn.Conv2d(width, width, 3, padding=2, dilation=2)
         self.far = nn.Conv2d(width, width, 3, padding=4, dilation=4)
         self.settle = nn.Conv2d(width, width, 3, padding=1)
         self.narrow = nn.Conv2d(width, fine_width, 3, padding=1)
-        self.merge = nn.Conv2d(fine_width + FINE_CUES + 1 + fine_look, fine_width, 3, padding=1)
+        self.merge = nn.Conv2d(fine_width + FINE_CUES + 1 + size.fine_look, fine_width, 3, padding=1)
         self.refine = nn.Conv2d(fine_width, fine_width, 3, padding=1)
         self.refine_far = nn.Conv2d(fine_width, fine_width, 3, padding=2, dilation=2)
         self.leave = nn.Conv2d(fine_width, 1, 3, padding=1)
@@ -57,7 +86,7 @@ class FusionHead(nn.Module):
             coarse_features: (B, 152, h, w), unit length over the channels.
             fine_features: (B, 24, 2 h, 2 w), likewise.
         Returns:
-            (B, 32, h, w) and (B, 16, 2 h, 2 w).
+            (B, 32, h, w) and (B, 13, 2 h, 2 w), or as ``HeadSize`` says.
         """
         coarse = relu_(self.look_coarse(coarse_features * COARSE_GAIN))
         return coarse, relu_(self.look_fine(fine_features * FINE_GAIN))
@@ -79,7 +108,7 @@ class FusionHead(nn.Module):
                 other votes.
             fine_cues: (B, 2, 2 h, 2 w), own and best other value of the carried mask.
             coarse_image: (B, 32, h, w), from ``look``.
-            fine_image: (B, 16, 2 h, 2 w), from ``look``.
+            fine_image: (B, 13, 2 h, 2 w), from ``look``.
             margin: (B, 1, 2 h, 2 w), the margin of votes at 4 px a cell, half of what is corrected; None takes that of
                 the coarse votes alone, as in training.
         Returns:
@@ -110,21 +139,22 @@ def lead(own: Tensor, other: Tensor) -> Tensor:
 
 
 def load_head(path: Path = WEIGHTS) -> FusionHead:
-    """Read the trained head.
+    """Read a trained head.
 
     Args:
-        path: a state dict.
+        path: a state dict, of a head of any size.
     Returns:
         A head on the CPU in float32, without gradients.
     Raises:
         WeightsError: the file is missing or belongs to another network.
     """
-    head = FusionHead()
     try:
-        head.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        head = FusionHead(HeadSize.of(state))
+        head.load_state_dict(state)
     except FileNotFoundError:
-        raise WeightsError(f"{path}: no such file. Reinstall vos, or train one with train_head.py.") from None
+        raise WeightsError(f"{path}: no such file. Reinstall vos, or train one with teach_head.py.") from None
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"{path}: is not a head for this version ({reason}). Train it with train_head.py.") from None
+        raise WeightsError(f"{path}: is not a head for this version ({reason}). Train it with teach_head.py.") from None
     return head.eval().requires_grad_(False)

@@ -21,14 +21,14 @@ from vos_propagation.memory import BLOCK, Memory, Remembered, block_means
 from vos_propagation.tiles import TILE, Tiles
 
 # Blocks of the past that a block of cells looks at, of annotated frames and of the others.
-CHOSEN_ANNOTATED, CHOSEN = 16, 24
+CHOSEN_ANNOTATED, CHOSEN = 8, 24
 # How far below the threshold a cell's similarity is when its vote is worth nothing.
 MARGIN = 0.01
 # So many values of a table of likeness share a row; so many at most have an index that fits below a bfloat16's bits.
 SHARED = 8
 LARGEST = 1 << 16
 # Tiles that vote at a time: bounds the memory that it takes, whatever the objects cover.
-CHUNK = 16
+CHUNK = 8
 # Blocks along a tile's side.
 SIDE = TILE // BLOCK
 

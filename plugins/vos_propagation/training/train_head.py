@@ -1,10 +1,11 @@
-"""Train the head: record its cues while tracking drawn clips, then fit it to the clips' masks.
+"""Train a large head, the teacher: record its cues while tracking drawn clips, then fit it to the clips' masks.
 
     python -m vos_propagation.training.train_head record --cutouts DIR --photographs DIR --out RECORDS [--votes-alone]
     python -m vos_propagation.training.train_head fit --records RECORDS --out HEAD [--start HEAD]
 
 What the head answers becomes the tracker's memory, so it is trained in rounds: first on what the
-tracker does by votes alone, then on what it does with the head of the round before.
+tracker does by votes alone, then on what it does with the head of the round before. The head that the
+tracker uses is a smaller one, which ``teach_head.py`` teaches what this one answers.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from torch import Tensor
 from vos import Frame, Image, LabelMap, Runtime, object_ids
 from vos_propagation.boxes import Box
 from vos_propagation.features import FrameFeatures
-from vos_propagation.head import LOGIT_LIMIT, FusionHead, load_head, votes_margin
+from vos_propagation.head import LOGIT_LIMIT, FusionHead, HeadSize, load_head, votes_margin
 from vos_propagation.options import PropagationOptions
 from vos_propagation.tracker import PropagationTracker
 from vos_propagation.training.synthetic_clips import SIZE, draw_clip
@@ -45,9 +46,17 @@ SMALLEST = 150
 HARD_CLIP, HARD_SHARE = 4, 0.3
 DRAWN_CLIP = 6
 
-Record: TypeAlias = tuple[Tensor, Tensor, Tensor, Tensor, Tensor]
+# A varied clip is worked on at one of these short sides, pixels, and every so many of its frames are tracked.
+SIDES, STEPS = (384, 448, 512), (1, 1, 1, 2, 3)
+# How often a varied clip remembers mostly votes. Of one that is tracked frame by frame, every so many are recorded.
+VARIED_HARD, VARIED_EVERY = 0.2, 2
+
+TEACHER = Path(__file__).parent / "teacher.pt"
+TEACHER_SIZE = HeadSize(width=48, fine_width=24, coarse_look=32, fine_look=16)
+
+Record: TypeAlias = tuple[Tensor, ...]
 """Of one object in a square: coarse cues (11, n, n), fine cues (2, 2 n, 2 n), features (152, n, n) and
-(24, 2 n, 2 n), all float16, and the true mask uint8 (2 n, 2 n) in 0..255."""
+(24, 2 n, 2 n), the fine votes' margin (1, 2 n, 2 n), all float16, and the true mask uint8 (2 n, 2 n) in 0..255."""
 
 
 class Recorder(PropagationTracker):
@@ -59,12 +68,12 @@ class Recorder(PropagationTracker):
         self._given_head = head
         if head is not None:
             self._head = head.to(self._dtype)
-        self.told: tuple[FrameFeatures, Tensor, Tensor, Sequence[Box | None]] | None = None
+        self.told: tuple[FrameFeatures, Tensor, Tensor, Tensor, Sequence[Box | None]] | None = None
 
     def _apply_head(
         self, encoding: FrameFeatures, coarse: Tensor, fine: Tensor, margin: Tensor, boxes: Sequence[Box | None]
     ) -> Tensor:
-        self.told = encoding, coarse, fine, boxes
+        self.told = encoding, coarse, fine, margin, boxes
         answer = super()._apply_head(encoding, coarse, fine, margin, boxes)
         share = self.share if self._given_head is not None else 0.0
         plain = LOGIT_LIMIT * votes_margin(coarse.float())
@@ -73,7 +82,7 @@ class Recorder(PropagationTracker):
 
 
 def record_clip(
-    tracker: Recorder, images: Sequence[Image], label_maps: Sequence[LabelMap], rng: random.Random
+    tracker: Recorder, images: Sequence[Image], label_maps: Sequence[LabelMap], rng: random.Random, every: int = 1
 ) -> list[Record]:
     """Track a clip and cut a square near each object out of each frame's cues.
 
@@ -82,8 +91,9 @@ def record_clip(
         images: uint8 (H, W, 3), RGB.
         label_maps: the truth.
         rng: of where the squares are.
+        every: how many frames there are to one that is recorded.
     Returns:
-        A record for each object and frame but the first.
+        A record for each object and recorded frame but the first.
     """
     records: list[Record] = []
     ids = object_ids(label_maps[0])
@@ -94,8 +104,10 @@ def record_clip(
             tracker.start(frame, label_map, encoding)
             continue
         tracker.step(frame, encoding)
+        if (index - 1) % every:
+            continue
         assert tracker.told is not None
-        _, coarse, fine, boxes = tracker.told
+        _, coarse, fine, margin, boxes = tracker.told
         size_wh = encoding.grey.shape[::-1]
         for k, box in enumerate(boxes):
             if box is None:
@@ -104,8 +116,8 @@ def record_clip(
             y, x = _square(box, coarse.shape[2:], rng)
             yy, xx = slice(2 * y.start, 2 * y.stop), slice(2 * x.start, 2 * x.stop)
             planes = coarse[k, :, y, x], fine[k, :, yy, xx], encoding.cells[:, y, x], encoding.fine[:, yy, xx]
-            a, b, c, d = (part.half().clone() for part in planes)
-            records.append((a, b, c, d, torch.from_numpy(mask[yy, xx].copy())))
+            parts = [part.half().clone() for part in (*planes, margin[k, :, yy, xx])]
+            records.append((*parts, torch.from_numpy(mask[yy, xx].copy())))
     return records
 
 
@@ -126,7 +138,7 @@ def fit(
     """Fit a head to records.
 
     Args:
-        records: the five parts of a ``Record``, each of all records together along a first axis.
+        records: the parts of a ``Record``, each of all records together along a first axis.
         iterations: of ``BATCH`` squares of ``CROP`` cells.
         seed: of the initial weights and of the squares.
         start: a head to go on from, in place of a new one.
@@ -136,15 +148,15 @@ def fit(
     """
     torch.manual_seed(seed)
     rng = random.Random(seed)
-    head = (start or FusionHead()).train().requires_grad_(True)
+    head = (start or FusionHead(TEACHER_SIZE)).train().requires_grad_(True)
     optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=1e-3)
     losses = []
     for iteration in range(iterations):
         warm_up = min(1.0, (iteration + 1) / 50)
         for group in optimizer.param_groups:
             group["lr"] = rate * warm_up * (0.5 + 0.5 * np.cos(np.pi * iteration / iterations) + 0.01)
-        crops = [_crop(records, rng) for _ in range(BATCH)]
-        coarse, fine, cells, fine_cells, truth = (torch.stack(planes) for planes in zip(*crops, strict=True))
+        crops = [crop(records, rng.randrange(len(records[0])), rng) for _ in range(BATCH)]
+        coarse, fine, cells, fine_cells, _, truth = (torch.stack(planes) for planes in zip(*crops, strict=True))
         with torch.autocast("cpu", torch.bfloat16):
             looks = [look * (torch.rand(BATCH, 1, 1, 1) > IMAGE_DROPPED) for look in head.look(cells, fine_cells)]
             logits = head(coarse, fine, *looks)
@@ -167,9 +179,17 @@ def _loss(logits: Tensor, truth: Tensor) -> Tensor:
     return 2 * F.binary_cross_entropy_with_logits(logits, truth) + (1 - overlap).mean()
 
 
-def _crop(records: Sequence[Tensor], rng: random.Random) -> list[Tensor]:
-    """Cut a smaller square out of any record; flip it, and drop one kind of cue, at random."""
-    index = rng.randrange(len(records[0]))
+def crop(records: Sequence[Tensor], index: int, rng: random.Random, dropped: float = CUE_DROPPED) -> list[Tensor]:
+    """Cut a smaller square out of a record; flip it, and drop one kind of cue, at random.
+
+    Args:
+        records: the parts of a ``Record``, each of all records together along a first axis.
+        index: which record.
+        rng: of the square, the flips and the cues.
+        dropped: how often one kind of cue is 0.
+    Returns:
+        The parts, float32, ``CROP`` cells of 8 px along a side; the mask in 0..1.
+    """
     y, x = rng.randrange(RECORDED - CROP + 1), rng.randrange(RECORDED - CROP + 1)
     flips = [axis for axis, chance in ((-1, 0.5), (-2, 0.2)) if rng.random() < chance]
     parts = []
@@ -177,20 +197,20 @@ def _crop(records: Sequence[Tensor], rng: random.Random) -> list[Tensor]:
         scale = part.shape[-1] // RECORDED
         square = part[index][..., scale * y : scale * (y + CROP), scale * x : scale * (x + CROP)]
         parts.append(square.float().flip(flips))
-    coarse, fine, cells, fine_cells, truth = parts
-    if rng.random() < CUE_DROPPED:
+    if rng.random() < dropped:
         kind = rng.randrange(len(CUE_KINDS) - 1)
-        coarse[CUE_KINDS[kind] : CUE_KINDS[kind + 1]] = 0
+        parts[0][CUE_KINDS[kind] : CUE_KINDS[kind + 1]] = 0
         if kind == 0:
-            fine.zero_()
-    return [coarse, fine, cells, fine_cells, truth / 255]
+            parts[1].zero_()
+    return [*parts[:-1], parts[-1] / 255]
 
 
 def _record(arguments: argparse.Namespace) -> None:
     cutouts, photographs = (sorted(path.iterdir()) for path in (arguments.cutouts, arguments.photographs))
     drawings = sorted(arguments.drawings.iterdir()) if arguments.drawings else cutouts
-    head = None if arguments.votes_alone else load_head(arguments.head) if arguments.head else load_head()
-    tracker = Recorder(head)
+    heads = [None] if arguments.votes_alone else [load_head(path) for path in arguments.head]
+    sides = SIDES if arguments.varied else SIZE[:1]
+    trackers = {(side, which): Recorder(head, side) for side in sides for which, head in enumerate(heads)}
     arguments.out.mkdir(parents=True, exist_ok=True)
     records: list[Record] = []
     for seed in range(arguments.first, arguments.first + arguments.clips):
@@ -198,8 +218,16 @@ def _record(arguments: argparse.Namespace) -> None:
         ids = object_ids(label_maps[0])
         if not ids or min(np.count_nonzero(label_maps[0] == i) for i in ids) < SMALLEST:
             continue
-        tracker.share = HARD_SHARE if seed % HARD_CLIP == HARD_CLIP - 1 else 1.0
-        records += record_clip(tracker, images, label_maps, random.Random(seed))
+        rng = random.Random(seed)
+        step, side, which, every = 1, sides[0], 0, 1
+        share = HARD_SHARE if seed % HARD_CLIP == HARD_CLIP - 1 else 1.0
+        if arguments.varied:
+            step, side, which = rng.choice(STEPS), rng.choice(sides), rng.randrange(len(heads))
+            share = HARD_SHARE if rng.random() < VARIED_HARD else 1.0
+            every = VARIED_EVERY if step == 1 else 1
+        tracker = trackers[side, which]
+        tracker.share = share
+        records += record_clip(tracker, images[::step], label_maps[::step], rng, every)
         print(f"clip {seed}: {len(records)} records", file=sys.stderr, flush=True)
     together = [torch.stack(parts) for parts in zip(*records, strict=True)]
     torch.save(together, arguments.out / f"{arguments.first}.records")
@@ -225,7 +253,16 @@ def main() -> None:
     record.add_argument("--out", type=Path, required=True)
     record.add_argument("--first", type=int, default=0, help="seed of the first clip")
     record.add_argument("--clips", type=int, default=110)
-    record.add_argument("--head", type=Path, help="of the round before, in place of the shipped one")
+    record.add_argument(
+        "--head",
+        type=Path,
+        nargs="+",
+        default=[TEACHER],
+        help="of the round before; a varied clip takes any of several",
+    )
+    record.add_argument(
+        "--varied", action="store_true", help="clips of several sides, and of every frame, second or third frame"
+    )
     record.add_argument("--votes-alone", action="store_true", help="for the first round: no head")
     fitting = verbs.add_parser("fit")
     fitting.set_defaults(run=_fit)

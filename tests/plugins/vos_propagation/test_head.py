@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from vos import WeightsError
-from vos_propagation.head import WEIGHTS, FusionHead, load_head
+from vos_propagation.head import WEIGHTS, FusionHead, HeadSize, load_head
 
 HEIGHT, WIDTH = 12, 10
 
@@ -28,8 +28,9 @@ def test_untrained_it_gives_the_votes_margin() -> None:
 
 
 def test_the_shipped_head_is_small_and_sure_where_all_cues_agree() -> None:
-    assert WEIGHTS.stat().st_size < 4 * 2**20
+    assert WEIGHTS.stat().st_size < 2**20
     head = load_head()
+    assert HeadSize.of(head.state_dict()) == HeadSize()
     answers = []
     for own, other in ((1.0, 0.0), (0.0, 0.0), (0.0, 1.0)):
         coarse, fine, cells, fine_cells = inputs(own, other)
@@ -37,6 +38,18 @@ def test_the_shipped_head_is_small_and_sure_where_all_cues_agree() -> None:
     assert answers[0].min() > 2
     assert answers[1].max() < -2
     assert answers[2].max() < -2
+
+
+def test_a_head_of_any_size_is_loaded(tmp_path: Path) -> None:
+    size = HeadSize(width=8, fine_width=4, coarse_look=6, fine_look=5)
+    head = FusionHead(size)
+    torch.save(head.state_dict(), tmp_path / "head.pt")
+    coarse, fine, cells, fine_cells = inputs(0.9, 0.05)
+    loaded = load_head(tmp_path / "head.pt")
+    assert HeadSize.of(loaded.state_dict()) == size
+    looks = loaded.look(cells, fine_cells)
+    assert [look.shape[1] for look in looks] == [6, 5]
+    torch.testing.assert_close(loaded(coarse, fine, *looks), head(coarse, fine, *head.look(cells, fine_cells)))
 
 
 def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:

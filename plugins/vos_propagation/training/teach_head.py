@@ -1,0 +1,137 @@
+"""Teach a small head what a large one answers: nearly the same masks for less than two thirds of the time.
+
+    python -m vos_propagation.training.train_head record --varied --head TEACHER [HEAD] --cutouts DIR --out RECORDS ...
+    python -m vos_propagation.training.teach_head --records RECORDS --out HEAD [--teacher TEACHER] [--start HEAD]
+
+Source: Hinton et al., Distilling the Knowledge in a Neural Network (arXiv:1503.02531), here of the logits themselves
+where the teacher is unsure. The truth of the drawn clips is not looked at: what it could add, it adds on drawn clips
+alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vos_propagation.head import COARSE_CUES, FINE_CUES, LOGIT_LIMIT, FusionHead, HeadSize, load_head
+from vos_propagation.training.train_head import BATCH, TEACHER, crop
+
+LEARNING_RATE = 2e-3
+CUE_DROPPED = 0.1
+# Logits of the student count beyond the teacher's limit up to this.
+STUDENT_LIMIT = 10.0
+# Everywhere logits should be alike a little, and where the teacher's is within a few of 0 fully.
+ANYWHERE, UNSURE = 0.1, 2.0
+# The mean of the weights over about the last 1 / (1 - AVERAGED) steps is what is given.
+AVERAGED = 0.998
+
+
+def teach(
+    records: Sequence[Sequence[Tensor]],
+    teacher: FusionHead,
+    iterations: int,
+    seed: int,
+    start: FusionHead | None = None,
+    rate: float = LEARNING_RATE,
+) -> FusionHead:
+    """Fit a head to what a larger one answers.
+
+    Args:
+        records: files of records; of each the parts of a ``Record``, of all its records together along a first axis.
+        teacher: the larger head.
+        iterations: of ``BATCH`` squares.
+        seed: of the squares.
+        start: a head to go on from, in place of the teacher's leading channels.
+        rate: the learning rate, after a warm-up and before it falls to nothing.
+    Returns:
+        The mean of the head over the last steps.
+    """
+    rng = random.Random(seed)
+    head = (start or leading_channels(teacher, HeadSize())).train().requires_grad_(True)
+    mean = {name: value.clone() for name, value in head.state_dict().items()}
+    optimizer = torch.optim.AdamW(head.parameters(), lr=rate, weight_decay=1e-4)
+    every = [(file, index) for file in records for index in range(len(file[0]))]
+    losses = []
+    for iteration in range(iterations):
+        warm_up = min(1.0, (iteration + 1) / 50)
+        for group in optimizer.param_groups:
+            group["lr"] = rate * warm_up * (0.5 + 0.5 * np.cos(np.pi * iteration / iterations) + 0.01)
+        crops = [crop(*every[rng.randrange(len(every))], rng, CUE_DROPPED) for _ in range(BATCH)]
+        coarse, fine, cells, fine_cells, margin, _ = (torch.stack(planes) for planes in zip(*crops, strict=True))
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                wanted = teacher(coarse, fine, *teacher.look(cells, fine_cells), margin)
+            logits = head(coarse, fine, *head.look(cells, fine_cells), margin)
+        loss = _loss(logits.float(), wanted.clamp(-LOGIT_LIMIT, LOGIT_LIMIT).float())
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(head.parameters(), 1.0)
+        optimizer.step()
+        kept = min(AVERAGED, iteration / (iteration + 10))
+        for name, value in head.state_dict().items():
+            mean[name].lerp_(value, 1 - kept)
+        losses.append(float(loss.detach()))
+        if (iteration + 1) % 100 == 0:
+            print(f"{iteration + 1} of {iterations}: loss {np.mean(losses[-100:]):.4f}", file=sys.stderr, flush=True)
+    head.load_state_dict(mean)
+    return head.eval().requires_grad_(False)
+
+
+def leading_channels(teacher: FusionHead, size: HeadSize) -> FusionHead:
+    """Cut a head down to the first channels of each layer: a better start than chance."""
+    head = FusionHead(size)
+    whole, own = teacher.state_dict(), head.state_dict()
+    for name, value in own.items():
+        taken = [torch.arange(length) for length in value.shape]
+        if name == "enter.weight":
+            taken[1] = _firsts(COARSE_CUES, size.coarse_look, starts=(0, COARSE_CUES))
+        if name == "merge.weight":
+            before = whole["merge.bias"].shape[0]
+            taken[1] = _firsts(
+                size.fine_width, FINE_CUES + 1, size.fine_look, starts=(0, before, before + FINE_CUES + 1)
+            )
+        own[name] = whole[name][torch.meshgrid(*taken, indexing="ij")].clone()
+    head.load_state_dict(own)
+    return head
+
+
+def _firsts(*lengths: int, starts: Sequence[int]) -> Tensor:
+    """List so many channels from each start on."""
+    return torch.cat([torch.arange(start, start + length) for start, length in zip(starts, lengths, strict=True)])
+
+
+def _loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    logits = logits.clamp(-STUDENT_LIMIT, STUDENT_LIMIT)
+    prob = torch.sigmoid(wanted)
+    surprise = F.binary_cross_entropy_with_logits(logits, prob) - F.binary_cross_entropy(prob, prob)
+    apart = F.smooth_l1_loss(logits, wanted, reduction="none")
+    return 2 * surprise + 0.5 * (apart * (ANYWHERE + torch.exp(-wanted.abs() / UNSURE))).mean()
+
+
+def main() -> None:
+    """Teach, as the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--records", type=Path, required=True)
+    parser.add_argument("--teacher", type=Path, default=TEACHER)
+    parser.add_argument("--iterations", type=int, default=7000)
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--start", type=Path, help="a head to go on from")
+    parser.add_argument("--rate", type=float, default=LEARNING_RATE)
+    parser.add_argument("--out", type=Path, required=True)
+    arguments = parser.parse_args()
+    files = [torch.load(path, weights_only=True, mmap=True) for path in sorted(arguments.records.glob("*.records"))]
+    start = load_head(arguments.start) if arguments.start else None
+    head = teach(files, load_head(arguments.teacher), arguments.iterations, arguments.seed, start, arguments.rate)
+    torch.save(head.state_dict(), arguments.out)
+
+
+if __name__ == "__main__":
+    main()
