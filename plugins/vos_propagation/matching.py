@@ -210,10 +210,11 @@ def _highest(values: Tensor, count: int, workspace: Workspace) -> Tensor:
 
     A column is laid as a table, and of those of its rows whose own highest values are highest each gives its highest:
     some that share a row are missed, but it takes a quarter of the time. Values below 0 count as 0, and all have
-    bfloat16's precision: so where each is fits into its lower bits, and needs no search of its own.
+    bfloat16's precision: so where each is fits into its lower bits, and needs no search of its own. A table of less
+    than two rows for each that is looked for would miss too many: all its values are searched.
     """
     total = values.shape[1]
-    if total > LARGEST or total % SHARED or total // SHARED < max(1, count):
+    if total > LARGEST or total % SHARED or total < 2 * SHARED * max(1, count):
         return values.topk(count, dim=1).indices.transpose(1, 2)
     rounded = workspace.take("rounded", tuple(values.shape), values, torch.float32).copy_(values.to(torch.bfloat16))
     both = rounded.clamp_(min=0).view(torch.int32)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vos_propagation.matching import (
@@ -75,6 +75,7 @@ def in_window(at: int, radius: int, length: int) -> range:
 
 
 @settings(deadline=None, max_examples=20)
+@example(6, 6, 2, 0, False)  # windows of 72 blocks, of which 8 are chosen
 @given(st.integers(2, 10), st.integers(2, 10), st.sampled_from([0, 2]), st.integers(0, 1000), st.booleans())
 def test_local_votes_weigh_the_cells_of_the_likeliest_blocks_by_how_far_they_are_above_the_threshold(
     rows: int, columns: int, radius: int, seed: int, first_alone: bool
@@ -124,7 +125,9 @@ def test_local_votes_weigh_the_cells_of_the_likeliest_blocks_by_how_far_they_are
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 24), st.integers(0, 1000))
-def test_the_highest_are_the_best_of_the_rows_whose_best_are_highest(length: int, count: int, seed: int) -> None:
+def test_the_highest_are_the_best_of_the_rows_whose_best_are_highest_unless_rows_are_few(
+    length: int, count: int, seed: int
+) -> None:
     values = torch.randn(2, SHARED * length, 3, generator=torch.Generator().manual_seed(seed)).bfloat16().float()
     count = min(count, SHARED * length)
     found = _highest(values, count, Workspace())
@@ -133,7 +136,7 @@ def test_the_highest_are_the_best_of_the_rows_whose_best_are_highest(length: int
         for m in range(3):
             own, where = values[n, :, m], found[n, m]
             assert len(set(where.tolist())) == count
-            if length < count:
+            if length < 2 * count:
                 expected = own.topk(count).values
             else:
                 expected = own.view(SHARED, length).amax(0).topk(count).values.clamp_min(0)
