@@ -12,6 +12,7 @@ from torch import Tensor
 from vos import AnyArray, Frame, Size
 from vos_propagation.efficientnet_lite import load_efficientnet_lite0
 from vos_propagation.guided_filter import CELL, GuidedFilter
+from vos_propagation.motion import Motion, motion_since
 from vos_propagation.planes import twice
 
 MULTIPLE = 16
@@ -28,6 +29,7 @@ class FrameFeatures:
         fine: (24, 2 h, 2 w), the stride-4 level, of unit length.
         samples: float32 (D, h * w), the target model's features.
         grey: uint8 (2 h, 2 w), for motion.
+        motion: since the frame whose features were begun before these, mostly the one before; None for the first.
         edges: brings logits (2 h, 2 w) to (8 h, 8 w).
         ahead: computed while earlier frames are tracked, which then has half of the cores.
     """
@@ -36,6 +38,7 @@ class FrameFeatures:
     fine: Tensor
     samples: Tensor
     grey: AnyArray
+    motion: Motion | None
     edges: GuidedFilter
     ahead: bool = False
 
@@ -54,6 +57,7 @@ class Encoder:
             WeightsError: the weights' package is missing or its file does not fit.
         """
         self._side, self._device, self._dtype = side, device, dtype
+        self._newest: AnyArray | None = None
         self._network = load_efficientnet_lite0()
         self._network.to(device, dtype).to(memory_format=torch.channels_last)
 
@@ -62,6 +66,10 @@ class Encoder:
         size = working_size(frame.size, self._side)
         image = cv2.resize(frame.image, size[::-1], interpolation=_way(frame.size[0] / size[0]))
         small = cv2.resize(image, (size[1] // CELL, size[0] // CELL), interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        # Of two threads one may come first that should not: then the tracker finds the motion itself.
+        before, self._newest = self._newest, grey
+        motion = None if before is None or before.shape != grey.shape else motion_since(before, grey)
         pixels, colours = (torch.from_numpy(rgb).to(self._device).permute(2, 0, 1) for rgb in (image, small))
         features = self._network(pixels[None].to(self._dtype))
         deep = twice(F.normalize(features[16].float(), dim=1))
@@ -72,8 +80,8 @@ class Encoder:
         parts = [part[0].permute(1, 2, 0) for part in (both, 0.7 * F.avg_pool2d(fine, 2), ones)]
         samples = torch.cat(parts, dim=2).flatten(0, 1).T
         cells = (both[0] * 0.5**0.5).to(self._dtype)
-        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        return FrameFeatures(cells, fine[0].to(self._dtype), samples, grey, GuidedFilter(pixels, colours))
+        edges = GuidedFilter(pixels, colours)
+        return FrameFeatures(cells, fine[0].to(self._dtype), samples, grey, motion, edges)
 
 
 def working_size(size: Size, side: int) -> Size:

@@ -5,6 +5,8 @@ Source: DIS, Kroeger et al., arXiv:1603.03590, as OpenCV has it (preset MEDIUM).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -15,6 +17,26 @@ from vos import AnyArray, FloatArray
 
 # DIS refuses smaller images; nothing is carried along there.
 SMALLEST_SIDE = 16
+
+
+@dataclass(frozen=True)
+class Motion:
+    """What moved between two frames.
+
+    Attributes:
+        before: uint8 (h, w), the earlier frame, grey.
+        flow: float32 (h, w, 2), from ``backward_flow``.
+    """
+
+    before: AnyArray
+    flow: FloatArray
+
+
+def motion_since(before: AnyArray, now: AnyArray, known: Motion | None = None) -> Motion:
+    """Find what moved between two grey frames, uint8 (h, w), unless that is what is ``known``."""
+    if known is not None and known.before is before:
+        return known
+    return Motion(before, backward_flow(now, before))
 
 
 def backward_flow(now: AnyArray, before: AnyArray) -> FloatArray:

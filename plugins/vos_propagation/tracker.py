@@ -23,7 +23,7 @@ from vos_propagation.labels import with_rows, without_row
 from vos_propagation.leftovers import without_leftovers
 from vos_propagation.matching import FineVotes, Votes, Workspace, global_votes, local_votes, principal_axes
 from vos_propagation.memory import Memory, Remembered, in_blocks
-from vos_propagation.motion import backward_flow, carry
+from vos_propagation.motion import carry, motion_since
 from vos_propagation.options import PropagationOptions
 from vos_propagation.partings import Partings
 from vos_propagation.planes import best_other, halved, shares_of, stacked, twice
@@ -156,7 +156,7 @@ class PropagationTracker:
             self._last = encoding
             return Prediction([], np.zeros((0, *encoding.grey.shape), np.float32))
         height, width = encoding.cells.shape[1:]
-        flow = backward_flow(encoding.grey, self._last.grey)
+        flow = motion_since(self._last.grey, encoding.grey, encoding.motion).flow
         carried = carry(self._prob[1:], flow)
         carried_coarse = halved(carried)
         score, word = (plane.view(-1, height, width)[1:] for plane in self._target.scores(encoding.samples))

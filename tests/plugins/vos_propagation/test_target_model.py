@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from vos_propagation.target_model import TargetModel
+from vos_propagation.target_model import EVERY, RIDGE, TargetModel
 
 
 def samples(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,3 +54,27 @@ def test_the_annotated_frames_word_does_not_change_with_what_comes_later() -> No
         target.learn(features, labels.roll(1, 0), annotated=False)
     assert torch.equal(target.scores(features)[1], word)
     assert not torch.allclose(target.scores(features)[0], word, atol=0.1)
+
+
+def test_of_alike_cells_of_the_background_every_fourth_teaches_as_much_as_all() -> None:
+    """Four of each one after the other: what is left out is what is in. An object's cells all differ, and all teach."""
+    generator = torch.Generator().manual_seed(0)
+    ground = torch.randn(11, 100, generator=generator).repeat_interleave(EVERY, 1)
+    thing = torch.randn(11, 61, generator=generator) + 1
+    features = torch.cat([ground, thing], dim=1)
+    labels = torch.zeros(3, features.shape[1])
+    labels[0, : ground.shape[1]], labels[1, ground.shape[1] :] = 1, 0.9
+    labels[0, ground.shape[1] :] = 0.1
+    target = model(features)
+    target.learn(features, labels, annotated=False)
+    share = labels * (2 * labels.amax(0) - 1)
+    weight = (share / (share.sum(1, keepdim=True) + 20)).sum(0)
+    gram = (features * weight) @ features.T
+    ridge = RIDGE * gram.trace() / len(gram) * torch.eye(len(gram))
+    expected = torch.linalg.solve(gram + ridge, (features * weight) @ labels.T).T @ features
+    torch.testing.assert_close(target.scores(features)[0], expected.clamp(-0.5, 1.5), atol=1e-4, rtol=0)
+    shuffled = torch.randperm(ground.shape[1], generator=generator)
+    features[:, : ground.shape[1]] = ground[:, shuffled]
+    other = model(features)
+    other.learn(features, labels, annotated=False)
+    assert not torch.allclose(other.scores(features)[0], expected, atol=1e-4)
