@@ -17,8 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos_propagation.memory import BLOCK, Memory, Remembered, block_means
-from vos_propagation.tiles import TILE, Tiles
+from vos_propagation.memory import Memory, Remembered, block_means
+from vos_propagation.tiles import BLOCK, SIDE, Tiles
 
 # Blocks of the past that a block of cells looks at, of annotated frames and of the others.
 CHOSEN_ANNOTATED, CHOSEN = 8, 24
@@ -27,10 +27,9 @@ MARGIN = 0.01
 # So many values of a table of likeness share a row; so many at most have an index that fits below a bfloat16's bits.
 SHARED = 8
 LARGEST = 1 << 16
-# Tiles that vote at a time: bounds the memory that it takes, whatever the objects cover.
-CHUNK = 8
-# Blocks along a tile's side.
-SIDE = TILE // BLOCK
+# Tiles whose windows are searched at a time, and blocks that vote at a time: bounds the memory that it takes, whatever
+# the objects cover. The last blocks are filled up to a multiple: for each new number, the library keeps kernels.
+CHUNK, LOOKING, GRAIN = 8, 128, 16
 
 
 @dataclass(frozen=True)
@@ -120,15 +119,22 @@ def local_votes(
     first = torch.stack([_window_starts(memory, frame, where, radius, sides) for frame, where in asked], 1)
     own = anchors * math.prod(sides)
     workspace.room = memory.slots / len(asked)
-    cells, means = _of_tiles(query, tiles), _of_tiles(block_means(query), tiles)
-    parts: list[Tensor] = []
-    for at in range(0, len(cells), CHUNK):
-        part = cells[at : at + CHUNK]
+    means = _of_tiles(block_means(query), tiles)
+    likeliest: list[Tensor] = []
+    for at in range(0, len(means), CHUNK):
+        part = means[at : at + CHUNK]
         blocks, there = _windows(memory, first[at : at + CHUNK], sides, workspace)
         likeness = workspace.take("likeness", (len(part), blocks.shape[1], SIDE * SIDE), part)
-        torch.bmm(there, means[at : at + CHUNK].transpose(1, 2), out=likeness)
-        parts.append(_votes_among(part, memory, blocks, likeness, own, voters, workspace))
-    return _spread(torch.cat(parts), tiles, memory.labels)
+        torch.bmm(there, part.transpose(1, 2), out=likeness)
+        likeliest.append(_likeliest(blocks, likeness, own, workspace))
+    alone = min(CHOSEN_ANNOTATED, own)
+    filled = F.pad(torch.stack([tiles.asked, tiles.where]), (0, -len(tiles.asked) % GRAIN))
+    chosen, cells = torch.cat(likeliest).index_select(0, filled[0]), query.flatten(0, 1).index_select(0, filled[1])
+    parts = [
+        _votes_among(cells[at : at + LOOKING], memory, chosen[at : at + LOOKING], alone, voters, workspace)
+        for at in range(0, len(cells), LOOKING)
+    ]
+    return _spread(torch.cat(parts)[: len(tiles.where)], tiles, memory.labels)
 
 
 def _window_starts(memory: Memory, frame: Remembered, tiles: Tiles, radius: int, sides: tuple[int, int]) -> Tensor:
@@ -157,37 +163,48 @@ def _windows(memory: Memory, first: Tensor, sides: tuple[int, int], workspace: W
     return blocks, means.view(count, -1, channels)
 
 
-def _votes_among(
-    cells: Tensor, memory: Memory, blocks: Tensor, likeness: Tensor, own: int, voters: int, workspace: Workspace
-) -> Tensor:
-    """Let the cells of the likeliest blocks vote: those of all, and those of the first ``own`` alone.
+def _likeliest(blocks: Tensor, likeness: Tensor, own: int, workspace: Workspace) -> Tensor:
+    """Choose the likeliest of windows' blocks for each of their tiles' own.
 
     Args:
-        cells: (n, SIDE * SIDE, 4, C), of tiles, in blocks.
-        memory: that the voters are in.
         blocks: int64 (n, N), the blocks of each tile's windows.
         likeness: (n, N, SIDE * SIDE), how much they are like each block of the tile.
         own: how many of the N, from the first, are of annotated frames.
+        workspace: for what is needed in between.
+    Returns:
+        int64 (n * SIDE * SIDE, M), of ``blocks``; first those of annotated frames, at most ``CHOSEN_ANNOTATED``.
+    """
+    rest = blocks.shape[1] - own
+    chosen = _highest(likeness[:, :own], min(CHOSEN_ANNOTATED, own), workspace)
+    chosen = torch.cat([chosen, own + _highest(likeness[:, own:], min(CHOSEN, rest), workspace)], dim=-1)
+    return blocks.gather(1, chosen.flatten(1)).view(-1, chosen.shape[-1])
+
+
+def _votes_among(
+    cells: Tensor, memory: Memory, chosen: Tensor, alone: int, voters: int, workspace: Workspace
+) -> Tensor:
+    """Let the cells of chosen blocks vote: those of all, and those of the first ``alone`` of them.
+
+    Args:
+        cells: (n, 4, C), of the blocks that look.
+        memory: that the voters are in.
+        chosen: int64 (n, M), the blocks that each looks at.
+        alone: how many of the M, from the first, are of annotated frames.
         voters: the cells above this best block vote.
         workspace: for what is needed in between.
     Returns:
-        float32 (n * SIDE * SIDE * 4, 6 V + 2). All say the labels of each cell's quarters, those of the cell and the
-        highest similarity; then the first alone those of the cell and the highest similarity.
+        float32 (n, 4, 6 V + 2). All say the labels of each cell's quarters, those of the cell and the highest
+        similarity; then the first alone those of the cell and the highest similarity.
     """
-    count, size, asked, channels = cells.shape
-    rest = blocks.shape[1] - own
-    chosen = _highest(likeness[:, :own], min(CHOSEN_ANNOTATED, own), workspace)
-    alone = chosen.shape[-1]
-    chosen = torch.cat([chosen, own + _highest(likeness[:, own:], min(CHOSEN, rest), workspace)], dim=-1)
-    looked = chosen.shape[-1]
-    where = blocks[:, None].expand(-1, size, -1).gather(2, chosen).flatten()
+    count, asked, channels = cells.shape
+    looked, where = chosen.shape[1], chosen.flatten()
     keys = workspace.take("keys", (len(where), memory.keys.shape[1]), cells)
     values = workspace.take("values", (len(where), memory.values.shape[1]), cells)
     torch.index_select(memory.keys, 0, where, out=keys)
     torch.index_select(memory.values, 0, where, out=values)
-    similarity = torch.bmm(cells.flatten(0, 1), keys.view(count * size, -1, channels).transpose(1, 2))
-    maxima = similarity.view(count * size, asked, looked, asked).amax(-1).float()
-    weights = workspace.take("weights", (count * size, 2, asked, asked * looked), cells)
+    similarity = torch.bmm(cells, keys.view(count, -1, channels).transpose(1, 2))
+    maxima = similarity.view(count, asked, looked, asked).amax(-1).float()
+    weights = workspace.take("weights", (count, 2, asked, asked * looked), cells)
     alike: list[Tensor] = []
     for answer, number in enumerate((looked, alone)):
         best = _best(maxima[..., :number], min(voters, number))
@@ -197,12 +214,12 @@ def _votes_among(
         others.zero_()
         alike.append(best.amax(-1))
     # Both at once: the first are among all, and a part of the values would have to be copied.
-    total = torch.bmm(weights.flatten(1, 2), values.view(count * size, asked * looked, -1)).float()
-    total = total.view(count * size, 2, asked, -1)
+    total = torch.bmm(weights.flatten(1, 2), values.view(count, asked * looked, -1)).float()
+    total = total.view(count, 2, asked, -1)
     fine = total[..., :-1] / total[..., -1:].clamp_min(1e-6)
     labels = fine.view(*fine.shape[:-1], memory.labels, -1).mean(-1)
     said = [fine[:, 0], labels[:, 0], alike[0][..., None], labels[:, 1], alike[1][..., None]]
-    return torch.cat(said, dim=-1).flatten(0, 1)
+    return torch.cat(said, dim=-1)
 
 
 def _highest(values: Tensor, count: int, workspace: Workspace) -> Tensor:
@@ -231,24 +248,24 @@ def _best(values: Tensor, count: int) -> Tensor:
     return values.topk(count, dim=-1, sorted=False).values
 
 
-def _of_tiles(query: Tensor, tiles: Tiles) -> Tensor:
-    """Take the tiles' blocks out of (rows, columns, ...): (n, SIDE * SIDE, ...); 0 outside the frame."""
-    below, right = (max(0, SIDE - length) for length in query.shape[:2])
+def _of_tiles(blocks: Tensor, tiles: Tiles) -> Tensor:
+    """Take the tiles' blocks out of (rows, columns, C): (n, SIDE * SIDE, C); 0 outside the frame."""
+    below, right = (max(0, SIDE - length) for length in blocks.shape[:2])
     if below or right:
-        query = F.pad(query, (*[0, 0] * (query.dim() - 2), 0, right, 0, below))
-    within = torch.arange(SIDE, device=query.device)
+        blocks = F.pad(blocks, (0, 0, 0, right, 0, below))
+    within = torch.arange(SIDE, device=blocks.device)
     rows = (tiles.rows // BLOCK)[:, None, None] + within[:, None]
     columns = (tiles.columns // BLOCK)[:, None, None] + within
-    return query[rows, columns].flatten(1, 2)
+    return blocks[rows, columns].flatten(1, 2)
 
 
 def _spread(answer: Tensor, tiles: Tiles, labels: int) -> tuple[FineVotes, Votes]:
-    """Put what the tiles' cells say, as ``_votes_among`` gives it, where it belongs; 0 outside the tiles."""
-    split = answer.view(-1, SIDE, SIDE, BLOCK, BLOCK, answer.shape[1])
-    nobody = answer.new_zeros(1, answer.shape[1])
-    flat = torch.cat([split.transpose(2, 3).reshape(answer.shape), nobody])
-    # A cell in no tile is at -1: that is the last row.
-    planes = flat.index_select(0, tiles.places.flatten() % len(flat)).T.contiguous().view(-1, *tiles.places.shape)
+    """Put what blocks say, as ``_votes_among`` gives it, where they are; 0 elsewhere."""
+    height, width = tiles.shape
+    flat = answer.new_zeros(height * width // BLOCK**2, *answer.shape[1:])
+    flat[tiles.where] = answer
+    split = flat.view(height // BLOCK, width // BLOCK, BLOCK, BLOCK, -1)
+    planes = split.permute(4, 0, 2, 1, 3).reshape(-1, height, width)
     fine, own, alike, first, first_alike = torch.split(planes, [4 * labels, labels, 1, labels, 1])
     return FineVotes(own, alike[0], F.pixel_shuffle(fine, 2)), Votes(first, first_alike[0])
 

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from vos_propagation.planes import halved
-from vos_propagation.tiles import Places, places_of
-
-BLOCK = 2
+from vos_propagation.tiles import BLOCK, Places, places_of
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,10 @@ from torch import Tensor
 from vos import AnyArray
 
 TILE = 8
-_WITHIN = np.arange(TILE * TILE).reshape(TILE, TILE)
+BLOCK = 2
+# Blocks along a tile's side.
+SIDE = TILE // BLOCK
+_WITHIN = np.arange(SIDE * SIDE).reshape(SIDE, SIDE)
 
 
 @dataclass(frozen=True)
@@ -20,16 +23,20 @@ class Tiles:
     """Squares of 8 x 8 cells to look at, where they cover most; they may overlap.
 
     Attributes:
+        shape: of the frame, (h, w) cells.
         rows: int64 (n,), each tile's first row, cells, even.
         columns: int64 (n,), each tile's first column, cells, even.
         owners: int64 (n,), the row, from 0, of the object that each was laid for.
-        places: int64 (h, w), where each cell's answer is among the n * 64 of all tiles; -1 for a cell in none.
+        asked: int64 (m,), which of the n * 16 blocks of all tiles look: those near an object, each of the frame once.
+        where: int64 (m,), where each of those is among the frame's blocks, row by row.
     """
 
+    shape: tuple[int, int]
     rows: Tensor
     columns: Tensor
     owners: Tensor
-    places: Tensor
+    asked: Tensor
+    where: Tensor
 
 
 @dataclass(frozen=True)
@@ -66,24 +73,31 @@ def tiles_near(support: Tensor, reach: int) -> Tiles:
     """
     height, width = support.shape[1:]
     around = np.ones((2 * reach + 1, 2 * reach + 1), np.uint8)
-    places = np.full((height, width), -1, dtype=np.int64)
+    near: list[AnyArray] = [
+        _blocks_of(cv2.dilate(likely, around)) for likely in (support > 0.1).cpu().numpy().view(np.uint8)
+    ]
+    rows, columns = height // BLOCK, width // BLOCK
+    wanted = np.any(near, axis=0) if near else np.zeros((rows, columns), dtype=bool)
+    seats = np.full((rows, columns), -1, dtype=np.int64)
     tiles: list[tuple[int, int, int]] = []
-    for owner, likely in enumerate((support > 0.1).cpu().numpy()):
-        left: AnyArray = cv2.dilate(likely.view(np.uint8), around)
-        left[places >= 0] = 0
+    for owner, left in enumerate(near):
+        left[seats >= 0] = False
         while left.any():
-            row = max(0, min(_even(left.any(1).argmax()), height - TILE))
-            strip = np.asarray(left[row : row + TILE].any(0))
+            row = max(0, min(int(left.any(1).argmax()), rows - SIDE))
+            strip = np.asarray(left[row : row + SIDE].any(0))
             while strip.any():
-                column = max(0, min(_even(strip.argmax()), width - TILE))
-                strip[column : column + TILE] = False
-                part = places[row : row + TILE, column : column + TILE]
-                own = len(tiles) * TILE * TILE + _WITHIN[: part.shape[0], : part.shape[1]]
-                np.copyto(part, own, where=part < 0)
-                tiles.append((row, column, owner))
-            left[row : row + TILE] = 0
-    rows, columns, owners = torch.tensor(tiles, dtype=torch.int64).reshape(-1, 3).to(support.device).T
-    return Tiles(rows, columns, owners, torch.from_numpy(places).to(support.device))
+                column = max(0, min(int(strip.argmax()), columns - SIDE))
+                strip[column : column + SIDE] = False
+                part = seats[row : row + SIDE, column : column + SIDE]
+                own = len(tiles) * SIDE * SIDE + _WITHIN[: part.shape[0], : part.shape[1]]
+                free = (part < 0) & wanted[row : row + SIDE, column : column + SIDE]
+                np.copyto(part, own, where=free)
+                tiles.append((BLOCK * row, BLOCK * column, owner))
+            left[row : row + SIDE] = False
+    tops, lefts, owners = torch.tensor(tiles, dtype=torch.int64).reshape(-1, 3).to(support.device).T
+    where = np.flatnonzero(seats >= 0)
+    asked, places = (torch.from_numpy(at).to(support.device) for at in (seats.ravel()[where], where))
+    return Tiles((height, width), tops, lefts, owners, asked, places)
 
 
 def tiles_before(tiles: Tiles, now: Places, then: Places) -> Tiles:
@@ -96,7 +110,7 @@ def tiles_before(tiles: Tiles, now: Places, then: Places) -> Tiles:
     Returns:
         For each of the tiles one of the past frame, moved as its object has moved, by an even number of cells.
     """
-    height, width = tiles.places.shape
+    height, width = tiles.shape
     known = (now.sizes > 1) & (then.sizes > 1)
     shift = (2 * ((now.centres - then.centres) / 2).round() * known[:, None]).long()[tiles.owners]
     rows = (tiles.rows - shift[:, 0]).clamp(0, max(0, height - TILE))
@@ -104,5 +118,7 @@ def tiles_before(tiles: Tiles, now: Places, then: Places) -> Tiles:
     return replace(tiles, rows=rows, columns=columns)
 
 
-def _even(at: np.intp) -> int:
-    return int(at) // 2 * 2
+def _blocks_of(cells: AnyArray) -> AnyArray:
+    """Say which blocks hold any of the cells uint8 (h, w) that are not 0: bool (h / 2, w / 2)."""
+    blocks: AnyArray = np.maximum(np.maximum(cells[0::2, 0::2], cells[0::2, 1::2]), cells[1::2, 0::2])
+    return np.maximum(blocks, cells[1::2, 1::2]).astype(bool)

@@ -33,7 +33,7 @@ from vos_propagation.target_model import TargetModel
 from vos_propagation.tiles import places_of, tiles_before, tiles_near
 
 # Cells that a vote reaches beyond an object's last place.
-REACH = 3
+REACH = 5
 # The head sees the cells where an object has so much of the votes or of the carried mask, and some around them.
 LIKELY = 0.25
 # Cells are compared in so many directions, those in which the annotated frame's cells differ most.

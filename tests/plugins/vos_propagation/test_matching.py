@@ -4,6 +4,7 @@ import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from vos_propagation import matching
 from vos_propagation.matching import (
     CHOSEN,
     CHOSEN_ANNOTATED,
@@ -19,7 +20,7 @@ from vos_propagation.matching import (
     principal_axes,
 )
 from vos_propagation.memory import Memory, Remembered, in_blocks
-from vos_propagation.tiles import TILE, Tiles, places_of, tiles_before, tiles_near
+from vos_propagation.tiles import SIDE, Tiles, places_of, tiles_before, tiles_near
 
 
 def unit(channels: int, height: int, width: int, seed: int) -> torch.Tensor:
@@ -69,7 +70,7 @@ def votes_of(
 
 def in_window(at: int, radius: int, length: int) -> range:
     """The blocks along one side of the window that belongs to a tile's first row or column."""
-    side = min(TILE // 2 + radius, length // 2)
+    side = min(SIDE + radius, length // 2)
     first = min(max(at // 2 - radius // 2, 0), length // 2 - side)
     return range(first, first + side)
 
@@ -89,7 +90,8 @@ def test_local_votes_weigh_the_cells_of_the_likeliest_blocks_by_how_far_they_are
     answer = first if first_alone else every
     torch.testing.assert_close(F.avg_pool2d(every.fine, 2), every.labels)
     for y, x in [(0, 0), (height - 1, width - 1), (height // 2, width // 3)]:
-        tile = int(tiles.places[y, x]) // TILE**2
+        at = tiles.where.tolist().index(y // 2 * columns + x // 2)
+        tile = int(tiles.asked[at]) // SIDE**2
         row, column = int(tiles.rows[tile]), int(tiles.columns[tile])
         own = F.avg_pool2d(query[:, y // 2 * 2 : y // 2 * 2 + 2, x // 2 * 2 : x // 2 * 2 + 2], 2)[:, 0, 0]
         chosen: list[tuple[int, int, int]] = []
@@ -181,16 +183,25 @@ def test_a_frame_that_is_in_memory_gives_its_own_labels() -> None:
         torch.testing.assert_close(votes.similarity, torch.ones(16, 24))
 
 
-def test_cells_outside_the_tiles_get_no_votes() -> None:
+def test_cells_of_blocks_that_do_not_look_get_no_votes() -> None:
     query, support = unit(8, 16, 24, 0), torch.zeros(1, 16, 24)
     support[0, 4, 10] = 1
-    tiles = tiles_near(support, 0)
-    votes = votes_of(query, [query], [torch.ones(1, 32, 48)], tiles, voters=3)[0]
-    assert votes.labels[0, 4:12, 10:18].min() > 0.99
-    assert votes.fine[0, 8:24, 20:36].min() > 0.99
+    votes = votes_of(query, [query], [torch.ones(1, 32, 48)], tiles_near(support, 2), voters=3)[0]
+    assert votes.labels[0, 2:8, 8:14].min() > 0.99
+    assert votes.fine[0, 4:16, 16:28].min() > 0.99
     for planes, scale in ((votes.labels, 1), (votes.fine, 2), (votes.similarity[None], 1)):
-        planes[0, 4 * scale : 12 * scale, 10 * scale : 18 * scale] = 0
+        planes[0, 2 * scale : 8 * scale, 8 * scale : 14 * scale] = 0
         assert planes.max() == 0
+
+
+def test_votes_are_the_same_however_many_blocks_look_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    query, labels = unit(6, 24, 40, 0), labels_of(24, 40, 1)
+    cells, said = [unit(6, 24, 40, i + 1) for i in range(3)], [labels.roll(i, 1) for i in range(3)]
+    together, first = votes_of(query, cells, said, all_tiles(24, 40), 4, 3, 2)
+    monkeypatch.setattr(matching, "LOOKING", 48)
+    apart, first_apart = votes_of(query, cells, said, all_tiles(24, 40), 4, 3, 2)
+    torch.testing.assert_close(apart.fine, together.fine)
+    torch.testing.assert_close(first_apart.labels, first.labels)
 
 
 def square(top: int, left: int) -> torch.Tensor:

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vos_propagation.tiles import TILE, Tiles, places_of, tiles_before, tiles_near
+from vos_propagation.tiles import SIDE, Tiles, places_of, tiles_before, tiles_near
 
 
 def corners(tiles: Tiles) -> list[tuple[int, int]]:
@@ -18,7 +18,7 @@ def square(top: int, left: int) -> torch.Tensor:
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(1, 15), st.integers(1, 15), st.integers(0, 3), st.integers(0, 2), st.integers(0, 1000))
-def test_tiles_cover_what_is_within_reach_and_each_cell_has_one_place_in_them(
+def test_the_blocks_within_reach_look_each_from_one_tile(
     rows: int, columns: int, objects: int, reach: int, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
@@ -26,13 +26,14 @@ def test_tiles_cover_what_is_within_reach_and_each_cell_has_one_place_in_them(
     tiles = tiles_near(support, reach)
     assert not (tiles.rows % 2).any()
     assert not (tiles.columns % 2).any()
+    near = torch.zeros(rows, columns, dtype=torch.bool)
     for y, x in torch.nonzero(support.sum(0)).tolist():
-        assert tiles.places[max(0, y - reach) : y + reach + 1, max(0, x - reach) : x + reach + 1].min() >= 0
-    taken = torch.nonzero(tiles.places >= 0)
-    places = tiles.places[taken[:, 0], taken[:, 1]]
-    tile, within = places // TILE**2, places % TILE**2
-    assert torch.equal(tiles.rows[tile] + within // TILE, taken[:, 0])
-    assert torch.equal(tiles.columns[tile] + within % TILE, taken[:, 1])
+        top, left = max(0, y - reach) // 2, max(0, x - reach) // 2
+        near[top : (y + reach) // 2 + 1, left : (x + reach) // 2 + 1] = True
+    assert torch.equal(tiles.where, torch.nonzero(near.flatten())[:, 0])
+    tile, within = tiles.asked // SIDE**2, tiles.asked % SIDE**2
+    assert torch.equal(tiles.rows[tile] // 2 + within // SIDE, tiles.where // columns)
+    assert torch.equal(tiles.columns[tile] // 2 + within % SIDE, tiles.where % columns)
     assert set(tile.tolist()) == set(range(len(tiles.rows)))
 
 
