@@ -33,6 +33,8 @@ SMALLEST = 1.5
 # Share of its usual size, and the target model's mean score, below which an object is doubted, and the mean
 # evidence below which it is then taken back.
 SHRUNK, DOUBTED, REFUTED = 0.3, 0.35, 0.7
+# A region of more than so many times its usual size is not taken for an object that is in part still held.
+LARGER = 1.75
 # Fall of its cells' similarity after which place tells nothing (a cut), and the evidence it must have then.
 UNLIKE, PROVEN = 0.22, 2.0
 # Frames for which a found object is helped on; frames lost after which only every second one is searched.
@@ -171,8 +173,9 @@ class Candidate:
     Attributes:
         region: bool (h, w), connected cells.
         free: bool (h, w), cells that no other object holds.
-        facts: float32 (5,): the region's strength, the mean evidence of what the object holds now (the lowest
-            where it holds nothing), the row and column of the region's centre, and whether the two touch.
+        facts: float32 (6,): the region's strength, the mean evidence of what the object holds now (the lowest
+            where it holds nothing), the row and column of the region's centre, whether the two touch, and the region's
+            size in cells.
     """
 
     region: Tensor
@@ -200,7 +203,7 @@ def find(logits: Tensor, mine: Tensor, free: Tensor, area: float) -> Candidate:
     own = (held * logits).sum() / held.sum().clamp_min(1e-6) - 100 * (held.sum() == 0)
     row, column = best // logits.shape[1], best % logits.shape[1]
     strong = strength(logits, region, max(2, round(VISIBLE * area)))
-    facts = [strong, own, row, column, (region & (held > 0)).any()]
+    facts = [strong, own, row, column, (region & (held > 0)).any(), region.sum()]
     return Candidate(region, free, torch.stack([fact.float() for fact in facts]))
 
 
@@ -304,10 +307,11 @@ class Search:
             others = votes[1:].sum(0) - votes[k + 1]
             logits = evidence(query, state.views, F.avg_pool2d(score[k][None], 2)[0])
             candidate = find(logits, mine, F.avg_pool2d(others[None], 2)[0] < 0.5, state.area / 4)
-            strong, own, row, column, touches = candidate.facts.tolist()
+            strong, own, row, column, touches, size = candidate.facts.tolist()
             again = state.hint is not None and max(abs(row - state.hint[0]), abs(column - state.hint[1])) <= STEP
             found = strong >= SURE or (strong >= LIKELY and (again or state.helped > 0))
             state.hint = (row, column) if strong >= LIKELY and not found else None
+            found = found and not (touches and not state.helped and size > LARGER * state.area / 4)
             if found and (missing or state.helped or needed > -math.inf or (not touches and own < LIKELY)):
                 if not touches:
                     votes[k + 1] = 0

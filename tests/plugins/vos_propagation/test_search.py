@@ -123,7 +123,8 @@ def test_find_takes_the_best_region_that_is_free() -> None:
     free[:4] = False
     candidate = find(logits, mine, free, 9)
     assert torch.equal(candidate.region, logits == 4)
-    strong, own, row, column, touches = candidate.facts.tolist()
+    strong, own, row, column, touches, size = candidate.facts.tolist()
+    assert size == candidate.region.sum()
     assert (strong, own, touches) == (4, -100, 0)
     assert 5 <= row <= 7
     assert 8 <= column <= 11
@@ -151,6 +152,20 @@ def test_an_object_is_lost_stays_lost_and_is_found_where_it_returns() -> None:
         votes, _ = watch(search, moved, nothing)
     assert torch.equal(votes > 0.5, truth > 0.5)
     assert search.states[7].lost == 0
+
+
+@pytest.mark.parametrize("twice_as_large", [False, True])
+def test_a_shrunk_object_is_helped_unless_the_region_is_far_larger_than_it_ever_was(twice_as_large: bool) -> None:
+    search, _, labels = started()
+    cells, _ = scene((1, 0, 0), *[(1, 0, 8)] * twice_as_large)
+    part = torch.zeros_like(labels)
+    part[:4, :4] = 1
+    votes, gone = watch(search, cells, part)
+    assert gone == []
+    if twice_as_large:
+        assert torch.equal(votes, part)
+    else:
+        assert votes[labels > 0].min() > 0.5
 
 
 def test_what_looks_otherwise_is_not_found() -> None:
