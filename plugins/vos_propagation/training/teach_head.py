@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos_propagation.head import COARSE_CUES, FINE_CUES, LOGIT_LIMIT, FusionHead, HeadSize, load_head
-from vos_propagation.training.train_head import BATCH, TEACHER, crop
+from vos_propagation.training.train_head import BATCH, TEACHER, add_fitting_options, crop
 
 LEARNING_RATE = 2e-3
 CUE_DROPPED = 0.1
@@ -119,13 +119,8 @@ def _loss(logits: Tensor, wanted: Tensor) -> Tensor:
 def main() -> None:
     """Teach, as the command line says."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--records", type=Path, required=True)
+    add_fitting_options(parser, iterations=7000, seed=7, rate=LEARNING_RATE)
     parser.add_argument("--teacher", type=Path, default=TEACHER)
-    parser.add_argument("--iterations", type=int, default=7000)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--start", type=Path, help="a head to go on from")
-    parser.add_argument("--rate", type=float, default=LEARNING_RATE)
-    parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     files = [torch.load(path, weights_only=True, mmap=True) for path in sorted(arguments.records.glob("*.records"))]
     start = load_head(arguments.start) if arguments.start else None

@@ -233,6 +233,16 @@ def _record(arguments: argparse.Namespace) -> None:
     torch.save(together, arguments.out / f"{arguments.first}.records")
 
 
+def add_fitting_options(parser: argparse.ArgumentParser, *, iterations: int, seed: int, rate: float) -> None:
+    """Add what the command line of a fit says, with these defaults."""
+    parser.add_argument("--records", type=Path, required=True)
+    parser.add_argument("--iterations", type=int, default=iterations)
+    parser.add_argument("--seed", type=int, default=seed)
+    parser.add_argument("--start", type=Path, help="a head to go on from")
+    parser.add_argument("--rate", type=float, default=rate)
+    parser.add_argument("--out", type=Path, required=True)
+
+
 def _fit(arguments: argparse.Namespace) -> None:
     files = [torch.load(path, weights_only=True) for path in sorted(arguments.records.glob("*.records"))]
     records = [torch.cat(parts) for parts in zip(*files, strict=True)]
@@ -266,12 +276,7 @@ def main() -> None:
     record.add_argument("--votes-alone", action="store_true", help="for the first round: no head")
     fitting = verbs.add_parser("fit")
     fitting.set_defaults(run=_fit)
-    fitting.add_argument("--records", type=Path, required=True)
-    fitting.add_argument("--iterations", type=int, default=2600)
-    fitting.add_argument("--seed", type=int, default=0)
-    fitting.add_argument("--start", type=Path, help="a head to go on from")
-    fitting.add_argument("--rate", type=float, default=LEARNING_RATE)
-    fitting.add_argument("--out", type=Path, required=True)
+    add_fitting_options(fitting, iterations=2600, seed=0, rate=LEARNING_RATE)
     arguments = parser.parse_args()
     arguments.run(arguments)
 
