@@ -31,6 +31,7 @@ class FrameFeatures:
         grey: uint8 (2 h, 2 w), for motion.
         motion: since the frame whose features were begun before these, mostly the one before; None for the first.
         edges: brings logits (2 h, 2 w) to (8 h, 8 w).
+        looks: what the head sees of cells and fine, from ``FusionHead.look``; None without a head.
         ahead: computed while earlier frames are tracked, which then has half of the cores.
     """
 
@@ -40,6 +41,7 @@ class FrameFeatures:
     grey: AnyArray
     motion: Motion | None
     edges: GuidedFilter
+    looks: tuple[Tensor, Tensor] | None = None
     ahead: bool = False
 
 

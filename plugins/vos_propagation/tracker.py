@@ -105,13 +105,19 @@ class PropagationTracker:
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
         """Extract the frames' features."""
-        return [self._encoder(frame) for frame in frames]
+        return [self._see(frame) for frame in frames]
 
     @torch.inference_mode()
     def _encode_ahead(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
         """Extract the frames' features on some of the cores, while ``step`` has the others."""
         with on_threads(self._encoding_threads):
-            return [replace(self._encoder(frame), ahead=True) for frame in frames]
+            return [replace(self._see(frame), ahead=True) for frame in frames]
+
+    def _see(self, frame: Frame) -> FrameFeatures:
+        features = self._encoder(frame)
+        if self._head is None:
+            return features
+        return replace(features, looks=self._head.look(features.cells[None], features.fine[None]))
 
     @torch.inference_mode()
     def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:
@@ -245,7 +251,8 @@ class PropagationTracker:
         """Run the head in each object's box: float32 (K, 2 h, 2 w), the lowest logit outside the boxes."""
         assert self._head is not None
         logits = fine.new_full((len(fine), *fine.shape[2:]), -LOGIT_LIMIT, dtype=torch.float32)
-        coarse_image, fine_image = self._head.look(encoding.cells[None], encoding.fine[None])
+        assert encoding.looks is not None
+        coarse_image, fine_image = encoding.looks
         for batch in batches_of(boxes, (coarse.shape[2], coarse.shape[3])):
             small = [(k, y, x) for k, _, (y, x) in batch]
             large = [(k, doubled(y), doubled(x)) for k, y, x in small]

@@ -177,6 +177,17 @@ def test_the_same_frames_give_the_same_masks_also_after_another_sequence() -> No
     assert run() == first
 
 
+def test_what_the_head_sees_of_a_frame_comes_with_its_features() -> None:
+    frame, _ = picture((1, 8, 8))
+    tracker = make()
+    (encoding,) = tracker.encode([frame])
+    assert tracker._head is not None
+    assert encoding.looks is not None
+    expected = tracker._head.look(encoding.cells[None], encoding.fine[None])
+    assert all(map(torch.equal, encoding.looks, expected))
+    assert make(head=False).encode([frame])[0].looks is None
+
+
 def test_masks_are_the_same_whatever_order_features_are_made_in() -> None:
     """The motion found with them may then be since another frame than the one before."""
     clips = []
