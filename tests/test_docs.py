@@ -80,7 +80,7 @@ def test_every_clause_has_its_anchor(clause):
 
 def test_the_site_builds_without_warnings(tmp_path):
     pytest.importorskip("material", reason="the extra `docs`")
-    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-q", "-d", str(tmp_path / "site")]
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(tmp_path / "site")]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     guide = (tmp_path / "site" / "plugin-author-guide" / "index.html").read_text()
