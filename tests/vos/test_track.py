@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -259,7 +260,9 @@ def test_ctrl_c_leaves_whole_masks_and_a_run_that_can_be_resumed(tmp_path):
         "-t", "slow", "-o", str(tmp_path / "out"),
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    # Where the tests run in the background, Ctrl-C is ignored, and so it would be in what they start.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heard)
     folder = tmp_path / "out" / "frames"
     deadline = time.monotonic() + 60
     while len(masks_in(folder)) < 3 and time.monotonic() < deadline:
