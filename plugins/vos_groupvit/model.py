@@ -96,7 +96,14 @@ class GroupVit:
     def _tokens(self, sentences: list[str]) -> Any:
         text = self.network.config.text_config
         length = text.max_position_embeddings
-        tokens = self.tokenizer(sentences, padding="max_length", max_length=length, verbose=False)
+        try:
+            tokens = self.tokenizer(sentences, padding="max_length", max_length=length, verbose=False)
+        except Exception as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise WeightsError(
+                f"{self.folder}: the tokenizer cannot read text ({reason}): vocab.json or merges.txt is not that of a "
+                "GroupViT. Fetch the folder again."
+            ) from error
         longest = max(len(ids) for ids in tokens.input_ids)
         if longest > length:
             raise OptionError(

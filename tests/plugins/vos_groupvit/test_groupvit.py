@@ -411,6 +411,11 @@ def test_a_configuration_of_nothing_is_said(folder):
     check_refused(folder, r"config\.json: cannot be read")
 
 
+def test_a_tokenizer_without_words_is_said(folder):
+    (folder / "vocab.json").write_text("{}")
+    check_refused(folder, r"the tokenizer cannot read text \(.+\): vocab.json or merges.txt is not that of a GroupViT")
+
+
 def test_a_tokenizer_of_another_model_is_said(folder):
     words = json.loads((folder / "vocab.json").read_text())
     (folder / "vocab.json").write_text(json.dumps(words | {"g</w>": 700}))
