@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vos import AnyArray, FloatArray, Size
 from vos_propagation.head import LOGIT_LIMIT
+from vos_propagation.pieces import Cells, pieces_of
 
 # A piece moves like the ground around it if their flows differ by less, and the object does not if they differ by
 # more; cells a frame.
@@ -43,43 +44,36 @@ def leftovers(masks: AnyArray, score: FloatArray, flow: FloatArray) -> AnyArray:
     found = np.zeros_like(masks)
     taken: AnyArray | None = None
     for mask, own_score, own_found in zip(masks, score, found, strict=True):
-        # Only to count the pieces takes a quarter of the time, and most often there is one.
-        if cv2.connectedComponents(mask.view(np.uint8), connectivity=8)[0] <= 2:
+        pieces = pieces_of(mask)
+        if len(pieces) < 2:
             continue
-        _, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-        areas = stats[1:, cv2.CC_STAT_AREA]
-        small = [label for label, area in enumerate(areas, start=1) if SMALLEST <= area <= SHARE * areas.max()]
+        main = max(pieces, key=lambda cells: len(cells[0]))
         motion: FloatArray | None = None
-        for label in small:
-            rows, columns = _part(stats[label], mask.shape)
-            piece = pieces[rows, columns] == label
-            if _mean_score(own_score, piece, rows, columns) > ALIKE:
+        for cells in pieces:
+            small = SMALLEST <= len(cells[0]) <= SHARE * len(main[0])
+            if not small or own_score[cells[0] // 2, cells[1] // 2].mean() > ALIKE:
                 continue
             taken = _grown(np.logical_or.reduce(masks, axis=0), 1) if taken is None else taken
-            ground = _grown(piece, AROUND) & ~taken[rows, columns]
-            if ground.sum() < SMALLEST:
+            ground = _around(cells, mask.shape, taken)
+            if len(ground[0]) < SMALLEST:
                 continue
-            motion = np.median(flow[pieces == 1 + int(areas.argmax())], 0) if motion is None else motion
-            around = np.median(flow[rows, columns][ground], 0)
-            still = np.hypot(*(np.median(flow[rows, columns][piece], 0) - around)) < SAME
+            motion = np.median(flow[main], 0) if motion is None else motion
+            around = np.median(flow[ground], 0)
+            still = np.hypot(*(np.median(flow[cells], 0) - around)) < SAME
             if still and np.hypot(*(motion - around)) > OTHER:
-                own_found[rows, columns] |= piece
+                own_found[cells] = True
     return found
 
 
-def _part(stats: AnyArray, shape: Size) -> tuple[slice, slice]:
-    """Give the rows and columns of a piece with the ground that is looked at."""
-    left, top, width, height = (int(n) for n in stats[:4])
-    return (
-        slice(max(0, top - AROUND), min(shape[0], top + height + AROUND)),
-        slice(max(0, left - AROUND), min(shape[1], left + width + AROUND)),
-    )
-
-
-def _mean_score(score: FloatArray, piece: AnyArray, rows: slice, columns: slice) -> float:
-    """Give the mean of the score, which has half the size, over a piece of some rows and columns."""
-    y, x = np.nonzero(piece)
-    return float(score[(y + rows.start) // 2, (x + columns.start) // 2].mean())
+def _around(cells: Cells, shape: Size, taken: AnyArray) -> Cells:
+    """List the cells within ``AROUND`` of a piece that are free."""
+    starts = [max(0, int(at.min()) - AROUND) for at in cells]
+    stops = [min(length, int(at.max()) + 1 + AROUND) for at, length in zip(cells, shape, strict=True)]
+    top, left = starts
+    piece = np.zeros((stops[0] - top, stops[1] - left), bool)
+    piece[cells[0] - top, cells[1] - left] = True
+    rows, columns = np.nonzero(_grown(piece, AROUND) & ~taken[top : stops[0], left : stops[1]])
+    return rows + top, columns + left
 
 
 def _grown(mask: AnyArray, cells: int) -> AnyArray:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from vos import AnyArray, FloatArray
 from vos_propagation.head import LOGIT_LIMIT
+from vos_propagation.pieces import Cells, part_of, pieces_of
 
 # A piece is dropped when the way that it has gone from the main one, as a share of that one's side, times the frames
 # since, is more than the first; more than the second where another object touches it, as the flow of what is seen
@@ -101,11 +102,11 @@ class Partings:
                 left = past.nearest(watched.disowned)
                 watched.disowned = left - (left > 0) if left.any() else None
             pieces, watched.pieces = watched.pieces, {}
-            # Most often there is one piece: to count them takes a quarter of the time.
-            if cv2.connectedComponents(masks[row].view(np.uint8), connectivity=8)[0] <= 2:
+            cells = pieces_of(masks[row], SMALLEST)
+            if len(cells) < 2:
                 continue
             others = np.logical_or.reduce(np.delete(masks, row, axis=0), axis=0)
-            self._look(watched, pieces, masks[row], others, word[row].cpu().numpy(), past, dropped[row])
+            self._look(watched, pieces, cells, others, word[row].cpu().numpy(), past, dropped[row])
         if not dropped.any():
             return logits
         return logits.masked_fill(torch.from_numpy(dropped).to(logits.device), -LOGIT_LIMIT)
@@ -114,24 +115,18 @@ class Partings:
         self,
         watched: Watched,
         before: Mapping[int, Piece],
-        mask: AnyArray,
+        cells: list[Cells],
         others: AnyArray,
         word: FloatArray,
         past: _Past,
         dropped: AnyArray,
     ) -> None:
-        """Watch the pieces of one object's mask, and mark those that have parted in ``dropped``."""
-        cells = _pieces(mask)
-        if len(cells) < 2:
-            return
+        """Watch the pieces of one object, ``cells``, and mark those that have parted in ``dropped``."""
         weights = [float(word[y // 2, x // 2].clip(0, 1).sum()) for y, x in cells]
-        y, x = cells.pop(int(np.argmax(weights)))
-        motion, side = np.median(past.flow[y, x], axis=0), len(y) ** 0.5
-        rest = np.ones(mask.shape, np.uint8)
-        rest[y, x] = 0
-        away = cv2.distanceTransform(rest, cv2.DIST_L2, 3)
+        main = cells.pop(int(np.argmax(weights)))
+        motion, side = np.median(past.flow[main], axis=0), len(main[0]) ** 0.5
         near = cv2.dilate(others.view(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8))
-        numbers = np.zeros(mask.shape, np.int32)
+        numbers = np.zeros(others.shape, np.int32)
         pieces = {}
         for number, (y, x) in enumerate(cells, start=1):
             if watched.annotated[y, x].mean() > ANNOTATED * 255:
@@ -141,7 +136,7 @@ class Partings:
             way = float(np.hypot(*piece.way)) / side
             enough = PARTED_BETWEEN if near[y, x].any() else PARTED
             again = watched.disowned is not None and np.median(watched.disowned[y, x]) > 0
-            parted = way > LEAST and way * piece.age > enough and away[y, x].min() > APART * side
+            parted = way > LEAST and way * piece.age > enough and _distance(main, (y, x)) > APART * side
             if again or parted:
                 dropped[y, x] = True
             else:
@@ -149,7 +144,7 @@ class Partings:
                 pieces[number] = piece
         watched.pieces, watched.numbers = pieces, numbers
         if dropped.any():
-            kept = np.zeros(mask.shape, np.uint8) if watched.disowned is None else watched.disowned
+            kept = np.zeros(others.shape, np.uint8) if watched.disowned is None else watched.disowned
             watched.disowned = np.where(dropped, np.uint8(DISOWNED), kept)
 
 
@@ -164,10 +159,9 @@ class _Past:
 
     def within(self, mask: AnyArray, plane: AnyArray) -> AnyArray:
         """Carry a uint8 plane of the frame before to where a mask is now; 0 elsewhere."""
-        x, y, width, height = cv2.boundingRect(mask.view(np.uint8))
-        part = slice(y, y + height), slice(x, x + width)
+        part = part_of(mask)
         carried = np.zeros(mask.shape, np.uint8)
-        if width:
+        if mask[part].size:
             there = cv2.remap(plane, self._where[part], self._between[part], cv2.INTER_LINEAR)
             np.copyto(carried[part], there, where=mask[part])
         return carried
@@ -186,15 +180,14 @@ class _Past:
         return int(np.bincount(there).argmax())
 
 
-def _pieces(mask: AnyArray) -> list[tuple[AnyArray, AnyArray]]:
-    """List the rows and columns of the cells of each connected piece that is not too small."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    found = []
-    for label, (left, top, width, height, area) in enumerate(stats[1:].tolist(), start=1):
-        if area >= SMALLEST:
-            y, x = np.nonzero(labels[top : top + height, left : left + width] == label)
-            found.append((y + top, x + left))
-    return found
+def _distance(one: Cells, other: Cells) -> float:
+    """Say how far two pieces are apart, cells."""
+    top, left = (min(int(a.min()), int(b.min())) for a, b in zip(one, other, strict=True))
+    bottom, right = (max(int(a.max()), int(b.max())) for a, b in zip(one, other, strict=True))
+    rest = np.ones((bottom + 1 - top, right + 1 - left), np.uint8)
+    rest[one[0] - top, one[1] - left] = 0
+    away = cv2.distanceTransform(rest, cv2.DIST_L2, 3)
+    return float(away[other[0] - top, other[1] - left].min())
 
 
 def _older(piece: Piece | None, step: AnyArray) -> Piece:
