@@ -133,16 +133,29 @@ def refuse_outputs(
     Raises:
         InputError: an output is an input, or two outputs are one.
     """
+    asked = [given for given in writers if output is not None or _has_path(given)]
+    made = [_make_writer(given, plugins) for given in asked]
+    _refuse_outputs(source, annotations, output, asked, made, named, sequence)
+
+
+def _refuse_outputs(
+    source: Source,
+    annotations: GivenAnnotations,
+    output: str | Path | None,
+    asked: Sequence[GivenWriter],
+    made: Sequence[Writer],
+    named: Sequence[Any],
+    sequence: str | None,
+) -> None:
+    """Do what ``refuse_outputs`` says, for writers that are made."""
     folder = None if output is None else Path(output) / safe_name(sequence or source.info.name)
     outputs = [] if folder is None else replaceable(folder)
-    for given in writers:
-        if folder is not None or _has_path(given):
-            outputs += _outputs_of(given, folder, plugins)
+    for given, writer in zip(asked, made, strict=True):
+        outputs += _outputs_of(given, writer, folder)
     refuse_replacing(outputs, [*files_of_run(source.info, annotations), *files_in_options(*named)])
 
 
-def _outputs_of(given: GivenWriter, folder: Path | None, plugins: Plugins) -> list[Path]:
-    writer = _make_writer(given, plugins)
+def _outputs_of(given: GivenWriter, writer: Writer, folder: Path | None) -> list[Path]:
     if isinstance(writer, NamingWriter):
         return list(writer.outputs(folder))
     path = given[1].get("path") if isinstance(given, tuple) else None
@@ -250,10 +263,11 @@ def track(
     """
     plugins = plugins or load_plugins()
     given = [writers] if isinstance(writers, str) else list(writers)
+    given = [writer for writer in given if output is not None or _has_path(writer)]
+    made = [_make_writer(writer, plugins) for writer in given]
 
     def check(opened: Source) -> None:
-        assert plugins is not None
-        refuse_outputs(opened, annotations, output, given, tracker, options, sequence=sequence, plugins=plugins)
+        _refuse_outputs(opened, annotations, output, given, made, (tracker, options), sequence)
 
     job = _Job.prepare(
         source, annotations, tracker, options, runtime, both_ways, start, stop, step, max_side, allow_truncated,
@@ -262,8 +276,7 @@ def track(
     with job.closing_on_error():
         refuse_equal_names(job.source.info.frame_names or (), str(job.source.info.location))
         run = dataclasses.replace(job.run_facts, sequence=safe_name(sequence or job.source.info.name), output=None)
-        given = [writer for writer in given if output is not None or _has_path(writer)]
-        job.writers = [_make_writer(writer, job.plugins) for writer in given]
+        job.writers = made
         if output is not None:
             run = dataclasses.replace(run, output=Path(output) / run.sequence)
             assert run.output is not None

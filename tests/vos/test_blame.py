@@ -255,6 +255,18 @@ def test_a_writer_is_named(factory, message, tmp_path):
         assert json.loads(record.read_text())["state"] == "failed"
 
 
+def test_a_writer_is_made_once_a_run(tmp_path):
+    made = []
+    factory = lambda options: made.append(Writer()) or made[-1]  # noqa: E731
+    plugins = plugins_with(vos_writers=lambda: [vos.WriterSpec("guest", "A guest.", factory)])
+    sequence = tiny_sequence("still", length=3)
+    with pytest.raises(vos.VosError, match="frame 00000"):
+        vos.track(
+            sequence, sequence.label_maps[0], tracker=StubTracker(), output=tmp_path, writers=["guest"], plugins=plugins
+        )
+    assert len(made) == 1
+
+
 # Hooks
 
 
