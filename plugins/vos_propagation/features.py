@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
@@ -10,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos import AnyArray, Frame, Size
-from vos_propagation.efficientnet_lite import load_efficientnet_lite0
+from vos_propagation.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
 from vos_propagation.guided_filter import CELL, GuidedFilter
 from vos_propagation.motion import Motion, motion_since
+from vos_propagation.options import Companion
 from vos_propagation.planes import twice
 
 MULTIPLE = 16
@@ -26,6 +28,7 @@ class FrameFeatures:
 
     Attributes:
         cells: (152, h, w), the stride-8 and stride-16 levels, each of unit length, then together too.
+        compared: (C, h, w), what votes compare cells by, of unit length: ``cells``, or those and the companion's.
         fine: (24, 2 h, 2 w), the stride-4 level, of unit length.
         samples: float32 (D, h * w), the target model's features.
         grey: uint8 (2 h, 2 w), for motion.
@@ -36,6 +39,7 @@ class FrameFeatures:
     """
 
     cells: Tensor
+    compared: Tensor
     fine: Tensor
     samples: Tensor
     grey: AnyArray
@@ -46,22 +50,27 @@ class FrameFeatures:
 
 
 class Encoder:
-    """Makes features of frames by EfficientNet-Lite0."""
+    """Makes features of frames by EfficientNet-Lite0, and by a companion what is compared beside them."""
 
-    def __init__(self, side: int, device: torch.device, dtype: torch.dtype) -> None:
-        """Load the network.
+    def __init__(self, side: int, device: torch.device, dtype: torch.dtype, companion: Companion | None = None) -> None:
+        """Load the networks.
 
         Args:
             side: the short side that frames are worked on at, about, pixels.
             device: to work on.
             dtype: to work in.
+            companion: what else cells are compared by.
         Raises:
-            WeightsError: the weights' package is missing or its file does not fit.
+            WeightsError: the weights' package of a network is missing or its file does not fit.
         """
         self._side, self._device, self._dtype = side, device, dtype
         self._newest: AnyArray | None = None
-        self._network = load_efficientnet_lite0()
-        self._network.to(device, dtype).to(memory_format=torch.channels_last)
+        self._network = self._load("lite0")
+        self._companion = None if companion is None else (companion, self._load(companion.network))
+
+    def _load(self, name: str) -> EfficientNetLite:
+        network = load_efficientnet_lite(name).to(self._device, self._dtype)
+        return network.to(memory_format=torch.channels_last)
 
     def __call__(self, frame: Frame) -> FrameFeatures:
         """Extract a frame's features; h and w are those of ``working_size`` in cells of 8 px."""
@@ -74,16 +83,34 @@ class Encoder:
         motion = None if before is None or before.shape != grey.shape else motion_since(before, grey)
         pixels, colours = (torch.from_numpy(rgb).to(self._device).permute(2, 0, 1) for rgb in (image, small))
         features = self._network(pixels[None].to(self._dtype))
-        deep = twice(F.normalize(features[16].float(), dim=1))
-        both = torch.cat([F.normalize(features[8].float(), dim=1), F.normalize(deep, dim=1)], dim=1)
+        both = joint_levels(features)
         fine = F.normalize(features[4].float(), dim=1)
         ones = both.new_full((1, 1, *both.shape[2:]), 0.3)
         # A cell's features lie side by side: planes would have to be copied apart.
         parts = [part[0].permute(1, 2, 0) for part in (both, 0.7 * F.avg_pool2d(fine, 2), ones)]
+        cells = compared = (both[0] * 0.5**0.5).to(self._dtype)
+        if self._companion is not None:
+            companion, network = self._companion
+            levels = joint_levels(network(self._made_smaller(image, companion.scale)))
+            second = companion.weight * F.interpolate(levels, size=both.shape[2:], mode="bilinear")[0]
+            compared = F.normalize(torch.cat([both[0], second]), dim=0).to(self._dtype)
+            length = (1 + companion.weight**2) ** 0.5
+            parts = [part / length for part in (*parts[:-1], second.permute(1, 2, 0))] + parts[-1:]
         samples = torch.cat(parts, dim=2).flatten(0, 1).T
-        cells = (both[0] * 0.5**0.5).to(self._dtype)
         edges = GuidedFilter(pixels, colours)
-        return FrameFeatures(cells, fine[0].to(self._dtype), samples, grey, motion, edges)
+        return FrameFeatures(cells, compared, fine[0].to(self._dtype), samples, grey, motion, edges)
+
+    def _made_smaller(self, image: AnyArray, scale: float) -> Tensor:
+        """Resize an image about so much: (1, 3, H, W)."""
+        size = working_size((image.shape[0], image.shape[1]), round(scale * min(image.shape[:2])))
+        smaller = cv2.resize(image, size[::-1], interpolation=_way(image.shape[0] / size[0]))
+        return torch.from_numpy(smaller).to(self._device).permute(2, 0, 1)[None].to(self._dtype)
+
+
+def joint_levels(features: Mapping[int, Tensor]) -> Tensor:
+    """Join the levels at 8 and 16 px a cell, each of unit length: float32 (B, 152, h, w) at 8 px."""
+    deep = twice(F.normalize(features[16].float(), dim=1))
+    return torch.cat([F.normalize(features[8].float(), dim=1), F.normalize(deep, dim=1)], dim=1)
 
 
 def working_size(size: Size, side: int) -> Size:

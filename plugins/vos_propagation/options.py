@@ -9,6 +9,21 @@ from vos import option
 
 
 @dataclass(frozen=True)
+class Companion:
+    """A network whose features cells are compared by beside those of EfficientNet-Lite0.
+
+    Attributes:
+        network: a name in ``efficientnet_lite.VARIANTS``.
+        scale: how large the image is that it sees, where EfficientNet-Lite0 sees 1.
+        weight: what its features count, where those of EfficientNet-Lite0 count 1.
+    """
+
+    network: str
+    scale: float
+    weight: float
+
+
+@dataclass(frozen=True)
 class Preset:
     """What ``quality`` stands for.
 
@@ -18,6 +33,7 @@ class Preset:
         radius: how far a window reaches beyond its tile, an even number of cells of 8 px.
         voters: cells above the best block but so many vote.
         head: whether the learned head finishes the votes.
+        companion: what else cells are compared by.
     """
 
     side: int
@@ -25,12 +41,15 @@ class Preset:
     radius: int
     voters: int
     head: bool
+    companion: Companion | None = None
 
 
+# Deeper, and on a smaller image: it sees more of what is around a cell.
+COMPANION = Companion("lite1", scale=0.75, weight=0.7)
 PRESETS = {
     "fast": Preset(side=448, context=6, radius=8, voters=8, head=True),
     "balanced": Preset(side=544, context=9, radius=12, voters=8, head=True),
-    "best": Preset(side=640, context=12, radius=16, voters=8, head=True),
+    "best": Preset(side=640, context=12, radius=16, voters=8, head=True, companion=COMPANION),
 }
 
 
@@ -40,7 +59,8 @@ class PropagationOptions:
 
     quality: Literal["fast", "balanced", "best"] = option(
         "balanced",
-        help="frames are worked on at 448 px (fast), 544 px or 640 px (best); fast remembers less; docs give figures",
+        help="frames are worked on at 448 px (fast), 544 px or 640 px (best); best compares "
+        "by a second network's features too, fast remembers less; docs give figures",
     )
     backbone: str = option(
         "efficientnet-lite0",
@@ -71,4 +91,5 @@ class PropagationOptions:
             radius=base.radius,
             voters=base.voters,
             head=base.head and self.head,
+            companion=base.companion,
         )

@@ -74,7 +74,7 @@ class PropagationTracker:
         # Of the frames that vote, a few lie further back and further apart.
         self._spread_context = preset.context // 3
         self._recent_context = preset.context - self._spread_context
-        self._encoder = Encoder(preset.side, self._device, self._dtype)
+        self._encoder = Encoder(preset.side, self._device, self._dtype, preset.companion)
         self._head: FusionHead | None = None
         if preset.head:
             self._head = load_head()
@@ -127,7 +127,7 @@ class PropagationTracker:
         height, width = encoding.grey.shape
         self._prob = torch.zeros(1, height, width, device=self._device)
         self._prob[0] = 1
-        self._axes = principal_axes(encoding.cells, AXES)
+        self._axes = principal_axes(encoding.compared, AXES)
         self._take(encoding, label_map)
 
     @torch.inference_mode()
@@ -201,8 +201,8 @@ class PropagationTracker:
 
     def _keys(self, encoding: FrameFeatures) -> Tensor:
         """Give (h / 2, w / 2, 4, AXES), what a frame's cells are compared by, in blocks of four."""
-        keys = encoding.cells.flatten(1).T @ self._axes.T
-        return in_blocks(keys.view(*encoding.cells.shape[1:], AXES))
+        keys = encoding.compared.flatten(1).T @ self._axes.T
+        return in_blocks(keys.view(*encoding.compared.shape[1:], AXES))
 
     def _vote(self, keys: Tensor, support: Tensor) -> tuple[FineVotes, Votes]:
         """Let all of the memory vote near the objects, and the annotated frames alone."""
@@ -323,7 +323,7 @@ class PropagationTracker:
     def _silence(self, anchor: Anchor, encoding: FrameFeatures, new: Tensor) -> None:
         """Take back an earlier frame's word 'background' where it looks like an object that came later."""
         values = halved(new.sum(0, keepdim=True)).flatten(1)
-        alike = global_votes(anchor.encoding.cells, encoding.cells.flatten(1), values, self._voters)
+        alike = global_votes(anchor.encoding.compared, encoding.compared.flatten(1), values, self._voters)
         anchor.prob[0] *= (F.interpolate(alike[None], scale_factor=2)[0, 0] < 0.3).to(anchor.prob.dtype)
 
     def _renew(self, forgotten: int | None = None) -> None:

@@ -1,9 +1,13 @@
 import numpy as np
+import pytest
 import torch
 
 import vos
 from vos_propagation.features import Encoder, working_size
 from vos_propagation.motion import backward_flow
+from vos_propagation.options import Companion
+
+CPU = torch.device("cpu")
 
 
 def test_working_size_is_a_multiple_of_16_near_what_is_asked_and_small_frames_are_enlarged_four_times() -> None:
@@ -24,3 +28,34 @@ def test_motion_is_that_since_the_frame_before() -> None:
     assert np.array_equal(second.motion.flow, backward_flow(second.grey, first.grey))
     other = encoder(vos.Frame(0, image[:, :64], "another size"))
     assert other.motion is None
+
+
+def checks(height: int, width: int) -> vos.Frame:
+    image = np.random.default_rng(0).integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
+    return vos.Frame(0, image.repeat(8, 0).repeat(8, 1), "0")
+
+
+@pytest.mark.parametrize("size", [(96, 160), (16, 40)])
+def test_a_companion_stands_beside_the_first_network_by_its_weight(size: tuple[int, int]) -> None:
+    frame = checks(*size)
+    plain = Encoder(128, CPU, torch.float32)(frame)
+    more = Encoder(128, CPU, torch.float32, Companion("lite1", scale=0.5, weight=0.5))(frame)
+    assert plain.compared is plain.cells
+    assert torch.equal(more.cells, plain.cells)
+    assert torch.equal(more.fine, plain.fine)
+    assert more.compared.shape == (2 * 152, *plain.cells.shape[1:])
+    torch.testing.assert_close(more.compared.norm(dim=0), torch.ones(plain.cells.shape[1:]))
+    first, second = (part.norm(dim=0) for part in more.compared.split(152))
+    # What is enlarged is a mean of neighbours, and so shorter.
+    assert 0.3 < float((second / first).mean()) <= 0.5
+    torch.testing.assert_close(more.samples[:176] * 1.25**0.5, plain.samples[:176])
+    assert torch.equal(more.samples[-1], plain.samples[-1])
+
+
+def test_the_same_network_at_the_same_scale_compares_as_it_does_alone() -> None:
+    frame = checks(96, 160)
+    plain = Encoder(128, CPU, torch.float32)(frame)
+    again = Encoder(128, CPU, torch.float32, Companion("lite0", scale=1, weight=0.5))(frame)
+    torch.testing.assert_close(again.compared[:152] * 1.25**0.5, plain.cells)
+    torch.testing.assert_close(again.compared[152:] * 1.25**0.5 * 2, plain.cells)
+    torch.testing.assert_close(again.samples[176:-1] * 2, again.samples[:152])

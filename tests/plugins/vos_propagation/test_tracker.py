@@ -51,9 +51,9 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
     return float((a & b).sum() / max(1, (a | b).sum()))
 
 
-@pytest.mark.parametrize("head", [True, False])
-def test_two_objects_are_followed_and_keep_their_ids(head: bool) -> None:
-    tracker = make(head=head)
+@pytest.mark.parametrize("options", [{}, {"head": False}, {"quality": "fast"}, {"quality": "best"}])
+def test_two_objects_are_followed_and_keep_their_ids(options: dict[str, Any]) -> None:
+    tracker = make(**options)
     start(tracker, *picture((1, 8, 8), (2, 48, 100)))
     for i in range(1, 7):
         frame, truth = picture((1, 8 + 3 * i, 8 + 3 * i), (2, 48 - 3 * i, 100), index=i)
@@ -63,6 +63,25 @@ def test_two_objects_are_followed_and_keep_their_ids(head: bool) -> None:
     assert iou(label_map == 2, truth == 2) > 0.7
     assert prediction.present is not None
     assert prediction.present.all()
+
+
+def test_best_compares_cells_by_its_companions_features_too() -> None:
+    frame, label_map = picture((1, 8, 8))
+    tracker = make(quality="best")
+    encoding = tracker.encode([frame])[0]
+    tracker.start(frame, label_map, encoding)
+    assert len(encoding.cells) == 152
+    assert tracker._axes.shape[1] == len(encoding.compared) == 2 * 152
+    assert tracker._target is not None
+    scores, _ = tracker._target.scores(encoding.samples)
+    assert scores.shape == (2, encoding.samples.shape[1])
+    assert float(scores[1][(halved_mask(label_map, encoding) > 0.9)].mean()) > 0.8
+
+
+def halved_mask(label_map: vos.LabelMap, encoding: FrameFeatures) -> torch.Tensor:
+    height, width = encoding.cells.shape[1:]
+    mask = cv2.resize((label_map > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(mask).flatten()
 
 
 def test_an_object_that_vanishes_is_absent_and_is_found_again_elsewhere() -> None:
