@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -97,7 +98,7 @@ class Encoder:
             length = (1 + companion.weight**2) ** 0.5
             parts = [part / length for part in (*parts[:-1], second.permute(1, 2, 0))] + parts[-1:]
         samples = torch.cat(parts, dim=2).flatten(0, 1).T
-        edges = GuidedFilter(pixels, colours)
+        edges = GuidedFilter(torch.from_numpy(in_planes(image)).to(self._device), colours)
         return FrameFeatures(cells, compared, fine[0].to(self._dtype), samples, grey, motion, edges)
 
     def _made_smaller(self, image: AnyArray, scale: float) -> Tensor:
@@ -105,6 +106,13 @@ class Encoder:
         size = working_size((image.shape[0], image.shape[1]), round(scale * min(image.shape[:2])))
         smaller = cv2.resize(image, size[::-1], interpolation=_way(image.shape[0] / size[0]))
         return torch.from_numpy(smaller).to(self._device).permute(2, 0, 1)[None].to(self._dtype)
+
+
+def in_planes(image: AnyArray) -> AnyArray:
+    """Lay an image, uint8 (H, W, 3), plane by plane: (3, H, W). OpenCV takes a seventh of the time of NumPy."""
+    planes = np.empty((3, *image.shape[:2]), np.uint8)
+    cv2.split(image, [*planes])
+    return planes
 
 
 def joint_levels(features: Mapping[int, Tensor]) -> Tensor:

@@ -29,7 +29,7 @@ class GuidedFilter:
         """Measure how the image's colours vary around each cell.
 
         Args:
-            image: uint8 (3, 4 h, 4 w).
+            image: uint8 (3, 4 h, 4 w); fast where each plane lies in one piece.
             small: uint8 (3, h, w), the image's mean in each cell.
         """
         self._image = image

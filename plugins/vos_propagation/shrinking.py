@@ -12,17 +12,17 @@ GIVEN, FEWEST = 0.5, 24
 
 def as_many_as_voted(logits: Tensor, votes: Tensor) -> Tensor:
     """Raise each object's logits (K, h, w), by at most ``GIVEN``, until it has as many cells as its votes (K, h, w)."""
-    counts = (votes > 0.5).flatten(1).sum(1).tolist()
+    voted, held = ((planes > level).flatten(1).sum(1).tolist() for planes, level in ((votes, 0.5), (logits, 0)))
     given = [
-        _missing(row, count) if count >= FEWEST else row.new_zeros(())
-        for row, count in zip(logits, counts, strict=True)
+        _missing(row, count) if count >= FEWEST and count > own else row.new_zeros(())
+        for row, count, own in zip(logits, voted, held, strict=True)
     ]
     return logits + torch.stack(given)[:, None, None]
 
 
 def _missing(logits: Tensor, count: int) -> Tensor:
-    """Say how much the ``count``-th highest of the logits is below 0, from 0 to ``GIVEN``."""
+    """Say how much the ``count``-th highest of the logits, which is not above 0, is below it: at most ``GIVEN``."""
     near = logits[logits > -GIVEN]
     if len(near) < count:
         return logits.new_tensor(GIVEN)
-    return (-near.kthvalue(len(near) - count + 1).values).clamp_min(0)
+    return -near.kthvalue(len(near) - count + 1).values

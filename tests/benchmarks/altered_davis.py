@@ -99,6 +99,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="a new folder")
     arguments = parser.parse_args()
     listed = f"ImageSets/{arguments.set}.txt"
+    if not (arguments.davis / listed).is_file():
+        parser.error(f"{arguments.davis / listed}: no such file. Name a DAVIS tree, and one of its image sets.")
+    if arguments.out.exists():
+        parser.error(f"{arguments.out}: exists. Name a new folder.")
     names = (arguments.davis / listed).read_text().split()
     (arguments.out / listed).parent.mkdir(parents=True)
     (arguments.out / listed).write_text("\n".join([*names, ""]))

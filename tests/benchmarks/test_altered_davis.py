@@ -75,3 +75,21 @@ def test_objects_are_larger_when_seen_closer_and_begin_in_the_middle(tree, monke
 
     assert first.sum() == pytest.approx(SIDE**2 / altered_davis.CLOSER**2, rel=0.05)
     assert np.nonzero(first)[0].mean() == pytest.approx(39.5, abs=2)
+
+
+@pytest.mark.parametrize("fault", ["no tree", "folder that exists"])
+def test_bad_input_is_refused_in_a_line_and_nothing_is_written(
+    fault: str, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    davis, out = tree, tree.parent / "out"
+    if fault == "no tree":
+        davis = tree.parent / "absent"
+    else:
+        out.mkdir()
+    monkeypatch.setattr(sys, "argv", ["altered_davis.py", "mirrored", "--davis", str(davis), "--out", str(out)])
+    with pytest.raises(SystemExit) as stopped:
+        altered_davis.main()
+    assert stopped.value.code == 2
+    named = "absent/ImageSets/2017/val.txt: no such file" if fault == "no tree" else "out: exists"
+    assert named in capsys.readouterr().err
+    assert not list(out.glob("*"))
