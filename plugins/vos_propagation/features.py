@@ -49,22 +49,26 @@ class FrameFeatures:
     looks: tuple[Tensor, Tensor] | None = None
     ahead: bool = False
 
+    @property
+    def size(self) -> Size:
+        """(H, W) that the frame is worked on at, pixels."""
+        return CELL * self.grey.shape[0], CELL * self.grey.shape[1]
+
 
 class Encoder:
     """Makes features of frames by EfficientNet-Lite0, and by a companion what is compared beside them."""
 
-    def __init__(self, side: int, device: torch.device, dtype: torch.dtype, companion: Companion | None = None) -> None:
+    def __init__(self, device: torch.device, dtype: torch.dtype, companion: Companion | None = None) -> None:
         """Load the networks.
 
         Args:
-            side: the short side that frames are worked on at, about, pixels.
             device: to work on.
             dtype: to work in.
             companion: what else cells are compared by.
         Raises:
             WeightsError: the weights' package of a network is missing or its file does not fit.
         """
-        self._side, self._device, self._dtype = side, device, dtype
+        self._device, self._dtype = device, dtype
         self._newest: AnyArray | None = None
         self._network = self._load("lite0")
         self._companion = None if companion is None else (companion, self._load(companion.network))
@@ -73,9 +77,8 @@ class Encoder:
         network = load_efficientnet_lite(name).to(self._device, self._dtype)
         return network.to(memory_format=torch.channels_last)
 
-    def __call__(self, frame: Frame) -> FrameFeatures:
-        """Extract a frame's features; h and w are those of ``working_size`` in cells of 8 px."""
-        size = working_size(frame.size, self._side)
+    def __call__(self, frame: Frame, size: Size) -> FrameFeatures:
+        """Extract the features of a frame that is worked on at a size, as ``working_size`` gives it: 8 px a cell."""
         image = cv2.resize(frame.image, size[::-1], interpolation=_way(frame.size[0] / size[0]))
         small = cv2.resize(image, (size[1] // CELL, size[0] // CELL), interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)

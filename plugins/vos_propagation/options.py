@@ -28,7 +28,7 @@ class Preset:
     """What ``quality`` stands for.
 
     Attributes:
-        side: short side that frames are worked on at, pixels.
+        side: short side that frames are worked on at where no object is small or all are large, pixels.
         context: past frames that vote beside the annotated ones, a third of them further back.
         radius: how far a window reaches beyond its tile, an even number of cells of 8 px.
         voters: cells above the best block but so many vote.
@@ -59,8 +59,8 @@ class PropagationOptions:
 
     quality: Literal["fast", "balanced", "best"] = option(
         "balanced",
-        help="frames are worked on at 448 px (fast), 544 px or 640 px (best); best compares "
-        "by a second network's features too, fast remembers less; docs give figures",
+        help="frames are worked on at 448 px (fast), 544 px or 640 px (best), more where an object is small; best "
+        "compares by a second network's features too, fast remembers less; docs give figures",
     )
     backbone: str = option(
         "efficientnet-lite0",
@@ -70,8 +70,8 @@ class PropagationOptions:
     )
     side: int | None = option(
         None,
-        help="short side in pixels that frames are worked on at, in place of the preset's; smaller ones are enlarged, "
-        "at most four times",
+        help="short side in pixels that frames are worked on at, whatever the preset and the objects; smaller ones are "
+        "enlarged, at most four times",
     )
     context: int | None = option(None, help="how many past frames vote, in place of the preset's")
     head: bool = option(True, help="finish the votes with the learned head; false leaves plain label propagation")

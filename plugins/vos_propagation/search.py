@@ -20,8 +20,8 @@ from torch import Tensor
 
 LIKE_OWN, LIKE_REST, SCORE, BIAS = 21.7, -6.3, 3.0, -7.7
 NEAREST = 3
-# Cells are hardly ever less like the rest of the views than the first, and on the mean as much as the second. What would
-# have evidence below ``HOPELESS`` with the first is not compared with the rest: it has that of the second.
+# Cells are hardly ever less like the rest of the views than the first, and on the mean as much as the second. What
+# would have evidence below ``HOPELESS`` with the first is not compared with the rest: it has that of the second.
 LEAST_LIKE, USUALLY_LIKE, HOPELESS = 0.3, 0.6, -2.0
 # Cells of a view; what is more is left out evenly.
 OWN_CELLS, REST_CELLS = 128, 384

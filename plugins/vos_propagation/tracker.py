@@ -16,7 +16,7 @@ from vos import Frame, LabelMap, Prediction, Runtime, object_ids
 from vos_propagation.boxes import Box, batches_of, boxes_around, doubled, within
 from vos_propagation.confidence import confidence
 from vos_propagation.cores import on_threads, shares_of_threads
-from vos_propagation.features import Encoder, FrameFeatures, has_fast_bf16
+from vos_propagation.features import Encoder, FrameFeatures, has_fast_bf16, working_size
 from vos_propagation.guided_filter import sharpened
 from vos_propagation.head import LOGIT_LIMIT, FusionHead, lead, load_head
 from vos_propagation.labels import with_rows, without_row
@@ -27,6 +27,7 @@ from vos_propagation.motion import carry, motion_since
 from vos_propagation.options import PropagationOptions
 from vos_propagation.partings import Partings
 from vos_propagation.planes import best_other, halved, shares_of, stacked, twice
+from vos_propagation.scale import side_for
 from vos_propagation.search import Search, Verdict
 from vos_propagation.shrinking import as_many_as_voted
 from vos_propagation.target_model import TargetModel
@@ -74,7 +75,9 @@ class PropagationTracker:
         # Of the frames that vote, a few lie further back and further apart.
         self._spread_context = preset.context // 3
         self._recent_context = preset.context - self._spread_context
-        self._encoder = Encoder(preset.side, self._device, self._dtype, preset.companion)
+        self._encoder = Encoder(self._device, self._dtype, preset.companion)
+        # What the user names is used as it is; a preset's side changes with the objects.
+        self._preset_side, self._side_is_given = preset.side, options.side is not None
         self._head: FusionHead | None = None
         if preset.head:
             self._head = load_head()
@@ -88,6 +91,7 @@ class PropagationTracker:
         self._forget_all()
 
     def _forget_all(self) -> None:
+        self._side = self._preset_side
         self._ids: list[int] = []
         self._anchors: list[Anchor] = []
         self._annotated: list[Remembered] = []
@@ -114,7 +118,7 @@ class PropagationTracker:
             return [replace(self._see(frame), ahead=True) for frame in frames]
 
     def _see(self, frame: Frame) -> FrameFeatures:
-        features = self._encoder(frame)
+        features = self._encoder(frame, working_size(frame.size, self._side))
         if self._head is None:
             return features
         return replace(features, looks=self._head.look(features.cells[None], features.fine[None]))
@@ -123,6 +127,9 @@ class PropagationTracker:
     def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:
         """Begin a new sequence; everything before it is forgotten."""
         self._forget_all()
+        if not self._side_is_given:
+            self._side = side_for(self._preset_side, label_map)
+        encoding = self._at_this_size(frame, encoding)
         self._last = encoding
         height, width = encoding.grey.shape
         self._prob = torch.zeros(1, height, width, device=self._device)
@@ -152,8 +159,15 @@ class PropagationTracker:
     @torch.inference_mode()
     def step(self, frame: Frame, encoding: FrameFeatures) -> Prediction:
         """Segment the next frame."""
+        encoding = self._at_this_size(frame, encoding)
         with on_threads(self._tracking_threads if encoding.ahead else None):
             return self._step(encoding)
+
+    def _at_this_size(self, frame: Frame, encoding: FrameFeatures) -> FrameFeatures:
+        """Give a frame's features again if they were made before the objects were known, for another size."""
+        if encoding.size == working_size(frame.size, self._side):
+            return encoding
+        return self._encode_ahead([frame])[0] if encoding.ahead else self._see(frame)
 
     def _step(self, encoding: FrameFeatures) -> Prediction:
         assert self._last is not None, "the host starts before it steps"

@@ -19,14 +19,15 @@ def test_working_size_is_a_multiple_of_16_near_what_is_asked_and_small_frames_ar
 
 
 def test_motion_is_that_since_the_frame_before() -> None:
-    encoder = Encoder(128, torch.device("cpu"), torch.float32)
+    encoder = Encoder(CPU, torch.float32)
     image = np.random.default_rng(0).integers(0, 255, (8, 12, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
-    first, second = (encoder(vos.Frame(i, np.roll(image, 4 * i, axis=1), str(i))) for i in range(2))
+    first, second = (encoder(vos.Frame(i, np.roll(image, 4 * i, axis=1), str(i)), (128, 192)) for i in range(2))
     assert first.motion is None
     assert second.motion is not None
     assert second.motion.before is first.grey
     assert np.array_equal(second.motion.flow, backward_flow(second.grey, first.grey))
-    other = encoder(vos.Frame(0, image[:, :64], "another size"))
+    assert first.size == (128, 192)
+    other = encoder(vos.Frame(0, image[:, :64], "another size"), (128, 128))
     assert other.motion is None
 
 
@@ -38,8 +39,8 @@ def checks(height: int, width: int) -> vos.Frame:
 @pytest.mark.parametrize("size", [(96, 160), (16, 40)])
 def test_a_companion_stands_beside_the_first_network_by_its_weight(size: tuple[int, int]) -> None:
     frame = checks(*size)
-    plain = Encoder(128, CPU, torch.float32)(frame)
-    more = Encoder(128, CPU, torch.float32, Companion("lite1", scale=0.5, weight=0.5))(frame)
+    plain = Encoder(CPU, torch.float32)(frame, working_size(frame.size, 128))
+    more = Encoder(CPU, torch.float32, Companion("lite1", scale=0.5, weight=0.5))(frame, working_size(frame.size, 128))
     assert plain.compared is plain.cells
     assert torch.equal(more.cells, plain.cells)
     assert torch.equal(more.fine, plain.fine)
@@ -54,8 +55,8 @@ def test_a_companion_stands_beside_the_first_network_by_its_weight(size: tuple[i
 
 def test_the_same_network_at_the_same_scale_compares_as_it_does_alone() -> None:
     frame = checks(96, 160)
-    plain = Encoder(128, CPU, torch.float32)(frame)
-    again = Encoder(128, CPU, torch.float32, Companion("lite0", scale=1, weight=0.5))(frame)
+    plain = Encoder(CPU, torch.float32)(frame, working_size(frame.size, 128))
+    again = Encoder(CPU, torch.float32, Companion("lite0", scale=1, weight=0.5))(frame, working_size(frame.size, 128))
     torch.testing.assert_close(again.compared[:152] * 1.25**0.5, plain.cells)
     torch.testing.assert_close(again.compared[152:] * 1.25**0.5 * 2, plain.cells)
     torch.testing.assert_close(again.samples[176:-1] * 2, again.samples[:152])

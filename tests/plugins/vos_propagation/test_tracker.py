@@ -11,8 +11,9 @@ import vos
 from vos.merge import merge_objects
 from vos.testing import check_tracker, tiny_sequence
 from vos_propagation.cores import on_threads
-from vos_propagation.features import FrameFeatures
+from vos_propagation.features import FrameFeatures, working_size
 from vos_propagation.options import PropagationOptions
+from vos_propagation.scale import side_for
 from vos_propagation.search import VIEWS, Verdict
 from vos_propagation.tracker import PropagationTracker, contradicted
 
@@ -236,6 +237,49 @@ def test_features_computed_ahead_give_the_same_masks_each_time_and_threads_are_a
     for run in runs[1:]:
         assert all(np.array_equal(a, b) for a, b in zip(run, runs[0], strict=True))
     assert torch.get_num_threads() == 2
+
+
+def small_object(index: int) -> tuple[vos.Frame, vos.LabelMap]:
+    """Draw an object of 40 px that goes right on a ground of 384 x 640."""
+    frame, label_map = picture((1, 20, 20 + 4 * index), index=index)
+    room = ((144, 144), (240, 240))
+    return vos.Frame(index, np.pad(frame.image, (*room, (0, 0)), mode="edge"), frame.name), np.pad(label_map, room)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_frames_are_worked_on_larger_for_a_small_object_whenever_their_features_were_made(
+    ahead: bool, two_threads: None
+) -> None:
+    tracker = PropagationTracker(PropagationOptions(quality="fast"), vos.Runtime(device="cpu"))
+    encode = tracker.encode_ahead if ahead else tracker.encode
+    frames, (label_map, *_) = zip(*(small_object(i) for i in range(4)), strict=True)
+
+    def run(encodings: list[FrameFeatures]) -> list[np.ndarray]:
+        tracker.start(frames[0], label_map, encodings[0])
+        return [tracker.step(frame, given).logits for frame, given in zip(frames[1:], encodings[1:], strict=True)]
+
+    before = encode(frames)
+    assert {given.size for given in before} == {working_size(frames[0].size, 448)}
+    first = run(before)
+    wanted = working_size(frames[0].size, side_for(448, label_map))
+    assert first[0].shape == (1, *wanted)
+    assert wanted[0] > 600
+    after = encode(frames)
+    assert {given.size for given in after} == {wanted}
+    for one, other in zip(first, run(after), strict=True):
+        assert np.array_equal(one, other)
+    truth = small_object(3)[1]
+    assert iou(merge_objects(vos.Prediction([1], first[-1]), frames[3].size) == 1, truth == 1) > 0.9
+    whole = np.ones_like(label_map)
+    tracker.start(frames[0], whole, after[0])
+    assert tracker.step(frames[1], after[1]).logits.shape[1:] == before[1].size
+
+
+def test_a_side_that_is_given_is_kept_however_small_the_object() -> None:
+    frame, label_map = small_object(0)
+    tracker = make(side=192)
+    start(tracker, frame, label_map)
+    assert step(tracker, small_object(1)[0])[0].logits.shape[1:] == (192, 320)
 
 
 def test_with_features_computed_ahead_each_of_the_two_gets_its_part_of_the_threads(
