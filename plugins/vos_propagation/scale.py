@@ -8,9 +8,10 @@ import numpy as np
 
 from vos import LabelMap
 
-# An object with a smaller area than the square of the first, in pixels of the frame as the preset has it, is small, and
-# one with a larger area than the square of the second large.
-SMALL, LARGE = 96, 300
+# An object with less area than the square of this, pixels of the frame as the preset has it, is small.
+SMALL = 96
+# An object with more area than the square of this share of the short side is large.
+LARGE = 0.55
 # Frames are worked on at no more than so many times the preset's side, nor beyond these, pixels, unless the preset is.
 MOST, LEAST_SIDE, MOST_SIDE = 1.5, 448, 816
 
@@ -27,7 +28,7 @@ def side_for(side: int, label_map: LabelMap) -> int:
     areas = np.bincount(label_map.ravel())[1:]
     if not areas.any():
         return side
-    smallest: float = math.sqrt(areas[areas > 0].min()) * side / min(label_map.shape)
-    if smallest < SMALL:
-        return max(side, min(round(side * min(math.sqrt(SMALL / smallest), MOST)), MOST_SIDE))
-    return min(side, max(round(side * min(LARGE / smallest, 1.0)), LEAST_SIDE))
+    share: float = math.sqrt(areas[areas > 0].min()) / min(label_map.shape)
+    if share * side < SMALL:
+        return max(side, min(round(side * min(math.sqrt(SMALL / (share * side)), MOST)), MOST_SIDE))
+    return min(side, max(round(side * min(LARGE / share, 1.0)), LEAST_SIDE))

@@ -18,14 +18,14 @@ def squares(*sides: int, zoom: int = 1) -> vos.LabelMap:
     ("preset", "sides", "expected"),
     [
         (480, [100], 480),
-        (480, [300], 480),
+        (480, [260], 480),
         (480, [54], 640),  # by the root of what it lacks
         (480, [54, 400, 200], 640),  # the smallest decides
         (480, [1], 720),  # at most half as large again
         (640, [1], MOST_SIDE),
         (1000, [1], 1000),  # who asks for more gets it
-        (600, [300], 480),
-        (600, [300, 180], 600),
+        (600, [330], 480),
+        (600, [330, 180], 600),
         (544, [470], LEAST_SIDE),
         (400, [470], 400),
         (480, [], 480),
