@@ -28,7 +28,8 @@ class Preset:
     """What ``quality`` stands for.
 
     Attributes:
-        side: short side that frames are worked on at where no object is small or all are large, pixels.
+        side: short side that frames are worked on at, pixels.
+        fits: whether the side goes by the objects, as ``side_for`` gives it.
         context: past frames that vote beside the annotated ones, a third of them further back.
         radius: how far a window reaches beyond its tile, an even number of cells of 8 px.
         voters: cells above the best block but so many vote.
@@ -37,6 +38,7 @@ class Preset:
     """
 
     side: int
+    fits: bool
     context: int
     radius: int
     voters: int
@@ -47,9 +49,10 @@ class Preset:
 # Deeper, and on a smaller image: it sees more of what is around a cell.
 COMPANION = Companion("lite1", scale=0.75, weight=0.7)
 PRESETS = {
-    "fast": Preset(side=448, context=6, radius=8, voters=8, head=True),
-    "balanced": Preset(side=544, context=9, radius=12, voters=8, head=True),
-    "best": Preset(side=640, context=12, radius=16, voters=8, head=True, companion=COMPANION),
+    "fast": Preset(side=448, fits=True, context=6, radius=8, voters=8, head=True),
+    "balanced": Preset(side=544, fits=True, context=9, radius=12, voters=8, head=True),
+    # With a companion, small objects gain nothing by a larger size.
+    "best": Preset(side=640, fits=False, context=12, radius=16, voters=8, head=True, companion=COMPANION),
 }
 
 
@@ -59,7 +62,7 @@ class PropagationOptions:
 
     quality: Literal["fast", "balanced", "best"] = option(
         "balanced",
-        help="frames are worked on at 448 px (fast), 544 px or 640 px (best), more where an object is small; best "
+        help="frames are worked on at 448 px (fast) or 544 px, more where an object is small, or 640 px (best); best "
         "compares by a second network's features too, fast remembers less; docs give figures",
     )
     backbone: str = option(
@@ -87,6 +90,7 @@ class PropagationOptions:
         base = PRESETS[self.quality]
         return Preset(
             side=base.side if self.side is None else self.side,
+            fits=base.fits and self.side is None,
             context=base.context if self.context is None else self.context,
             radius=base.radius,
             voters=base.voters,

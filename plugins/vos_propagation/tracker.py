@@ -76,8 +76,7 @@ class PropagationTracker:
         self._spread_context = preset.context // 3
         self._recent_context = preset.context - self._spread_context
         self._encoder = Encoder(self._device, self._dtype, preset.companion)
-        # What the user names is used as it is; a preset's side changes with the objects.
-        self._preset_side, self._side_is_given = preset.side, options.side is not None
+        self._preset_side, self._fits = preset.side, preset.fits
         self._head: FusionHead | None = None
         if preset.head:
             self._head = load_head()
@@ -127,7 +126,7 @@ class PropagationTracker:
     def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:
         """Begin a new sequence; everything before it is forgotten."""
         self._forget_all()
-        if not self._side_is_given:
+        if self._fits:
             self._side = side_for(self._preset_side, label_map)
         encoding = self._at_this_size(frame, encoding)
         self._last = encoding

@@ -275,11 +275,12 @@ def test_frames_are_worked_on_larger_for_a_small_object_whenever_their_features_
     assert tracker.step(frames[1], after[1]).logits.shape[1:] == before[1].size
 
 
-def test_a_side_that_is_given_is_kept_however_small_the_object() -> None:
+def test_a_side_that_is_given_is_kept_however_small_the_object_and_so_is_that_of_best() -> None:
     frame, label_map = small_object(0)
     tracker = make(side=192)
     start(tracker, frame, label_map)
     assert step(tracker, small_object(1)[0])[0].logits.shape[1:] == (192, 320)
+    assert not PropagationOptions(quality="best").preset().fits
 
 
 def test_with_features_computed_ahead_each_of_the_two_gets_its_part_of_the_threads(
