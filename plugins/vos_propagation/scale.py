@@ -32,15 +32,3 @@ def side_for(side: int, label_map: LabelMap) -> int:
     if share * side < SMALL:
         return max(side, min(round(side * min(math.sqrt(SMALL / (share * side)), MOST)), MOST_SIDE))
     return min(side, max(round(side * min(LARGE / share, 1.0)), LEAST_SIDE))
-
-
-def radius_for(radius: int, scale: float) -> int:
-    """Give how far windows reach on frames of ``scale`` times the preset's side: as far in the picture, and no less.
-
-    Args:
-        radius: what the preset says, an even number of cells.
-        scale: of the side.
-    Returns:
-        An even number of cells.
-    """
-    return max(radius, 2 * round(radius * scale / 2))

@@ -27,7 +27,7 @@ from vos_propagation.motion import carry, motion_since
 from vos_propagation.options import PropagationOptions
 from vos_propagation.partings import Partings
 from vos_propagation.planes import best_other, halved, shares_of, stacked, twice
-from vos_propagation.scale import radius_for, side_for
+from vos_propagation.scale import side_for
 from vos_propagation.search import Search, Verdict
 from vos_propagation.shrinking import as_many_as_voted
 from vos_propagation.target_model import TargetModel
@@ -71,12 +71,12 @@ class PropagationTracker:
         self._device = runtime.torch_device()
         self._dtype = runtime.torch_dtype("bf16" if has_fast_bf16(self._device) else "fp32")
         preset = options.preset()
-        self._voters = preset.voters
+        self._radius, self._voters = preset.radius, preset.voters
         # Of the frames that vote, a few lie further back and further apart.
         self._spread_context = preset.context // 3
         self._recent_context = preset.context - self._spread_context
         self._encoder = Encoder(self._device, self._dtype, preset.companion)
-        self._preset, self._side, self._radius = preset, preset.side, preset.radius
+        self._preset_side, self._fits = preset.side, preset.fits
         self._head: FusionHead | None = None
         if preset.head:
             self._head = load_head()
@@ -90,7 +90,7 @@ class PropagationTracker:
         self._forget_all()
 
     def _forget_all(self) -> None:
-        self._side, self._radius = self._preset.side, self._preset.radius
+        self._side = self._preset_side
         self._ids: list[int] = []
         self._anchors: list[Anchor] = []
         self._annotated: list[Remembered] = []
@@ -126,9 +126,8 @@ class PropagationTracker:
     def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:
         """Begin a new sequence; everything before it is forgotten."""
         self._forget_all()
-        if self._preset.fits:
-            self._side = side_for(self._preset.side, label_map)
-            self._radius = radius_for(self._preset.radius, self._side / self._preset.side)
+        if self._fits:
+            self._side = side_for(self._preset_side, label_map)
         encoding = self._at_this_size(frame, encoding)
         self._last = encoding
         height, width = encoding.grey.shape

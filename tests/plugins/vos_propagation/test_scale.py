@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import vos
-from vos_propagation.scale import LEAST_SIDE, MOST_SIDE, radius_for, side_for
+from vos_propagation.scale import LEAST_SIDE, MOST_SIDE, side_for
 
 
 def squares(*sides: int, zoom: int = 1) -> vos.LabelMap:
@@ -36,10 +36,3 @@ def test_frames_are_worked_on_so_large_that_the_smallest_object_has_enough_cells
 ) -> None:
     assert side_for(preset, squares(*sides)) == expected
     assert side_for(preset, squares(*sides, zoom=2)) == expected
-
-
-@pytest.mark.parametrize(("radius", "scale", "expected"), [(12, 1, 12), (12, 1.5, 18), (8, 1.3, 10), (12, 0.8, 12)])
-def test_windows_reach_as_far_in_the_picture_as_at_the_size_of_the_preset(
-    radius: int, scale: float, expected: int
-) -> None:
-    assert radius_for(radius, scale) == expected

@@ -13,7 +13,7 @@ from vos.testing import check_tracker, tiny_sequence
 from vos_propagation.cores import on_threads
 from vos_propagation.features import FrameFeatures, working_size
 from vos_propagation.options import PropagationOptions
-from vos_propagation.scale import radius_for, side_for
+from vos_propagation.scale import side_for
 from vos_propagation.search import VIEWS, Verdict
 from vos_propagation.tracker import PropagationTracker, contradicted
 
@@ -264,7 +264,6 @@ def test_frames_are_worked_on_larger_for_a_small_object_whenever_their_features_
     wanted = working_size(frames[0].size, side_for(448, label_map))
     assert first[0].shape == (1, *wanted)
     assert wanted[0] > 600
-    assert tracker._radius == radius_for(8, side_for(448, label_map) / 448) > 8
     after = encode(frames)
     assert {given.size for given in after} == {wanted}
     for one, other in zip(first, run(after), strict=True):
@@ -274,7 +273,6 @@ def test_frames_are_worked_on_larger_for_a_small_object_whenever_their_features_
     whole = np.ones_like(label_map)
     tracker.start(frames[0], whole, after[0])
     assert tracker.step(frames[1], after[1]).logits.shape[1:] == before[1].size
-    assert tracker._radius == 8
 
 
 def test_a_side_that_is_given_is_kept_however_small_the_object_and_so_is_that_of_best() -> None:
