@@ -5,10 +5,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vos_propagation.search import (
+    BIAS,
+    HOPELESS,
+    LIKE_OWN,
+    LIKE_REST,
     OWN_CELLS,
     REST_CELLS,
+    SCORE,
     VIEWS,
     Search,
+    View,
     evidence,
     find,
     grow,
@@ -70,6 +76,33 @@ def test_likeness_is_the_mean_of_the_nearest() -> None:
     keys = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.6, 0.8], [0.0, 1.0]])
     torch.testing.assert_close(likeness(torch.tensor([[1.0, 0.0]]), keys), torch.tensor([0.8]))
     assert likeness(torch.ones(3, 2), keys[:0]).tolist() == [0, 0, 0]
+
+
+def test_evidence_is_exact_for_all_cells_that_may_have_any_and_only_those_are_compared_with_the_rest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    like_one, like_other = torch.eye(CHANNELS)[0], torch.eye(CHANNELS)[1]
+    mixed = torch.linspace(0, 1, 192)[:, None]
+    noise = 0.1 * torch.rand(192, CHANNELS, generator=generator)
+    looks = F.normalize(mixed * like_one + (1.1 - mixed) * like_other + noise, dim=1)
+    own, rest = looks[-20:], looks[:20]
+    cells, score = looks.T.reshape(CHANNELS, 12, 16), 0.2 * torch.rand(12, 16, generator=generator)
+    alone = LIKE_OWN * likeness(looks, own) + SCORE * score.flatten() + BIAS
+    full = (alone + LIKE_REST * likeness(looks, rest)).view(12, 16)
+    compared: list[int] = []
+
+    def counted(query: torch.Tensor, keys: torch.Tensor) -> torch.Tensor:
+        compared.append(len(query))
+        return likeness(query, keys)
+
+    monkeypatch.setattr("vos_propagation.search.likeness", counted)
+    logits = evidence(cells, [View(own, rest)], score)
+    likely = full > HOPELESS
+    assert 0 < likely.sum() < likely.numel()
+    torch.testing.assert_close(logits[likely], full[likely])
+    assert (logits[~likely] < 0).all()
+    assert compared[0] == 192 > compared[1] >= likely.sum()
 
 
 def test_evidence_is_positive_on_the_object_wherever_it_went_and_negative_elsewhere() -> None:
