@@ -77,6 +77,10 @@ class Partings:
         """Take an annotation, float32 (h, w) in 0..1, as what the object is, whatever its pieces."""
         self._objects[object_id] = Watched((255 * share).astype(np.uint8))
 
+    def annotated(self, object_id: int) -> AnyArray:
+        """Say how much of each cell of an object comes from its annotation, carried along: uint8 (h, w), of 255."""
+        return self._objects[object_id].annotated
+
     def forget(self, object_id: int) -> None:
         """Drop an object."""
         self._objects.pop(object_id, None)

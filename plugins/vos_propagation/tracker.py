@@ -32,6 +32,7 @@ from vos_propagation.search import Search, Verdict
 from vos_propagation.shrinking import as_many_as_voted
 from vos_propagation.target_model import TargetModel
 from vos_propagation.tiles import places_of, tiles_before, tiles_near
+from vos_propagation.twins import Twins, chances_of, find_twins, settled, tell_apart
 
 # Cells that a vote reaches beyond an object's last place.
 REACH = 5
@@ -44,6 +45,8 @@ TRUST = 1.08
 # A cell that an object claims is remembered as nothing where its score by the annotated frames alone is below the
 # first, unless that is so for this share of the object: then it has come to look otherwise.
 REJECTED, CHANGED = 0.2, 0.4
+# A cell shows what an object looks like where so much of it is its own, or nearly as much as of any.
+OWN = 0.6
 LEARN_EVERY, SEEN_EVERY, SPREAD_EVERY = 2, 5, 8
 
 
@@ -99,6 +102,7 @@ class PropagationTracker:
         self._memory = Memory(0, torch.zeros(1, 1, 4, 1), 1)
         self._search = Search()
         self._partings = Partings()
+        self._twins: list[Twins] = []
         self._target: TargetModel | None = None
         self._axes: Tensor = torch.zeros(0)
         self._prob: Tensor = torch.zeros(0)
@@ -182,6 +186,11 @@ class PropagationTracker:
         support = torch.maximum(halved(self._prob[1:]), carried_coarse)
         keys = self._keys(encoding)
         all_votes, first_votes = self._vote(keys, support)
+        if self._twins:
+            chances = chances_of(carried)
+            tell_apart(all_votes.fine[1:], chances, self._twins)
+            for coarse in (all_votes, first_votes):
+                tell_apart(coarse.labels[1:], halved(chances), self._twins)
         votes, similarity = all_votes.labels, all_votes.similarity
         before = votes.clone()
         verdict = self._search.step(self._ids, encoding.cells, votes, score, similarity)
@@ -199,6 +208,10 @@ class PropagationTracker:
             logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse, boxes)
             logits = without_leftovers(as_many_as_voted(logits, all_votes.fine[1:]), score, flow)
             logits = self._partings.step(self._ids, logits, word, flow)
+            if self._twins:
+                usual = [4 * self._search.states[i].area for i in self._ids]
+                annotated = [self._partings.annotated(i) for i in self._ids]
+                logits = settled(logits, carried, usual, annotated, self._twins)
             fine = sharpened(logits, encoding.edges, boxes)
             labels = shares_of(torch.sigmoid(logits))
         self._keep(encoding, keys, labels, score, word, verdict)
@@ -362,6 +375,13 @@ class PropagationTracker:
         for anchor in self._anchors:
             self._annotated.append(self._put(TRUST * self._keys(anchor.encoding), anchor.prob))
             self._target.learn(anchor.encoding.samples, halved(anchor.prob).flatten(1), annotated=True)
+        self._twins = find_twins([self._look_of(object_id) for object_id in self._ids])
+
+    def _look_of(self, object_id: int) -> Tensor:
+        """Give an object's cells where it was annotated last, (N, C)."""
+        anchor = next(anchor for anchor in self._anchors if object_id in anchor.object_ids)
+        share = halved(anchor.prob)[self._ids.index(object_id) + 1].flatten()
+        return anchor.encoding.compared.flatten(1)[:, share > min(OWN, 0.9 * float(share.max()))].T
 
 
 def contradicted(labels: Tensor, word: Tensor) -> Tensor:

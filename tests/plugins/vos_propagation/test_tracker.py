@@ -25,13 +25,16 @@ def make(**options: object) -> PropagationTracker:
     return PropagationTracker(chosen, vos.Runtime(device="cpu"))
 
 
-def picture(*boxes: tuple[int, int, int], index: int = 0, zoom: int = 1) -> tuple[vos.Frame, vos.LabelMap]:
+def picture(
+    *boxes: tuple[int, int, int], index: int = 0, zoom: int = 1, alike: bool = False
+) -> tuple[vos.Frame, vos.LabelMap]:
     """Draw textured squares (id, top, left) of 40 px on a smooth ground, then everything ``zoom`` times as large."""
     ground = np.linspace(60, 120, SIZE[1], dtype=np.float32)[None, :, None] * np.ones((SIZE[0], 1, 3), np.float32)
     image, label_map = ground.astype(np.uint8), np.zeros(SIZE, np.uint8)
     for object_id, top, left in boxes:
-        rng = np.random.default_rng(object_id)
-        colour = np.array([[250, 40, 30], [30, 60, 250], [240, 220, 40]])[object_id - 1]
+        look = 1 if alike else object_id
+        rng = np.random.default_rng(look)
+        colour = np.array([[250, 40, 30], [30, 60, 250], [240, 220, 40]])[look - 1]
         texture = np.clip(colour + rng.normal(0, 25, (10, 10, 1)), 0, 255).astype(np.uint8).repeat(4, 0).repeat(4, 1)
         part = (slice(top, top + 40), slice(left, left + 40))
         image[part], label_map[part] = texture, object_id
@@ -64,6 +67,31 @@ def test_two_objects_are_followed_and_keep_their_ids(options: dict[str, Any]) ->
     assert iou(label_map == 2, truth == 2) > 0.7
     assert prediction.present is not None
     assert prediction.present.all()
+
+
+def test_two_that_look_the_same_pass_each_other_and_keep_their_ids() -> None:
+    tracker = make()
+    start(tracker, *picture((1, 6, 8), (2, 50, 112), alike=True))
+    for i in range(1, 14):
+        frame, truth = picture((1, 6, 8 + 8 * i), (2, 50, 112 - 8 * i), index=i, alike=True)
+        _, label_map = step(tracker, frame)
+        assert iou(label_map == 1, truth == 1) > 0.9
+        assert iou(label_map == 2, truth == 2) > 0.9
+
+
+def test_who_looks_like_whom_is_known_of_all_that_are_tracked() -> None:
+    tracker = make()
+    frame, label_map = picture((1, 8, 8), (2, 8, 100), alike=True)
+    start(tracker, frame, label_map)
+    assert [(pair.first, pair.second) for pair in tracker._twins] == [(0, 1)]
+    tracker.forget(1)
+    assert tracker._twins == []
+    frame, both = picture((2, 8, 100), (3, 50, 8), index=1, alike=True)
+    step(tracker, frame)
+    tracker.annotate(frame, np.where(both == 3, both, 0).astype(np.uint8))
+    assert [(pair.first, pair.second) for pair in tracker._twins] == [(0, 1)]
+    start(tracker, *picture((1, 8, 8)))
+    assert tracker._twins == []
 
 
 def test_best_compares_cells_by_its_companions_features_too() -> None:
