@@ -18,6 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vos_propagation.twins import Twins, with_twins
+
 LIKE_OWN, LIKE_REST, SCORE, BIAS = 21.7, -6.3, 3.0, -7.7
 NEAREST = 3
 # Cells are hardly ever less like the rest of the views than the first, and on the mean as much as the second. What
@@ -110,12 +112,13 @@ def pool(cells: Tensor) -> Tensor:
     return F.normalize(rows[:, 0::2] + rows[:, 1::2], dim=-1).to(cells.dtype).permute(2, 0, 1)
 
 
-def view(cells: Tensor, labels: Tensor) -> View | None:
+def view(cells: Tensor, labels: Tensor, together: Tensor) -> View | None:
     """Keep what an object and the rest of a frame look like.
 
     Args:
         cells: (C, h, w) at 16 px a cell, unit length.
         labels: (h, w), the object's share of each cell.
+        together: (h, w), that and the shares of others that look like it, which are not the rest.
     Returns:
         The view; None where the object has no fifth of any cell.
     """
@@ -123,7 +126,8 @@ def view(cells: Tensor, labels: Tensor) -> View | None:
     most = float(share.max())
     if most < 0.2:
         return None
-    return View(_thin(flat[share > min(0.6, 0.9 * most)], OWN_CELLS), _thin(flat[share < 0.1], REST_CELLS))
+    rest = flat[together.flatten() < 0.1]
+    return View(_thin(flat[share > min(0.6, 0.9 * most)], OWN_CELLS), _thin(rest, REST_CELLS))
 
 
 def likeness(query: Tensor, keys: Tensor) -> Tensor:
@@ -219,22 +223,23 @@ class Search:
     def __init__(self) -> None:
         self.states: dict[int, State] = {}
 
-    def annotate(self, object_id: int, cells: Tensor, labels: Tensor) -> None:
+    def annotate(self, object_id: int, cells: Tensor, labels: Tensor, together: Tensor) -> None:
         """Take an annotation as the object's only view.
 
         Args:
             object_id: new or known.
             cells: (C, h, w) at 8 px a cell, unit length.
             labels: float32 (h, w), the object's.
+            together: float32 (h, w), the object's and those of others that look like it.
         """
-        first = view(pool(cells), F.avg_pool2d(labels[None], 2)[0])
+        first = view(pool(cells), *F.avg_pool2d(torch.stack([labels, together]), 2))
         self.states[object_id] = State([first] if first else [], float(labels.sum()))
 
     def forget(self, object_id: int) -> None:
         """Drop an object."""
         self.states.pop(object_id, None)
 
-    def see(self, object_ids: Sequence[int], cells: Tensor, labels: Tensor, score: Tensor) -> None:
+    def see(self, object_ids: Sequence[int], cells: Tensor, labels: Tensor, together: Tensor, score: Tensor) -> None:
         """Remember the looks of the objects that are well seen.
 
         Of ``VIEWS`` views beside the annotated one the newest always stays, and of the others those that are
@@ -244,7 +249,8 @@ class Search:
             object_ids: one for each row.
             cells: (C, h, w) at 8 px a cell, unit length.
             labels: float32 (K, h, w).
-            score: float32 (K, h, w), the target model's.
+            together: float32 (K, h, w), each object's labels and those of others that look like it.
+            score: float32 (K, h, w), the target model's, of the object or of others that look like it.
         """
         sizes = labels.sum((1, 2))
         means = (labels * score).sum((1, 2)) / sizes.clamp_min(1e-6)
@@ -254,7 +260,7 @@ class Search:
             if state.lost or state.helped or size < 4 * SMALLEST or size < SHRUNK * state.area or mean < 2 * DOUBTED:
                 continue
             coarse = pool(cells) if coarse is None else coarse
-            new = view(coarse, F.avg_pool2d(labels[k][None], 2)[0])
+            new = view(coarse, *F.avg_pool2d(torch.stack([labels[k], together[k]]), 2))
             if new is None:
                 continue
             state.views.append(new)
@@ -262,7 +268,13 @@ class Search:
                 del state.views[_most_alike(state.views)]
 
     def step(
-        self, object_ids: Sequence[int], cells: Tensor, votes: Tensor, score: Tensor, similarity: Tensor
+        self,
+        object_ids: Sequence[int],
+        cells: Tensor,
+        votes: Tensor,
+        score: Tensor,
+        similarity: Tensor,
+        twins: Sequence[Twins],
     ) -> Verdict:
         """Doubt, take back, search, find.
 
@@ -270,8 +282,9 @@ class Search:
             object_ids: one for each object.
             cells: (C, h, w) at 8 px a cell, unit length.
             votes: float32 (K + 1, h, w), row 0 background; changed in place.
-            score: float32 (K, h, w), the target model's.
+            score: float32 (K, h, w), the target model's, of the object or of others that look like it.
             similarity: float32 (h, w), each cell's to those that voted; 0 where there was no vote.
+            twins: rows of objects (from 0) that look alike.
         Returns:
             What else there is to say.
         """
@@ -294,10 +307,16 @@ class Search:
             else:
                 state.area += 0.1 * (size - state.area)
                 state.similarity = like if not state.similarity else state.similarity + 0.1 * (like - state.similarity)
-        return self._look(object_ids, suspects, cells, votes, score)
+        return self._look(object_ids, suspects, cells, votes, score, twins)
 
     def _look(
-        self, object_ids: Sequence[int], suspects: Sequence[Suspect], cells: Tensor, votes: Tensor, score: Tensor
+        self,
+        object_ids: Sequence[int],
+        suspects: Sequence[Suspect],
+        cells: Tensor,
+        votes: Tensor,
+        score: Tensor,
+        twins: Sequence[Twins],
     ) -> Verdict:
         """Search for the suspects, and settle what becomes of each."""
         unsure: Tensor | None = None
@@ -318,6 +337,7 @@ class Search:
             found = strong >= SURE or (strong >= LIKELY and (again or state.helped > 0))
             state.hint = (row, column) if strong >= LIKELY and not found else None
             found = found and not (touches and not state.helped and size > LARGER * state.area / 4)
+            found = found and not _beside_twin(candidate.region, votes[1:], k, twins)
             if found and (missing or state.helped or needed > -math.inf or (not touches and own < LIKELY)):
                 if not touches:
                     votes[k + 1] = 0
@@ -339,6 +359,14 @@ class Search:
                 maybe = _spread((candidate.free & (logits > HINT)).float(), others.shape) > 0.2
                 unsure = maybe if unsure is None else unsure | maybe
         return Verdict(unsure, gone)
+
+
+def _beside_twin(region: Tensor, votes: Tensor, row: int, twins: Sequence[Twins]) -> bool:
+    """Say whether a region, bool (h, w) at 16 px a cell, touches what the votes (K, 2 h, 2 w) give to a twin."""
+    if not twins:
+        return False
+    theirs = with_twins(votes, twins)[row] - votes[row]
+    return bool((region & (F.max_pool2d(theirs[None], 4, 2, 1)[0] > 0.5)).any())
 
 
 def _thin(rows: Tensor, count: int) -> Tensor:

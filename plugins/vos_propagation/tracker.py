@@ -32,7 +32,7 @@ from vos_propagation.search import Search, Verdict
 from vos_propagation.shrinking import as_many_as_voted
 from vos_propagation.target_model import TargetModel
 from vos_propagation.tiles import places_of, tiles_before, tiles_near
-from vos_propagation.twins import Twins, chances_of, find_twins, settled, tell_apart
+from vos_propagation.twins import Twins, chances_of, find_twins, settled, tell_apart, with_twins
 
 # Cells that a vote reaches beyond an object's last place.
 REACH = 5
@@ -182,7 +182,8 @@ class PropagationTracker:
         flow = motion_since(self._last.grey, encoding.grey, encoding.motion).flow
         carried = carry(self._prob[1:], flow)
         carried_coarse = halved(carried)
-        score, word = (plane.view(-1, height, width)[1:] for plane in self._target.scores(encoding.samples))
+        own_score, own_word = (plane.view(-1, height, width)[1:] for plane in self._target.scores(encoding.samples))
+        score, word = (with_twins(plane, self._twins) for plane in (own_score, own_word))
         support = torch.maximum(halved(self._prob[1:]), carried_coarse)
         keys = self._keys(encoding)
         all_votes, first_votes = self._vote(keys, support)
@@ -193,7 +194,7 @@ class PropagationTracker:
                 tell_apart(coarse.labels[1:], halved(chances), self._twins)
         votes, similarity = all_votes.labels, all_votes.similarity
         before = votes.clone()
-        verdict = self._search.step(self._ids, encoding.cells, votes, score, similarity)
+        verdict = self._search.step(self._ids, encoding.cells, votes, score, similarity, self._twins)
         carried[verdict.gone], carried_coarse[verdict.gone] = 0, 0
         if self._head is None:
             labels = twice(votes[None])[0]
@@ -205,7 +206,7 @@ class PropagationTracker:
                 fine = torch.where(changed[:, None, None], twice(votes[None])[0], all_votes.fine)
                 all_votes = replace(all_votes, fine=fine)
             boxes = boxes_around(torch.maximum(votes[1:], carried_coarse) > LIKELY)
-            logits = self._fuse(encoding, all_votes, first_votes, score, carried, carried_coarse, boxes)
+            logits = self._fuse(encoding, all_votes, first_votes, own_score, carried, carried_coarse, boxes)
             logits = without_leftovers(as_many_as_voted(logits, all_votes.fine[1:]), score, flow)
             logits = self._partings.step(self._ids, logits, word, flow)
             if self._twins:
@@ -313,7 +314,8 @@ class PropagationTracker:
         if self._steps % LEARN_EVERY == 0:
             self._target.learn(encoding.samples, labels.flatten(1), annotated=False)
         if self._steps % SEEN_EVERY == 0:
-            self._search.see(self._ids, encoding.cells, labels[1:], score)
+            together = with_twins(labels[1:], self._twins)
+            self._search.see(self._ids, encoding.cells, labels[1:], together, score)
 
     def _take(self, encoding: FrameFeatures, label_map: LabelMap) -> None:
         """Learn the objects of an annotation of the frame that ``encoding`` is of."""
@@ -339,11 +341,12 @@ class PropagationTracker:
                 self._silence(anchor, encoding, prob[-len(new) :])
         self._recent.clear()
         self._spread.clear()
-        coarse = halved(prob)
-        for object_id in given:
-            self._search.annotate(object_id, encoding.cells, coarse[self._ids.index(object_id) + 1])
         self._anchors.append(Anchor(encoding, prob, set(given)))
         self._renew()
+        coarse = halved(prob)[1:]
+        together = with_twins(coarse, self._twins)
+        for row in (self._ids.index(object_id) for object_id in given):
+            self._search.annotate(self._ids[row], encoding.cells, coarse[row], together[row])
         self._recent.append(self._put(TRUST * self._keys(encoding), prob))
 
     def _silence(self, anchor: Anchor, encoding: FrameFeatures, new: Tensor) -> None:

@@ -68,6 +68,17 @@ def find_twins(looks: Sequence[Tensor]) -> list[Twins]:
     return twins
 
 
+def with_twins(planes: Tensor, twins: Sequence[Twins]) -> Tensor:
+    """Add to each object's plane those of its twins, (K, h, w): what speaks for one speaks for the other."""
+    if not twins:
+        return planes
+    together = planes.clone()
+    for pair in twins:
+        together[pair.first] += pair.alike * planes[pair.second]
+        together[pair.second] += pair.alike * planes[pair.first]
+    return together
+
+
 def chances_of(carried: Tensor) -> Tensor:
     """Say how likely a cell is to be each object's by where that was.
 

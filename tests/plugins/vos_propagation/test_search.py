@@ -23,6 +23,7 @@ from vos_propagation.search import (
     strength,
     view,
 )
+from vos_propagation.twins import Twins
 
 CHANNELS = 24
 
@@ -45,7 +46,7 @@ def watch(search: Search, cells: torch.Tensor, mine: torch.Tensor) -> tuple[torc
     """Step with one object's votes; its model says what the votes say, and every cell is like one before."""
     votes = torch.stack([1 - mine, mine])
     score = cells[1:2].clamp_min(0)
-    verdict = search.step([7], cells, votes, score, torch.full_like(mine, 0.9))
+    verdict = search.step([7], cells, votes, score, torch.full_like(mine, 0.9), [])
     torch.testing.assert_close(votes.sum(0), torch.ones_like(mine))
     return votes[1], list(verdict.gone)
 
@@ -53,7 +54,7 @@ def watch(search: Search, cells: torch.Tensor, mine: torch.Tensor) -> tuple[torc
 def started() -> tuple[Search, torch.Tensor, torch.Tensor]:
     cells, labels = scene((1, 0, 0))
     search = Search()
-    search.annotate(7, cells, labels)
+    search.annotate(7, cells, labels, labels)
     for _ in range(3):
         watch(search, cells, labels)
     return search, cells, labels
@@ -61,15 +62,28 @@ def started() -> tuple[Search, torch.Tensor, torch.Tensor]:
 
 def test_a_view_keeps_the_cells_inside_and_outside_and_no_more_than_its_budget() -> None:
     cells, labels = scene((1, 0, 0))
-    small = view(pool(cells), F.avg_pool2d(labels[None], 2)[0])
+    half = F.avg_pool2d(labels[None], 2)[0]
+    small = view(pool(cells), half, half)
     assert small is not None
     assert (len(small.own), len(small.rest)) == (16, 96 - 16)
     cells, labels = scene((1, 0, 0), size=(64, 128))
     labels[:32, :80] = 1
-    large = view(cells, labels)
+    large = view(cells, labels, labels)
     assert large is not None
     assert (len(large.own), len(large.rest)) == (OWN_CELLS, REST_CELLS)
-    assert view(cells, torch.full_like(labels, 0.1)) is None
+    assert view(cells, torch.full_like(labels, 0.1), labels) is None
+
+
+def test_what_others_that_look_like_an_object_show_is_not_kept_as_something_else() -> None:
+    cells, labels = scene((1, 0, 0), (1, 8, 14))
+    mine = labels * (torch.arange(24) < 8)
+    search = Search()
+    search.annotate(7, cells, mine, labels)
+    search.see([7], cells, mine[None], labels[None], mine[None])
+    for known in search.states[7].views:
+        assert len(known.own) == 16
+        assert len(known.rest) == 96 - 32
+        assert (known.rest[:, 0] > 0.9).all(), "all ground"
 
 
 def test_likeness_is_the_mean_of_the_nearest() -> None:
@@ -107,7 +121,8 @@ def test_evidence_is_exact_for_all_cells_that_may_have_any_and_only_those_are_co
 
 def test_evidence_is_positive_on_the_object_wherever_it_went_and_negative_elsewhere() -> None:
     cells, labels = scene((1, 0, 0))
-    known = view(pool(cells), F.avg_pool2d(labels[None], 2)[0])
+    half = F.avg_pool2d(labels[None], 2)[0]
+    known = view(pool(cells), half, half)
     assert known is not None
     moved, truth = scene((1, 8, 14), (2, 0, 4))
     there = F.avg_pool2d(truth[None], 2)[0]
@@ -226,10 +241,22 @@ def test_cells_that_another_object_holds_are_not_taken() -> None:
     search, _, _ = started()
     cells, labels = scene((1, 8, 14))
     votes = torch.stack([1 - labels, torch.zeros_like(labels), labels])
-    search.annotate(9, *scene((1, 8, 14)))
-    search.step([7, 9], cells, votes, torch.stack([labels, labels]), torch.full_like(labels, 0.9))
+    search.annotate(9, cells, labels, labels)
+    search.step([7, 9], cells, votes, torch.stack([labels, labels]), torch.full_like(labels, 0.9), [])
     assert not votes[1].any()
     assert torch.equal(votes[2], labels)
+
+
+@pytest.mark.parametrize(("left", "found"), [(13, True), (8, False)])
+def test_a_lost_object_is_not_found_beside_its_twin(left: int, found: bool) -> None:
+    search, cells, labels = started()
+    search.annotate(9, cells, labels, labels)
+    cells, both = scene((1, 0, 0), (1, 0, left))
+    theirs = both * (torch.arange(24) < 8)
+    votes = torch.stack([1 - theirs, torch.zeros_like(theirs), theirs])
+    search.step([7, 9], cells, votes, both.expand(2, -1, -1), torch.full_like(both, 0.9), [Twins(0, 1, 1.0)])
+    assert torch.equal(votes[1] > 0.5, (both - theirs > 0) & found)
+    assert torch.equal(votes[2], theirs)
 
 
 def test_what_may_be_a_lost_object_is_named_unsure() -> None:
@@ -238,7 +265,7 @@ def test_what_may_be_a_lost_object_is_named_unsure() -> None:
     faint = F.normalize(0.45 * cells + 0.55 * scene()[0], dim=0)
     nothing = torch.zeros_like(labels)
     votes = torch.stack([1 - nothing, nothing])
-    verdict = search.step([7], faint, votes, nothing[None], nothing)
+    verdict = search.step([7], faint, votes, nothing[None], nothing, [])
     assert not votes[1].any()
     assert verdict.unsure is not None
     assert torch.equal(verdict.unsure[8:, 14:22], torch.ones(8, 8, dtype=torch.bool))
@@ -250,8 +277,9 @@ def test_views_stay_within_their_budget_and_the_newest_and_the_annotated_stay() 
     first = search.states[7].views[0]
     for i in range(10):
         turned = F.normalize(cells + 0.1 * i * labels * looks(12)[-1 - i % 3][:, None, None], dim=0)
-        search.see([7], turned, labels[None], labels[None])
-        newest = view(pool(turned), F.avg_pool2d(labels[None], 2)[0])
+        search.see([7], turned, labels[None], labels[None], labels[None])
+        half = F.avg_pool2d(labels[None], 2)[0]
+        newest = view(pool(turned), half, half)
         assert newest is not None
         assert torch.equal(search.states[7].views[-1].own, newest.own)
     assert len(search.states[7].views) == VIEWS + 1
@@ -260,8 +288,8 @@ def test_views_stay_within_their_budget_and_the_newest_and_the_annotated_stay() 
 
 def test_what_is_badly_seen_is_not_remembered() -> None:
     search, cells, labels = started()
-    search.see([7], cells, labels[None], 0.4 * labels[None])
-    search.see([7], cells, labels[None] * (torch.arange(24) < 2), labels[None])
+    search.see([7], cells, labels[None], labels[None], 0.4 * labels[None])
+    search.see([7], cells, labels[None] * (torch.arange(24) < 2), labels[None], labels[None])
     assert len(search.states[7].views) == 1
 
 
@@ -270,7 +298,7 @@ def test_a_forgotten_object_is_dropped() -> None:
     search.forget(7)
     search.forget(8)
     assert not search.states
-    assert not search.step([], cells, torch.ones(1, 16, 24), labels[None][:0], labels).gone
+    assert not search.step([], cells, torch.ones(1, 16, 24), labels[None][:0], labels, []).gone
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 130])

@@ -8,14 +8,16 @@ import pytest
 import torch
 
 import vos
+import vos_propagation.tracker
 from vos.merge import merge_objects
 from vos.testing import check_tracker, tiny_sequence
 from vos_propagation.cores import on_threads
 from vos_propagation.features import FrameFeatures, working_size
 from vos_propagation.options import PropagationOptions
+from vos_propagation.partings import Partings
 from vos_propagation.scale import side_for
-from vos_propagation.search import VIEWS, Verdict
-from vos_propagation.tracker import PropagationTracker, contradicted
+from vos_propagation.search import VIEWS, Search, Verdict
+from vos_propagation.tracker import SEEN_EVERY, PropagationTracker, contradicted
 
 SIZE = (96, 160)
 
@@ -72,11 +74,60 @@ def test_two_objects_are_followed_and_keep_their_ids(options: dict[str, Any]) ->
 def test_two_that_look_the_same_pass_each_other_and_keep_their_ids() -> None:
     tracker = make()
     start(tracker, *picture((1, 6, 8), (2, 50, 112), alike=True))
-    for i in range(1, 14):
-        frame, truth = picture((1, 6, 8 + 8 * i), (2, 50, 112 - 8 * i), index=i, alike=True)
+    for i in range(1, 9):
+        frame, truth = picture((1, 6, 8 + 13 * i), (2, 50, 112 - 13 * i), index=i, alike=True)
         _, label_map = step(tracker, frame)
-        assert iou(label_map == 1, truth == 1) > 0.9
-        assert iou(label_map == 2, truth == 2) > 0.9
+        assert iou(label_map == 1, truth == 1) > 0.95
+        assert iou(label_map == 2, truth == 2) > 0.95
+
+
+def test_three_that_look_the_same_are_not_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = make()
+    at = (1, 8, 4), (2, 30, 60), (3, 50, 116)
+    start(tracker, *picture(*at, alike=True))
+    assert len(tracker._twins) == 3
+    doubted: list[int] = []
+    look = Search._look
+    monkeypatch.setattr(Search, "_look", lambda *given: doubted.append(len(given[2])) or look(*given))
+    for i in range(1, 8):
+        step(tracker, picture(*at, index=i, alike=True)[0])
+    assert doubted == [0] * 7
+    assert [len(state.views) for state in tracker._search.states.values()] == [2, 2, 2]
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[Any, ...]]:
+    """Keep what a function is given from now on; it works as before."""
+    given: list[tuple[Any, ...]] = []
+    real = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *arguments: given.append(arguments) or real(*arguments))
+    return given
+
+
+def test_what_speaks_for_a_twin_speaks_for_both_but_not_to_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    annotated, remembered = recorded(monkeypatch, Search, "annotate"), recorded(monkeypatch, Search, "see")
+    searched, watched = recorded(monkeypatch, Search, "step"), recorded(monkeypatch, Partings, "step")
+    fused = recorded(monkeypatch, PropagationTracker, "_fuse")
+    shared_out = recorded(monkeypatch, vos_propagation.tracker, "settled")
+    tracker = make()
+    at = (1, 8, 8), (2, 8, 100)
+    start(tracker, *picture(*at, alike=True))
+    for i in range(1, SEEN_EVERY + 1):
+        step(tracker, picture(*at, index=i, alike=True)[0])
+    (pair,) = tracker._twins
+    assert pair.alike == 1
+    first, second = annotated
+    assert torch.equal(first[4], first[3] + second[3])
+    own, together = fused[-1][4], searched[-1][4]
+    assert torch.equal(together, own.sum(0).expand_as(own))
+    assert float(own.sum()) > 0
+    assert searched[-1][6] == [pair]
+    word = watched[-1][3]
+    assert torch.equal(word[0], word[1])
+    assert torch.equal(remembered[-1][4][0], remembered[-1][3].sum(0))
+    usual, annotations = shared_out[-1][2:4]
+    cells_of_4_px = (2 * 40 / 4) ** 2
+    assert usual == pytest.approx([cells_of_4_px] * 2, rel=0.1)
+    assert [(plane > 200).sum() for plane in annotations] == pytest.approx([cells_of_4_px] * 2, rel=0.1)
 
 
 def test_who_looks_like_whom_is_known_of_all_that_are_tracked() -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos_propagation.twins import COMPARED, DOUBT, Twins, chances_of, find_twins, settled, tell_apart
+from vos_propagation.twins import COMPARED, DOUBT, Twins, chances_of, find_twins, settled, tell_apart, with_twins
 
 SIZE = (30, 60)
 LEFT, MIDDLE, RIGHT = (slice(10, 20), slice(0, 10)), (slice(10, 20), slice(25, 35)), (slice(10, 20), slice(50, 60))
@@ -74,6 +74,14 @@ def test_where_neither_was_votes_are_left_as_they_are_and_nothing_comes_of_nothi
     votes[:, :, 1] = 0
     tell_apart(votes, chances, PAIR)
     assert votes.flatten(1).tolist() == pytest.approx(np.array([[0.7, 0.0], [0.0, 0.0]]))
+
+
+def test_what_speaks_for_a_twin_is_added_as_far_as_it_is_one() -> None:
+    planes = torch.tensor([1.0, 2.0, 4.0]).view(3, 1, 1)
+    together = with_twins(planes, [Twins(0, 1, 1.0), Twins(1, 2, 0.5)])
+    assert together.flatten().tolist() == [3.0, 5.0, 5.0]
+    assert planes.flatten().tolist() == [1.0, 2.0, 4.0]
+    assert with_twins(planes, []) is planes
 
 
 def test_a_carried_mask_may_be_off_by_a_few_cells() -> None:
@@ -163,6 +171,13 @@ def test_a_missing_twin_of_quite_another_size_gets_nothing(usual: float) -> None
 def test_what_is_seen_in_two_parts_stays_while_no_twin_is_missing() -> None:
     found = settle({0: [LEFT, RIGHT], 1: [MIDDLE]}, usual=(200.0, USUAL, USUAL))
     assert (found[0] == cells(LEFT, RIGHT)).all()
+
+
+def test_where_no_twin_is_at_home_what_each_claims_stays() -> None:
+    half = (slice(10, 20), slice(55, 60))
+    found = settle({0: [LEFT, half], 1: [MIDDLE, HALF]})
+    assert (found[0] == cells(LEFT, half)).all()
+    assert (found[1] == cells(MIDDLE, HALF)).all()
 
 
 def test_an_object_without_a_place_of_its_own_keeps_what_it_claims() -> None:
