@@ -30,8 +30,9 @@ DOUBT, OFF = 0.03, 2
 # So much alike are twins that one may have the other's pieces.
 CERTAIN = 0.5
 # Shares of its usual size: an object has a place of its own where it has the first; it is at home in a region with the
-# second; it is missing with less than the third; a region of more than the fourth is not it alone.
-SETTLED, THERE, MISSING, LARGEST = 0.5, 0.1, 0.3, 1.5
+# second; it is missing with less than the third; a region of more than the fourth is not it alone; with less than the
+# fifth in all it may be that an object is only seen in parts.
+SETTLED, THERE, MISSING, LARGEST, SURPLUS = 0.5, 0.1, 0.3, 1.5, 1.25
 # A piece stays where so much of it comes from the annotation, carried along.
 ANNOTATED = 0.8
 
@@ -178,6 +179,8 @@ def _heir(own: _Places, region: int, places: Sequence[_Places]) -> _Places | Non
     hosts = [other for other in others if other.home == region and other.cells[region] >= THERE * other.usual]
     if hosts:
         return max(hosts, key=lambda other: float(other.weights[region]))
+    if own.cells.sum() < SURPLUS * own.usual:
+        return None
     size = own.cells[region]
     missing = [
         other

@@ -178,6 +178,11 @@ def test_what_is_seen_in_two_parts_stays_while_no_twin_is_missing() -> None:
     assert (found[0] == cells(LEFT, RIGHT)).all()
 
 
+def test_what_is_seen_in_two_parts_stays_though_a_twin_is_missing() -> None:
+    found = settle({0: [LEFT, RIGHT]}, before={0: [LEFT]}, usual=(200.0, USUAL, USUAL))
+    assert (found[0] == cells(LEFT, RIGHT)).all(), "it is no more than it mostly is"
+
+
 def test_where_no_twin_is_at_home_what_each_claims_stays() -> None:
     half = (slice(10, 20), slice(55, 60))
     found = settle({0: [LEFT, half], 1: [MIDDLE, HALF]})
