@@ -5,6 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# A cell shows what an object looks like where so much of it is the object's, or so much of the most of any cell.
+OWN, NEARLY = 0.6, 0.9
+
+
+def shown(share: Tensor) -> Tensor:
+    """Say which cells show what an object looks like: bool, of its shares of cells, of any shape, not empty."""
+    return share > min(OWN, NEARLY * float(share.max()))
+
 
 def without_row(labels: Tensor, row: int) -> Tensor:
     """Drop an object's row; what it had becomes background.

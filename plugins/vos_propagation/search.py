@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vos_propagation.labels import shown
 from vos_propagation.twins import Twins, with_twins
 
 LIKE_OWN, LIKE_REST, SCORE, BIAS = 21.7, -6.3, 3.0, -7.7
@@ -123,11 +124,9 @@ def view(cells: Tensor, labels: Tensor, together: Tensor) -> View | None:
         The view; None where the object has no fifth of any cell.
     """
     flat, share = cells.flatten(1).T, labels.flatten()
-    most = float(share.max())
-    if most < 0.2:
+    if float(share.max()) < 0.2:
         return None
-    rest = flat[together.flatten() < 0.1]
-    return View(_thin(flat[share > min(0.6, 0.9 * most)], OWN_CELLS), _thin(rest, REST_CELLS))
+    return View(_thin(flat[shown(share)], OWN_CELLS), _thin(flat[together.flatten() < 0.1], REST_CELLS))
 
 
 def likeness(query: Tensor, keys: Tensor) -> Tensor:

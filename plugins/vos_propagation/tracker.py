@@ -19,7 +19,7 @@ from vos_propagation.cores import on_threads, shares_of_threads
 from vos_propagation.features import Encoder, FrameFeatures, has_fast_bf16, working_size
 from vos_propagation.guided_filter import sharpened
 from vos_propagation.head import LOGIT_LIMIT, FusionHead, lead, load_head
-from vos_propagation.labels import with_rows, without_row
+from vos_propagation.labels import shown, with_rows, without_row
 from vos_propagation.leftovers import without_leftovers
 from vos_propagation.matching import FineVotes, Votes, Workspace, global_votes, local_votes, principal_axes
 from vos_propagation.memory import Memory, Remembered, in_blocks
@@ -45,8 +45,6 @@ TRUST = 1.08
 # A cell that an object claims is remembered as nothing where its score by the annotated frames alone is below the
 # first, unless that is so for this share of the object: then it has come to look otherwise.
 REJECTED, CHANGED = 0.2, 0.4
-# A cell shows what an object looks like where so much of it is its own, or nearly as much as of any.
-OWN = 0.6
 LEARN_EVERY, SEEN_EVERY, SPREAD_EVERY = 2, 5, 8
 
 
@@ -182,16 +180,17 @@ class PropagationTracker:
         flow = motion_since(self._last.grey, encoding.grey, encoding.motion).flow
         carried = carry(self._prob[1:], flow)
         carried_coarse = halved(carried)
-        own_score, own_word = (plane.view(-1, height, width)[1:] for plane in self._target.scores(encoding.samples))
-        score, word = (with_twins(plane, self._twins) for plane in (own_score, own_word))
+        own_score, word = (plane.view(-1, height, width)[1:] for plane in self._target.scores(encoding.samples))
+        score, word = with_twins(own_score, self._twins), with_twins(word, self._twins)
         support = torch.maximum(halved(self._prob[1:]), carried_coarse)
         keys = self._keys(encoding)
         all_votes, first_votes = self._vote(keys, support)
         if self._twins:
             chances = chances_of(carried)
             tell_apart(all_votes.fine[1:], chances, self._twins)
+            chances = halved(chances)
             for coarse in (all_votes, first_votes):
-                tell_apart(coarse.labels[1:], halved(chances), self._twins)
+                tell_apart(coarse.labels[1:], chances, self._twins)
         votes, similarity = all_votes.labels, all_votes.similarity
         before = votes.clone()
         verdict = self._search.step(self._ids, encoding.cells, votes, score, similarity, self._twins)
@@ -384,7 +383,7 @@ class PropagationTracker:
         """Give an object's cells where it was annotated last, (N, C)."""
         anchor = next(anchor for anchor in self._anchors if object_id in anchor.object_ids)
         share = halved(anchor.prob)[self._ids.index(object_id) + 1].flatten()
-        return anchor.encoding.compared.flatten(1)[:, share > min(OWN, 0.9 * float(share.max()))].T
+        return anchor.encoding.compared.flatten(1)[:, shown(share)].T
 
 
 def contradicted(labels: Tensor, word: Tensor) -> Tensor:

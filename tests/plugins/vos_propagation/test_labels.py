@@ -1,6 +1,6 @@
 import torch
 
-from vos_propagation.labels import with_rows, without_row
+from vos_propagation.labels import shown, with_rows, without_row
 
 
 def test_what_a_dropped_object_had_is_background_and_a_new_one_has_nothing() -> None:
@@ -11,3 +11,8 @@ def test_what_a_dropped_object_had_is_background_and_a_new_one_has_nothing() -> 
     assert torch.equal(more[:4], labels)
     assert more.shape == (6, 3, 5)
     assert not more[4:].any()
+
+
+def test_what_is_mostly_an_object_shows_its_look_or_the_best_of_what_is_little_of_it() -> None:
+    assert shown(torch.tensor([0.59, 0.61, 1.0])).tolist() == [False, True, True]
+    assert shown(torch.tensor([0.1, 0.3, 0.29])).tolist() == [False, True, True]
