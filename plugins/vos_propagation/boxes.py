@@ -16,7 +16,7 @@ ROOM = 1
 # cells up to the second, beyond in steps of the third.
 FINE_GRAIN, FINE_UP_TO, GRAIN = 4, 32, 8
 # A call of the head takes as long as so many cells more.
-CALL = 400
+CALL = 1200
 
 Box: TypeAlias = tuple[slice, slice]
 """Rows and columns of a part of the grid of cells."""

@@ -35,25 +35,43 @@ FINE_SHARE = 0.5
 
 @dataclass(frozen=True)
 class HeadSize:
-    """How many channels a head has.
+    """How large a head is.
 
     Attributes:
-        width: of the coarse layers.
+        width: channels of the coarse layers.
         fine_width: of the fine layers.
-        coarse_look: of what is used of the coarse features.
-        fine_look: of what is used of the fine ones. With the votes, the carried mask and ``fine_width`` they make 32
-            channels: any less takes as long.
+        coarse_look: of what is used of the coarse features. With the cues they make 32: any less takes as long.
+        fine_look: of what is used of the fine ones. With the votes, the carried mask and ``fine_width`` they make 32.
+        separable: whether the layers after the first are separable, and those that end a stage look at single cells:
+            a sixth of the products.
     """
 
     width: int = 32
     fine_width: int = 16
-    coarse_look: int = 32
+    coarse_look: int = 21
     fine_look: int = 13
+    separable: bool = True
 
     @classmethod
     def of(cls, state: Mapping[str, Tensor]) -> HeadSize:
-        """Read the sizes off a head's weights; a key that is missing is a ``KeyError``."""
-        return cls(*(len(state[f"{name}.bias"]) for name in ("enter", "merge", "look_coarse", "look_fine")))
+        """Read the size off a head's weights; a key that is missing is a ``KeyError``."""
+        width, fine, coarse_look, fine_look = (
+            len(state[f"{name}.bias"]) for name in ("enter", "narrow", "look_coarse", "look_fine")
+        )
+        return cls(width, fine, coarse_look, fine_look, separable="merge.bias" not in state)
+
+
+class Separable(nn.Sequential):
+    """A convolution in two: each channel by itself, then all channels of a cell.
+
+    Source: Chollet, Xception: Deep Learning with Depthwise Separable Convolutions (arXiv:1610.02357).
+    """
+
+    def __init__(self, inputs: int, outputs: int, dilation: int = 1) -> None:
+        super().__init__(
+            nn.Conv2d(inputs, inputs, 3, padding=dilation, dilation=dilation, groups=inputs, bias=False),
+            nn.Conv2d(inputs, outputs, 1),
+        )
 
 
 class FusionHead(nn.Module):
@@ -66,14 +84,14 @@ class FusionHead(nn.Module):
         self.look_coarse = nn.Conv2d(COARSE_CHANNELS, size.coarse_look, 1)
         self.look_fine = nn.Conv2d(FINE_CHANNELS, size.fine_look, 1)
         self.enter = nn.Conv2d(COARSE_CUES + size.coarse_look, width, 3, padding=1)
-        self.near = nn.Conv2d(width, width, 3, padding=2, dilation=2)
-        self.far = nn.Conv2d(width, width, 3, padding=4, dilation=4)
-        self.settle = nn.Conv2d(width, width, 3, padding=1)
-        self.narrow = nn.Conv2d(width, fine_width, 3, padding=1)
-        self.merge = nn.Conv2d(fine_width + FINE_CUES + 1 + size.fine_look, fine_width, 3, padding=1)
-        self.refine = nn.Conv2d(fine_width, fine_width, 3, padding=1)
-        self.refine_far = nn.Conv2d(fine_width, fine_width, 3, padding=2, dilation=2)
-        self.leave = nn.Conv2d(fine_width, 1, 3, padding=1)
+        self.near = _around(size, width, width, dilation=2)
+        self.far = _around(size, width, width, dilation=4)
+        self.settle = _around(size, width, width)
+        self.narrow = _last(size, width, fine_width)
+        self.merge = _around(size, fine_width + FINE_CUES + 1 + size.fine_look, fine_width)
+        self.refine = _around(size, fine_width, fine_width)
+        self.refine_far = _around(size, fine_width, fine_width, dilation=2)
+        self.leave = _last(size, fine_width, 1)
         # Untrained, the head gives the votes' margin as it is.
         nn.init.zeros_(self.leave.weight)
         assert self.leave.bias is not None
@@ -86,7 +104,7 @@ class FusionHead(nn.Module):
             coarse_features: (B, 152, h, w), unit length over the channels.
             fine_features: (B, 24, 2 h, 2 w), likewise.
         Returns:
-            (B, 32, h, w) and (B, 13, 2 h, 2 w), or as ``HeadSize`` says.
+            (B, 21, h, w) and (B, 13, 2 h, 2 w), or as ``HeadSize`` says.
         """
         coarse = relu_(self.look_coarse(coarse_features * COARSE_GAIN))
         return coarse, relu_(self.look_fine(fine_features * FINE_GAIN))
@@ -107,7 +125,7 @@ class FusionHead(nn.Module):
                 other votes of the annotated frames alone and their highest similarity; own and best
                 other votes.
             fine_cues: (B, 2, 2 h, 2 w), own and best other value of the carried mask.
-            coarse_image: (B, 32, h, w), from ``look``.
+            coarse_image: (B, 21, h, w), from ``look``.
             fine_image: (B, 13, 2 h, 2 w), from ``look``.
             margin: (B, 1, 2 h, 2 w), the margin of votes at 4 px a cell, half of what is corrected; None takes that of
                 the coarse votes alone, as in training.
@@ -126,6 +144,18 @@ class FusionHead(nn.Module):
         y = y + relu_(self.refine_far(y))
         logits: Tensor = self.leave(y).float() + margin.float()
         return logits[:, 0]
+
+
+def _around(size: HeadSize, inputs: int, outputs: int, dilation: int = 1) -> nn.Module:
+    """Make a layer that looks at a cell and its eight neighbours, ``dilation`` cells away."""
+    if size.separable:
+        return Separable(inputs, outputs, dilation)
+    return nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+
+
+def _last(size: HeadSize, inputs: int, outputs: int) -> nn.Conv2d:
+    """Make the layer that ends a stage: where layers are separable, it looks at single cells."""
+    return nn.Conv2d(inputs, outputs, 1) if size.separable else nn.Conv2d(inputs, outputs, 3, padding=1)
 
 
 def votes_margin(coarse_cues: Tensor) -> Tensor:

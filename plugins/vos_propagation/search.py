@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
+from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
@@ -58,17 +59,25 @@ Suspect: TypeAlias = tuple[int, bool, float]
 """Row of an object (from 0), whether it has no votes at all, and the evidence that those it has must show."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
     """How an object looked in one frame.
 
     Attributes:
         own: (N, C), the object's cells, unit length.
         rest: (M, C), other cells of the frame, unit length.
+        known: how much it is like others that it was compared with, while they are kept.
     """
 
     own: Tensor
     rest: Tensor
+    known: WeakKeyDictionary[View, float] = field(default_factory=WeakKeyDictionary)
+
+    def alike(self, other: View) -> float:
+        """Say how much the object's cells are like those of another view, on the mean."""
+        if other not in self.known:
+            self.known[other] = float(likeness(self.own, other.own).mean())
+        return self.known[other]
 
 
 @dataclass
@@ -383,7 +392,5 @@ def _spread(planes: Tensor, size: Sequence[int]) -> Tensor:
 def _most_alike(views: Sequence[View]) -> int:
     """Tell which view, neither the first nor the last, is most like another."""
     inner = range(1, len(views) - 1)
-    alike = [
-        max(float(likeness(views[i].own, other.own).mean()) for j, other in enumerate(views) if j != i) for i in inner
-    ]
+    alike = [max(views[i].alike(other) for j, other in enumerate(views) if j != i) for i in inner]
     return 1 + alike.index(max(alike))

@@ -52,7 +52,7 @@ SIDES, STEPS = (384, 448, 512), (1, 1, 1, 2, 3)
 VARIED_HARD, VARIED_EVERY = 0.2, 2
 
 TEACHER = Path(__file__).parent / "teacher.pt"
-TEACHER_SIZE = HeadSize(width=48, fine_width=24, coarse_look=32, fine_look=16)
+TEACHER_SIZE = HeadSize(width=48, fine_width=24, coarse_look=32, fine_look=16, separable=False)
 
 Record: TypeAlias = tuple[Tensor, ...]
 """Of one object in a square: coarse cues (11, n, n), fine cues (2, 2 n, 2 n), features (152, n, n) and

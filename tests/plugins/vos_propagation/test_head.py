@@ -40,8 +40,9 @@ def test_the_shipped_head_is_small_and_sure_where_all_cues_agree() -> None:
     assert answers[2].max() < -2
 
 
-def test_a_head_of_any_size_is_loaded(tmp_path: Path) -> None:
-    size = HeadSize(width=8, fine_width=4, coarse_look=6, fine_look=5)
+@pytest.mark.parametrize("separable", [False, True])
+def test_a_head_of_any_size_is_loaded(separable: bool, tmp_path: Path) -> None:
+    size = HeadSize(width=8, fine_width=4, coarse_look=6, fine_look=5, separable=separable)
     head = FusionHead(size)
     torch.save(head.state_dict(), tmp_path / "head.pt")
     coarse, fine, cells, fine_cells = inputs(0.9, 0.05)

@@ -1,7 +1,8 @@
+import pytest
 import torch
 import torch.nn.functional as F
 
-from vos_propagation.head import COARSE_CUES, FINE_CUES, FusionHead, HeadSize, load_head
+from vos_propagation.head import COARSE_CUES, FINE_CUES, FusionHead, HeadSize, Separable, load_head
 from vos_propagation.training.teach_head import leading_channels, teach
 from vos_propagation.training.train_head import RECORDED, TEACHER, TEACHER_SIZE
 
@@ -29,7 +30,7 @@ def answers(head: FusionHead, file: list[torch.Tensor]) -> torch.Tensor:
 
 def test_a_smaller_head_learns_what_the_teacher_answers_the_same_each_time() -> None:
     teacher, file = load_head(TEACHER), records(4)
-    heads = [teach([file], teacher, 40, 0) for _ in range(2)]
+    heads = [teach([file], teacher, 100, 0, rate=5e-3) for _ in range(2)]
     assert all(torch.equal(a, b) for a, b in zip(heads[0].parameters(), heads[1].parameters(), strict=True))
     assert HeadSize.of(heads[0].state_dict()) == HeadSize()
     wanted = answers(teacher, file)
@@ -44,11 +45,23 @@ def test_the_leading_channels_of_a_head_of_the_same_size_are_that_head() -> None
     assert torch.equal(answers(leading_channels(teacher, TEACHER_SIZE), file), answers(teacher, file))
 
 
-def test_leading_channels_keep_each_kind_of_input_in_its_place() -> None:
+@pytest.mark.parametrize("separable", [False, True])
+def test_leading_channels_keep_each_kind_of_input_in_its_place(separable: bool) -> None:
     teacher = FusionHead(TEACHER_SIZE)
     for name, channels in (("enter", COARSE_CUES + 32), ("merge", 24 + FINE_CUES + 1 + 16)):
         weight = teacher.state_dict()[f"{name}.weight"]
         weight.copy_(torch.arange(channels, dtype=torch.float32)[None, :, None, None].expand_as(weight))
-    small = leading_channels(teacher, HeadSize(width=8, fine_width=4, coarse_look=3, fine_look=2)).state_dict()
+    size = HeadSize(width=8, fine_width=4, coarse_look=3, fine_look=2, separable=separable)
+    small = leading_channels(teacher, size).state_dict()
     assert small["enter.weight"][0, :, 0, 0].tolist() == [*range(COARSE_CUES + 3)]
-    assert small["merge.weight"][0, :, 0, 0].tolist() == [0, 1, 2, 3, 24, 25, 26, 27, 28]
+    merge = "merge.1.weight" if separable else "merge.weight"
+    assert small[merge][0, :, 0, 0].tolist() == [0, 1, 2, 3, 24, 25, 26, 27, 28]
+
+
+def test_separable_layers_start_with_what_each_cell_says_itself() -> None:
+    teacher = load_head(TEACHER)
+    small = leading_channels(teacher, HeadSize(width=8, fine_width=4, coarse_look=3, fine_look=2))
+    assert isinstance(small.near, Separable)
+    cells = torch.rand(1, 8, 6, 6)
+    torch.testing.assert_close(small.near[0](cells), cells)
+    torch.testing.assert_close(small.near[1].weight[..., 0, 0], teacher.near.weight[:8, :8, 1, 1])
