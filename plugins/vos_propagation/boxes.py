@@ -15,7 +15,7 @@ ROOM = 1
 # Boxes come in a few sizes only: for each new one, kernels are made and kept. Sides go in steps of the first number of
 # cells up to the second, beyond in steps of the third.
 FINE_GRAIN, FINE_UP_TO, GRAIN = 4, 32, 8
-# A call of the head takes as long as so many cells more.
+# A call of the head takes as long as so many cells more, cut out and put back.
 CALL = 1200
 
 Box: TypeAlias = tuple[slice, slice]

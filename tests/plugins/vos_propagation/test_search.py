@@ -286,6 +286,15 @@ def test_views_stay_within_their_budget_and_the_newest_and_the_annotated_stay() 
     assert search.states[7].views[0] is first
 
 
+def test_how_much_two_views_are_alike_is_found_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = (View(F.normalize(looks(6)[part], dim=1), looks(1)) for part in (slice(0, 3), slice(2, 6)))
+    expected = float(likeness(one.own, other.own).mean())
+    assert one.alike(other) == expected
+    assert other.alike(one) != expected
+    monkeypatch.setattr("vos_propagation.search.likeness", None)
+    assert one.alike(other) == expected
+
+
 def test_what_is_badly_seen_is_not_remembered() -> None:
     search, cells, labels = started()
     search.see([7], cells, labels[None], labels[None], 0.4 * labels[None])
