@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from vos_propagation.planes import halved
@@ -36,8 +37,7 @@ class Memory:
         labels: V, how many labels, with the background.
         keys: (slots * rows * columns, 4 C), the cells of each block.
         means: (slots * rows * columns, C), each block's mean.
-        values: (slots * rows * columns, 4 (4 V + 1)), for each cell of a block the labels of its quarters, then their
-            sum's mean.
+        values: (slots * rows * columns, 16 V), for each cell of a block the labels of its quarters.
     """
 
     def __init__(self, slots: int, cells: Tensor, labels: int) -> None:
@@ -53,7 +53,7 @@ class Memory:
         self.slots, self.labels, self._area = slots, labels, rows * columns
         self.keys = cells.new_zeros(slots * self._area, size * channels)
         self.means = cells.new_zeros(slots * self._area, channels)
-        self.values = cells.new_zeros(slots * self._area, size * (4 * labels + 1))
+        self.values = cells.new_zeros(slots * self._area, size * 4 * labels)
 
     def put(self, cells: Tensor, labels: Tensor, kept: Iterable[Remembered]) -> Remembered:
         """Remember a frame in a slot that no other uses.
@@ -74,13 +74,11 @@ class Memory:
         here = self._slice(slot)
         coarse = halved(labels)
         rows, columns = self.shape
-        count = len(labels)
-        # Row of the block, of the cell in it and of the quarter in that; then the same for the columns.
-        quarters = labels.view(count, rows, BLOCK, 2, columns, BLOCK, 2)
-        sums = coarse.sum(0).view(rows, BLOCK, columns, BLOCK)
-        values = self.values[here].view(rows, columns, BLOCK, BLOCK, 4 * count + 1)
-        values[..., :-1] = quarters.permute(1, 4, 2, 5, 0, 3, 6).flatten(4)
-        values[..., -1] = sums.transpose(1, 2)
+        # Row of the block, of the cell in it and of the quarter in that; then the same for the columns. The last, two
+        # numbers, goes as one.
+        two = torch.int32 if self.values.dtype.itemsize == 2 else torch.int64
+        quarters = labels.to(self.values.dtype).view(two).view(len(labels), rows, BLOCK, 2, columns, BLOCK)
+        self.values[here].view(two).view(rows, columns, BLOCK, BLOCK, -1, 2).copy_(quarters.permute(1, 4, 2, 5, 0, 3))
         self.keys[here] = cells.reshape(self._area, -1)
         self.means[here] = block_means(cells).view(self._area, -1)
         return Remembered(slot, places_of(coarse[1:]))
@@ -92,8 +90,8 @@ class Memory:
     def labels_of(self, frame: Remembered) -> Tensor:
         """Give back a frame's labels, float32 (V, 2 h, 2 w), in the precision that they were kept in."""
         rows, columns = self.shape
-        values = self.values[self._slice(frame.slot)].view(rows, columns, BLOCK, BLOCK, -1)[..., :-1]
-        quarters = values.reshape(rows, columns, BLOCK, BLOCK, -1, 2, 2).permute(4, 0, 2, 5, 1, 3, 6)
+        values = self.values[self._slice(frame.slot)].view(rows, columns, BLOCK, BLOCK, -1, 2, 2)
+        quarters = values.permute(4, 0, 2, 5, 1, 3, 6)
         return quarters.reshape(-1, 2 * BLOCK * rows, 2 * BLOCK * columns).float()
 
     def _slice(self, slot: int) -> slice:

@@ -15,6 +15,7 @@ from vos_propagation.matching import (
     Workspace,
     _best,
     _highest,
+    _highest_of_four,
     global_votes,
     local_votes,
     principal_axes,
@@ -146,12 +147,20 @@ def test_the_highest_are_the_best_of_the_rows_whose_best_are_highest_unless_rows
 
 
 @settings(deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000))
-def test_the_best_of_each_row_are_its_highest(length: int, count: int, seed: int) -> None:
-    values = torch.randint(0, 9, (3, 2, length), generator=torch.Generator().manual_seed(seed)).float()  # with ties
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000), st.sampled_from([torch.float32, torch.bfloat16]))
+def test_the_best_of_each_row_are_its_highest(length: int, count: int, seed: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    values = (torch.randint(0, 9, (3, 2, length), generator=generator) / 8).to(dtype)  # with ties
     count = min(count, length)
     found = _best(values, count).sort(dim=-1, descending=True).values
     assert torch.equal(found, values.topk(count, dim=-1).values)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_highest_of_four_neighbours(dtype: torch.dtype) -> None:
+    values = torch.rand(3, 2, 20, generator=torch.Generator().manual_seed(0)).to(dtype)
+    values[:, :, ::4] *= -1
+    assert torch.equal(_highest_of_four(values), values.unflatten(-1, (5, 4)).amax(-1))
 
 
 def test_most_of_the_highest_are_found() -> None:
