@@ -26,7 +26,7 @@ from vos_propagation.tiles import BLOCK, SIDE, Tiles
 CHOSEN_ANNOTATED, CHOSEN = 8, 24
 # How far below the threshold a cell's similarity is when its vote is worth nothing.
 MARGIN = 0.01
-# So many values of a table of likeness share a row; so many at most have an index that fits below a bfloat16's bits.
+# So many values of a table of likeness share a row; so many at most have a number that fits below a bfloat16's bits.
 SHARED = 8
 LARGEST = 1 << 16
 # Tiles whose windows are searched at a time, and blocks that vote at a time: bounds the memory that it takes, whatever
@@ -137,7 +137,9 @@ def local_votes(
         _votes_among(cells[at : at + LOOKING], memory, chosen[at : at + LOOKING], alone, voters, workspace)
         for at in range(0, len(cells), LOOKING)
     ]
-    return _spread(torch.cat(parts)[: len(tiles.where)], tiles, memory.labels)
+    fine, said = (torch.cat(answers)[: len(tiles.where)] for answers in zip(*parts, strict=True))
+    every, first = _spread(said, tiles).chunk(2)
+    return FineVotes(every[:-1], every[-1], _spread_fine(fine, tiles)), Votes(first[:-1], first[-1])
 
 
 def _window_starts(memory: Memory, frame: Remembered, tiles: Tiles, radius: int, sides: tuple[int, int]) -> Tensor:
@@ -177,15 +179,20 @@ def _likeliest(blocks: Tensor, likeness: Tensor, own: int, workspace: Workspace)
     Returns:
         int64 (n * SIDE * SIDE, M), of ``blocks``; first those of annotated frames, at most ``CHOSEN_ANNOTATED``.
     """
-    rest = blocks.shape[1] - own
-    chosen = _highest(likeness[:, :own], min(CHOSEN_ANNOTATED, own), workspace)
-    chosen = torch.cat([chosen, own + _highest(likeness[:, own:], min(CHOSEN, rest), workspace)], dim=-1)
+    counts = min(CHOSEN_ANNOTATED, own), min(CHOSEN, blocks.shape[1] - own)
+    first, others = likeness.tensor_split((own,), dim=1)
+    if blocks.shape[1] <= LARGEST and _fills_table(first, counts[0]) and _fills_table(others, counts[1]):
+        first, others = _numbered(likeness, workspace).tensor_split((own,), dim=1)
+        chosen = torch.cat([_about_highest(first, counts[0]), _about_highest(others, counts[1])], dim=-1)
+    else:
+        found = [first.topk(counts[0], dim=1).indices, own + others.topk(counts[1], dim=1).indices]
+        chosen = torch.cat(found, dim=1).transpose(1, 2)
     return blocks.gather(1, chosen.flatten(1)).view(-1, chosen.shape[-1])
 
 
 def _votes_among(
     cells: Tensor, memory: Memory, chosen: Tensor, alone: int, voters: int, workspace: Workspace
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Let the cells of chosen blocks vote: those of all, and those of the first ``alone`` of them.
 
     Args:
@@ -196,8 +203,8 @@ def _votes_among(
         voters: the cells above this best block vote.
         workspace: for what is needed in between.
     Returns:
-        float32 (n, 4, 6 V + 2). All say the labels of each cell's quarters, those of the cell and the highest
-        similarity; then the first alone those of the cell and the highest similarity.
+        Of each cell what all say of its quarters, float32 (n, 4, V, 4). And float32 (n, 4, 2 V + 2): its labels and the
+        highest similarity by all, then the same by the first alone.
     """
     count, asked, channels = cells.shape
     looked, where = chosen.shape[1], chosen.flatten()
@@ -223,28 +230,45 @@ def _votes_among(
     # Both at once: the first are among all, and a part of the values would have to be copied.
     total = torch.bmm(weights.flatten(1, 2), values.view(count, asked * looked, -1)).float()
     total = total.view(count, 2, asked, memory.labels, -1)
-    # A cell that says anything says labels that sum to 1.
-    fine = total / total.sum(-2).mean(-1)[..., None, None].clamp_min(1e-6)
-    labels = fine.mean(-1)
-    return torch.cat([fine[:, 0].flatten(2), labels[:, 0], alike[0], labels[:, 1], alike[1]], dim=-1)
+    labels = total.mean(-1)
+    # What a cell says sums to 1, if it says anything.
+    weight = labels.sum(-1, keepdim=True).clamp_min(1e-6)
+    labels = labels / weight
+    fine = total[:, 0] / weight[:, 0, ..., None]
+    return fine, torch.cat([labels[:, 0], alike[0], labels[:, 1], alike[1]], dim=-1)
 
 
-def _highest(values: Tensor, count: int, workspace: Workspace) -> Tensor:
-    """Say where about the highest values of each column of (n, N, m) are, in any order: int64 (n, m, count).
+def _fills_table(values: Tensor, count: int) -> bool:
+    """Say whether each column of (n, N, m) makes a table in which most of the ``count`` highest have their own row."""
+    return values.shape[1] % SHARED == 0 and values.shape[1] >= 2 * SHARED * max(1, count)
 
-    A column is laid as a table, and of those of its rows whose own highest values are highest each gives its highest:
-    some that share a row are missed, but it takes a quarter of the time. Values below 0 come last, in any order, and
-    all have bfloat16's precision: so where each is fits into its lower bits, and needs no search of its own. A table of
-    less than two rows for each that is looked for would miss too many: all its values are searched.
+
+def _numbered(values: Tensor, workspace: Workspace) -> Tensor:
+    """Write where each of values (n, N, m) is along N, at most ``LARGEST``, below the bits of its bfloat16.
+
+    Returns:
+        int32 (n, N, m), in the order of the values but for those below 0, which come last.
     """
-    total = values.shape[1]
-    if total > LARGEST or total % SHARED or total < 2 * SHARED * max(1, count):
-        return values.topk(count, dim=1).indices.transpose(1, 2)
     rounded = workspace.take("rounded", tuple(values.shape), values, torch.float32).copy_(values.to(torch.bfloat16))
     both = rounded.view(torch.int32)
-    both += torch.arange(total, dtype=torch.int32, device=values.device)[:, None]
-    highest = both.view(len(both), SHARED, total // SHARED, -1).amax(1).transpose(1, 2).contiguous()
-    return (_best(highest, count) & (LARGEST - 1)).long()
+    both += torch.arange(values.shape[1], dtype=torch.int32, device=values.device)[:, None]
+    return both
+
+
+def _about_highest(numbered: Tensor, count: int) -> Tensor:
+    """Say where about the highest values of each column are, in any order.
+
+    A column is laid as a table, and of those of its rows whose own highest values are highest each gives its highest:
+    some that share a row are missed, but it takes a quarter of the time.
+
+    Args:
+        numbered: int32 (n, N, m), from ``_numbered``, or a part of that over N that fills a table.
+        count: how many.
+    Returns:
+        int64 (n, m, count), where they were in all that was numbered.
+    """
+    rows = numbered.view(len(numbered), SHARED, numbered.shape[1] // SHARED, -1).amax(1)
+    return (_best(rows.transpose(1, 2).contiguous(), count) & (LARGEST - 1)).long()
 
 
 def _highest_of_four(values: Tensor) -> Tensor:
@@ -279,15 +303,28 @@ def _of_tiles(blocks: Tensor, tiles: Tiles) -> Tensor:
     return blocks[rows, columns].flatten(1, 2)
 
 
-def _spread(answer: Tensor, tiles: Tiles, labels: int) -> tuple[FineVotes, Votes]:
-    """Put what blocks say, as ``_votes_among`` gives it, where they are; 0 elsewhere."""
+def _spread(answers: Tensor, tiles: Tiles) -> Tensor:
+    """Put what blocks' cells say, (m, 4, n), where they are: (n, h, w); 0 elsewhere."""
+    return _at_home(answers, tiles).permute(4, 0, 2, 1, 3).reshape(-1, *tiles.shape)
+
+
+def _spread_fine(quarters: Tensor, tiles: Tiles) -> Tensor:
+    """Put what is said of cells' quarters, float32 (m, 4, n, 4), where they are: (n, 2 h, 2 w); 0 elsewhere."""
     height, width = tiles.shape
-    flat = answer.new_zeros(height * width // BLOCK**2, *answer.shape[1:])
-    flat[tiles.where] = answer
-    split = flat.view(height // BLOCK, width // BLOCK, BLOCK, BLOCK, -1)
-    planes = split.permute(4, 0, 2, 1, 3).reshape(-1, height, width)
-    fine, own, alike, first, first_alike = torch.split(planes, [4 * labels, labels, 1, labels, 1])
-    return FineVotes(own, alike[0], F.pixel_shuffle(fine, 2)), Votes(first, first_alike[0])
+    # Two quarters that lie side by side go as one number.
+    pairs = _at_home(quarters.view(torch.int64).flatten(2), tiles).view(
+        height // BLOCK, width // BLOCK, BLOCK, BLOCK, -1, 2
+    )
+    planes = pairs.permute(4, 0, 2, 5, 1, 3).contiguous()
+    return planes.view(torch.float32).view(-1, 2 * height, 2 * width)
+
+
+def _at_home(answers: Tensor, tiles: Tiles) -> Tensor:
+    """Lay what blocks' cells say, (m, 4, n), out as the frame's blocks: (rows, columns, 2, 2, n); 0 elsewhere."""
+    height, width = tiles.shape
+    flat = answers.new_zeros(height * width // BLOCK**2, *answers.shape[1:])
+    flat[tiles.where] = answers
+    return flat.view(height // BLOCK, width // BLOCK, BLOCK, BLOCK, -1)
 
 
 def global_votes(query: Tensor, keys: Tensor, values: Tensor, voters: int) -> Tensor:

@@ -13,9 +13,12 @@ from vos_propagation.matching import (
     FineVotes,
     Votes,
     Workspace,
+    _about_highest,
     _best,
-    _highest,
+    _fills_table,
     _highest_of_four,
+    _likeliest,
+    _numbered,
     global_votes,
     local_votes,
     principal_axes,
@@ -127,23 +130,43 @@ def test_local_votes_weigh_the_cells_of_the_likeliest_blocks_by_how_far_they_are
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(1, 40), st.integers(1, 24), st.integers(0, 1000))
-def test_the_highest_are_the_best_of_the_rows_whose_best_are_highest_unless_rows_are_few(
-    length: int, count: int, seed: int
-) -> None:
-    values = torch.randn(2, SHARED * length, 3, generator=torch.Generator().manual_seed(seed)).bfloat16().float()
-    count = min(count, SHARED * length)
-    found = _highest(values, count, Workspace())
+@given(st.integers(1, 20), st.integers(0, 40), st.integers(0, 1000))
+def test_about_the_highest_are_the_best_of_the_rows_whose_best_are_highest(count: int, more: int, seed: int) -> None:
+    length = 2 * count + more
+    values = torch.randn(2, 5 + SHARED * length, 3, generator=torch.Generator().manual_seed(seed)).bfloat16().float()
+    found = _about_highest(_numbered(values, Workspace())[:, 5:], count)
     assert found.shape == (2, 3, count)
     for n in range(2):
         for m in range(3):
             own, where = values[n, :, m], found[n, m]
             assert len(set(where.tolist())) == count
-            if length < 2 * count:
-                expected = own.topk(count).values
-            else:
-                expected = own.view(SHARED, length).amax(0).topk(count).values.clamp_min(0)
-            torch.testing.assert_close(own[where].clamp_min(expected.min()).sort(descending=True).values, expected)
+            assert int(where.min()) >= 5
+            expected = own[5:].view(SHARED, length).amax(0).topk(count).values.clamp_min(0)
+            torch.testing.assert_close(own[where].clamp_min(0).sort(descending=True).values, expected)
+
+
+def test_a_table_has_two_rows_for_each_that_is_looked_for() -> None:
+    assert _fills_table(torch.empty(1, SHARED * 48, 3), 24)
+    assert not _fills_table(torch.empty(1, SHARED * 47, 3), 24)
+    assert not _fills_table(torch.empty(1, SHARED * 48 + 1, 3), 24)
+    assert not _fills_table(torch.empty(1, 0, 3), 0)
+
+
+@pytest.mark.parametrize("largest", [1 << 16, 1])
+def test_the_same_blocks_are_chosen_whether_they_can_be_numbered_or_not(
+    monkeypatch: pytest.MonkeyPatch, largest: int
+) -> None:
+    """Likeness falls in steps that bfloat16 tells apart, the highest in rows of their own."""
+    monkeypatch.setattr(matching, "LARGEST", largest)
+    own, rest = 2 * SHARED * CHOSEN_ANNOTATED, 2 * SHARED * CHOSEN
+    steps = torch.cat([torch.arange(own), torch.arange(rest)]).float().neg().exp2() ** (1 / 64)
+    likeness = steps[None, :, None].expand(1, -1, SIDE * SIDE).contiguous()
+    blocks = 1000 + torch.arange(own + rest)[None]
+    chosen = _likeliest(blocks, likeness, own, Workspace())
+    assert chosen.shape == (SIDE * SIDE, CHOSEN_ANNOTATED + CHOSEN)
+    for row in chosen.tolist():
+        assert sorted(row[:CHOSEN_ANNOTATED]) == [1000 + i for i in range(CHOSEN_ANNOTATED)]
+        assert sorted(row[CHOSEN_ANNOTATED:]) == [1000 + own + i for i in range(CHOSEN)]
 
 
 @settings(deadline=None)
@@ -166,7 +189,7 @@ def test_the_highest_of_four_neighbours(dtype: torch.dtype) -> None:
 def test_most_of_the_highest_are_found() -> None:
     """Of 32 in 350 rows, those that share a row are missed: about 32 / 350 / 2 of them."""
     values = torch.rand(4, SHARED * 350, 16, generator=torch.Generator().manual_seed(0))
-    found = _highest(values, 32, Workspace())
+    found = _about_highest(_numbered(values, Workspace()), 32)
     exact = values.topk(32, dim=1).indices.transpose(1, 2)
     hits = (found[..., None] == exact[..., None, :]).any(-1).float().mean()
     assert hits > 0.9
