@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from vos.arrays import AnyArray, LabelMap, Size
+from vos.arrays import AnyArray, FloatArray, LabelMap, Size
 from vos.prediction import Prediction
 
 
@@ -26,30 +28,43 @@ def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
     if prediction.label_map is not None:
         return _resize_label_map(prediction, size)
     label_map = np.zeros(size, dtype=np.uint8)
-    rows = _visible_rows(prediction)
     # All rows share the memory for what is needed in between: new memory takes longer than the work done in it.
-    resized, best = np.empty(size, np.float32), np.zeros(size, np.float32)
+    resized, highest = np.empty(size, np.float32), np.zeros(size, np.float32)
     wins, own = np.empty_like(label_map), np.empty_like(label_map)
-    for row in rows:
-        plane: AnyArray = prediction.logits[row]
-        if plane.shape != size:
-            plane = cv2.resize(plane, (width, height), dst=resized, interpolation=cv2.INTER_LINEAR)
-        cv2.compare(plane, best, cv2.CMP_GT, dst=wins)
-        own.fill(prediction.object_ids[row])
-        cv2.copyTo(own, wins, label_map)
-        if row != rows[-1]:
-            cv2.max(plane, best, dst=best)
+    for row, object_id in enumerate(prediction.object_ids):
+        if prediction.present is not None and not prediction.present[row]:
+            continue
+        above = np.flatnonzero(prediction.logits[row].max(axis=1) > 0)
+        if not above.size:
+            continue
+        part, lines = _band(prediction.logits[row], int(above[0]), int(above[-1]), height)
+        plane: AnyArray = part
+        if plane.shape != (lines.stop - lines.start, width):
+            plane = cv2.resize(
+                plane, (width, lines.stop - lines.start), dst=resized[lines], interpolation=cv2.INTER_LINEAR
+            )
+        best = highest[lines]
+        cv2.compare(plane, best, cv2.CMP_GT, dst=wins[lines])
+        own[lines].fill(object_id)
+        cv2.copyTo(own[lines], wins[lines], label_map[lines])
+        cv2.max(plane, best, dst=best)
     return label_map
 
 
-def _visible_rows(prediction: Prediction) -> list[int]:
-    """Rows of objects that are present and have a positive logit anywhere."""
-    present = prediction.present
-    return [
-        row
-        for row in range(len(prediction.object_ids))
-        if (present is None or present[row]) and prediction.logits[row].max() > 0
-    ]
+def _band(plane: FloatArray, first: int, last: int, height: int) -> tuple[FloatArray, slice]:
+    """Cut a plane (h, w) down to lines around those from ``first`` to ``last``, outside of which nothing is above 0.
+
+    It is cut only where a line begins together with one of the ``height`` that are wanted: so the part, resized, is a
+    part of the whole, resized.
+
+    Returns:
+        The part, and which of the lines wanted it becomes.
+    """
+    parts = math.gcd(len(plane), height)
+    step, stride = len(plane) // parts, height // parts
+    # A line that is wanted depends on two of the plane.
+    start, stop = max(0, first - 1) // step, -(-min(len(plane), last + 2) // step)
+    return plane[start * step : stop * step], slice(start * stride, stop * stride)
 
 
 def _resize_label_map(prediction: Prediction, size: Size) -> LabelMap:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vos import AnyArray, FloatArray, Size
 from vos_propagation.head import LOGIT_LIMIT
-from vos_propagation.pieces import Cells, pieces_of
+from vos_propagation.pieces import Cells, several_pieces
 
 # A piece moves like the ground around it if their flows differ by less, and the object does not if they differ by
 # more; cells a frame.
@@ -44,7 +44,7 @@ def leftovers(masks: AnyArray, score: FloatArray, flow: FloatArray) -> AnyArray:
     found = np.zeros_like(masks)
     taken: AnyArray | None = None
     for mask, own_score, own_found in zip(masks, score, found, strict=True):
-        pieces = pieces_of(mask)
+        pieces = several_pieces(mask)
         if len(pieces) < 2:
             continue
         main = max(pieces, key=lambda cells: len(cells[0]))

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vos import AnyArray, FloatArray
 from vos_propagation.head import LOGIT_LIMIT
-from vos_propagation.pieces import Cells, part_of, pieces_of
+from vos_propagation.pieces import Cells, part_of, several_pieces
 
 # A piece is dropped when the way that it has gone from the main one, as a share of that one's side, times the frames
 # since, is more than the first; more than the second where another object touches it, as the flow of what is seen
@@ -106,7 +106,7 @@ class Partings:
                 left = past.nearest(watched.disowned)
                 watched.disowned = left - (left > 0) if left.any() else None
             pieces, watched.pieces = watched.pieces, {}
-            cells = pieces_of(masks[row], SMALLEST)
+            cells = several_pieces(masks[row], SMALLEST)
             if len(cells) < 2:
                 continue
             others = np.logical_or.reduce(np.delete(masks, row, axis=0), axis=0)

@@ -13,27 +13,26 @@ Cells: TypeAlias = tuple[AnyArray, AnyArray]
 """Rows and columns of some cells, int64 (n,) each."""
 
 
-def pieces_of(mask: BoolArray, smallest: int = 1) -> list[Cells]:
-    """List the pieces of a mask; cells that touch at a corner are of one piece.
+def several_pieces(mask: BoolArray, smallest: int = 1) -> list[Cells]:
+    """List the pieces of a mask that is in more than one; cells that touch at a corner are of one piece.
 
     Args:
         mask: bool (h, w).
         smallest: how many cells a piece has at least; others are left out.
+    Returns:
+        Nothing for a mask that is empty or in one piece.
     """
     rows, columns = part_of(mask)
     part = mask[rows, columns].view(np.uint8)
-    if not part.size:
-        return []
     # Only to count the pieces takes a quarter of the time, and most often there is one.
-    if cv2.connectedComponents(part, connectivity=8)[0] == 2:
-        found = [np.nonzero(part)]
-    else:
-        _, labels, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
-        found = [
-            _moved(np.nonzero(labels[y : y + height, x : x + width] == label), y, x)
-            for label, (x, y, width, height, _) in enumerate(stats[1:].tolist(), start=1)
-        ]
-    return [_moved(cells, rows.start, columns.start) for cells in found if len(cells[0]) >= smallest]
+    if not part.size or cv2.connectedComponents(part, connectivity=8)[0] == 2:
+        return []
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
+    return [
+        _moved(np.nonzero(labels[y : y + height, x : x + width] == label), rows.start + y, columns.start + x)
+        for label, (x, y, width, height, size) in enumerate(stats[1:].tolist(), start=1)
+        if size >= smallest
+    ]
 
 
 def part_of(mask: BoolArray) -> tuple[slice, slice]:

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -22,6 +23,23 @@ def test_merge_is_argmax_against_a_zero_background(seed, count):
         merged = merge_objects(vos.Prediction(ids, logits), size)
         assert merged.dtype == np.uint8
         assert (merged != argmax_against_background(logits, ids, size)).mean() < 0.01
+
+
+@given(
+    st.integers(0, 2**16), st.integers(1, 4), st.sampled_from([(12, 9), (18, 14), (30, 31), (8, 9), (11, 7), (1, 3)])
+)
+def test_objects_in_a_part_of_the_frame_are_merged_as_if_all_of_it_were_resized(seed, count, size):
+    random = np.random.default_rng(seed)
+    logits = random.normal(-9, 1, size=(count, 12, 9)).astype(np.float32)
+    for plane in logits:
+        (top, bottom), (left, right) = (np.sort(random.integers(0, n + 1, 2)) for n in plane.shape)
+        plane[top:bottom, left:right] += 11
+    ids = tuple(range(1, count + 1))
+    whole = np.zeros((count + 1, *size), np.float32)
+    for plane, out in zip(logits, whole[1:], strict=True):
+        cv2.resize(plane, size[::-1], dst=out, interpolation=cv2.INTER_LINEAR)
+    merged = merge_objects(vos.Prediction(ids, logits), size)
+    assert (merged != whole.argmax(0)).mean() < 0.01, "but for ties within float32's precision"
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (4, 1), (2, 2)])
