@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos_propagation.boxes import Box, doubled
-from vos_propagation.head import LOGIT_LIMIT
+from vos_propagation.sheets import Sheet
 
 CELL = 4
 # How little a colour may vary and still be followed, as a variance of values in [0, 1].
@@ -69,16 +69,13 @@ class GuidedFilter:
         return fine
 
 
-def sharpened(logits: Tensor, guided: GuidedFilter, boxes: Sequence[Box | None]) -> Tensor:
-    """Let each object's logits (K, 2 h, 2 w) follow the image's edges: float32 (K, 8 h, 8 w)."""
-    count, height, width = logits.shape
-    fine = logits.new_full((count, CELL * height, CELL * width), -LOGIT_LIMIT)
+def sharpened(logits: Tensor, guided: GuidedFilter, boxes: Sequence[Box | None], sheet: Sheet) -> None:
+    """Draw each object's logits (K, 2 h, 2 w) on a sheet (K, 8 h, 8 w), as they follow the image's edges."""
     for k, box in enumerate(boxes):
         if box is not None:
             rows, columns = (doubled(part) for part in box)
             y, x = (slice(CELL * part.start, CELL * part.stop) for part in (rows, columns))
-            fine[k, y, x] = guided(logits[k, rows, columns], rows, columns)
-    return fine
+            sheet.draw(k, (y, x), guided(logits[k, rows, columns], rows, columns))
 
 
 def _around(planes: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from vos_propagation.boxes import Box, batches_of, boxes_around, doubled, within
 from vos_propagation.confidence import confidence
 from vos_propagation.cores import on_threads, shares_of_threads
 from vos_propagation.features import Encoder, FrameFeatures, has_fast_bf16, working_size
-from vos_propagation.guided_filter import sharpened
+from vos_propagation.guided_filter import CELL, sharpened
 from vos_propagation.head import LOGIT_LIMIT, FusionHead, lead, load_head
 from vos_propagation.labels import shown, with_rows, without_row
 from vos_propagation.leftovers import without_leftovers
@@ -29,6 +29,7 @@ from vos_propagation.partings import Partings
 from vos_propagation.planes import best_other, halved, shares_of, stacked, twice
 from vos_propagation.scale import side_for
 from vos_propagation.search import Search, Verdict
+from vos_propagation.sheets import Sheets
 from vos_propagation.shrinking import as_many_as_voted
 from vos_propagation.target_model import TargetModel
 from vos_propagation.tiles import places_of, tiles_before, tiles_near
@@ -83,6 +84,7 @@ class PropagationTracker:
             self._head = load_head()
             self._head.to(self._device, self._dtype).to(memory_format=torch.channels_last)
         self._workspace = Workspace()
+        self._sheets = Sheets(-LOGIT_LIMIT)
         threads = torch.get_num_threads()
         self._encoding_threads, self._tracking_threads = shares_of_threads(threads)
         # One core alone, or a GPU, would do the two one after the other all the same.
@@ -198,7 +200,7 @@ class PropagationTracker:
         if self._head is None:
             labels = twice(votes[None])[0]
             logits = LOGIT_LIMIT * (labels[1:] - best_other(labels)[1:])
-            fine = logits
+            large = logits.cpu().numpy()
         else:
             changed = (votes != before).flatten(1).any(1)
             if changed.any():
@@ -212,11 +214,13 @@ class PropagationTracker:
                 usual = [4 * self._search.states[i].area for i in self._ids]
                 annotated = [self._partings.annotated(i) for i in self._ids]
                 logits = settled(logits, carried, usual, annotated, self._twins)
-            fine = sharpened(logits, encoding.edges, boxes)
+            sheet = self._sheets.take((len(logits), CELL * logits.shape[1], CELL * logits.shape[2]), logits)
+            sharpened(logits, encoding.edges, boxes, sheet)
+            large = sheet.give()
             labels = shares_of(torch.sigmoid(logits))
         self._keep(encoding, keys, labels, score, word, verdict)
         self._last = encoding
-        return Prediction(self._ids, fine.cpu().numpy(), *confidence(logits))
+        return Prediction(self._ids, large, *confidence(logits))
 
     def _remembered(self) -> list[Remembered]:
         """List the frames that vote, the annotated ones first."""
