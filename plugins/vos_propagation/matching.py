@@ -12,23 +12,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from vos_propagation.activations import relu_
-from vos_propagation.bits import comparable
+from vos_propagation.highest import about_where_highest, highest_of_four, highest_of_rows
 from vos_propagation.memory import Memory, Remembered, block_means
 from vos_propagation.tiles import BLOCK, SIDE, Tiles
+from vos_propagation.workspace import Workspace
 
 # Blocks of the past that a block of cells looks at, of annotated frames and of the others.
 CHOSEN_ANNOTATED, CHOSEN = 8, 24
 # How far below the threshold a cell's similarity is when its vote is worth nothing.
 MARGIN = 0.01
-# So many values of a table of likeness share a row; so many at most have a number that fits below a bfloat16's bits.
-SHARED = 8
-LARGEST = 1 << 16
 # Tiles whose windows are searched at a time, and blocks that vote at a time: bounds the memory that it takes, whatever
 # the objects cover. Voters' cells are fetched for so many blocks as a core's cache holds. The last blocks are filled up
 # to a multiple: for each new number, the library keeps kernels.
@@ -57,26 +54,6 @@ class FineVotes(Votes):
     """
 
     fine: Tensor
-
-
-class Workspace:
-    """Memory that is used again from frame to frame: to get it anew costs more than much of what is done in it.
-
-    Attributes:
-        room: how many times larger than asked for it is made, for what is known to come.
-    """
-
-    def __init__(self) -> None:
-        self.room = 1.0
-        self._parts: dict[str, Tensor] = {}
-
-    def take(self, name: str, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """Give an uninitialised tensor as ``like``, but perhaps of another dtype; what had that name before is lost."""
-        size = math.prod(shape)
-        part = self._parts.get(name)
-        if part is None or part.numel() < size:
-            part = self._parts[name] = like.new_empty(math.ceil(self.room * size), dtype=dtype)
-        return part[:size].view(shape)
 
 
 def principal_axes(cells: Tensor, count: int) -> Tensor:
@@ -119,14 +96,14 @@ def local_votes(
         Of all frames and of the first ``anchors``.
     """
     sides = min(SIDE + radius, memory.shape[0]), min(SIDE + radius, memory.shape[1])
-    first = torch.stack([_window_starts(memory, frame, where, radius, sides) for frame, where in asked], 1)
+    starts = torch.stack([_window_starts(memory, frame, where, radius, sides) for frame, where in asked], 1)
     own = anchors * math.prod(sides)
     workspace.room = memory.slots / len(asked)
     means = _of_tiles(block_means(query), tiles)
     likeliest: list[Tensor] = []
     for at in range(0, len(means), CHUNK):
         part = means[at : at + CHUNK]
-        blocks, there = _windows(memory, first[at : at + CHUNK], sides, workspace)
+        blocks, there = _windows(memory, starts[at : at + CHUNK], sides, workspace)
         likeness = workspace.take("likeness", (len(part), blocks.shape[1], SIDE * SIDE), part)
         torch.bmm(there, part.transpose(1, 2), out=likeness)
         likeliest.append(_likeliest(blocks, likeness, own, workspace))
@@ -180,13 +157,7 @@ def _likeliest(blocks: Tensor, likeness: Tensor, own: int, workspace: Workspace)
         int64 (n * SIDE * SIDE, M), of ``blocks``; first those of annotated frames, at most ``CHOSEN_ANNOTATED``.
     """
     counts = min(CHOSEN_ANNOTATED, own), min(CHOSEN, blocks.shape[1] - own)
-    first, others = likeness.tensor_split((own,), dim=1)
-    if blocks.shape[1] <= LARGEST and _fills_table(first, counts[0]) and _fills_table(others, counts[1]):
-        first, others = _numbered(likeness, workspace).tensor_split((own,), dim=1)
-        chosen = torch.cat([_about_highest(first, counts[0]), _about_highest(others, counts[1])], dim=-1)
-    else:
-        found = [first.topk(counts[0], dim=1).indices, own + others.topk(counts[1], dim=1).indices]
-        chosen = torch.cat(found, dim=1).transpose(1, 2)
+    chosen = about_where_highest(likeness, own, counts, workspace)
     return blocks.gather(1, chosen.flatten(1)).view(-1, chosen.shape[-1])
 
 
@@ -217,11 +188,11 @@ def _votes_among(
         torch.bmm(part, keys.view(len(part), -1, channels).transpose(1, 2), out=similarity[at : at + FETCHED])
     values = workspace.take("values", (len(where), memory.values.shape[1]), cells)
     torch.index_select(memory.values, 0, where, out=values)
-    maxima = _highest_of_four(similarity)
+    maxima = highest_of_four(similarity)
     weights = workspace.take("weights", (count, 2, asked, asked * looked), cells)
     alike: list[Tensor] = []
     for answer, number in enumerate((looked, alone)):
-        best = _best(maxima[..., :number], min(voters, number)).float()
+        best = highest_of_rows(maxima[..., :number], min(voters, number)).float()
         threshold = (best.amin(-1, keepdim=True) - MARGIN).to(cells.dtype)
         heard, others = weights[:, answer].tensor_split((asked * number,), dim=-1)
         relu_(torch.sub(similarity[..., : asked * number], threshold, out=heard))
@@ -236,60 +207,6 @@ def _votes_among(
     labels = labels / weight
     fine = total[:, 0] / weight[:, 0, ..., None]
     return fine, torch.cat([labels[:, 0], alike[0], labels[:, 1], alike[1]], dim=-1)
-
-
-def _fills_table(values: Tensor, count: int) -> bool:
-    """Say whether each column of (n, N, m) makes a table in which most of the ``count`` highest have their own row."""
-    return values.shape[1] % SHARED == 0 and values.shape[1] >= 2 * SHARED * max(1, count)
-
-
-def _numbered(values: Tensor, workspace: Workspace) -> Tensor:
-    """Write where each of values (n, N, m) is along N, at most ``LARGEST``, below the bits of its bfloat16.
-
-    Returns:
-        int32 (n, N, m), in the order of the values but for those below 0, which come last.
-    """
-    rounded = workspace.take("rounded", tuple(values.shape), values, torch.float32).copy_(values.to(torch.bfloat16))
-    both = rounded.view(torch.int32)
-    both += torch.arange(values.shape[1], dtype=torch.int32, device=values.device)[:, None]
-    return both
-
-
-def _about_highest(numbered: Tensor, count: int) -> Tensor:
-    """Say where about the highest values of each column are, in any order.
-
-    A column is laid as a table, and of those of its rows whose own highest values are highest each gives its highest:
-    some that share a row are missed, but it takes a quarter of the time.
-
-    Args:
-        numbered: int32 (n, N, m), from ``_numbered``, or a part of that over N that fills a table.
-        count: how many.
-    Returns:
-        int64 (n, m, count), where they were in all that was numbered.
-    """
-    rows = numbered.view(len(numbered), SHARED, numbered.shape[1] // SHARED, -1).amax(1)
-    return (_best(rows.transpose(1, 2).contiguous(), count) & (LARGEST - 1)).long()
-
-
-def _highest_of_four(values: Tensor) -> Tensor:
-    """Give the highest of every four neighbours, where that is not below 0: (..., 4 n) to (..., n)."""
-    if values.device.type != "cpu":
-        return values.view(*values.shape[:-1], -1, 4).amax(-1)
-    # For so short a row NumPy takes a fifth of the time of torch.
-    each = comparable(values)
-    first, second = np.maximum(each[..., 0::4], each[..., 1::4]), np.maximum(each[..., 2::4], each[..., 3::4])
-    return torch.from_numpy(np.maximum(first, second)).view(values.dtype)
-
-
-def _best(values: Tensor, count: int) -> Tensor:
-    """Give the highest values of each row of (..., n), in any order, where those are not below 0: (..., count)."""
-    if count == values.shape[-1]:
-        return values
-    if values.device.type == "cpu":
-        # NumPy's search takes a third of the time of torch's, on one core in place of two.
-        best = np.partition(comparable(values), -count, axis=-1)[..., -count:]
-        return torch.from_numpy(best).view(values.dtype)
-    return values.topk(count, dim=-1, sorted=False).values
 
 
 def _of_tiles(blocks: Tensor, tiles: Tiles) -> Tensor:

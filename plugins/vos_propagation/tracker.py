@@ -21,7 +21,7 @@ from vos_propagation.guided_filter import CELL, sharpened
 from vos_propagation.head import LOGIT_LIMIT, FusionHead, lead, load_head
 from vos_propagation.labels import shown, with_rows, without_row
 from vos_propagation.leftovers import without_leftovers
-from vos_propagation.matching import FineVotes, Votes, Workspace, global_votes, local_votes, principal_axes
+from vos_propagation.matching import FineVotes, Votes, global_votes, local_votes, principal_axes
 from vos_propagation.memory import Memory, Remembered, in_blocks
 from vos_propagation.motion import carry, motion_since
 from vos_propagation.options import PropagationOptions
@@ -34,6 +34,7 @@ from vos_propagation.shrinking import as_many_as_voted
 from vos_propagation.target_model import TargetModel
 from vos_propagation.tiles import places_of, tiles_before, tiles_near
 from vos_propagation.twins import Twins, chances_of, find_twins, settled, tell_apart, with_twins
+from vos_propagation.workspace import Workspace
 
 # Cells that a vote reaches beyond an object's last place.
 REACH = 5

@@ -9,22 +9,15 @@ from vos_propagation.matching import (
     CHOSEN,
     CHOSEN_ANNOTATED,
     MARGIN,
-    SHARED,
     FineVotes,
     Votes,
-    Workspace,
-    _about_highest,
-    _best,
-    _fills_table,
-    _highest_of_four,
-    _likeliest,
-    _numbered,
     global_votes,
     local_votes,
     principal_axes,
 )
 from vos_propagation.memory import Memory, Remembered, in_blocks
 from vos_propagation.tiles import SIDE, Tiles, places_of, tiles_before, tiles_near
+from vos_propagation.workspace import Workspace
 
 
 def unit(channels: int, height: int, width: int, seed: int) -> torch.Tensor:
@@ -127,72 +120,6 @@ def test_local_votes_weigh_the_cells_of_the_likeliest_blocks_by_how_far_they_are
         if not first_alone:
             quarters = every.fine[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
             torch.testing.assert_close(quarters, total / share, atol=1e-3, rtol=1e-3)
-
-
-@settings(deadline=None, max_examples=30)
-@given(st.integers(1, 20), st.integers(0, 40), st.integers(0, 1000))
-def test_about_the_highest_are_the_best_of_the_rows_whose_best_are_highest(count: int, more: int, seed: int) -> None:
-    length = 2 * count + more
-    values = torch.randn(2, 5 + SHARED * length, 3, generator=torch.Generator().manual_seed(seed)).bfloat16().float()
-    found = _about_highest(_numbered(values, Workspace())[:, 5:], count)
-    assert found.shape == (2, 3, count)
-    for n in range(2):
-        for m in range(3):
-            own, where = values[n, :, m], found[n, m]
-            assert len(set(where.tolist())) == count
-            assert int(where.min()) >= 5
-            expected = own[5:].view(SHARED, length).amax(0).topk(count).values.clamp_min(0)
-            torch.testing.assert_close(own[where].clamp_min(0).sort(descending=True).values, expected)
-
-
-def test_a_table_has_two_rows_for_each_that_is_looked_for() -> None:
-    assert _fills_table(torch.empty(1, SHARED * 48, 3), 24)
-    assert not _fills_table(torch.empty(1, SHARED * 47, 3), 24)
-    assert not _fills_table(torch.empty(1, SHARED * 48 + 1, 3), 24)
-    assert not _fills_table(torch.empty(1, 0, 3), 0)
-
-
-@pytest.mark.parametrize("largest", [1 << 16, 1])
-def test_the_same_blocks_are_chosen_whether_they_can_be_numbered_or_not(
-    monkeypatch: pytest.MonkeyPatch, largest: int
-) -> None:
-    """Likeness falls in steps that bfloat16 tells apart, the highest in rows of their own."""
-    monkeypatch.setattr(matching, "LARGEST", largest)
-    own, rest = 2 * SHARED * CHOSEN_ANNOTATED, 2 * SHARED * CHOSEN
-    steps = torch.cat([torch.arange(own), torch.arange(rest)]).float().neg().exp2() ** (1 / 64)
-    likeness = steps[None, :, None].expand(1, -1, SIDE * SIDE).contiguous()
-    blocks = 1000 + torch.arange(own + rest)[None]
-    chosen = _likeliest(blocks, likeness, own, Workspace())
-    assert chosen.shape == (SIDE * SIDE, CHOSEN_ANNOTATED + CHOSEN)
-    for row in chosen.tolist():
-        assert sorted(row[:CHOSEN_ANNOTATED]) == [1000 + i for i in range(CHOSEN_ANNOTATED)]
-        assert sorted(row[CHOSEN_ANNOTATED:]) == [1000 + own + i for i in range(CHOSEN)]
-
-
-@settings(deadline=None)
-@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 1000), st.sampled_from([torch.float32, torch.bfloat16]))
-def test_the_best_of_each_row_are_its_highest(length: int, count: int, seed: int, dtype: torch.dtype) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    values = (torch.randint(0, 9, (3, 2, length), generator=generator) / 8).to(dtype)  # with ties
-    count = min(count, length)
-    found = _best(values, count).sort(dim=-1, descending=True).values
-    assert torch.equal(found, values.topk(count, dim=-1).values)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_highest_of_four_neighbours(dtype: torch.dtype) -> None:
-    values = torch.rand(3, 2, 20, generator=torch.Generator().manual_seed(0)).to(dtype)
-    values[:, :, ::4] *= -1
-    assert torch.equal(_highest_of_four(values), values.unflatten(-1, (5, 4)).amax(-1))
-
-
-def test_most_of_the_highest_are_found() -> None:
-    """Of 32 in 350 rows, those that share a row are missed: about 32 / 350 / 2 of them."""
-    values = torch.rand(4, SHARED * 350, 16, generator=torch.Generator().manual_seed(0))
-    found = _about_highest(_numbered(values, Workspace()), 32)
-    exact = values.topk(32, dim=1).indices.transpose(1, 2)
-    hits = (found[..., None] == exact[..., None, :]).any(-1).float().mean()
-    assert hits > 0.9
 
 
 def test_principal_axes_keep_what_differs_and_drop_the_rest() -> None:
