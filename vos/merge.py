@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from vos.arrays import AnyArray, FloatArray, LabelMap, Size
+from vos.arrays import AnyArray, LabelMap, Size
 from vos.prediction import Prediction
 
 
@@ -37,8 +37,7 @@ def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
         above = np.flatnonzero(prediction.logits[row].max(axis=1) > 0)
         if not above.size:
             continue
-        part, lines = _band(prediction.logits[row], int(above[0]), int(above[-1]), height)
-        plane: AnyArray = part
+        plane, lines = _band(prediction.logits[row], int(above[0]), int(above[-1]), height)
         if plane.shape != (lines.stop - lines.start, width):
             plane = cv2.resize(
                 plane, (width, lines.stop - lines.start), dst=resized[lines], interpolation=cv2.INTER_LINEAR
@@ -51,7 +50,7 @@ def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
     return label_map
 
 
-def _band(plane: FloatArray, first: int, last: int, height: int) -> tuple[FloatArray, slice]:
+def _band(plane: AnyArray, first: int, last: int, height: int) -> tuple[AnyArray, slice]:
     """Cut a plane (h, w) down to lines around those from ``first`` to ``last``, outside of which nothing is above 0.
 
     It is cut only where a line begins together with one of the ``height`` that are wanted: so the part, resized, is a

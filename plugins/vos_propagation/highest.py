@@ -18,7 +18,7 @@ def about_where_highest(values: Tensor, first: int, counts: tuple[int, int], wor
     """Say where about the highest values of each column are, among its first rows and among the others.
 
     Args:
-        values: (n, N, m).
+        values: (n, N, m), bfloat16 or float32; compared with bfloat16's precision where N is large.
         first: how many of the N rows are the first.
         counts: how many are looked for among the first, and how many among the others.
         workspace: for what is needed in between.

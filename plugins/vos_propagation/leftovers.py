@@ -45,7 +45,7 @@ def leftovers(masks: AnyArray, score: FloatArray, flow: FloatArray) -> AnyArray:
     taken: AnyArray | None = None
     for mask, own_score, own_found in zip(masks, score, found, strict=True):
         pieces = several_pieces(mask)
-        if len(pieces) < 2:
+        if not pieces:
             continue
         main = max(pieces, key=lambda cells: len(cells[0]))
         motion: FloatArray | None = None
