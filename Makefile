@@ -1,6 +1,6 @@
 # make demo   set up, track the example clip, write masks and an overlay, print J&F
 # make test   set up, lint, run all tests
-# make lint   ruff and mypy --strict
+# make lint   ruff, mypy --strict and the import contracts
 # make bench  the benchmarks: ratios against named baselines, JSON in bench-out/
 # make docs   build the documentation site into site/
 
@@ -23,6 +23,7 @@ lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy vos plugins
+	$(BIN)/lint-imports
 
 bench: $(DEV)
 	set -e; for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done

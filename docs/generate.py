@@ -16,10 +16,12 @@ from typing import Any
 from click.testing import CliRunner
 
 import vos
+import vos.plugin
 import vos.testing
-from vos import hookspecs
 from vos.cli import VERBS, cli
-from vos.options import describe_options
+from vos.plugin import API_VERSION
+from vos.registry import hookspecs
+from vos.registry.options import describe_options
 
 EXAMPLE = "examples/every-hook/every_hook.py"
 DOCS = Path(__file__).parent
@@ -47,7 +49,7 @@ def pages() -> dict[str, str]:
 def _hooks() -> str:
     parts = [NOTE, "# Hooks\n", _prose(inspect.getdoc(hookspecs) or "")]
     parts.append(
-        f"The version of this contract is `vos.API_VERSION`, now {'.'.join(map(str, vos.API_VERSION))}; "
+        f"The version of this contract is `API_VERSION`, now {'.'.join(map(str, API_VERSION))}; "
         "[what it promises](plugin-author-guide.md#versions). The examples are from one plugin, "
         "`examples/every-hook`, which the tests run.\n"
     )
@@ -69,11 +71,15 @@ def _api() -> str:
     parts = [
         NOTE,
         "# Public names\n",
-        "All that a plugin may import: these from `vos`, those of `vos.testing` below, `vos.weights` and "
-        "`vos.evaluation`. Everything else may change without notice.\n",
+        "A program imports `vos`; a plugin imports `vos.plugin`, `vos.testing`, `vos.weights` and `vos.evaluation`. "
+        "Everything else may change without notice.\n",
     ]
     documented = _attribute_docs()
-    for module, names in (("vos", vos.__all__), ("vos.testing", vos.testing.__all__)):
+    for module, names in (
+        ("vos", vos.__all__),
+        ("vos.plugin", vos.plugin.__all__),
+        ("vos.testing", vos.testing.__all__),
+    ):
         parts.append(f"## {module}\n")
         for name in names:
             value = getattr(sys.modules[module], name)

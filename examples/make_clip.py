@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage import data
 
-from vos import write_label_map
+from vos.plugin import write_label_map
 
 FRAMES, FPS, WIDTH, HEIGHT = 72, 24, 480, 270
 FINER = 3  # cut-outs are placed on a grid this much finer, then averaged down

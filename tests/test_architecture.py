@@ -1,6 +1,7 @@
-"""The seams, kept by parsing: the host imports no plugin, a plugin imports only public names."""
+"""Rules of the architecture that import contracts cannot state; the contracts are in pyproject.toml (`make lint`)."""
 
 import ast
+import importlib
 from pathlib import Path
 
 import pytest
@@ -8,8 +9,6 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOST = sorted((ROOT / "vos").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
-PUBLIC = {"vos", "vos.testing", "vos.weights", "vos.evaluation"}
-MAY_IMPORT = {"vos_persam": {"vos_sam"}}
 HEAVY = {"torch", "torchvision", "cv2", "decord", "av", "segment_anything", "transformers", "diffusers", "timm"}
 
 
@@ -24,30 +23,8 @@ def imports(path, top_level_only=False):
             yield node.module
 
 
-def package(path):
-    return path.relative_to(ROOT / "plugins").parts[0]
-
-
 def relative(path):
     return str(path.relative_to(ROOT))
-
-
-@pytest.mark.parametrize("path", HOST, ids=relative)
-def test_host_imports_no_plugin(path):
-    assert not [name for name in imports(path) if name.startswith("vos_")]
-
-
-@pytest.mark.parametrize("path", PLUGINS, ids=relative)
-def test_plugin_imports_only_public_names_of_the_host(path):
-    assert {name for name in imports(path) if name.split(".")[0] == "vos"} <= PUBLIC
-
-
-@pytest.mark.parametrize("path", PLUGINS, ids=relative)
-def test_plugin_imports_only_plugins_that_it_may(path):
-    own = package(path)
-    others = [name.split(".") for name in imports(path) if name.startswith("vos_") and name.split(".")[0] != own]
-    assert {parts[0] for parts in others} <= MAY_IMPORT.get(own, set())
-    assert not [parts for parts in others if any(part.startswith("_") for part in parts)], "a private module"
 
 
 @pytest.mark.parametrize(
@@ -73,8 +50,9 @@ def test_only_the_command_line_prints_and_exits(path):
             assert node.func.id not in ("print", "exit", "quit"), f"{relative(path)}:{node.lineno}"
 
 
-def test_all_public_names_are_there():
-    import vos
-
-    assert all(hasattr(vos, name) for name in vos.__all__)
-    assert len(set(vos.__all__)) == len(vos.__all__)
+@pytest.mark.parametrize(("door", "most"), [("vos", 30), ("vos.plugin", 80)])
+def test_each_door_offers_what_it_lists_and_no_more(door, most):
+    module = importlib.import_module(door)
+    listed = module.__all__
+    assert len(set(listed)) == len(listed) <= most
+    assert all(hasattr(module, name) for name in listed)

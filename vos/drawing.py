@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from vos.arrays import Image, LabelMap
-from vos.label_map import object_ids
-from vos.palette import PALETTE
+from vos.types.arrays import Image, LabelMap
+from vos.types.label_map import object_ids
+from vos.types.palette import PALETTE
 
 
 def draw_objects(

@@ -2,4 +2,4 @@
 
 from importlib import metadata
 
-__version__: str = metadata.version("vos")
+__version__: str = metadata.version("vos-toolkit")

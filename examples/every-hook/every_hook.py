@@ -7,6 +7,17 @@ import click
 import numpy as np
 
 import vos
+from vos.plugin import (
+    CommandSpec,
+    EmptyMaskError,
+    InitializerSpec,
+    SourceInfo,
+    TrackerSpec,
+    WriterSpec,
+    atomic_write,
+    hookimpl,
+    option,
+)
 
 VOS_API = 1
 
@@ -14,7 +25,7 @@ VOS_API = 1
 # --8<-- [start:vos_trackers]
 @dataclass(frozen=True)
 class StillOptions:
-    shift: int = vos.option(0, "Pixels to the right that every object moves in a frame.")
+    shift: int = option(0, "Pixels to the right that every object moves in a frame.")
 
 
 class StillTracker:
@@ -31,9 +42,9 @@ class StillTracker:
         return vos.Prediction.from_label_map(self.label_map, self.ids)
 
 
-@vos.hookimpl
+@hookimpl
 def vos_trackers():
-    return [vos.TrackerSpec("still", "Objects stay where they are.", StillTracker, StillOptions)]
+    return [TrackerSpec("still", "Objects stay where they are.", StillTracker, StillOptions)]
 
 
 # --8<-- [end:vos_trackers]
@@ -42,7 +53,7 @@ def vos_trackers():
 # --8<-- [start:vos_initializers]
 @dataclass(frozen=True)
 class CentreOptions:
-    share: float = vos.option(0.5, "The object's height and width as a share of the frame's.")
+    share: float = option(0.5, "The object's height and width as a share of the frame's.")
 
 
 class CentreInitializer:
@@ -56,13 +67,13 @@ class CentreInitializer:
         (top, left), (bottom, right) = ([round(n * (1 + s * self.share) / 2) for n in frame.size] for s in (-1, 1))
         label_map[top:bottom, left:right] = 1
         if not label_map.any():
-            raise vos.EmptyMaskError("centre: the object has no pixel. Give a larger share: -O share=0.5")
+            raise EmptyMaskError("centre: the object has no pixel. Give a larger share: -O share=0.5")
         return label_map
 
 
-@vos.hookimpl
+@hookimpl
 def vos_initializers():
-    return [vos.InitializerSpec("centre", "One object in the middle.", CentreInitializer, CentreOptions)]
+    return [InitializerSpec("centre", "One object in the middle.", CentreInitializer, CentreOptions)]
 
 
 # --8<-- [end:vos_initializers]
@@ -82,15 +93,15 @@ class AreaWriter:
         self.areas[frame.name] = {i: int((label_map == i).sum()) for i in prediction.object_ids}
 
     def close(self):
-        vos.atomic_write(self.path, json.dumps(self.areas))
+        atomic_write(self.path, json.dumps(self.areas))
 
     def abort(self, error):
         pass  # nothing was written yet
 
 
-@vos.hookimpl
+@hookimpl
 def vos_writers():
-    return [vos.WriterSpec("areas", "Pixels of each object in each frame, as JSON.", AreaWriter)]
+    return [WriterSpec("areas", "Pixels of each object in each frame, as JSON.", AreaWriter)]
 
 
 # --8<-- [end:vos_writers]
@@ -104,9 +115,9 @@ def ids(mask):
     click.echo(" ".join(map(str, vos.object_ids(vos.read_label_map(mask)))))
 
 
-@vos.hookimpl
+@hookimpl
 def vos_commands():
-    return [vos.CommandSpec("ids", "Print the object ids in a mask.", lambda: ids)]
+    return [CommandSpec("ids", "Print the object ids in a mask.", lambda: ids)]
 
 
 # --8<-- [end:vos_commands]
@@ -121,7 +132,7 @@ class NoiseSource:
             self.width, self.height, self.count = map(int, location.removeprefix("noise:").split("x"))
         except ValueError:
             raise vos.SourceError(f"{location}: expected noise:WIDTHxHEIGHTxFRAMES, as in noise:64x48x10.") from None
-        self.info = vos.SourceInfo(location, "noise", "noise", self.count, (self.height, self.width))
+        self.info = SourceInfo(location, "noise", "noise", self.count, (self.height, self.width))
 
     def frames(self, indices=None):
         for index in indices or range(self.count):
@@ -132,7 +143,7 @@ class NoiseSource:
         pass
 
 
-@vos.hookimpl
+@hookimpl
 def vos_open_source(location):
     return NoiseSource(location) if location.startswith("noise:") else None
 
@@ -141,7 +152,7 @@ def vos_open_source(location):
 
 
 # --8<-- [start:vos_merge_objects]
-@vos.hookimpl
+@hookimpl
 def vos_merge_objects(prediction, size):
     """Where objects overlap, the smaller one is in front; other sizes are left to the host."""
     masks = prediction.logits > 0
@@ -160,7 +171,7 @@ log = []
 
 
 # --8<-- [start:vos_run_started]
-@vos.hookimpl
+@hookimpl
 def vos_run_started(run):
     log.append(f"{run.sequence}: {run.tracker} begins at frame {run.annotated[0]}")
 
@@ -169,7 +180,7 @@ def vos_run_started(run):
 
 
 # --8<-- [start:vos_frame_done]
-@vos.hookimpl
+@hookimpl
 def vos_frame_done(frame, label_map):
     log.append(f"{frame.name}: {int((label_map > 0).sum())} pixels")
 
@@ -178,7 +189,7 @@ def vos_frame_done(frame, label_map):
 
 
 # --8<-- [start:vos_run_finished]
-@vos.hookimpl
+@hookimpl
 def vos_run_finished(summary):
     log.append(f"done: {summary.frames} frames")
 
@@ -187,7 +198,7 @@ def vos_run_finished(summary):
 
 
 # --8<-- [start:vos_run_failed]
-@vos.hookimpl
+@hookimpl
 def vos_run_failed(error):
     log.append(f"failed: {error}")
 

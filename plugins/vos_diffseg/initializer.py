@@ -10,7 +10,7 @@ import torch
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from vos import Frame, Image, LabelMap, OptionError, Runtime, Size
+from vos.plugin import Frame, Image, LabelMap, OptionError, Runtime, Size
 from vos_diffseg.options import DiffSegOptions
 from vos_diffseg.segment import segment
 from vos_diffseg.stable_diffusion import StableDiffusion

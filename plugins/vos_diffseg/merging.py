@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos import EmptyMaskError
+from vos.plugin import EmptyMaskError
 
 
 def anchor_cells(points: int, side: int) -> Tensor:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from vos import option
+from vos.plugin import option
 
 SIDES = (64, 32, 16, 8)
 """Sides of Stable Diffusion's attention grids for a 512-pixel image, in the order of ``weights``."""

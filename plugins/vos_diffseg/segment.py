@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vos import OptionError
+from vos.plugin import OptionError
 from vos_diffseg.aggregation import aggregate
 from vos_diffseg.kmeans import cluster_means, kmeans, spread_centres
 from vos_diffseg.merging import merge

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vos import ExtraMissingError, VosError, WeightsError, hub_folder, load_network, load_part
+from vos.plugin import ExtraMissingError, VosError, WeightsError, hub_folder, load_network, load_part
 from vos_diffseg.capture import capture_self_attention
 
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
@@ -133,7 +133,7 @@ def _libraries() -> tuple[Any, Any]:
         transformers = importlib.import_module("transformers")
     except ImportError as error:
         raise ExtraMissingError(
-            f'diffseg needs diffusers and transformers ({error}). Install them: pip install "vos[diffseg]"'
+            f'diffseg needs diffusers and transformers ({error}). Install them: pip install "vos-toolkit[diffseg]"'
         ) from error
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()

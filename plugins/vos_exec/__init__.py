@@ -6,30 +6,31 @@ import os
 from dataclasses import dataclass
 
 import vos
+from vos.plugin import OptionError, Tracker, TrackerSpec, hookimpl, option
 
 
 @dataclass(frozen=True)
 class ExecOptions:
     """Options of the tracker ``exec``."""
 
-    command: str = vos.option("", "The program and its arguments, as in a shell; nothing is expanded.")
-    timeout: float = vos.option(60.0, "Seconds that the program has for one answer, loading its model included.")
+    command: str = option("", "The program and its arguments, as in a shell; nothing is expanded.")
+    timeout: float = option(60.0, "Seconds that the program has for one answer, loading its model included.")
 
 
-def make_exec_tracker(options: ExecOptions, runtime: vos.Runtime) -> vos.Tracker:
+def make_exec_tracker(options: ExecOptions, runtime: vos.Runtime) -> Tracker:
     """Start the program; see ``vos_exec.tracker``."""
     if os.name != "posix":
-        raise vos.OptionError("exec: trackers in another process need Linux or macOS.")
+        raise OptionError("exec: trackers in another process need Linux or macOS.")
     from vos_exec.tracker import ExecTracker
 
     return ExecTracker(options.command, options.timeout, runtime)
 
 
-@vos.hookimpl
-def vos_trackers() -> list[vos.TrackerSpec]:
+@hookimpl
+def vos_trackers() -> list[TrackerSpec]:
     """Offer ``exec``."""
     return [
-        vos.TrackerSpec(
+        TrackerSpec(
             "exec",
             'A program of your own in another process: exec:"python my_tracker.py".',
             make_exec_tracker,

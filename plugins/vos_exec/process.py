@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
-from vos import AnyArray, OptionError, TrackerError
+from vos.plugin import AnyArray, OptionError, TrackerError
 
 logger = logging.getLogger("vos.exec")
 

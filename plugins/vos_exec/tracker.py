@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import vos
+from vos.plugin import OptionError, Size
 from vos_exec.process import Process
 
 PROTOCOL = 1
@@ -32,7 +33,7 @@ class ExecTracker:
             TrackerError: the process does not answer as it should.
         """
         if not 0 < timeout < math.inf:
-            raise vos.OptionError(f'tracker "exec": option "timeout" is {timeout}, expected seconds above 0.')
+            raise OptionError(f'tracker "exec": option "timeout" is {timeout}, expected seconds above 0.')
         self._known: set[int] = set()
         self._process = Process(command, timeout)
         hello, _ = self._process.ask(
@@ -97,7 +98,7 @@ def _about(frame: vos.Frame, call: str) -> dict[str, Any]:
     return {**about, "height": height, "width": width}
 
 
-def _prediction(answer: dict[str, Any], payload: bytes, size: vos.Size) -> vos.Prediction:
+def _prediction(answer: dict[str, Any], payload: bytes, size: Size) -> vos.Prediction:
     """Make a prediction of an answer, and believe none of its sizes."""
     ids, form = answer["object_ids"], answer.get("form", "label_map")
     height, width = answer["height"], answer["width"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vos import Initializer, InitializerSpec, Runtime, hookimpl
+from vos.plugin import Initializer, InitializerSpec, Runtime, hookimpl
 from vos_groupvit.options import GroupVitOptions
 
 

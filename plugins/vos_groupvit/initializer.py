@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from vos import EmptyMaskError, Frame, LabelMap, OptionError, Runtime
+from vos.plugin import EmptyMaskError, Frame, LabelMap, OptionError, Runtime
 from vos_groupvit.grouping import TOP_PHRASES, phrase_map
 from vos_groupvit.model import GroupVit
 from vos_groupvit.options import GroupVitOptions

@@ -14,7 +14,17 @@ import torch.nn.functional as F
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from vos import ExtraMissingError, Image, OptionError, Size, VosError, WeightsError, hub_folder, load_network, load_part
+from vos.plugin import (
+    ExtraMissingError,
+    Image,
+    OptionError,
+    Size,
+    VosError,
+    WeightsError,
+    hub_folder,
+    load_network,
+    load_part,
+)
 from vos_groupvit.grouping import Segmentation, group_affinity, group_map, patch_groups
 
 TEMPLATES = {
@@ -55,7 +65,7 @@ class GroupVit:
             transformers: Any = importlib.import_module("transformers")
         except ImportError as error:
             raise ExtraMissingError(
-                f'groupvit needs transformers ({error}). Install it: pip install "vos[groupvit]"'
+                f'groupvit needs transformers ({error}). Install it: pip install "vos-toolkit[groupvit]"'
             ) from error
         transformers.utils.logging.disable_progress_bar()
         folder = hub_folder(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vos import option
+from vos.plugin import option
 
 BACKGROUND = "background; sky; grass; ground; road; wall; floor; water; tree; building; mountain; fence"
 """What else may be in a picture; see ``GroupVitOptions.background``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vos import CommandSpec, Runtime, TrackerSpec, hookimpl
+from vos.plugin import CommandSpec, Runtime, TrackerSpec, hookimpl
 from vos_persam.options import PersamFOptions, PersamOptions
 
 if TYPE_CHECKING:

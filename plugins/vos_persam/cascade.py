@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos import AnyArray
+from vos.plugin import AnyArray
 from vos_persam.target import boxes_of
 from vos_sam.decoder import Decoded, Guidance
 from vos_sam.model import Embedding, SegmentAnything

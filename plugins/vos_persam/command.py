@@ -9,7 +9,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from vos import Runtime
+from vos.plugin import Runtime
 from vos_persam.images import personalize
 
 

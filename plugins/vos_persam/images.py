@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from vos import (
+from vos.plugin import (
     InputError,
     OutputError,
     Runtime,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from vos import BoolArray, FloatArray
+from vos.plugin import BoolArray, FloatArray
 
 Doubles = npt.NDArray[np.float64]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vos import option
+from vos.plugin import option
 from vos_sam.options import SamOptions
 
 NOT_IN_RELEASE = ("box", "center", "negative", "guided", "memory", "found", "lost")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos import AnyArray, BoolArray, Image, LabelMap, TrackerError, object_ids
+from vos.plugin import AnyArray, BoolArray, Image, LabelMap, TrackerError, object_ids
 from vos_persam import cascade
 from vos_persam.cascade import Stage
 from vos_persam.guidance import guidance_for, release_guidance

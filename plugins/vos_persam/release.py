@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos import AnyArray, EmptyMaskError, Frame, LabelMap, Prediction, TrackerError, object_ids
+from vos.plugin import AnyArray, EmptyMaskError, Frame, LabelMap, Prediction, TrackerError, object_ids
 from vos_persam import cascade
 from vos_persam.cascade import HIDDEN, Stage, Watch
 from vos_persam.mask_weights import FitHistory, fit_mask_weights

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import AnyArray, BoolArray, EmptyMaskError
+from vos.plugin import AnyArray, BoolArray, EmptyMaskError
 from vos_sam.view import View, scaled_image
 
 PIXEL_MEAN, PIXEL_STD = 123.675, 58.395

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import AnyArray, BoolArray, Frame, LabelMap, Prediction, object_ids
+from vos.plugin import AnyArray, BoolArray, Frame, LabelMap, Prediction, object_ids
 from vos_persam import cascade
 from vos_persam.cascade import HIDDEN, Stage, Watch
 from vos_persam.guidance import guidance_for

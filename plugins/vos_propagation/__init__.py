@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vos import Runtime, TrackerSpec, hookimpl
+from vos.plugin import Runtime, TrackerSpec, hookimpl
 from vos_propagation.options import PropagationOptions
 
 if TYPE_CHECKING:

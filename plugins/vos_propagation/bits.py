@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vos import AnyArray
+from vos.plugin import AnyArray
 
 
 def order_is_of_bits(x: Tensor) -> bool:

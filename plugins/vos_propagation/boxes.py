@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 from torch import Tensor
 
-from vos import AnyArray, Size
+from vos.plugin import AnyArray, Size
 
 # Cells around an object that are in its box.
 ROOM = 1

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos import BoolArray, FloatArray
+from vos.plugin import BoolArray, FloatArray
 from vos_propagation.search import SMALLEST
 
 # How sure the head is of a mask's pixels, and the overlap (J) seen with it; docs/benchmarks.md has the table.

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import Frame, LabelMap, Prediction, Runtime, Size, object_ids
+from vos.plugin import Frame, LabelMap, Prediction, Runtime, Size, object_ids
 from vos_propagation.labels import with_rows, without_row
 from vos_propagation.vit import ViT
 

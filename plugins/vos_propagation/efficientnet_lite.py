@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vos import WeightsError
+from vos.plugin import WeightsError
 from vos_propagation.activations import relu6_
 
 STEM_CHANNELS = 32

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import AnyArray, Frame, Size
+from vos.plugin import AnyArray, Frame, Size
 from vos_propagation.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
 from vos_propagation.guided_filter import CELL, GuidedFilter
 from vos_propagation.motion import Motion, motion_since

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from vos import WeightsError
+from vos.plugin import WeightsError
 from vos_propagation.activations import relu_
 from vos_propagation.planes import joined, twice
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos import AnyArray, FloatArray, Size
+from vos.plugin import AnyArray, FloatArray, Size
 from vos_propagation.head import LOGIT_LIMIT
 from vos_propagation.pieces import Cells, several_pieces
 

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import AnyArray, FloatArray
+from vos.plugin import AnyArray, FloatArray
 
 # DIS refuses smaller images; nothing is carried along there.
 SMALLEST_SIDE = 16

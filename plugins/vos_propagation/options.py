@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vos import option
+from vos.plugin import option
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos import AnyArray, FloatArray
+from vos.plugin import AnyArray, FloatArray
 from vos_propagation.head import LOGIT_LIMIT
 from vos_propagation.pieces import Cells, part_of, several_pieces
 

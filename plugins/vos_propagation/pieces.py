@@ -7,7 +7,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from vos import AnyArray, BoolArray
+from vos.plugin import AnyArray, BoolArray
 
 Cells: TypeAlias = tuple[AnyArray, AnyArray]
 """Rows and columns of some cells, int64 (n,) each."""

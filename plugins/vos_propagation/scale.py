@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from vos import LabelMap
+from vos.plugin import LabelMap
 
 # An object with less area than the square of this, pixels of the frame as the preset has it, is small.
 SMALL = 96

@@ -9,7 +9,7 @@ from weakref import ReferenceType, ref
 
 from torch import Tensor
 
-from vos import FloatArray
+from vos.plugin import FloatArray
 from vos_propagation.boxes import Box
 
 # A caller may still have the frame before.

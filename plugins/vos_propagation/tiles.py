@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos import AnyArray
+from vos.plugin import AnyArray
 
 TILE = 8
 BLOCK = 2

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import Frame, LabelMap, Prediction, Runtime, object_ids
+from vos.plugin import Frame, LabelMap, Prediction, Runtime, object_ids
 from vos_propagation.boxes import Box, batches_of, boxes_around, doubled, within
 from vos_propagation.confidence import confidence
 from vos_propagation.cores import on_threads, shares_of_threads

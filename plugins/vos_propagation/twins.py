@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import AnyArray, FloatArray
+from vos.plugin import AnyArray, FloatArray
 
 # Mean similarity of two objects' cells to the most similar of the other's, from which they are somewhat alike, and
 # that from which they are twins.

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vos import ExtraMissingError, OptionError, Size, WeightsError, load_network, load_part
+from vos.plugin import ExtraMissingError, OptionError, Size, WeightsError, load_network, load_part
 from vos.weights import sha256_of
 
 EMBEDDED = "efficientnet-lite0"
@@ -196,7 +196,7 @@ def _from_transformers(folder: Path) -> ViT:
         transformers: Any = importlib.import_module("transformers")
     except ImportError as error:
         raise ExtraMissingError(
-            f'backbone "{folder}" needs transformers ({error}). Install it: pip install "vos[vit]"'
+            f'backbone "{folder}" needs transformers ({error}). Install it: pip install "vos-toolkit[vit]"'
         ) from None
     transformers.utils.logging.disable_progress_bar()
     kind = load_part(transformers.AutoConfig, folder).model_type
@@ -216,7 +216,7 @@ def _from_timm(architecture: str, model_args: dict[str, Any], file: Path) -> ViT
         from timm.models.vision_transformer import VisionTransformer
     except ImportError as error:
         raise ExtraMissingError(
-            f'backbone "{architecture}" needs timm ({error}). Install it: pip install "vos[vit]"'
+            f'backbone "{architecture}" needs timm ({error}). Install it: pip install "vos-toolkit[vit]"'
         ) from None
     name = architecture.partition(".")[0]
     if not timm.is_model(name):

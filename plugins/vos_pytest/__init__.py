@@ -58,7 +58,7 @@ def _checks(session: pytest.Session) -> Iterator[pytest.Item]:
     names = session.config.getoption("--vos-tracker")
     if not names:
         return
-    from vos import Runtime, VosError
+    from vos.plugin import Runtime, VosError
     from vos.testing import tracker_checks
 
     config = session.config

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vos import Initializer, InitializerSpec, Runtime, hookimpl
+from vos.plugin import Initializer, InitializerSpec, Runtime, hookimpl
 from vos_sam.options import BoxesOptions, EdgesOptions, EverythingOptions, MaskOptions, PointsOptions
 
 

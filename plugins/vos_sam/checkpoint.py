@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vos import WeightsError, weights
+from vos import weights
+from vos.plugin import WeightsError
 
 State = Mapping[str, Tensor]
 

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vos import AnyArray
+from vos.plugin import AnyArray
 from vos_sam.prompt import Prompt
 from vos_sam.view import View
 

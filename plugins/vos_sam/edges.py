@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import torch
 
-from vos import EmptyMaskError, FloatArray, Frame, LabelMap
+from vos.plugin import EmptyMaskError, FloatArray, Frame, LabelMap
 from vos_sam.everything import propose
 from vos_sam.model import SegmentAnything
 from vos_sam.options import EdgesOptions

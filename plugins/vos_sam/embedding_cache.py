@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vos import Image, OutputError, atomic_write
+from vos.plugin import Image, OutputError, atomic_write
 
 
 class EmbeddingCache:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos import AnyArray, EmptyMaskError, Frame, LabelMap
+from vos.plugin import AnyArray, EmptyMaskError, Frame, LabelMap
 from vos_sam.model import Embedding, SegmentAnything
 from vos_sam.options import EverythingOptions
 from vos_sam.prompt import Prompt

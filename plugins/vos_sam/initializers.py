@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos import AnyArray, BoolArray, EmptyMaskError, Frame, LabelMap, OptionError, object_ids, read_label_map
+from vos.plugin import AnyArray, BoolArray, EmptyMaskError, Frame, LabelMap, OptionError, object_ids, read_label_map
 from vos_sam.decoder import Decoded
 from vos_sam.model import Embedding, SegmentAnything
 from vos_sam.options import BoxesOptions, Granularity, MaskOptions, PointsOptions

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos import Image, Runtime
+from vos.plugin import Image, Runtime
 from vos.weights import sha256_of
 from vos_sam.checkpoint import load_sam, resolve_checkpoint
 from vos_sam.decoder import Decoded, Decoder, Guidance

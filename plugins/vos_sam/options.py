@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vos import option
+from vos.plugin import option
 
 Model = Literal["vit_b", "vit_l", "vit_h", "vit_t"]
 Granularity = Literal["best", "whole", "part", "subpart"]

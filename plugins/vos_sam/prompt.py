@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vos import AnyArray
+from vos.plugin import AnyArray
 
 
 @dataclass(frozen=True, eq=False)

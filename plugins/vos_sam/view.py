@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image as PillowImage
 
-from vos import AnyArray, FloatArray, Image, Size
+from vos.plugin import AnyArray, FloatArray, Image, Size
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vos import Source, hookimpl
+from vos.plugin import Source, hookimpl
 
 
 @hookimpl

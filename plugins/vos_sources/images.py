@@ -9,7 +9,7 @@ from pathlib import Path
 
 from natsort import natsorted, ns
 
-from vos import Frame, Image, SourceError, SourceInfo, TruncatedSourceError, read_image
+from vos.plugin import Frame, Image, SourceError, SourceInfo, TruncatedSourceError, read_image
 from vos_sources.locate import IMAGE_SUFFIXES
 from vos_sources.quiet import quieten
 

@@ -6,7 +6,7 @@ import errno
 import re
 from pathlib import Path
 
-from vos import Source, SourceError
+from vos.plugin import Source, SourceError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
 

@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 
-from vos import Image, SourceError
+from vos.plugin import Image, SourceError
 from vos_sources.quiet import quieten
 
 logger = logging.getLogger("vos.sources")

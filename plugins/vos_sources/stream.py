@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import cv2
 import numpy as np
 
-from vos import Frame, SourceError, SourceInfo, safe_name
+from vos.plugin import Frame, SourceError, SourceInfo, safe_name
 from vos_sources.quiet import quieten
 
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from vos import Frame, Image, SourceError, SourceInfo, TruncatedSourceError
+from vos.plugin import Frame, Image, SourceError, SourceInfo, TruncatedSourceError
 from vos_sources.readers import Reader, ReadError, VideoHeader, open_readers, probe
 
 logger = logging.getLogger("vos.sources")

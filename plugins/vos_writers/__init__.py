@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vos import Writer, WriterSpec, hookimpl
+from vos.plugin import Writer, WriterSpec, hookimpl
 from vos_writers.options import CutoutOptions, OverlayOptions, ReportOptions, RleOptions
 
 

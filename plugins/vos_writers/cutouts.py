@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vos import Frame, LabelMap, OutputError, Prediction, Run, atomic_write, object_ids, safe_name
+from vos.plugin import Frame, LabelMap, OutputError, Prediction, Run, atomic_write, object_ids, safe_name
 from vos_writers.options import CutoutOptions, chosen_path, output_path
 
 MAX_OBJECTS = 254

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vos import Frame, LabelMap, Prediction, Run, safe_name, write_label_map
+from vos.plugin import Frame, LabelMap, Prediction, Run, safe_name, write_label_map
 from vos_writers.options import output_path
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from vos import OptionError, OutputError, Run, option
+from vos.plugin import OptionError, OutputError, Run, option
 
 OVERLAY_SUFFIXES = (".mp4", ".m4v")
 

@@ -11,7 +11,7 @@ import av
 import cv2
 import numpy as np
 
-from vos import Frame, Image, LabelMap, OutputError, Prediction, Run, draw_objects
+from vos.plugin import Frame, Image, LabelMap, OutputError, Prediction, Run, draw_objects
 from vos_writers.options import OverlayOptions, begin_file, chosen_path, output_path
 
 IMAGE_FOLDER_FPS = 24.0

@@ -9,7 +9,7 @@ from typing import IO, Any
 import cv2
 import numpy as np
 
-from vos import Frame, LabelMap, Prediction, Run
+from vos.plugin import Frame, LabelMap, Prediction, Run
 from vos_writers.options import ReportOptions, begin_file, chosen_path, output_path
 
 COLUMNS = ("frame_index", "frame", "time", "object_id", "present", "score", "area", "x0", "y0", "x1", "y1")

@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from vos import Frame, LabelMap, Prediction, Run, object_ids, replacing
+from vos.plugin import Frame, LabelMap, Prediction, Run, object_ids, replacing
 from vos_writers.options import RleOptions, begin_file, chosen_path, output_path
 
 

@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 
 import vos
-from vos.label_map import encode_label_map
+from vos.io.mask_file import encode_label_map
+from vos.plugin import AnyArray
 
-Picture: TypeAlias = vos.AnyArray
+Picture: TypeAlias = AnyArray
 """uint8: an image (H, W, 3), blue first, or a label map (H, W)."""
 
 # How much of a frame's sides is seen closer.

@@ -29,7 +29,7 @@ import numpy as np
 
 import vos
 from vos.evaluation import region_similarity
-from vos.merge import merge_objects
+from vos.host.merging import merge_objects
 from vos_propagation.options import PRESETS, PropagationOptions
 from vos_propagation.tracker import PropagationTracker
 

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 import vos
+from vos.plugin import Plugins
 
 SIZE = (480, 854)
 
@@ -58,7 +59,7 @@ def bare_loop(frames: Path, label_map: vos.LabelMap, output: Path) -> None:
         vos.write_label_map(output / f"{path.stem}.png", label_map)
 
 
-def host(frames: Path, label_map: vos.LabelMap, output: Path, plugins: vos.Plugins) -> None:
+def host(frames: Path, label_map: vos.LabelMap, output: Path, plugins: Plugins) -> None:
     vos.track(frames, label_map, tracker=LastLabelMap(), output=output, plugins=plugins)
 
 

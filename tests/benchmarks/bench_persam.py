@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from segment_anything import SamPredictor, sam_model_registry
 
 from vos import Frame
-from vos.label_map import masks_of
+from vos.types.label_map import masks_of
 from vos_persam.mask_weights import fit_mask_weights
 from vos_persam.options import PersamOptions
 from vos_persam.target import boxes_of, center_of, expanded, extreme_points

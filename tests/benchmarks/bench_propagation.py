@@ -31,8 +31,9 @@ import torch
 import vos
 import vos_propagation.confidence
 from vos.evaluation import boundary_accuracy, region_similarity
-from vos.label_map import encode_label_map
-from vos.merge import merge_objects
+from vos.host.merging import merge_objects
+from vos.io.mask_file import encode_label_map
+from vos.plugin import SourceInfo
 from vos.testing import TinySequence
 from vos_propagation.matching import global_votes
 from vos_propagation.options import PRESETS, PropagationOptions
@@ -212,7 +213,7 @@ class BackAndForth:
     def __init__(self, folder: Path, count: int) -> None:
         paths = sorted(folder.glob("*.jpg"))
         self._paths = paths + paths[-2:0:-1]
-        self.info = vos.SourceInfo(str(folder), folder.name, "back and forth", frame_count=count)
+        self.info = SourceInfo(str(folder), folder.name, "back and forth", frame_count=count)
 
     def frames(self, indices: range | None = None) -> Iterator[vos.Frame]:
         for index in indices or range(self.info.frame_count or 0):

@@ -19,9 +19,10 @@ import cv2
 import numpy as np
 
 import vos
-from vos.label_map import encode_label_map
+from vos.io.mask_file import encode_label_map
+from vos.plugin import AnyArray
 
-Image: TypeAlias = vos.AnyArray
+Image: TypeAlias = AnyArray
 """uint8 (H, W, 3), blue first."""
 
 # Frames of a composite, places that an object goes through, and how much of each object is seen at first.
@@ -67,12 +68,12 @@ class Sequence:
     def image(self, index: int) -> Image:
         return np.asarray(cv2.imread(str(self._images / f"{self._stems[index]}.jpg")))
 
-    def mask(self, index: int) -> vos.AnyArray:
+    def mask(self, index: int) -> AnyArray:
         """Give the object's mask, uint8 (H, W) of 0 and 1."""
         label_map = vos.read_label_map(self._masks / f"{self._stems[index]}.png", allow_empty=True)
         return (label_map == 1).astype(np.uint8)
 
-    def cut_out(self, index: int) -> tuple[Image, vos.AnyArray]:
+    def cut_out(self, index: int) -> tuple[Image, AnyArray]:
         """Give the object's mask without its rim, and the image with what is around it filled by its colours."""
         mask = cv2.erode(self.mask(index), np.ones((3, 3), np.uint8))
         image = self.image(index)
@@ -99,7 +100,7 @@ class CutOut:
     sequence: Sequence
     start: int
     scale: float
-    places: vos.AnyArray
+    places: AnyArray
 
     def paste(self, time: int, image: Image, label_map: vos.LabelMap, object_id: int) -> None:
         """Paste it into a frame, in place."""
@@ -123,7 +124,7 @@ class CutOut:
         soft = cv2.GaussianBlur(alpha.astype(np.float32) / 255, (0, 0), FEATHER)[..., None]
         image[:] = (soft * colours + (1 - soft) * image).round().astype(np.uint8)
 
-    def _place(self, time: int) -> vos.AnyArray:
+    def _place(self, time: int) -> AnyArray:
         """Say where it is, (x, y); it slows down at each place."""
         along = min(time / (LENGTH - 1), 1) * (PLACES - 1)
         before = min(int(along), PLACES - 2)

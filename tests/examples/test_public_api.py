@@ -8,7 +8,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GUESTS = ["vos-sam2", "vos-template-tracker", "every-hook", "exec-tracker"]
 FILES = [path for guest in GUESTS for path in sorted((EXAMPLES / guest).rglob("*.py"))]
-PUBLIC = {"vos", "vos.testing", "vos.weights", "vos.evaluation"}
+PUBLIC = {"vos", "vos.plugin", "vos.testing", "vos.weights", "vos.evaluation"}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(EXAMPLES)))

@@ -53,7 +53,7 @@ def test_persam_f(clause):
     assert next(check for check in checks if check.clause == clause)() is None
 
 
-SHIPPED = [entry.value for entry in metadata.entry_points(group="vos") if entry.dist.name == "vos"]
+SHIPPED = [entry.value for entry in metadata.entry_points(group="vos") if entry.dist.name == "vos-toolkit"]
 
 
 @pytest.mark.parametrize("module", SHIPPED)

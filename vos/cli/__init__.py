@@ -13,9 +13,9 @@ from typing import Any
 
 import click
 
-from vos.blame import blaming
 from vos.cli import common
 from vos.errors import PluginFailedError, VosError
+from vos.registry.plugin_errors import blaming
 from vos.version import __version__
 
 VERBS: dict[str, tuple[str, str]] = {

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
-from vos.plugins import Offers, Plugins, load_plugins
-from vos.runtime import Runtime
-from vos.specs import CommandSpec
+from vos.registry.discovery import Offers, Plugins, load_plugins
+from vos.registry.specs import CommandSpec
+from vos.types.runtime import Runtime
 
 logger = logging.getLogger(__name__)
 

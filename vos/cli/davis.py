@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from vos.cli import common
-from vos.options import parse_assignments
+from vos.registry.options import parse_assignments
 
 
 @click.command()
@@ -57,10 +57,10 @@ def command(
       vos davis --root DAVIS --set 2016/val -o out/davis16
       vos davis --root DAVIS --set 2017/val --tracker persam -O model=vit_b -j 4 -o out/persam
     """
-    from vos.evaluation.benchmark import BenchmarkJob, SequenceResult, benchmark
-    from vos.evaluation.report import write_text
-    from vos.inputs import files_in_options, files_of_tree, refuse_replacing
-    from vos.progress import ProgressBar
+    from vos.evaluation.davis_benchmark import BenchmarkJob, SequenceResult, benchmark
+    from vos.evaluation.reports.tables import write_text
+    from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.host.progress import ProgressBar
 
     known = common.settings(ctx)
     job = BenchmarkJob(
@@ -87,7 +87,7 @@ def command(
 
     result = benchmark(job, workers, told=told, observers=[ProgressBar()])
     if html_path is not None:
-        from vos.evaluation.html import html_report
+        from vos.evaluation.reports.html import html_report
 
         write_text(html_path, html_report([result.scores]))
     click.echo(f"\n{result.table()}\n\nresults: {output / 'results.json'}")

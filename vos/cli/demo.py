@@ -8,7 +8,7 @@ import click
 
 from vos.cli import common
 from vos.cli.track import DEFAULT_OUTPUT, describe
-from vos.options import parse_assignments
+from vos.registry.options import parse_assignments
 
 SEQUENCE = "demo"
 
@@ -22,9 +22,9 @@ SEQUENCE = "demo"
 def command(ctx: click.Context, tracker: str, assignments: tuple[str, ...], output: str) -> None:
     """Track the example clip, write masks and an overlay video, and print J and F against the exact masks."""
     from vos.example_clip import CLIP, FIRST_MASK, score
-    from vos.progress import ProgressBar
-    from vos.record import read_record
-    from vos.runner import track
+    from vos.host.progress import ProgressBar
+    from vos.host.run_record import read_record
+    from vos.host.tracking import track
 
     earlier = read_record(Path(output) / SEQUENCE)
     summary = track(

@@ -78,9 +78,9 @@ def command(
     """
     if ctx.invoked_subcommand is not None:
         return
-    from vos.evaluation.dataset import evaluate
-    from vos.evaluation.report import csv_files, sequence_table, summary_table, write_csv, write_text
-    from vos.inputs import files_in_options, files_of_tree, refuse_replacing
+    from vos.evaluation.datasets.mask_folders import evaluate
+    from vos.evaluation.reports.tables import csv_files, sequence_table, summary_table, write_csv, write_text
+    from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
 
     if truth is None or not predictions:
         raise click.UsageError("vos eval takes --gt DIR and at least one --pred DIR. Try vos eval --help.")
@@ -120,7 +120,7 @@ def command(
     for scores in results if tables else []:
         write_csv(tables[scores.name], scores, set_name)
     if html_path is not None:
-        from vos.evaluation.html import html_report
+        from vos.evaluation.reports.html import html_report
 
         write_text(html_path, html_report(results))
 
@@ -154,11 +154,11 @@ def semantic(
       vos eval semantic VOC2012 --layout voc --pred out
       vos eval semantic coco --layout coco-stuff-27 --pred out --hungarian
     """
-    from vos.evaluation.labelled_images import folders, labelled_images
-    from vos.evaluation.report import percent, table, write_text
+    from vos.evaluation.images.class_maps import evaluate_semantic
+    from vos.evaluation.images.labelled_images import folders, labelled_images
+    from vos.evaluation.reports.tables import percent, table, write_text
     from vos.evaluation.scores import without_nan
-    from vos.evaluation.semantic import evaluate_semantic
-    from vos.inputs import files_of_tree, refuse_replacing
+    from vos.host.input_protection import files_of_tree, refuse_replacing
 
     outputs = [json_path] if json_path else []
     refuse_replacing(outputs, files_of_tree([root, predictions, *([labels] if labels else [])], outputs))
@@ -186,9 +186,9 @@ def perseg(truth: Path, predictions: Path, reference: str, json_path: Path | Non
     """Score personalised segmentation in PerSeg's layout: mean IoU and boundary IoU, times 100."""
     from dataclasses import asdict
 
-    from vos.evaluation.perseg import evaluate_perseg, mean_over_categories
-    from vos.evaluation.report import percent, table, write_text
-    from vos.inputs import files_of_tree, refuse_replacing
+    from vos.evaluation.images.perseg import evaluate_perseg, mean_over_categories
+    from vos.evaluation.reports.tables import percent, table, write_text
+    from vos.host.input_protection import files_of_tree, refuse_replacing
 
     outputs = [json_path] if json_path else []
     refuse_replacing(outputs, files_of_tree([truth, predictions], outputs))

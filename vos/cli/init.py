@@ -8,11 +8,11 @@ from typing import Any
 import click
 import numpy as np
 
-from vos.arrays import LabelMap
 from vos.cli import common
 from vos.errors import OptionError, OutputError
-from vos.frame import Frame
-from vos.options import parse_assignments
+from vos.registry.options import parse_assignments
+from vos.types.arrays import LabelMap
+from vos.types.frame import Frame
 
 DEFAULT_OUTPUT = Path("first-mask.png")
 PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
@@ -98,9 +98,9 @@ def command(
       vos init dog.mp4 --diffseg --preview preview.png
       vos init dog.mp4 --diffseg --keep 2,5 -o first.png
     """
-    from vos.initialize import initialize, read_frame
-    from vos.inputs import files_in_options, files_of_run, refuse_replacing
-    from vos.runner import open_source
+    from vos.host.input_protection import files_in_options, files_of_run, refuse_replacing
+    from vos.host.tracking import open_source
+    from vos.initialization.initialize import initialize, read_frame
 
     shorthands: dict[str, dict[str, Any]] = {
         "sam-points": {"points": points},
@@ -167,7 +167,7 @@ def _chosen(initializer: str | None, shorthands: dict[str, dict[str, Any]]) -> t
 
 
 def _selection(given: dict[str, Any], keep_all: bool) -> Any:
-    from vos.objects import ObjectSelection
+    from vos.initialization.object_selection import ObjectSelection
 
     if keep_all:
         if given:
@@ -194,8 +194,9 @@ def _write(frame: Frame, label_map: LabelMap, output: Path, preview: Path | None
     from PIL import Image
 
     from vos.drawing import draw_objects
-    from vos.files import replacing
-    from vos.label_map import object_ids, write_label_map
+    from vos.io.atomic_files import replacing
+    from vos.io.mask_file import write_label_map
+    from vos.types.label_map import object_ids
 
     for path in filter(None, (output, preview)):
         try:

@@ -12,7 +12,7 @@ import click
 
 from vos.cli import common
 from vos.errors import InputError, OptionError
-from vos.options import parse_assignments
+from vos.registry.options import parse_assignments
 
 
 @click.command("init-eval")
@@ -78,10 +78,10 @@ def command(
     """
     from tqdm import tqdm
 
-    from vos.evaluation.initializers import score_images
-    from vos.evaluation.segmentation import HungarianScorer, SemanticScorer
-    from vos.initialize import make_initializer
-    from vos.inputs import files_in_options, files_of_tree, refuse_replacing
+    from vos.evaluation.images.initializer_scores import score_images
+    from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
+    from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.initialization.initialize import make_initializer
 
     images = _images(root, layout, split, labels, classes)
     plugins = common.settings(ctx).plugins
@@ -125,13 +125,13 @@ def command(
             click.echo(f"  {name:20s} {'-' if iou is None else f'{iou * 100:5.1f}'}")
     if json_path is not None:
         from vos.evaluation.scores import without_nan
-        from vos.files import atomic_write
+        from vos.io.atomic_files import atomic_write
 
         atomic_write(json_path, json.dumps(without_nan(scores), indent=2) + "\n")
 
 
 def _images(root: Path, layout: str | None, split: str, labels: Path | None, classes: int | None) -> Any:
-    from vos.evaluation.labelled_images import folders, labelled_images
+    from vos.evaluation.images.labelled_images import folders, labelled_images
 
     if layout is not None:
         if labels is not None or classes is not None:

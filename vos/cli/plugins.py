@@ -9,8 +9,8 @@ import click
 
 from vos.cli import common
 from vos.errors import PluginError
-from vos.options import NoOptions, describe_options
-from vos.plugins import Plugins
+from vos.registry.discovery import Plugins
+from vos.registry.options import NoOptions, describe_options
 
 KINDS = ("trackers", "initializers", "writers", "commands")
 

@@ -9,9 +9,9 @@ import click
 
 from vos.cli import common
 from vos.errors import OptionError
-from vos.given import GivenAnnotations
-from vos.options import parse_assignments
-from vos.run import RunSummary
+from vos.host.annotation_loading import GivenAnnotations
+from vos.registry.options import parse_assignments
+from vos.types.run import RunSummary
 
 DEFAULT_OUTPUT = "vos-out"
 
@@ -100,9 +100,9 @@ def command(
       vos track dog.mp4 --mask first.png --mask 40:corrected.png
       vos track JPEGImages/480p/bear --quality fast
     """
-    from vos.blame import close_or_warn
-    from vos.progress import ProgressBar
-    from vos.runner import open_source, refuse_outputs, track
+    from vos.host.progress import ProgressBar
+    from vos.host.tracking import open_source, refuse_outputs, track
+    from vos.registry.plugin_errors import close_or_warn
 
     plugins = common.settings(ctx).plugins
     made_runtime = common.make_runtime(**runtime)
@@ -118,8 +118,8 @@ def command(
         if initializer is not None:
             if masks:
                 raise OptionError("--mask and --init are both given; one of them makes the first mask.")
-            from vos.initialize import initialize
-            from vos.runner import tracker_options
+            from vos.host.tracking import tracker_options
+            from vos.initialization.initialize import initialize
 
             tracker_options(tracker, parse_assignments(assignments), plugins)  # a typo should not cost the wait
             init_options = parse_assignments(init_assignments, "-I")

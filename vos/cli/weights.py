@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from vos import weights
 from vos.errors import WeightsError
-from vos.runtime import cache_folder
+from vos.types.runtime import cache_folder
 
 
 @click.group()

@@ -3,15 +3,15 @@
 Light to import: numpy alone. Scores are in [0, 1]; reports show them as printed by each benchmark.
 """
 
-from vos.evaluation.boundary import TOLERANCE, boundary_accuracy, boundary_of, tolerance_in_pixels
-from vos.evaluation.dataset import FaultsError, evaluate
-from vos.evaluation.davis import DavisTree
+from vos.evaluation.datasets.davis_layout import DavisTree
+from vos.evaluation.datasets.mask_folders import FaultsError, evaluate
+from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
+from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, boundary_accuracy, boundary_of, tolerance_in_pixels
+from vos.evaluation.metrics.region_similarity import region_similarity
+from vos.evaluation.metrics.statistics import Statistics, mean_of, statistics
 from vos.evaluation.protocol import PROTOCOLS, Protocol, protocol_named
-from vos.evaluation.region import region_similarity
 from vos.evaluation.scores import Scores
-from vos.evaluation.segmentation import HungarianScorer, SemanticScorer
-from vos.evaluation.sequence import ObjectScores, SequenceScorer, SequenceScores, score_sequence
-from vos.evaluation.statistics import Statistics, mean_of, statistics
+from vos.evaluation.sequence_scores import ObjectScores, SequenceScorer, SequenceScores, score_sequence
 
 __all__ = [
     "region_similarity",

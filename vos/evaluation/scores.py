@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from vos.evaluation.metrics.statistics import Statistics, mean_of
 from vos.evaluation.protocol import Protocol
-from vos.evaluation.sequence import ObjectScores, SequenceScores
-from vos.evaluation.statistics import Statistics, mean_of
+from vos.evaluation.sequence_scores import ObjectScores, SequenceScores
 
 
 @dataclass(frozen=True)

@@ -13,16 +13,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from vos.arrays import LabelMap, Size
-from vos.label_map import object_ids
-from vos.merge import merge_objects
-from vos.plugins import Plugins, load_plugins
-from vos.prediction import Prediction
-from vos.runtime import Runtime
+from vos.host.merging import merge_objects
+from vos.host.threads import map_ahead
+from vos.registry.discovery import Plugins, load_plugins
 from vos.testing.contract import CLAUSES, ContractError
 from vos.testing.driver import Driver, check_methods, offers
 from vos.testing.sequences import TinySequence, tiny_sequence
-from vos.threads import map_ahead
+from vos.types.arrays import LabelMap, Size
+from vos.types.label_map import object_ids
+from vos.types.prediction import Prediction
+from vos.types.runtime import Runtime
 
 TrackerFactory: TypeAlias = Callable[[], Any]
 """Makes a new tracker, the same one each time."""
@@ -191,7 +191,7 @@ def contract_test(tracker: str | TrackerFactory, **settings: Any) -> Callable[[T
 def _named(
     name: str, options: Mapping[str, Any] | None, runtime: Runtime | None, plugins: Plugins | None
 ) -> TrackerFactory:
-    from vos.runner import make_tracker, tracker_options
+    from vos.host.tracking import make_tracker, tracker_options
 
     loaded = plugins or load_plugins()
     tracker_options(name, options, loaded)
@@ -450,7 +450,7 @@ def _accuracy(settings: Settings) -> None:
 
 
 def _stream(settings: Settings) -> None:
-    from vos.runner import stream
+    from vos.host.tracking import stream
 
     sequence = tiny_sequence("later", size=settings.size, length=5)
     tracker = settings.factory()

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from vos.arrays import LabelMap
-from vos.frame import Frame
-from vos.label_map import object_ids
-from vos.merge import merge_objects
-from vos.prediction import Prediction
+from vos.host.merging import merge_objects
 from vos.testing.contract import ContractError
 from vos.testing.sequences import TinySequence
+from vos.types.arrays import LabelMap
+from vos.types.frame import Frame
+from vos.types.label_map import object_ids
+from vos.types.prediction import Prediction
 
 ARGUMENTS = {"start": 2, "step": 1, "annotate": 2, "forget": 1, "close": 0, "encode": 1, "encode_ahead": 1}
 """How many arguments each method takes; ``start`` and ``step`` take one more beside ``encode``."""

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from typing import Any
 
-from vos.options import check_option
-from vos.plugins import Origin, Plugins
+from vos.registry.discovery import Origin, Plugins
+from vos.registry.options import check_option
 from vos.testing.contract import ContractError
 
 HEAVY_MODULES = ("torch", "torchvision", "transformers", "diffusers", "tensorflow", "jax", "scipy", "skimage")

@@ -10,11 +10,12 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image as PillowImage
 
-from vos.annotation import Annotation
-from vos.arrays import BoolArray, Image, LabelMap, Size
-from vos.frame import Frame
-from vos.label_map import object_ids, write_label_map
-from vos.source import SourceInfo
+from vos.io.mask_file import write_label_map
+from vos.types.annotation import Annotation
+from vos.types.arrays import BoolArray, Image, LabelMap, Size
+from vos.types.frame import Frame
+from vos.types.label_map import object_ids
+from vos.types.source_info import SourceInfo
 
 Kind = Literal["moving", "still", "vanishing", "later", "crossing"]
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vos.arrays import LabelMap
-from vos.frame import Frame
-from vos.label_map import object_ids
-from vos.prediction import Prediction
+from vos.types.arrays import LabelMap
+from vos.types.frame import Frame
+from vos.types.label_map import object_ids
+from vos.types.prediction import Prediction
 
 
 class StubTracker:

@@ -9,6 +9,7 @@ from transformers import Sam2ImageProcessor, Sam2VideoProcessor, Sam2VideoVideoP
 from vos_sam2.tracker import Sam2Tracker, load_model
 
 import vos
+from vos.plugin import WeightsError
 from vos.testing import CLAUSES, check_plugin, tiny_sequence, tracker_checks
 
 TRACKER_CLAUSES = [check.clause for check in tracker_checks(lambda: None)]
@@ -189,9 +190,9 @@ def test_bf16_is_a_wish_that_is_kept(tiny_folder):
 
 
 def test_a_folder_without_the_model_is_told(tmp_path, tiny_folder):
-    with pytest.raises(vos.WeightsError, match="not this kind of model"):
+    with pytest.raises(WeightsError, match="not this kind of model"):
         load_model(str(tmp_path), torch.device("cpu"), torch.float32)
     (tmp_path / "config.json").write_text((tiny_folder / "config.json").read_text())
     (tmp_path / "model.safetensors").write_bytes(b"not a checkpoint")
-    with pytest.raises(vos.WeightsError, match="cannot be loaded as a SAM 2 video model"):
+    with pytest.raises(WeightsError, match="cannot be loaded as a SAM 2 video model"):
         load_model(str(tmp_path), torch.device("cpu"), torch.float32)

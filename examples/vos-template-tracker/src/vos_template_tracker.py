@@ -6,13 +6,14 @@ import cv2
 import numpy as np
 
 import vos
+from vos.plugin import TrackerSpec, hookimpl, option
 
 VOS_API = 1
 
 
 @dataclass(frozen=True)
 class Options:
-    reach: int = vos.option(24, "How far an object may move between two frames, in pixels.")
+    reach: int = option(24, "How far an object may move between two frames, in pixels.")
 
 
 class Tracker:
@@ -43,6 +44,6 @@ class Tracker:
         return vos.Prediction.from_label_map(label_map, list(self.objects))
 
 
-@vos.hookimpl
+@hookimpl
 def vos_trackers():
-    return [vos.TrackerSpec("template-tracker", "Finds the annotated pixels again by correlation.", Tracker, Options)]
+    return [TrackerSpec("template-tracker", "Finds the annotated pixels again by correlation.", Tracker, Options)]

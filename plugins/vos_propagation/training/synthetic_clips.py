@@ -14,7 +14,7 @@ from typing import Any, cast
 import cv2
 import numpy as np
 
-from vos import AnyArray, FloatArray, Image, InputError, LabelMap
+from vos.plugin import AnyArray, FloatArray, Image, InputError, LabelMap
 
 SIZE = (384, 512)
 FRAMES = 13

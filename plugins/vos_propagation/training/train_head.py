@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos import Frame, Image, LabelMap, Runtime, object_ids
+from vos.plugin import Frame, Image, LabelMap, Runtime, object_ids
 from vos_propagation.boxes import Box
 from vos_propagation.features import FrameFeatures
 from vos_propagation.head import LOGIT_LIMIT, FusionHead, HeadSize, load_head, votes_margin

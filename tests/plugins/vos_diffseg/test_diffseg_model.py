@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vos import Frame, OptionError, Runtime, VosError, WeightsError
+from vos import Frame, Runtime, VosError
+from vos.plugin import OptionError, WeightsError
 from vos_diffseg.initializer import DiffSeg
 from vos_diffseg.options import DiffSegOptions
 from vos_diffseg.stable_diffusion import StableDiffusion

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 import vos
-from vos import ExtraMissingError, Frame, Initializer, Runtime, VosError, WeightsError, load_plugins
-from vos.options import make_options
+from vos import Frame, Runtime, VosError, load_plugins
+from vos.plugin import ExtraMissingError, Initializer, WeightsError
+from vos.registry.options import make_options
 from vos.testing import StubTracker
 from vos_diffseg.initializer import DiffSeg, square_image
 from vos_diffseg.options import DiffSegOptions
@@ -284,5 +285,5 @@ def test_a_model_that_wants_more_than_an_image_is_an_error(tiny_folder, tmp_path
 
 def test_a_missing_extra_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "diffusers", None)
-    with pytest.raises(ExtraMissingError, match=r'pip install "vos\[diffseg\]"'):
+    with pytest.raises(ExtraMissingError, match=r'pip install "vos-toolkit\[diffseg\]"'):
         DiffSeg(DiffSegOptions(model=str(tmp_path)), CPU)

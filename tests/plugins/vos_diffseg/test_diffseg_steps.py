@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vos import EmptyMaskError, OptionError
+from vos.plugin import EmptyMaskError, OptionError
 from vos_diffseg.aggregation import aggregate
 from vos_diffseg.initializer import number_segments, square_image
 from vos_diffseg.kmeans import cluster_means, kmeans, spread_centres

@@ -13,7 +13,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vos import OptionError, Runtime, TrackerError, stream
+from vos import Runtime, TrackerError, stream
+from vos.plugin import OptionError
 from vos.testing import check_plugin, check_tracker, tiny_sequence
 from vos_exec import ExecOptions, make_exec_tracker
 from vos_exec.process import LINES_SHOWN, Words

@@ -10,8 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vos import EmptyMaskError, ExtraMissingError, Frame, OptionError, Runtime, VosError, WeightsError, load_plugins
-from vos.options import make_options
+from vos import Frame, Runtime, VosError, load_plugins
+from vos.plugin import EmptyMaskError, ExtraMissingError, OptionError, WeightsError
+from vos.registry.options import make_options
 from vos_groupvit.grouping import Segmentation, group_affinity, group_map, patch_groups, phrase_map
 from vos_groupvit.initializer import TextInitializer, split_instances
 from vos_groupvit.model import TEMPLATES, GroupVit, model_size, prepare_image
@@ -432,5 +433,5 @@ def test_weights_that_are_no_numbers_are_said(folder, frame):
 
 def test_a_missing_extra_names_the_command(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    with pytest.raises(ExtraMissingError, match=r'pip install "vos\[groupvit\]"'):
+    with pytest.raises(ExtraMissingError, match=r'pip install "vos-toolkit\[groupvit\]"'):
         model_of(tmp_path)

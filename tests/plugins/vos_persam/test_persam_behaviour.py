@@ -12,7 +12,8 @@ import pytest
 import torch
 
 import vos
-from vos.merge import merge_objects
+from vos.host.merging import merge_objects
+from vos.plugin import AnnotatingTracker, ForgettingTracker
 from vos.testing import TinySequence, contract_test
 from vos_persam import PersamFOptions, PersamOptions, vos_trackers
 from vos_persam.release import ReleaseTracker
@@ -253,8 +254,8 @@ def test_the_specs_make_the_trackers():
     assert isinstance(made["persam", False], PersamTracker)
     assert isinstance(made["persam-f", True], ReleaseTracker)
     assert isinstance(made["persam", True]._sam, SegmentAnything)
-    assert isinstance(made["persam-f", False], vos.AnnotatingTracker)
-    assert isinstance(made["persam-f", False], vos.ForgettingTracker)
+    assert isinstance(made["persam-f", False], AnnotatingTracker)
+    assert isinstance(made["persam-f", False], ForgettingTracker)
 
 
 test_contract = contract_test("persam", options={"checkpoint": CHECKPOINT}, min_iou=0.5)

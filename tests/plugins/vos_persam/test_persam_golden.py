@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vos.merge import merge_objects
+from vos.host.merging import merge_objects
 from vos_persam.guidance import release_guidance
 from vos_persam.options import PersamFOptions, PersamOptions
 from vos_persam.personal import PersonalOptions, PersonalSegmenter

@@ -9,6 +9,7 @@ from PIL import Image
 
 import vos
 from vos.cli import main
+from vos.plugin import AnnotationError, EmptyMaskError, WeightsError
 from vos_persam.command import command
 from vos_persam.guidance import guidance_for, release_guidance
 from vos_persam.images import RELEASE_VALUE, personalize, read_image
@@ -176,7 +177,7 @@ def test_the_verb_asks_for_the_model_that_is_named(files, monkeypatch):
     monkeypatch.setenv("VOS_CACHE", str(files / "cache"))
     arguments = ["--reference", files / "a.png", "--mask", files / "a_mask.png", "-o", files / "out", files / "b.png"]
     result = CliRunner().invoke(command, [*map(str, arguments), "--model", "vit_l", "--device", "cpu"])
-    assert isinstance(result.exception, vos.WeightsError)
+    assert isinstance(result.exception, WeightsError)
     assert "vit_l" in str(result.exception)
     assert not (files / "out").exists()
 
@@ -240,7 +241,7 @@ def test_a_file_that_is_no_image(files, shapes_checkpoint):
 
 
 def test_a_mask_of_another_size(files):
-    with pytest.raises(vos.AnnotationError, match="mask is 120x160, the frame is 160x120"):
+    with pytest.raises(AnnotationError, match="mask is 120x160, the frame is 160x120"):
         list(personalize(files / "a.png", files / "c_mask.png", [files / "b.png"], files / "out"))
 
 
@@ -249,5 +250,5 @@ def test_an_object_without_a_cell_in_the_releases_way(shapes):
     label_map[:] = 0
     label_map[10, 10] = 1
     assert PersonalSegmenter(shapes, image, label_map).object_ids == (1,)
-    with pytest.raises(vos.EmptyMaskError, match="no pixel"):
+    with pytest.raises(EmptyMaskError, match="no pixel"):
         PersonalSegmenter(shapes, image, label_map, PersonalOptions(release_value=128))

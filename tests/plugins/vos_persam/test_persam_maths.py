@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vos import EmptyMaskError, OptionError
-from vos.options import make_options
+from vos.plugin import EmptyMaskError, OptionError
+from vos.registry.options import make_options
 from vos_persam.mask_weights import FitHistory, fit_mask_weights
 from vos_persam.options import PersamFOptions, PersamOptions
 from vos_persam.target import (

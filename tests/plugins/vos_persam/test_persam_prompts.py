@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from vos.merge import merge_objects
+from vos.host.merging import merge_objects
 from vos.testing import tiny_sequence
 from vos_persam import PersamFOptions, PersamOptions, cascade
 from vos_persam.cascade import HIDDEN

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from PIL import Image
 
 import vos
-from vos.merge import merge_objects
+from vos.host.merging import merge_objects
 from vos.testing import contract_test, tiny_sequence
 from vos_propagation import vos_trackers
 from vos_propagation.dino_protocol import CONTEXT, DinoTracker, propagate, protocol_size

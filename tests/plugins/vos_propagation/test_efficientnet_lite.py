@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vos import WeightsError
+from vos.plugin import WeightsError
 from vos_propagation.efficientnet_lite import CHANNELS, VARIANTS, SameConv, load_efficientnet_lite
 
 

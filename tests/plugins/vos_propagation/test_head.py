@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vos import WeightsError
+from vos.plugin import WeightsError
 from vos_propagation.head import WEIGHTS, FusionHead, HeadSize, load_head
 
 HEIGHT, WIDTH = 12, 10

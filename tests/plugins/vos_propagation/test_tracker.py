@@ -9,7 +9,8 @@ import torch
 
 import vos
 import vos_propagation.tracker
-from vos.merge import merge_objects
+from vos.host.merging import merge_objects
+from vos.plugin import EncodingAheadTracker
 from vos.testing import check_tracker, tiny_sequence
 from vos_propagation.cores import on_threads
 from vos_propagation.features import FrameFeatures, working_size
@@ -390,9 +391,9 @@ def test_with_features_computed_ahead_each_of_the_two_gets_its_part_of_the_threa
 
 def test_one_thread_is_not_shared() -> None:
     with on_threads(1):
-        assert not isinstance(make(), vos.EncodingAheadTracker)
+        assert not isinstance(make(), EncodingAheadTracker)
     with on_threads(2):
-        assert isinstance(make(), vos.EncodingAheadTracker)
+        assert isinstance(make(), EncodingAheadTracker)
 
 
 @torch.inference_mode()

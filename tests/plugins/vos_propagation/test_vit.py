@@ -15,7 +15,7 @@ import transformers
 from torch import Tensor
 
 import vos
-from vos import ExtraMissingError, OptionError, WeightsError
+from vos.plugin import ExtraMissingError, OptionError, OutputExistsError, WeightsError
 from vos.testing import tiny_sequence
 from vos_propagation.vit import load_vit
 
@@ -237,7 +237,7 @@ def test_resume_takes_no_other_weights_of_the_same_name(kind: str, state: dict[s
     assert track().skipped
     changed = {key: value + 1 for key, value in safetensors.torch.load_file(folder / "model.safetensors").items()}
     safetensors.torch.save_file(changed, folder / "model.safetensors", {"format": "pt"})
-    with pytest.raises(vos.OutputExistsError, match=r"another model\.safetensors in its details"):
+    with pytest.raises(OutputExistsError, match=r"another model\.safetensors in its details"):
         track()
 
 
@@ -357,4 +357,4 @@ def test_a_missing_library_names_the_extra(library: str, tmp_path: Path, monkeyp
     monkeypatch.setitem(sys.modules, library, None)
     (tmp_path / "config.json").write_text('{"model_type": "vit"}')
     backbone = "test_vit:a.pth" if library == "timm" else str(tmp_path)
-    check_one_line(ExtraMissingError, rf'needs {library} \(.*Install it: pip install "vos\[vit\]"', backbone)
+    check_one_line(ExtraMissingError, rf'needs {library} \(.*Install it: pip install "vos-toolkit\[vit\]"', backbone)

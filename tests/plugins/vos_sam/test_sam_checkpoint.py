@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from vos import Runtime, WeightsError, weights
+from vos import Runtime, weights
+from vos.plugin import WeightsError
 from vos_sam.checkpoint import build_sam, load_sam, resolve_checkpoint
 from vos_sam.model import SegmentAnything
 from vos_sam.tiny_vit import TinyViT

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 import vos
-from vos.options import make_options
+from vos.plugin import EmptyMaskError, Initializer, OptionError
+from vos.registry.options import make_options
 from vos_sam import vos_initializers
 from vos_sam.checkpoint import load_sam
 from vos_sam.edges import EdgesInitializer, thin_edges
@@ -56,7 +57,7 @@ def test_granularities_are_ordered_by_size(shapes, scene):
         options = PointsOptions(points="7:45,50", granularity=granularity)
         try:
             sizes.append(int((PointsInitializer(options, shapes).initialize(frame) == 7).sum()))
-        except vos.EmptyMaskError:
+        except EmptyMaskError:
             sizes.append(0)
     assert sizes == sorted(sizes)
 
@@ -143,7 +144,7 @@ def test_thinning_leaves_a_line_one_pixel_wide():
     ],
 )
 def test_points_that_do_not_read(text, message):
-    with pytest.raises(vos.OptionError, match=message):
+    with pytest.raises(OptionError, match=message):
         parse_points(text)
 
 
@@ -157,17 +158,17 @@ def test_points_that_do_not_read(text, message):
     ],
 )
 def test_boxes_that_do_not_read(text, message):
-    with pytest.raises(vos.OptionError, match=message):
+    with pytest.raises(OptionError, match=message):
         parse_boxes(text)
 
 
 def test_prompts_outside_the_frame(shapes, scene):
     frame, _ = scene
-    with pytest.raises(vos.OptionError, match="object 3: point 200,10 lies outside the frame, which is 160x120"):
+    with pytest.raises(OptionError, match="object 3: point 200,10 lies outside the frame, which is 160x120"):
         PointsInitializer(PointsOptions(points="3:200,10"), shapes).initialize(frame)
-    with pytest.raises(vos.OptionError, match="object 3: box corner 20,120 lies outside"):
+    with pytest.raises(OptionError, match="object 3: box corner 20,120 lies outside"):
         BoxesInitializer(BoxesOptions(boxes="3:2,2,20,120"), shapes).initialize(frame)
-    with pytest.raises(vos.OptionError, match="needs a rough mask: -O mask=PATH"):
+    with pytest.raises(OptionError, match="needs a rough mask: -O mask=PATH"):
         MaskInitializer(MaskOptions(), shapes)
 
 
@@ -181,7 +182,7 @@ def test_the_specs_make_initializers(shapes_checkpoint, tmp_path):
     }
     for spec in vos_initializers():
         options = make_options(spec.options, {**given[spec.name], "checkpoint": str(shapes_checkpoint)}, spec.name)
-        assert isinstance(spec.factory(options, vos.Runtime(device="cpu")), vos.Initializer)
+        assert isinstance(spec.factory(options, vos.Runtime(device="cpu")), Initializer)
     for options_type, wrong in ((EverythingOptions, {"max_objects": 255}), (EdgesOptions, {"points_per_side": 0})):
-        with pytest.raises(vos.OptionError):
+        with pytest.raises(OptionError):
             make_options(options_type, wrong, "it")

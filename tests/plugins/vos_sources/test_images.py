@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 import vos
+from vos.plugin import AnnotationError, TruncatedSourceError
 from vos.testing import StubTracker, tiny_sequence
 
 
@@ -94,7 +95,7 @@ def test_a_folder_of_masks_annotates_the_frames_named_in_it(tmp_path):
     assert ("annotate", 4) in tracker.calls
     for path in masks.glob("*.png"):
         path.rename(path.with_name(f"other-{path.name}"))
-    with pytest.raises(vos.AnnotationError, match="no PNG in it is named after a frame"):
+    with pytest.raises(AnnotationError, match="no PNG in it is named after a frame"):
         vos.stream(images, masks, tracker=tracker)
 
 
@@ -116,7 +117,7 @@ def test_cut_short_image_is_an_error_naming_it(tmp_path, suffix):
     path = tmp_path / f"2{suffix}"
     path.write_bytes(path.read_bytes()[:800])
     good = []
-    with pytest.raises(vos.TruncatedSourceError, match=rf"2\{suffix}: the image is cut short") as caught:
+    with pytest.raises(TruncatedSourceError, match=rf"2\{suffix}: the image is cut short") as caught:
         good.extend(vos.open_source(tmp_path).frames())
     assert (len(good), caught.value.frames_read, caught.value.frames_declared) == (2, 2, 3)
 
@@ -158,7 +159,7 @@ def test_a_mask_among_the_images_is_refused_instead_of_tracked(tmp_path):
         write(tmp_path / "clip" / f"{name}.png", 7)
     mask = tmp_path / "clip" / "first.png"
     vos.write_label_map(mask, np.ones((20, 30), np.uint8))
-    with pytest.raises(vos.AnnotationError, match=r"first.png: the mask lies among the images .* Move it"):
+    with pytest.raises(AnnotationError, match=r"first.png: the mask lies among the images .* Move it"):
         vos.stream(tmp_path / "clip", mask, tracker=StubTracker())
     moved = mask.rename(tmp_path / "first.png")
     assert len(list(vos.stream(tmp_path / "clip", moved, tracker=StubTracker()))) == 2
@@ -172,7 +173,7 @@ def test_masks_of_a_folder_for_frames_that_are_not_tracked_are_left_out(tmp_path
     results = vos.stream(tmp_path / "clip", tmp_path / "masks", tracker=StubTracker(), start=1, stop=3)
     assert [vos.object_ids(label_map) for _, label_map in results] == [(2,), (3,)]
     (tmp_path / "masks" / "3.png").rename(tmp_path / "3.png")
-    with pytest.raises(vos.AnnotationError, match="masks of frames 0, 1, 2: .* only 3 is tracked"):
+    with pytest.raises(AnnotationError, match="masks of frames 0, 1, 2: .* only 3 is tracked"):
         vos.stream(tmp_path / "clip", tmp_path / "masks", tracker=StubTracker(), start=3)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import vos
+from vos.plugin import TruncatedSourceError
 
 HEIGHT, WIDTH = 48, 96
 
@@ -177,7 +178,7 @@ def test_cut_short_file(tmp_path, opened, header):
             opened(path)
         return
     good = []
-    with pytest.raises(vos.TruncatedSourceError, match="damaged or cut short: frame .. of 40 cannot be read") as caught:
+    with pytest.raises(TruncatedSourceError, match="damaged or cut short: frame .. of 40 cannot be read") as caught:
         good.extend(frame.index for frame in opened(path).frames())
     assert caught.value.frames_declared == 40
     assert good == list(range(caught.value.frames_read))
@@ -192,7 +193,7 @@ def test_damage_in_the_middle_names_the_last_good_frame(tmp_path, opened):
     content[hurt] = np.random.default_rng(1).integers(0, 255, hurt.stop - hurt.start).astype(np.uint8).tobytes()
     path.write_bytes(content)
     good = []
-    with pytest.raises(vos.TruncatedSourceError, match=r"the last good one is \d+. Use --stop") as caught:
+    with pytest.raises(TruncatedSourceError, match=r"the last good one is \d+. Use --stop") as caught:
         good.extend(frame.index for frame in opened(path).frames())
     assert good == list(range(caught.value.frames_read))
     assert 0 < len(good) < 60
@@ -254,7 +255,7 @@ def test_the_last_good_frame_is_named_where_not_every_frame_is_asked_for(tmp_pat
     cut = write_cut_short(tmp_path / "cut.mp4")
     named = []
     for part in (range(40), indices):
-        with pytest.raises(vos.TruncatedSourceError) as caught:
+        with pytest.raises(TruncatedSourceError) as caught:
             list(opened(cut).frames(part))
         named.append(caught.value.frames_read)
     assert named[0] == named[1] < 36

@@ -9,6 +9,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import vos
+from vos.plugin import OptionError
 from vos.testing import StubTracker, tiny_sequence
 
 
@@ -174,7 +175,7 @@ def test_a_failed_run_leaves_no_half_file(tmp_path, writer):
 def test_bad_options_are_told_before_anything_is_written(tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     sequence = tiny_sequence("still")
-    with pytest.raises(vos.OptionError, match=message):
+    with pytest.raises(OptionError, match=message):
         track(sequence, tmp_path, [("overlay", options)])
 
 

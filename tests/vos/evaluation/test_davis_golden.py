@@ -16,10 +16,10 @@ from vos.evaluation import (
     protocol_named,
     region_similarity,
     score_sequence,
-    statistics,
     tolerance_in_pixels,
 )
-from vos.evaluation.report import global_csv, per_sequence_csv
+from vos.evaluation.metrics import statistics
+from vos.evaluation.reports.tables import global_csv, per_sequence_csv
 from vos.evaluation.scores import Scores
 
 SETS = [

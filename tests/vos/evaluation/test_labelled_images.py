@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vos import EmptyMaskError, InputError, OptionError
-from vos.evaluation.initializers import NOTHING, as_classes, as_proposals, crop_square, score_images
-from vos.evaluation.labelled_images import COCO_STUFF_27, IGNORED, LAYOUTS, folders, labelled_images
+from vos import InputError
+from vos.evaluation.images.initializer_scores import NOTHING, as_classes, as_proposals, crop_square, score_images
+from vos.evaluation.images.labelled_images import COCO_STUFF_27, IGNORED, LAYOUTS, folders, labelled_images
+from vos.plugin import EmptyMaskError, OptionError
 
 SIZE = (6, 8)
 

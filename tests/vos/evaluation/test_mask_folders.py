@@ -17,8 +17,8 @@ from PIL import Image
 import vos
 from vos.errors import InputError, OptionError
 from vos.evaluation import DavisTree, FaultsError, Scores, score_sequence
-from vos.evaluation.davis import natural_order
-from vos.evaluation.mask_file import read_mask_file
+from vos.evaluation.datasets.davis_layout import natural_order
+from vos.evaluation.datasets.mask_file import read_mask_file
 
 SEQUENCES = ("bear", "dog")
 FRAMES = 20

@@ -20,8 +20,8 @@ from vos.evaluation import (
     score_sequence,
     tolerance_in_pixels,
 )
-from vos.evaluation import bits as bits_module
-from vos.evaluation.frame_scores import score_frame, score_proposals
+from vos.evaluation.metrics import packed_masks as bits_module
+from vos.evaluation.metrics.frame_scores import score_frame, score_proposals
 
 sizes = st.tuples(st.integers(1, 20), st.integers(1, 140))
 

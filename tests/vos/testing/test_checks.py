@@ -5,7 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from vos import Frame, OptionError, Prediction, object_ids
+from vos import Frame, Prediction, object_ids
+from vos.plugin import OptionError
 from vos.testing import CLAUSES, ContractError, StubEncodingTracker, StubTracker, check_tracker, tracker_checks
 
 

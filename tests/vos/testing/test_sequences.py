@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from vos import Source, object_ids, read_label_map
+from vos import object_ids, read_label_map
+from vos.plugin import Source
 from vos.testing import tiny_sequence
 
 KINDS = ["moving", "still", "vanishing", "later", "crossing"]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-import vos
+from vos.plugin import TrackerSpec, hookimpl, option
 
 VOS_API = 1
 
@@ -11,10 +11,10 @@ VOS_API = 1
 class Sam2Options:
     """What a user may choose."""
 
-    model: str = vos.option(
+    model: str = option(
         "facebook/sam2.1-hiera-tiny", "A folder or a hub id with a SAM 2 or 2.1 video model in transformers' format."
     )
-    encode_batch: int = vos.option(1, "How many frames are encoded at once; more is faster on a GPU.")
+    encode_batch: int = option(1, "How many frames are encoded at once; more is faster on a GPU.")
 
 
 def make_tracker(options, runtime):
@@ -25,7 +25,7 @@ def make_tracker(options, runtime):
     return Sam2Tracker(model, options.encode_batch)
 
 
-@vos.hookimpl
+@hookimpl
 def vos_trackers():
     """Offer ``sam2``."""
-    return [vos.TrackerSpec("sam2", "SAM 2.1: memory attention over past frames.", make_tracker, Sam2Options)]
+    return [TrackerSpec("sam2", "SAM 2.1: memory attention over past frames.", make_tracker, Sam2Options)]

@@ -15,6 +15,7 @@ from transformers import Sam2VideoModel
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
 import vos
+from vos.plugin import WeightsError, hub_folder
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's RGB values in [0, 1], as the model was trained."""
@@ -24,18 +25,18 @@ def load_model(model, device, dtype):
     """Load a video model from a folder or the hub.
 
     Raises:
-        vos.WeightsError: it is not there, or another kind of model.
+        WeightsError: it is not there, or another kind of model.
     """
-    folder = vos.hub_folder(
+    folder = hub_folder(
         model, files=("*.json", "*.safetensors"), needed=("config.json", "*.safetensors"), extra="groupvit"
     )
     try:
         loaded, report = Sam2VideoModel.from_pretrained(folder, dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise vos.WeightsError(f"{model}: cannot be loaded as a SAM 2 video model ({error}).") from error
+        raise WeightsError(f"{model}: cannot be loaded as a SAM 2 video model ({error}).") from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
-        raise vos.WeightsError(
+        raise WeightsError(
             f'{model}: not the weights of a SAM 2 video model: {len(missing)} keys missing, first "{missing[0]}".'
         )
     return loaded.to(device).eval()

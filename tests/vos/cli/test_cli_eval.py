@@ -1,0 +1,269 @@
+"""``vos eval`` as a user meets it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vos
+from vos import cli
+from vos.evaluation import HungarianScorer, SemanticScorer
+from vos.evaluation.images.perseg import boundary_region, evaluate_perseg
+
+FRAMES = 8
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    with pytest.raises(SystemExit) as exited:
+        cli.main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return int(exited.value.code or 0), out, err
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A DAVIS tree with two sequences of squares, images, and two sets of predictions, one of them exact."""
+    root = tmp_path_factory.mktemp("davis")
+    for name, objects in (("bear", 1), ("dog", 2)):
+        for n in range(FRAMES):
+            truth = np.zeros((40, 60), dtype=np.uint8)
+            for object_id in range(1, objects + 1):
+                truth[5 + n : 15 + n, 20 * object_id - 10 : 20 * object_id] = object_id
+            for folder, label_map in (
+                ("Annotations/480p", truth),
+                ("exact", truth),
+                ("moved", np.roll(truth, 3, axis=1)),
+            ):
+                at = root / folder / name
+                at.mkdir(parents=True, exist_ok=True)
+                vos.write_label_map(at / f"{n:05d}.png", label_map)
+            at = root / "JPEGImages/480p" / name
+            at.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((40, 60, 3), 90, dtype=np.uint8)).save(at / f"{n:05d}.jpg")
+    (root / "ImageSets/2017").mkdir(parents=True)
+    (root / "ImageSets/2017/val.txt").write_text("bear\ndog\n")
+    return root
+
+
+def test_a_table_and_all_files(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {kind: tmp_path / f"r.{kind}" for kind in ("json", "html")}
+    code, out, err = run(
+        capsys, "eval", "--gt", tree, "--pred", f"mine={tree}/moved", "--set", "2017/val", "-j", 2, "--per-sequence",
+        "--json", files["json"], "--html", files["html"], "--csv", tmp_path / "tables",
+    )  # fmt: skip
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["J&F-Mean", "J-Mean", "J-Recall", "J-Decay", "F-Mean", "F-Recall", "F-Decay"]
+    assert lines[1].split()[0] == "mine"
+    assert [line.split()[0] for line in lines[3:]] == ["Sequence", "bear", "dog"]
+    scores = vos.evaluate(tree, tree / "moved")
+    assert float(lines[1].split()[1]) == round(100 * scores.j_and_f, 1)
+
+    content = json.loads(files["json"].read_text())
+    assert content["summary"] == scores.summary()
+    assert content["sequences"][1]["objects"][1]["j"] == scores.sequences[1].objects[1].j.tolist()
+    assert content["sequences"][0]["objects"][0]["frames"] == [f"{n:05d}" for n in range(1, FRAMES - 1)]
+    with (tmp_path / "tables/per-sequence_results-val.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["Sequence"] for row in rows] == ["bear_1", "dog_1", "dog_2"]
+    assert float(rows[0]["J-Mean"]) == round(scores.sequences[0].j.mean, 3)
+    assert (tmp_path / "tables/global_results-val.csv").read_text().startswith("J&F-Mean,J-Mean,")
+
+
+class Page(HTMLParser):
+    """Counts what a report holds, and finds what it would fetch."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.fetched += [v for k, v in attrs if k in ("src", "href") and v and not v.startswith("data:")]
+
+
+@pytest.mark.parametrize("names", [["moved"], ["moved", "exact"]])
+def test_the_html_report_is_one_whole_file(tree: Path, tmp_path: Path, names: list[str]) -> None:
+    from vos.evaluation.reports.html import html_report
+
+    text = html_report([vos.evaluate(tree, tree / name, name=f"<{name}>") for name in names])
+    page = Page(text)
+    assert page.fetched == []
+    assert page.tags.count("img") == 3 * len(names)
+    assert page.tags.count("polyline") == 3 * 2 * len(names)
+    assert page.tags.count("svg") == 3
+    assert "<moved>" not in text
+    assert "&lt;moved&gt;" in text
+    assert not re.search(r"\$[a-z]", text)
+    series = [json.loads(found) for found in re.findall(r'type="application/json">(.*?)</script>', text)]
+    scores = vos.evaluate(tree, tree / "moved")
+    assert series[2]["series"][0]["j"] == [round(v, 4) for v in scores.sequences[1].objects[1].j.tolist()]
+    assert len(series[0]["series"]) == len(names)
+
+
+def test_the_html_report_compares_an_object_with_itself_whatever_proposal_was_matched(
+    tree: Path, tmp_path: Path
+) -> None:
+    from vos.evaluation.reports.html import html_report
+
+    for path in (tree / "exact/dog").iterdir():
+        found = np.array(Image.open(path))
+        found[:, :15] = 0  # half of the first object is lost
+        for name, ids in (("plain", [0, 1, 2]), ("swapped", [0, 2, 1])):
+            (tmp_path / name / "dog").mkdir(parents=True, exist_ok=True)
+            vos.write_label_map(tmp_path / name / "dog" / path.name, np.array(ids, dtype=np.uint8)[found])
+    both = [
+        vos.evaluate(tree, tmp_path / name, sequences=["dog"], protocol="davis-2017-unsupervised", official=True)
+        for name in ("plain", "swapped")
+    ]
+    assert [[one.object_id for one in scores.sequences[0].objects] for scores in both] == [[1, 2], [2, 1]]
+    text = html_report(both)
+    assert re.findall(r">([+-][0-9.]+)</td>", text) == ["+0.0", "+0.0"]
+    for data in re.findall(r'type="application/json">(.*?)</script>', text):
+        one, other = json.loads(data)["series"]
+        assert one["j"] == other["j"]
+
+
+def test_several_predictions_side_by_side(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "eval", "--gt", tree, "--pred", f"old={tree}/moved", "--pred", f"new={tree}/exact")
+    assert code == 0
+    table = [line.split() for line in out.split("\n\n")[1].splitlines()]
+    assert table[0] == ["Sequence", "old", "new", "+/-"]
+    old = vos.evaluate(tree, tree / "moved").sequences[0].j_and_f
+    assert table[1] == ["bear", f"{100 * old:.1f}", "100.0", f"{100 * (1 - old):+.1f}"]
+    assert table[-1][:2] == ["All", "objects"]
+    code, _, err = run(capsys, "eval", "--gt", tree, "--pred", tree / "exact", "--pred", tree / "exact")
+    assert code == 2
+    assert 'two --pred are called "exact"' in err
+
+
+def test_bad_input_ends_with_2_and_lists_faults(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for n in range(FRAMES):
+        at = tmp_path / "mine/bear"
+        at.mkdir(parents=True, exist_ok=True)
+        (at / f"{n:05d}.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    code, out, err = run(capsys, "eval", "--gt", tree, "--pred", tmp_path / "mine", "-j", 2)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"vos: {tmp_path}/mine: 7 faults, nothing was scored.\n")
+    assert err.count("a truncated PNG file") == 6
+    assert "mine/dog: no such folder (6 frames to score)" in err
+    code, _, err = run(capsys, "eval", "--gt", tree)
+    assert code == 2
+    assert "takes --gt DIR and at least one --pred DIR" in err
+    code, _, err = run(capsys, "eval", "--gt", tree, "--pred", tree / "exact", "--protocol", "davis")
+    assert code == 2
+    assert 'no protocol named "davis"' in err
+
+
+def test_notes_go_to_stderr(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine/bear").mkdir(parents=True)
+    code, out, err = run(capsys, "eval", "--gt", tree, "--pred", tmp_path / "mine", "--missing", "zero")
+    assert code == 0
+    assert 'vos: sequence "bear": 6 of 6 frames have no prediction and were scored as empty.' in err
+    assert out.splitlines()[1].split() == ["mine", "0.0", "0.0", "0.0", "0.0", "0.0", "0.0", "0.0"]
+
+
+def test_official_and_all_frames(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(
+        capsys, "eval", "--gt", tree, "--pred", tree / "moved", "--official", "--all-frames",
+        "--protocol", "davis-2016", "--tolerance", 1,
+    )  # fmt: skip
+    expected = vos.evaluate(
+        tree, tree / "moved", protocol="davis-2016", all_frames=True, official=True, tolerance=1
+    ).summary()
+    assert code == 0
+    assert [float(cell) for cell in out.splitlines()[1].split()[1:]] == [round(100 * v, 1) for v in expected.values()]
+
+
+@pytest.mark.parametrize("hungarian", [False, True])
+def test_semantic(tmp_path: Path, capsys: pytest.CaptureFixture[str], hungarian: bool) -> None:
+    rng = np.random.default_rng(0)
+    scorer = HungarianScorer(4) if hungarian else SemanticScorer(4)
+    for folder in ("images", "labels", "mine"):
+        (tmp_path / folder).mkdir()
+    for n in range(3):
+        labels, found = rng.integers(0, 5, (20, 30), dtype=np.uint8), rng.integers(0, 4, (20, 30), dtype=np.uint8)
+        Image.fromarray(np.zeros((20, 30, 3), dtype=np.uint8)).save(tmp_path / f"images/{n}.jpg")
+        Image.fromarray(labels).save(tmp_path / f"labels/{n}.png")
+        Image.fromarray(found).save(tmp_path / f"mine/{n}.png")
+        scorer.add(found, np.where(labels < 4, labels, 255))
+    arguments = ["eval", "semantic", tmp_path / "images", "--labels", tmp_path / "labels", "--classes", 4,
+                 "--pred", tmp_path / "mine", "--json", tmp_path / "r.json"]  # fmt: skip
+    code, out, _ = run(capsys, *arguments, *(["--hungarian"] if hungarian else []))
+    assert code == 0
+    assert f"Mean IoU {100 * scorer.mean_iou:.1f}".split() == out.splitlines()[-2].split()
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert (written["mean_iou"], written["pixel_accuracy"]) == (scorer.mean_iou, scorer.accuracy)
+    (tmp_path / "mine/0.png").unlink()
+    Image.fromarray(np.zeros((5, 5), dtype=np.uint8)).save(tmp_path / "mine/1.png")
+    code, _, err = run(capsys, *arguments)
+    assert code == 2
+    assert "2 faults" in err
+    assert "0.png: no such file" in err
+    assert "1.png: 5x5, its labels are 30x20" in err
+
+
+def test_labels_without_a_class_leave_json_that_all_can_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, value in (("images", 0), ("labels", 255), ("mine", 1)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.full((4, 6), value, dtype=np.uint8)).save(tmp_path / folder / "a.png")
+    code, out, _ = run(
+        capsys, "eval", "semantic", tmp_path / "images", "--labels", tmp_path / "labels", "--classes", 2,
+        "--pred", tmp_path / "mine", "--json", tmp_path / "r.json",
+    )  # fmt: skip
+    assert code == 0
+    assert out.splitlines()[-2].split() == ["Mean", "IoU", "-"]
+    written = json.loads((tmp_path / "r.json").read_text(), parse_constant=lambda name: f"no JSON: {name}")
+    assert written == {"pixel_accuracy": None, "mean_iou": None, "iou": {"0": None, "1": None}, "images": 1}
+
+
+def test_perseg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    square = np.zeros((50, 80), dtype=bool)
+    square[10:30, 10:40] = True
+    for category, shift in (("cat", 0), ("mug", 6)):
+        for n in range(3):
+            for folder, mask in (("PerSeg/Annotations", square), ("mine", np.roll(square, shift, axis=1))):
+                at = tmp_path / folder / category
+                at.mkdir(parents=True, exist_ok=True)
+                if folder == "mine":
+                    vos.write_label_map(at / f"{n:02d}.png", mask.astype(np.uint8))
+                else:
+                    painted = np.zeros((*mask.shape, 3), dtype=np.uint8)
+                    painted[mask] = (0, 0, 128)
+                    Image.fromarray(painted).save(at / f"{n:02d}.png")
+    (tmp_path / "mine/mug/00.png").unlink()  # the reference is not scored
+    cat, mug = evaluate_perseg(tmp_path / "PerSeg", tmp_path / "mine")
+    assert (cat.iou, cat.boundary_iou, cat.images) == (1.0, 1.0, 2)
+    assert mug.iou == 24 / 36
+    edges = boundary_region(square), boundary_region(np.roll(square, 6, axis=1))
+    assert mug.boundary_iou == (edges[0] & edges[1]).sum() / (edges[0] | edges[1]).sum()
+    code, out, _ = run(capsys, "eval", "perseg", "--gt", tmp_path / "PerSeg", "--pred", tmp_path / "mine")
+    assert code == 0
+    assert out.splitlines()[-1].split()[:2] == ["Mean", f"{100 * (1 + 24 / 36) / 2:.1f}"]
+    read = vos.read_label_map(tmp_path / "mine/mug/02.png")
+    Image.fromarray(vos.PALETTE[read]).save(tmp_path / "mine/mug/02.png")  # painted, as PerSAM's script does
+    assert evaluate_perseg(tmp_path / "PerSeg", tmp_path / "mine") == [cat, mug]
+    (tmp_path / "mine/mug/01.png").unlink()
+    code, _, err = run(capsys, "eval", "perseg", "--gt", tmp_path / "PerSeg", "--pred", tmp_path / "mine")
+    assert code == 2
+    assert "mug/01.png: no such file" in err
+
+
+def test_a_boundary_region_is_what_an_erosion_takes_away() -> None:
+    mask = np.zeros((50, 100), dtype=bool)
+    mask[:30, 20:60] = True
+    region = boundary_region(mask)  # 2 % of the diagonal of 111.8: 2 pixels; the frame's edge is an outline
+    inside = np.zeros_like(mask)
+    inside[2:28, 22:58] = True
+    assert np.array_equal(region, mask & ~inside)

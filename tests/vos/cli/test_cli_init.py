@@ -1,0 +1,170 @@
+"""``vos init`` as a user types it, with an initializer loaded by -p."""
+
+import re
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vos import read_label_map
+from vos.cli import main
+
+PLUGIN = """
+from dataclasses import dataclass
+import numpy as np
+from vos import InitializerSpec, Prediction, TrackerSpec, hookimpl, option
+
+
+@dataclass(frozen=True)
+class Options:
+    brightness: int = option(128, "Brighter pixels are the object.")
+
+
+class Bright:
+    def __init__(self, options):
+        self.brightness = options.brightness
+
+    def initialize(self, frame):
+        levels = frame.image[..., 0] // 50
+        return np.where(frame.image[..., 0] > self.brightness, levels, 0).astype(np.uint8)
+
+
+class Still:
+
+    def start(self, frame, label_map):
+        self.label_map = label_map
+
+    def step(self, frame):
+        return Prediction.from_label_map(self.label_map)
+
+
+@hookimpl
+def vos_trackers():
+    return [TrackerSpec("still", "Nothing moves.", lambda options, runtime: Still())]
+
+
+@hookimpl
+def vos_initializers():
+    return [InitializerSpec("bright", "Bright things.", lambda options, runtime: Bright(options), Options)]
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch, capsys):
+    (tmp_path / "bright_things.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    image = np.zeros((60, 80, 3), dtype=np.uint8)
+    image[10:30, 10:40] = 200
+    image[40:50, 50:60] = 250
+    (tmp_path / "clip").mkdir()
+    Image.fromarray(image[::-1]).save(tmp_path / "clip" / "00.png")
+    Image.fromarray(image).save(tmp_path / "clip" / "01.png")
+
+    def invoke(*arguments, verb="init"):
+        with pytest.raises(SystemExit) as ended:
+            main(["-p", "bright_things", verb, "clip", *arguments])
+        captured = capsys.readouterr()
+        return ended.value.code, captured.out, captured.err
+
+    yield invoke
+    sys.modules.pop("bright_things", None)
+
+
+def test_a_mask_and_a_numbered_preview_are_written(run, tmp_path):
+    code, out, err = run("--with", "bright", "--frame", "1", "-o", "masks/first.png", "--preview", "preview.png")
+    assert (code, err) == (0, "")
+    assert out.replace("\\", "/") == "masks/first.png: frame 01, 2 objects: 4 (12.5%), 5 (2.1%)\n"
+    label_map = read_label_map(tmp_path / "masks" / "first.png", (60, 80))
+    assert (label_map[10:30, 10:40] == 4).all()
+    assert (label_map[40:50, 50:60] == 5).all()
+    with Image.open(tmp_path / "masks" / "first.png") as mask:
+        assert mask.mode == "P"
+    with Image.open(tmp_path / "preview.png") as preview:
+        drawn = np.asarray(preview)
+    assert drawn.shape == (60, 80, 3)
+    with Image.open(tmp_path / "clip" / "01.png") as frame:
+        changed = (drawn != np.asarray(frame)).any(axis=2)
+    assert changed[10:30, 10:40].mean() > 0.9
+    assert not changed[:5].any()
+
+
+def test_objects_are_chosen_by_number_pixel_and_size(run, tmp_path):
+    assert run("--with", "bright", "--max-objects", "1")[1].endswith("1 object: 1 (12.5%)\n")
+    assert run("--with", "bright", "--keep", "2,1")[1].endswith("2 objects: 1 (2.1%), 2 (12.5%)\n")
+    assert run("--with", "bright", "--frame", "1", "--at", "55,45")[1].endswith("1 object: 1 (2.1%)\n")
+    assert run("--with", "bright", "--min-area", "0.05")[1].endswith("1 object: 1 (12.5%)\n")
+    assert run("--with", "bright", "--order", "centre")[1].endswith("2 objects: 1 (12.5%), 2 (2.1%)\n")
+    assert run("--with", "bright", "--all")[1].endswith("2 objects: 4 (12.5%), 5 (2.1%)\n")
+    assert (tmp_path / "first-mask.png").is_file()
+
+
+def test_options_of_the_initializer_are_passed(run):
+    assert run("--with", "bright", "-O", "brightness=220")[1].endswith("1 object: 5 (2.1%)\n")
+
+
+def test_tracking_begins_with_an_initializer(run, tmp_path):
+    arguments = ["--init", "bright", "-I", "brightness=220", "-t", "still", "-o", "out"]
+    code, out, _ = run(*arguments, verb="track")
+    assert code == 0
+    assert out.startswith("clip: 2 frames, object 5,")
+    first, second = (read_label_map(tmp_path / "out" / "clip" / f"0{index}.png") for index in range(2))
+    assert (first[10:20, 50:60] == 5).all()
+    assert np.array_equal(first, second)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "no initializer named. Say how to find the objects: --points"),
+        (["--with", "bright", "--diffseg"], "diffseg and bright are both asked for"),
+        (["--diffseg", "--text", "dog"], "diffseg and groupvit are both asked for"),
+        (["--with", "brigth"], 'no initializer named "brigth".*Did you mean "bright"'),
+        (["--with", "bright", "--keep", "a"], '--keep is "a", expected whole numbers'),
+        (["--with", "bright", "--at", "1"], '--at is "1", expected x,y in pixels'),
+        (["--with", "bright", "--all", "--keep", "1"], "--all chooses nothing, --keep does"),
+        (["--with", "bright", "--keep", "3"], "keep names object 3, there are objects 1 to 2"),
+        (["--with", "bright", "--frame", "7"], "clip: no frame 7, the last one is 1"),
+        (["--with", "bright", "-o", "mask.jpg"], '-o is "mask.jpg", expected a name that ends in .png'),
+        (["--with", "bright", "--preview", "p.mp4"], '--preview is "p.mp4", expected a name that ends in .png, .jpg'),
+        (["--with", "bright", "--max-objects", "0"], "Invalid value for '--max-objects'"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_says_why(run, arguments, message):
+    code, out, err = run(*arguments)
+    assert (code, out) == (2, "")
+    assert re.search(message, err)
+    assert "Traceback" not in err
+
+
+def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
+
+    calls = []
+
+    def remember(frame, name, options, **_):
+        calls.append((name, options))
+        return np.ones(frame.size, dtype=np.uint8)
+
+    monkeypatch.setattr(sys.modules["vos.initialization.initialize"], "initialize", remember)
+    for arguments in (
+        ["--points", "1:5,5,+"],
+        ["--boxes", "1:0,0,9,9"],
+        ["--mask", "rough.png"],
+        ["--everything", "-O", "max_objects=3"],
+        ["--edges"],
+        ["--diffseg"],
+        ["--text", "dog"],
+        ["--with", "groupvit", "--text", "dog", "--instances"],
+    ):
+        assert run(*arguments)[0] == 0
+    assert calls == [
+        ("sam-points", {"points": "1:5,5,+"}),
+        ("sam-boxes", {"boxes": "1:0,0,9,9"}),
+        ("sam-mask", {"mask": "rough.png"}),
+        ("sam-everything", {"max_objects": "3"}),
+        ("sam-edges", {}),
+        ("diffseg", {}),
+        ("groupvit", {"text": "dog"}),
+        ("groupvit", {"text": "dog", "instances": True}),
+    ]

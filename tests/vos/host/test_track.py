@@ -1,0 +1,385 @@
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import vos
+from vos.plugin import OptionError, OutputError, OutputExistsError, TrackerSpec, hookimpl
+from vos.testing import StubTracker, tiny_sequence
+
+
+@pytest.fixture
+def sequence():
+    return tiny_sequence("moving", length=6)
+
+
+def masks_in(folder):
+    return sorted(path.name for path in folder.glob("[!.]*.png"))
+
+
+def record(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def track(source, output, /, **more):
+    more.setdefault("tracker", StubTracker())
+    return vos.track(source, source.label_maps[0], output=output, **more)
+
+
+def test_masks_are_davis_files_named_as_the_frames(sequence, tmp_path):
+    summary = track(sequence, tmp_path)
+    folder = tmp_path / sequence.name
+    assert summary.run.output == folder
+    assert (summary.frames, summary.object_ids, summary.skipped) == (6, (1, 2), False)
+    assert masks_in(folder) == [f"0000{i}.png" for i in range(6)]
+    for name in masks_in(folder):
+        with Image.open(folder / name) as image:
+            assert image.mode == "P"
+            assert image.size == (64, 48)
+            assert image.getpalette() == vos.PALETTE.ravel().tolist()
+            assert np.array_equal(np.asarray(image), sequence.label_maps[0])
+
+
+def test_run_json_says_what_was_done(sequence, tmp_path):
+    track(sequence, tmp_path, tracker="propagation", options={}, runtime=vos.Runtime(seed=3))
+    told = record(tmp_path / sequence.name)
+    assert told["finished"] is True
+    assert told["state"] == "finished"
+    assert told["tracker"] == "propagation"
+    assert told["frames"] == 6
+    assert told["object_ids"] == [1, 2]
+    assert told["seed"] == 3
+    assert told["versions"]["vos"] == vos.__version__
+    assert set(told["milliseconds_per_frame"]) == {"mean", "median", "p95", "max"}
+
+
+def test_sequence_name_never_leads_out_of_the_output(sequence, tmp_path):
+    for name in ["../../evil", "/etc/evil", "..", "a/b\\c", ".hidden", "\x00"]:
+        summary = track(sequence, tmp_path / "out", sequence=name, overwrite=True)
+        assert summary.run.output.parent == tmp_path / "out"
+        assert summary.run.output.name.strip(".")
+
+
+def test_nothing_of_an_earlier_run_is_replaced_unasked(sequence, tmp_path):
+    track(sequence, tmp_path)
+    with pytest.raises(OutputExistsError, match="holds a finished run of tracker .* --resume .* --overwrite"):
+        track(sequence, tmp_path)
+    track(sequence, tmp_path, overwrite=True)
+
+
+def test_masks_of_unknown_origin_are_not_replaced_unasked(sequence, tmp_path):
+    folder = tmp_path / sequence.name
+    folder.mkdir()
+    (folder / "mine.png").write_bytes(b"mine")
+    with pytest.raises(OutputExistsError, match="1 PNG files that no run of vos recorded"):
+        track(sequence, tmp_path)
+    with pytest.raises(OutputExistsError, match="1 PNG files that no run of vos recorded"):
+        track(sequence, tmp_path, resume=True)
+    track(sequence, tmp_path, overwrite=True)
+    assert (folder / "mine.png").read_bytes() == b"mine"
+
+
+def test_resume_skips_a_finished_run(sequence, tmp_path):
+    first = track(sequence, tmp_path)
+    tracker = StubTracker()
+    second = track(sequence, tmp_path, tracker=tracker, resume=True)
+    assert second.skipped
+    assert (second.frames, second.object_ids) == (first.frames, first.object_ids)
+    assert tracker.calls == []
+
+
+def test_resume_redoes_an_unfinished_run(sequence, tmp_path):
+    folder = tmp_path / sequence.name
+    with pytest.raises(vos.TrackerError):
+        track(sequence, tmp_path, tracker=StubTracker(fail_at=3))
+    assert record(folder)["state"] == "failed"
+    assert masks_in(folder) == ["00000.png", "00001.png", "00002.png"]
+    with pytest.raises(OutputExistsError, match="holds an unfinished run"):
+        track(sequence, tmp_path)
+    (folder / ".partial-00003.png").write_bytes(b"half")
+    summary = track(sequence, tmp_path, resume=True)
+    assert not summary.skipped
+    assert len(masks_in(folder)) == 6
+    assert not (folder / ".partial-00003.png").exists()
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"annotation": 1}, {"stop": 3}, {"max_side": 20}, {"both_ways": True}])
+def test_resume_refuses_another_run(sequence, tmp_path, change):
+    track(sequence, tmp_path)
+    annotation = sequence.label_maps[change.pop("annotation", 0)]
+    runtime = vos.Runtime(seed=change.pop("seed", 0))
+    with pytest.raises(OutputExistsError, match="--resume found a run with another"):
+        vos.track(sequence, annotation, tracker=StubTracker(), output=tmp_path, resume=True, runtime=runtime, **change)
+
+
+def test_resume_refuses_a_finished_run_whose_masks_are_gone(sequence, tmp_path):
+    track(sequence, tmp_path)
+    (tmp_path / sequence.name / "00002.png").unlink()
+    summary = track(sequence, tmp_path, resume=True)
+    assert not summary.skipped
+    assert len(masks_in(tmp_path / sequence.name)) == 6
+
+
+def test_a_shorter_rerun_leaves_no_stale_mask(sequence, tmp_path):
+    track(sequence, tmp_path)
+    track(sequence, tmp_path, stop=3, overwrite=True)
+    assert masks_in(tmp_path / sequence.name) == ["00000.png", "00001.png", "00002.png"]
+
+
+class Writer:
+    def __init__(self, fail_at=None, error=None, where="write"):
+        self.fail_at, self.error, self.where, self.calls = fail_at, error, where, []
+
+    def open(self, run):
+        self._say("open", None)
+
+    def write(self, frame, label_map, prediction):
+        self._say("write", frame.index)
+
+    def close(self):
+        self._say("close", None)
+
+    def abort(self, error):
+        self.calls.append(("abort", type(error).__name__))
+
+    def _say(self, method, index):
+        if self.where == method and index == self.fail_at and self.error:
+            raise self.error
+        self.calls.append((method, index))
+
+
+def test_writers_get_every_frame_in_order(sequence, tmp_path):
+    writer = Writer()
+    track(sequence, tmp_path, writers=[writer, "davis"])
+    assert writer.calls == [("open", None), *(("write", i) for i in range(6)), ("close", None)]
+
+
+def test_full_disk_stops_the_run_once_with_the_frame_and_leaves_whole_files(sequence, tmp_path):
+    full = Writer(fail_at=3, error=OSError(errno.ENOSPC, "No space left on device"))
+    other = Writer()
+    with pytest.raises(vos.WriterError, match=r"Writer failed on frame 00003 \(index 3\): OSError: .*No space left"):
+        track(sequence, tmp_path, writers=["davis", full, other])
+    assert full.calls[-1] == ("abort", "WriterError")
+    assert other.calls[-1] == ("abort", "WriterError")
+    folder = tmp_path / sequence.name
+    assert record(folder)["state"] == "failed"
+    assert "No space left" in record(folder)["error"]
+    for name in masks_in(folder):
+        assert vos.read_label_map(folder / name).shape == (48, 64)
+    assert not list(folder.glob(".partial-*"))
+
+
+@pytest.mark.parametrize("where", ["open", "close"])
+def test_writer_that_cannot_begin_or_finish_is_named(sequence, tmp_path, where):
+    word = {"open": "cannot begin", "close": "cannot finish"}[where]
+    with pytest.raises(vos.WriterError, match=f"Writer {word}: RuntimeError: boom"):
+        track(sequence, tmp_path, writers=[Writer(error=RuntimeError("boom"), where=where)])
+
+
+def test_failing_tracker_aborts_writers_after_what_was_tracked(sequence, tmp_path):
+    writer = Writer()
+    with pytest.raises(vos.TrackerError):
+        track(sequence, tmp_path, writers=[writer], tracker=StubTracker(fail_at=4))
+    assert writer.calls == [("open", None), *(("write", i) for i in range(4)), ("abort", "TrackerError")]
+
+
+def test_unwritable_output_is_said(sequence, tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("")
+    with pytest.raises(vos.InputError, match="cannot be used as the output folder"):
+        track(sequence, blocker)
+
+
+def test_named_tracker_is_closed_and_a_given_one_is_not(sequence, tmp_path):
+    from vos.registry.discovery import Origin
+
+    made = []
+
+    class Plugin:
+        @hookimpl
+        def vos_trackers(self):
+            return [TrackerSpec("stub", "", lambda options, runtime: made.append(StubTracker()) or made[-1])]
+
+    plugins = vos.load_plugins()
+    plugins.register(Plugin(), Origin("p", "p", "tests"))
+    track(sequence, tmp_path, tracker="stub", plugins=plugins)
+    assert made[0].calls[-1] == ("close", None)
+    given = StubTracker()
+    track(sequence, tmp_path / "2", tracker=given)
+    assert ("close", None) not in given.calls
+    with pytest.raises(OptionError, match="has no options, so nothing can follow"):
+        track(sequence, tmp_path / "3", tracker="stub:text", plugins=plugins)
+
+
+def test_unknown_tracker_writer_and_option(sequence, tmp_path):
+    with pytest.raises(vos.PluginError, match='no tracker named "persm"'):
+        track(sequence, tmp_path, tracker="persm")
+    with pytest.raises(vos.PluginError, match='no writer named "dawis". .*Did you mean "davis"'):
+        track(sequence, tmp_path, writers=["dawis"])
+    with pytest.raises(OptionError, match='tracker "propagation" has no option "no_such_option"'):
+        track(sequence, tmp_path, tracker="propagation", options={"no_such_option": 1})
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_ctrl_c_leaves_whole_masks_and_a_run_that_can_be_resumed(tmp_path):
+    sequence = tiny_sequence("moving", length=200)
+    images, masks = sequence.save(tmp_path / "in")
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import sys, time, vos
+            from vos.cli import main
+            from vos.testing import StubTracker
+
+            class Slow(StubTracker):
+                def step(self, frame):
+                    time.sleep(0.05)
+                    return super().step(frame)
+
+            @hookimpl
+            def vos_trackers():
+                return [TrackerSpec("slow", "Slow.", lambda options, runtime: Slow())]
+
+            if __name__ == "__main__":
+                main(sys.argv[1:])
+            """
+        )
+    )
+    command = [
+        sys.executable, str(script), "-p", "run", "track", str(images), "--mask", str(masks / "00000.png"),
+        "-t", "slow", "-o", str(tmp_path / "out"),
+    ]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    # Where the tests run in the background, Ctrl-C is ignored, and so it would be in what they start.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heard)
+    folder = tmp_path / "out" / "frames"
+    deadline = time.monotonic() + 60
+    while len(masks_in(folder)) < 3 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped" in said
+    assert "Traceback" not in said
+    assert record(folder)["state"] == "stopped"
+    written = masks_in(folder)
+    assert 3 <= len(written) < 200
+    assert all(np.array_equal(vos.read_label_map(folder / name), sequence.label_maps[0]) for name in written)
+    assert not list(folder.glob(".partial-*"))
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads RSS from /proc")
+def test_memory_does_not_grow_with_the_number_of_frames(tmp_path):
+    """2,000 generated frames through loop and writers, in a process of its own: RSS after 500 and at the end."""
+    code = """
+import os, sys, numpy as np, vos
+from vos.testing import StubTracker
+
+class Frames:
+    info = vos.SourceInfo("generated", "generated", "generated", frame_count=2000, size=(240, 320))
+    def frames(self, indices=None):
+        for i in indices:
+            yield vos.Frame(i, np.full((240, 320, 3), i % 251, np.uint8), f"{i:05d}")
+    def close(self): pass
+
+def rss():
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+class Watch:
+    @hookimpl
+    def vos_frame_done(self, run, frame):
+        if frame.index in (500, 1999):
+            seen.append(rss())
+
+seen = []
+label_map = np.zeros((240, 320), np.uint8); label_map[50:90, 50:90] = 1
+vos.track(Frames(), label_map, tracker=StubTracker(), output=sys.argv[1], observers=[Watch()])
+print(*seen)
+"""
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    early, late = map(float, done.stdout.split())
+    assert late - early < 8, f"RSS grew from {early:.1f} to {late:.1f} MiB over 1,500 frames"
+    assert len(masks_in(tmp_path / "generated")) == 2000
+
+
+@pytest.mark.parametrize(
+    ("writers", "error"),
+    [
+        (["davis", "nosuch"], vos.PluginError),
+        (["davis", ("overlay", {"opacity": "7"})], OptionError),
+        (["davis", ("overlay", {"path": "a-folder"})], OptionError),
+        (["davis", ("coco-rle", {"path": "a-folder"})], OptionError),
+        (["davis", ("report", {"path": "a-folder"})], OptionError),
+        (["davis", ("cutouts", {"path": "a-file"})], vos.WriterError),
+        (["davis", Writer(error=RuntimeError("boom"), where="open")], vos.WriterError),
+    ],
+)
+def test_overwrite_keeps_the_earlier_run_where_the_new_one_cannot_begin(
+    sequence, tmp_path, monkeypatch, writers, error
+):
+    monkeypatch.chdir(tmp_path)
+    Path("a-folder").mkdir()
+    Path("a-file").touch()
+    track(sequence, tmp_path)
+    folder = tmp_path / sequence.name
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(error):
+        track(sequence, tmp_path, writers=writers, overwrite=True)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a-file", "a-folder", sequence.name]
+
+
+def test_resume_makes_an_output_that_the_finished_run_did_not(sequence, tmp_path):
+    track(sequence, tmp_path, resume=True)
+    report = ("report", {"path": str(tmp_path / "r.csv")})
+    assert not track(sequence, tmp_path, writers=["davis", report], resume=True).skipped
+    assert (tmp_path / "r.csv").read_text().startswith("frame_index")
+    assert track(sequence, tmp_path, writers=["davis", report], resume=True).skipped
+    assert track(sequence, tmp_path, resume=True).skipped
+    (tmp_path / "r.csv").unlink()
+    assert not track(sequence, tmp_path, writers=["davis", report], resume=True).skipped
+    assert (tmp_path / "r.csv").exists()
+
+
+def test_frames_whose_masks_would_have_one_name_are_refused(tmp_path):
+    images = tmp_path / "in"
+    images.mkdir()
+    for name in ("a:b", "a_b"):
+        Image.new("RGB", (8, 6)).save(images / f"{name}.png")
+    with pytest.raises(vos.SourceError, match='frames "a:b" and "a_b" would both be written as "a_b"'):
+        vos.track(images, np.ones((6, 8), np.uint8), tracker=StubTracker(), output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_observer_that_fails_too_does_not_hide_what_stopped_the_run(sequence, tmp_path, caplog):
+    class Full:
+        @hookimpl
+        def vos_run_failed(self, run, error):
+            raise OutputError("no space for this either")
+
+    with pytest.raises(vos.TrackerError, match="told to fail"):
+        track(sequence, tmp_path, tracker=StubTracker(fail_at=2), observers=[Full()])
+    assert "no space for this either" in caplog.text
+
+
+def test_one_writer_may_be_named_without_a_list(sequence, tmp_path):
+    track(sequence, tmp_path, writers="davis")
+    assert len(masks_in(tmp_path / sequence.name)) == 6
+
+
+def test_a_name_that_is_too_long_for_a_folder_is_said(sequence, tmp_path):
+    with pytest.raises(vos.InputError, match="cannot be used as the output folder .*too long"):
+        track(sequence, tmp_path, sequence="x" * 300)

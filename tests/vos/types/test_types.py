@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+import vos
+from vos.plugin import AnnotationError, EmptyMaskError, OptionError
+
+
+def test_frame_is_read_only_and_does_not_lock_its_owner():
+    image = np.zeros((4, 6, 3), dtype=np.uint8)
+    frame = vos.Frame(3, image, "00003", 0.1)
+    assert frame.size == (4, 6)
+    with pytest.raises(ValueError, match="read-only"):
+        frame.image[0, 0] = 1
+    image[0, 0] = 1
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((4, 6), np.uint8), np.zeros((4, 6, 4), np.uint8), np.zeros((4, 6, 3)), np.zeros((0, 6, 3), np.uint8)],
+)
+def test_frame_refuses_other_images(image):
+    with pytest.raises(ValueError, match=r"expected uint8 \(H, W, 3\)"):
+        vos.Frame(0, image, "x")
+
+
+def test_frame_is_contiguous():
+    assert vos.Frame(0, np.zeros((4, 6, 3), np.uint8)[:, ::-1], "x").image.flags.c_contiguous
+
+
+def test_annotation_needs_an_object():
+    with pytest.raises(EmptyMaskError, match="annotation of frame 4: no object"):
+        vos.Annotation(np.full((2, 2), 255, np.uint8), 4)
+    with pytest.raises(AnnotationError, match=r"bool \(2, 2\), expected uint8"):
+        vos.Annotation(np.ones((2, 2), bool))
+    annotation = vos.Annotation(np.array([[0, 7], [255, 2]], np.uint8))
+    assert annotation.object_ids == (2, 7)
+
+
+def test_prediction_checks_itself():
+    logits = np.zeros((2, 3, 4), np.float32)
+    prediction = vos.Prediction((4, 2), logits, scores=[0.1, 0.9], present=[True, False])
+    assert prediction.object_ids == (4, 2)
+    assert not prediction.logits.flags.writeable
+    for bad in [(1,), (1, 1), (0, 1), (1, 255)]:
+        with pytest.raises(ValueError, match="object ids"):
+            vos.Prediction(bad, logits)
+    with pytest.raises(ValueError, match="scores has shape"):
+        vos.Prediction((1, 2), logits, scores=[1.0])
+    with pytest.raises(ValueError, match="logits are"):
+        vos.Prediction((1, 2), logits[0])
+
+
+def test_prediction_from_label_map():
+    label_map = np.array([[0, 3], [5, 5]], np.uint8)
+    prediction = vos.Prediction.from_label_map(label_map, (3, 4, 5))
+    assert prediction.present.tolist() == [True, False, True]
+    assert (prediction.logits > 0).tolist() == [
+        [[False, True], [False, False]],
+        [[False] * 2] * 2,
+        [[False] * 2, [True] * 2],
+    ]
+    with pytest.raises(ValueError, match="holds ids"):
+        vos.Prediction.from_label_map(label_map, (3,))
+    with pytest.raises(ValueError, match="void"):
+        vos.Prediction.from_label_map(np.array([[255]], np.uint8), (3,))
+
+
+def test_a_prediction_of_no_objects_is_fine():
+    assert vos.Prediction((), np.zeros((0, 4, 4), np.float32)).object_ids == ()
+
+
+@pytest.mark.parametrize("seed", [-(2**63) - 1, 2**64])
+def test_a_seed_that_no_generator_takes_is_an_error(seed):
+    with pytest.raises(OptionError, match=rf"seed is {seed}, expected a number of at most 64 bits"):
+        vos.Runtime(seed=seed)
+
+
+@pytest.mark.parametrize("seed", [-(2**63), -1, 2**64 - 1])
+def test_any_seed_of_64_bits_is_taken(seed):
+    torch = pytest.importorskip("torch")
+    assert vos.Runtime(device="cpu", seed=seed).torch_device() == torch.device("cpu")

@@ -1,0 +1,1 @@
+"""Where data sets keep frames and masks, and folders of masks to score."""

@@ -1,0 +1,418 @@
+"""Scoring folders of masks: what there is to score, every fault at once, and processes that share the work."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from vos.errors import InputError, VosError
+from vos.evaluation.datasets.davis_layout import DavisTree, natural_order, read_names
+from vos.evaluation.datasets.mask_file import MANY_VALUES, read_mask_file
+from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
+from vos.evaluation.metrics.frame_scores import FrameScores
+from vos.evaluation.protocol import Protocol, protocol_named, protocol_of_set
+from vos.evaluation.scores import Scores, SequenceFiles
+from vos.evaluation.sequence_scores import SequenceScorer, SequenceScores, describe_stray
+from vos.types.arrays import LabelMap
+from vos.types.label_map import VOID, object_ids
+
+if TYPE_CHECKING:
+    from multiprocessing.context import BaseContext
+
+Missing = Literal["error", "zero"]
+
+CHUNK = 16
+"""Frames that a process scores at a time."""
+
+SHOWN_FAULTS = 10
+
+
+class FaultsError(InputError):
+    """Predictions or annotations that cannot be scored.
+
+    Attributes:
+        faults: one line for each, ``PATH: what is wrong``.
+    """
+
+    def __init__(self, name: str, faults: Sequence[str], hint: str = "") -> None:
+        self.faults = list(faults)
+        lines = [f"{name}: {len(self.faults)} fault{'s' if len(self.faults) > 1 else ''}, nothing was scored."]
+        lines += [f"  {fault}" for fault in self.faults[:SHOWN_FAULTS]]
+        if len(self.faults) > SHOWN_FAULTS:
+            lines.append(f"  ... and {len(self.faults) - SHOWN_FAULTS} more.")
+        super().__init__("\n".join([*lines, *([hint] if hint else [])]))
+
+
+@dataclass
+class _Sequence:
+    """A sequence to be scored: its files, and what its first annotated frame says."""
+
+    name: str
+    truths: list[Path]
+    predictions: list[Path | None]
+    scorer: SequenceScorer
+    binary: bool
+    results: dict[int, FrameScores | str] = field(default_factory=dict)
+
+    def chunks(self) -> Iterator[_Chunk]:
+        for start in range(0, len(self.truths), CHUNK):
+            part = slice(start, start + CHUNK)
+            yield _Chunk(start, self.truths[part], self.predictions[part], self.scorer, self.binary)
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Some frames of a sequence, for one process."""
+
+    start: int
+    truths: list[Path]
+    predictions: list[Path | None]
+    scorer: SequenceScorer
+    binary: bool
+
+
+def evaluate(
+    truth: Path | str,
+    predictions: Path | str,
+    *,
+    protocol: str | Protocol | None = None,
+    sequences: str | Sequence[str] | None = None,
+    name: str | None = None,
+    tolerance: float = TOLERANCE,
+    all_frames: bool = False,
+    official: bool = False,
+    missing: Missing = "error",
+    meta: Path | str | None = None,
+    seen_meta: Path | str | None = None,
+    workers: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> Scores:
+    """Score a folder of predicted label maps against the truth.
+
+    Args:
+        truth: a DAVIS or YouTube-VOS root, a folder of one folder of PNG label maps for each
+            sequence, or one sequence's own folder of PNG files.
+        predictions: a folder of one folder for each sequence, files named as the truth's; or, for one
+            sequence, its own folder.
+        protocol: a key of ``PROTOCOLS``, or a protocol of your own; None for ``"davis-2016"`` with a set of
+            that year, else ``"davis-2017"``.
+        sequences: names, a set of a DAVIS root (``"2017/val"``) or a text file of names; None for all
+            that the truth has.
+        name: what the predictions are called in reports; by default their folder's name.
+        tolerance: of the boundary: a share of the diagonal below 1, or whole pixels.
+        all_frames: leave out no frame at either end.
+        official: reproduce the official tool where it is at fault.
+        missing: ``"zero"`` scores frames and sequences without a prediction as empty.
+        meta: YouTube-VOS ``meta.json`` with the objects' categories, for scores by seen and unseen.
+        seen_meta: the training set's ``meta.json``: its categories are the seen ones. Without it,
+            the objects in ``meta`` say ``"seen": true`` or ``false`` themselves.
+        workers: processes.
+        progress: told the number of frames done and of all frames, now and then.
+    Returns:
+        The scores.
+    Raises:
+        FaultsError: files that cannot be scored, all listed at once.
+        InputError: there is nothing to score, or an argument makes no sense.
+    """
+    if protocol is None:
+        protocol = protocol_of_set(sequences if isinstance(sequences, str) else None)
+    rules = protocol_named(protocol, all_frames=all_frames, official=official)
+    tolerance_in_pixels(tolerance, (1, 1))
+    if workers < 1:
+        raise InputError(f"workers is {workers}, expected 1 or more.")
+    predictions = Path(predictions)
+    if not predictions.is_dir():
+        raise InputError(f"{predictions}: no such folder of predictions.")
+    unseen = None if meta is None else unseen_objects(Path(meta), seen_meta)
+    truth_folders = find_sequences(Path(truth), sequences, unsupervised=rules.max_proposals is not None)
+    prediction_folders = {
+        sequence: _prediction_folder(predictions, sequence, alone=len(truth_folders) == 1) for sequence in truth_folders
+    }
+    if missing == "error" and not any(folder.is_dir() for folder in prediction_folders.values()):
+        held = ", ".join(sorted(path.name for path in predictions.iterdir())[:5]) or "nothing"
+        raise InputError(
+            f"{predictions}: none of the {len(truth_folders)} sequences is in it, first {next(iter(truth_folders))}. "
+            f"It holds: {held}."
+        )
+    faults: list[str] = []
+    planned = [
+        _plan(sequence, folder, prediction_folders[sequence], rules, tolerance, missing, faults)
+        for sequence, folder in truth_folders.items()
+    ]
+    plans = [plan for plan in planned if plan is not None]
+    _score_all(plans, workers, progress)
+    finished = [_finish(plan, faults) for plan in plans]
+    if faults:
+        hint = ""
+        if missing == "error" and any("no such f" in fault for fault in faults):
+            hint = "Use --missing zero to score missing frames and sequences as empty."
+        raise FaultsError(str(predictions), faults, hint)
+    files = {
+        sequence: SequenceFiles(folder, prediction_folders[sequence], _frames_beside(folder))
+        for sequence, folder in truth_folders.items()
+    }
+    return Scores(
+        name or predictions.resolve().name,
+        rules,
+        tolerance,
+        tuple(scores for scores in finished if scores is not None),
+        unseen,
+        files,
+    )
+
+
+def find_sequences(
+    truth: Path, sequences: str | Sequence[str] | None = None, *, unsupervised: bool = False
+) -> dict[str, Path]:
+    """Find the annotated sequences of a data set.
+
+    Args:
+        truth: a DAVIS or YouTube-VOS root, a folder of sequence folders, or one sequence's folder.
+        sequences: names, a set's name or a text file of names; None for all.
+        unsupervised: take a DAVIS root's ``Annotations_unsupervised`` if it is there.
+    Returns:
+        Folders of label maps by sequence, in order.
+    Raises:
+        InputError: there are none, or some that were asked for are not there.
+    """
+    if not truth.is_dir():
+        raise InputError(f"{truth}: no such folder of annotations.")
+    tree = DavisTree(truth, unsupervised=unsupervised) if (truth / "Annotations").is_dir() else None
+    folder = truth if tree is None else tree.annotation_folder
+    if sequences is None:
+        if any(path.suffix == ".png" for path in folder.iterdir()):
+            return {folder.resolve().name: folder}
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if not names:
+            raise InputError(f"{folder}: no sequences in it. Expected a folder of PNG label maps for each sequence.")
+    elif isinstance(sequences, str):
+        names = _names_of_set(truth, tree, sequences)
+    else:
+        names = list(sequences)
+    lost = [sequence for sequence in names if not (folder / sequence).is_dir()]
+    if not names:
+        raise InputError(f"{sequences or 'sequences'}: no sequence named.")
+    if lost:
+        raise InputError(f"{folder}: {len(lost)} of {len(names)} sequences asked for are not there, first {lost[0]}.")
+    return {sequence: folder / sequence for sequence in names}
+
+
+def _names_of_set(truth: Path, tree: DavisTree | None, name: str) -> list[str]:
+    if Path(name).is_file():
+        return read_names(Path(name))
+    if tree is None:
+        raise InputError(
+            f"set {name}: {truth} has no ImageSets. Give the root of a DAVIS tree, or a text file of sequence names."
+        )
+    return tree.sequences(name)
+
+
+def unseen_objects(meta: Path, seen_meta: Path | str | None = None) -> frozenset[tuple[str, int]]:
+    """List the objects of unseen categories.
+
+    Args:
+        meta: YouTube-VOS ``meta.json`` of the scored set.
+        seen_meta: that of the training set; its categories are seen.
+    Returns:
+        Pairs of sequence and object id.
+    Raises:
+        InputError: not such a file, or objects that do not say whether they are seen.
+    """
+    objects = _meta_objects(meta)
+    if seen_meta is not None:
+        known = {entry.get("category") for _, _, entry in _meta_objects(Path(seen_meta))}
+        return frozenset((video, i) for video, i, entry in objects if entry.get("category") not in known)
+    if any("seen" not in entry for _, _, entry in objects):
+        raise InputError(
+            f'{meta}: its objects do not say "seen": true or false. '
+            "Give the training set's meta.json too, whose categories are the seen ones (--seen-meta)."
+        )
+    return frozenset((video, i) for video, i, entry in objects if not entry["seen"])
+
+
+def _meta_objects(path: Path) -> list[tuple[str, int, dict[str, object]]]:
+    try:
+        videos = json.loads(path.read_text())["videos"]
+        return [
+            (video, int(object_id), entry)
+            for video, content in videos.items()
+            for object_id, entry in content["objects"].items()
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a YouTube-VOS meta.json ({type(error).__name__}: {error}).") from None
+
+
+def _prediction_folder(predictions: Path, sequence: str, *, alone: bool) -> Path:
+    """The folder of a sequence's predictions; for a single sequence that may be the folder given."""
+    inner = predictions / sequence
+    return predictions if alone and not inner.is_dir() and any(predictions.glob("*.png")) else inner
+
+
+def _frames_beside(truth_folder: Path) -> Path | None:
+    """The images of a sequence in a DAVIS-like tree: ``Annotations`` in its path becomes ``JPEGImages``."""
+    for parent in truth_folder.parents:
+        if parent.name.startswith("Annotations"):
+            frames = parent.parent / "JPEGImages" / truth_folder.relative_to(parent)
+            return frames if frames.is_dir() else None
+    return None
+
+
+def _plan(
+    name: str,
+    truth_folder: Path,
+    prediction_folder: Path,
+    protocol: Protocol,
+    tolerance: float,
+    missing: Missing,
+    faults: list[str],
+) -> _Sequence | None:
+    """Pair a sequence's files, or say why that cannot be done."""
+    annotated = sorted(truth_folder.glob("[!.]*.png"), key=natural_order)
+    scored = annotated[int(protocol.skip_first) : len(annotated) - int(protocol.skip_last)]
+    if not scored:
+        faults.append(f"{truth_folder}: {len(annotated)} PNG files, and {protocol.name} leaves none of them to score")
+        return None
+    try:
+        first = read_mask_file(annotated[0])
+    except InputError as error:
+        faults.append(f"{annotated[0]}: {error}")
+        return None
+    binary = first.binary
+    first_truth = (first.label_map == VOID).view(np.uint8) if binary else first.label_map
+    if not object_ids(first_truth) and protocol.objects == "first-frame":
+        faults.append(f"{annotated[0]}: no object in the first annotated frame")
+        return None
+    there = {path.name for path in prediction_folder.iterdir()} if prediction_folder.is_dir() else set()
+    if not prediction_folder.is_dir() and missing == "error":
+        faults.append(f"{prediction_folder}: no such folder ({len(scored)} frames to score)")
+        return None
+    paths: list[Path | None] = []
+    for path in scored:
+        if path.name in there:
+            paths.append(prediction_folder / path.name)
+            continue
+        paths.append(None)
+        if missing == "error":
+            faults.append(f"{prediction_folder / path.name}: no such file")
+    scorer = SequenceScorer(name, first_truth, protocol, tolerance=tolerance)
+    return _Sequence(name, scored, paths, scorer, binary)
+
+
+def _score_all(plans: Sequence[_Sequence], workers: int, progress: Callable[[int, int], None] | None) -> None:
+    """Score every frame, in this process or in several; results go into the plans."""
+    total = sum(len(plan.truths) for plan in plans)
+    work = [(plan, chunk) for plan in plans for chunk in plan.chunks()]
+    done = 0
+    for (plan, chunk), results in _in_order(work, min(workers, len(work))):
+        plan.results.update(enumerate(results, start=chunk.start))
+        done += len(results)
+        if progress is not None:
+            progress(done, total)
+
+
+def _in_order(
+    work: Sequence[tuple[_Sequence, _Chunk]], workers: int
+) -> Iterable[tuple[tuple[_Sequence, _Chunk], list[FrameScores | str]]]:
+    if workers <= 1:
+        for item in work:
+            yield item, _score_chunk(item[1])
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+
+    # Ctrl-C is for the parent, which then stops its workers.
+    quiet = (signal.SIGINT, signal.SIG_IGN)
+    with ProcessPoolExecutor(workers, process_context(), initializer=signal.signal, initargs=quiet) as pool:
+        futures = [pool.submit(_score_chunk, chunk) for _, chunk in work]
+        try:
+            for item, future in zip(work, futures, strict=True):
+                yield item, future.result()
+        except BrokenProcessPool:
+            raise VosError(
+                "a scoring process died (out of memory, or killed). Run again with fewer processes (-j)."
+            ) from None
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def process_context() -> BaseContext:
+    """Choose how worker processes start: by fork where that is safe, which costs no imports, else by spawn."""
+    import multiprocessing
+
+    safe = sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules
+    return multiprocessing.get_context("fork" if safe else "spawn")
+
+
+def _score_chunk(chunk: _Chunk) -> list[FrameScores | str]:
+    """Score some frames; a text in place of scores says what is wrong with a frame."""
+    results: list[FrameScores | str] = []
+    for truth_path, path in zip(chunk.truths, chunk.predictions, strict=True):
+        try:
+            truth = _truth(truth_path, chunk.binary)
+        except InputError as error:
+            results.append(f"{truth_path}: {error}")
+            continue
+        try:
+            prediction = np.zeros_like(truth) if path is None else _prediction(path, chunk.scorer)
+            results.append(chunk.scorer.score(truth, prediction))
+        except InputError as error:
+            results.append(f"{path}: {error}")
+    return results
+
+
+def _truth(path: Path, binary: bool) -> LabelMap:
+    mask = read_mask_file(path)
+    if binary:
+        if not mask.binary and mask.label_map.any():
+            raise InputError("values besides 0 and 255, though the first annotated frame has only these")
+        only: LabelMap = (mask.label_map == VOID).astype(np.uint8)
+        return only
+    return mask.label_map
+
+
+def _prediction(path: Path, scorer: SequenceScorer) -> LabelMap:
+    mask = read_mask_file(path)
+    label_map = mask.label_map
+    if int(label_map.max(initial=0)) <= max(scorer.first_ids, default=0):
+        return label_map
+    if mask.binary:
+        if len(scorer.first_ids) != 1 and scorer.protocol.max_proposals is None:
+            shown = ", ".join(map(str, scorer.first_ids))
+            raise InputError(f"only 0 and 255, where the objects are {shown}. Write ids")
+        return np.where(label_map == VOID, scorer.first_ids[0], 0).astype(np.uint8)
+    values = int(np.count_nonzero(np.bincount(label_map.ravel())))
+    if values > MANY_VALUES:
+        raise InputError(f"{values} different values, as of an anti-aliased mask or a photo; expected ids")
+    if (label_map == VOID).any():
+        raise InputError("255 among other values, as of void or of a mask with soft edges; expected ids")
+    return label_map
+
+
+def _finish(plan: _Sequence, faults: list[str]) -> SequenceScores | None:
+    """Put a sequence's frames together, or list its faults."""
+    scorer, broken = plan.scorer, []
+    for index, result in sorted(plan.results.items()):
+        if isinstance(result, str):
+            broken.append(result)
+        else:
+            scorer.add(result, plan.truths[index].stem)
+    files = {path.stem: path for path in plan.predictions if path is not None}
+    broken += [
+        f"{files[frame]}: {describe_stray(ids, scorer.protocol, scorer.first_ids)}" for frame, ids in scorer.stray_ids()
+    ]
+    if broken:
+        faults += broken
+        return None
+    scores = scorer.scores()
+    absent = plan.predictions.count(None)
+    note = f"{absent} of {len(plan.predictions)} frames have no prediction and were scored as empty"
+    return replace(scores, notes=(*scores.notes, note)) if absent else scores

@@ -1,0 +1,1 @@
+"""Scores of single images: PerSeg, semantic classes, Hungarian matching, initializers."""

@@ -1,0 +1,50 @@
+"""Scoring folders of class maps, or of proposals, against a data set's labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vos.errors import InputError
+from vos.evaluation.datasets.mask_file import read_mask_file
+from vos.evaluation.datasets.mask_folders import FaultsError
+from vos.evaluation.images.initializer_scores import as_proposals
+from vos.evaluation.images.labelled_images import LabelledImages
+from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
+
+
+def evaluate_semantic(
+    images: LabelledImages, predictions: Path | str, *, hungarian: bool = False
+) -> SemanticScorer | HungarianScorer:
+    """Score a folder of predictions.
+
+    Args:
+        images: the data set's labels.
+        predictions: PNG files named as the images (``STEM.png``); values are classes from 0, 255 is
+            nothing; or with ``hungarian`` any ids of segments.
+        hungarian: match each image's segments to the classes.
+    Returns:
+        The scorer, with accuracy and IoU.
+    Raises:
+        FaultsError: missing, unreadable or wrong-sized files, all at once.
+        InputError: the folder is not there.
+    """
+    predictions = Path(predictions)
+    if not predictions.is_dir():
+        raise InputError(f"{predictions}: no such folder of predictions.")
+    scorer = (HungarianScorer if hungarian else SemanticScorer)(len(images.classes))
+    faults = []
+    for image, label_file in images.pairs:
+        found = predictions / f"{image.stem}.png"
+        labels = images.read_labels(label_file)
+        try:
+            prediction = read_mask_file(found).label_map
+            if prediction.shape != labels.shape:
+                size, wanted = prediction.shape, labels.shape
+                raise InputError(f"{size[1]}x{size[0]}, its labels are {wanted[1]}x{wanted[0]}")
+        except InputError as error:
+            faults.append(f"{found}: {error}")
+            continue
+        scorer.add(as_proposals(prediction) if hungarian else prediction, labels)
+    if faults:
+        raise FaultsError(str(predictions), faults)
+    return scorer

@@ -1,0 +1,161 @@
+"""J and F of all objects in one frame; each mask is packed, outlined and dilated once, in its own box."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from vos.evaluation.metrics import packed_masks as bits
+from vos.evaluation.metrics.boundary_accuracy import f_measure
+from vos.evaluation.metrics.region_similarity import jaccard
+from vos.types.arrays import LabelMap
+
+FEW_IDS = 16
+"""Up to this id, looking for each id in turn is faster than a histogram of the pixels."""
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """J and F in one frame.
+
+    Attributes:
+        truth_ids: ids that the truth holds here, ascending.
+        prediction_ids: ids that the prediction holds here, ascending.
+        object_ids: the objects that were scored: rows of ``j`` and ``f``, after the proposals if any.
+        j: float64 (K,), or (P + 1, K + 1) of proposals against objects, the last ones of each empty.
+        f: the same for F.
+    """
+
+    truth_ids: tuple[int, ...]
+    prediction_ids: tuple[int, ...]
+    object_ids: tuple[int, ...]
+    j: npt.NDArray[np.float64]
+    f: npt.NDArray[np.float64]
+
+
+def score_frame(truth: LabelMap, prediction: LabelMap, object_ids: Collection[int], radius: int) -> FrameScores:
+    """Measure J and F of objects whose ids are the same in truth and prediction.
+
+    Args:
+        truth: uint8 (H, W), without void.
+        prediction: uint8 (H, W).
+        object_ids: ids that are scored besides those of the truth.
+        radius: boundary tolerance in pixels.
+    Returns:
+        Scores of the ids that truth or prediction hold; an object in neither has J = F = 1.
+    """
+    truths, predictions = split(truth), split(prediction)
+    wanted = {*object_ids, *truths}
+    scored = tuple(sorted({*truths, *predictions} & wanted))
+    nothing = np.zeros((truth.shape[0], -(-truth.shape[1] // bits.WORD)), dtype=np.uint64)
+    scores = [score_pair(truths.get(i, nothing), predictions.get(i, nothing), truth.shape[1], radius) for i in scored]
+    table = np.array(scores, dtype=np.float64).reshape(len(scored), 2)
+    return FrameScores(tuple(truths), tuple(predictions), scored, table[:, 0], table[:, 1])
+
+
+def score_proposals(truth: LabelMap, prediction: LabelMap, radius: int) -> FrameScores:
+    """Measure J and F of every proposal against every object.
+
+    Args:
+        truth: uint8 (H, W), without void.
+        prediction: uint8 (H, W), background where the truth is void; its ids need not be those of the truth.
+        radius: boundary tolerance in pixels.
+    Returns:
+        Tables (P + 1, K + 1) in the order of ``prediction_ids`` and ``truth_ids``; the last row is an
+        empty proposal, the last column an absent object.
+    """
+    width = truth.shape[1]
+    truths, predictions = split(truth), split(prediction)
+    nothing = np.zeros((truth.shape[0], -(-width // bits.WORD)), dtype=np.uint64)
+    objects = [_Outlined(mask, width, radius) for mask in (*truths.values(), nothing)]
+    proposals = [_Outlined(mask, width, radius) for mask in (*predictions.values(), nothing)]
+    j, f = np.empty((2, len(proposals), len(objects)))
+    for row, proposal in enumerate(proposals):
+        for column, known in enumerate(objects):
+            j[row, column] = jaccard(bits.count(known.mask & proposal.mask), known.area, proposal.area)
+            f[row, column] = _f_of(known, proposal)
+    return FrameScores(tuple(truths), tuple(predictions), tuple(truths), j, f)
+
+
+def score_pair(truth: bits.Bits, mask: bits.Bits, width: int, radius: int) -> tuple[float, float]:
+    """Measure J and F of two packed masks, inside the box that holds both.
+
+    Args:
+        truth: packed (H, words).
+        mask: packed, the same shape.
+        width: pixels in a row.
+        radius: boundary tolerance in pixels.
+    Returns:
+        J and F.
+    """
+    box = bits.bounding_slices(truth | mask)
+    if box is None:
+        return 1.0, 1.0
+    rows, words = box
+    both = np.stack((truth[rows, words], mask[rows, words]))
+    truth_area, mask_area = bits.count(both[0]), bits.count(both[1])
+    j = jaccard(bits.count(both[0] & both[1]), truth_area, mask_area)
+    if j == 1.0:
+        return 1.0, 1.0
+    # A crop that ends inside the frame ends with a column of background, which may go on.
+    outlines = bits.boundaries(both, (width - 1) % bits.WORD if words.stop * bits.WORD >= width else bits.WORD - 1)
+    truth_length, mask_length = bits.count(outlines[0]), bits.count(outlines[1])
+    if not truth_length or not mask_length:
+        return j, f_measure(0, mask_length, 0, truth_length)
+    matched = outlines & bits.dilate(outlines, radius)[::-1]
+    return j, f_measure(bits.count(matched[1]), mask_length, bits.count(matched[0]), truth_length)
+
+
+def split(label_map: LabelMap) -> dict[int, bits.Bits]:
+    """Split a label map into packed masks.
+
+    Args:
+        label_map: uint8 (H, W).
+    Returns:
+        Packed masks of the ids that it holds, by id, ascending; 0 is left out.
+    """
+    highest = int(label_map.max(initial=0))
+    if highest <= 1:
+        return {1: bits.pack(label_map)} if highest else {}
+    if highest > FEW_IDS:
+        held = np.flatnonzero(np.bincount(label_map.ravel()))
+        return {int(i): bits.pack(label_map == i) for i in held if i}
+    masks = {i: label_map == i for i in range(1, highest + 1)}
+    return {i: bits.pack(mask) for i, mask in masks.items() if mask.any()}
+
+
+@dataclass
+class _Outlined:
+    """A packed mask with what is made of it at most once."""
+
+    mask: bits.Bits
+    width: int
+    radius: int
+
+    @cached_property
+    def area(self) -> int:
+        return bits.count(self.mask)
+
+    @cached_property
+    def outline(self) -> bits.Bits:
+        return bits.boundaries(self.mask, (self.width - 1) % bits.WORD)
+
+    @cached_property
+    def length(self) -> int:
+        return bits.count(self.outline)
+
+    @cached_property
+    def near(self) -> bits.Bits:
+        return bits.dilate(self.outline, self.radius)
+
+
+def _f_of(truth: _Outlined, mask: _Outlined) -> float:
+    if not truth.length or not mask.length:
+        return f_measure(0, mask.length, 0, truth.length)
+    return f_measure(
+        bits.count(mask.outline & truth.near), mask.length, bits.count(truth.outline & mask.near), truth.length
+    )

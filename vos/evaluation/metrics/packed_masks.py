@@ -1,0 +1,154 @@
+"""Masks as rows of bits, 64 pixels a word: the form in which masks are counted, compared and dilated.
+
+A packed mask is uint64 (..., H, ceil(W / 64)); pixel x of a row is bit ``x % 64`` of word ``x // 64``,
+and bits past the last pixel are 0. One operation on a 480 x 854 mask touches 54 KB, eight times less
+than bytes would, and a disk of radius r costs O(r) such operations.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from vos.types.arrays import AnyArray
+
+Bits: TypeAlias = npt.NDArray[np.uint64]
+
+WORD = 64
+_ONE = np.uint64(1)
+_COUNTS_OF_BYTES = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1).astype(np.uint8)
+
+
+def pack(masks: AnyArray) -> Bits:
+    """Pack masks into bits.
+
+    Args:
+        masks: bool or uint8 (..., H, W); what is not 0 is the mask.
+    Returns:
+        uint64 (..., H, ceil(W / 64)).
+    """
+    *outer, width = masks.shape
+    packed = np.packbits(masks, axis=-1, bitorder="little")
+    words = -(-width // WORD)
+    padded = np.zeros((*outer, words * 8), dtype=np.uint8)
+    padded[..., : packed.shape[-1]] = packed
+    bits = padded.view(np.uint64)
+    return bits if sys.byteorder == "little" else bits.byteswap()
+
+
+def count(bits: Bits) -> int:
+    """Count the pixels of a packed mask.
+
+    Args:
+        bits: packed masks of any shape.
+    Returns:
+        The number of set bits.
+    """
+    if hasattr(np, "bitwise_count"):
+        return int(np.bitwise_count(bits).sum(dtype=np.int64))
+    return int(_COUNTS_OF_BYTES[np.ascontiguousarray(bits).view(np.uint8)].sum(dtype=np.int64))
+
+
+def spread(bits: Bits, distance: int) -> Bits:
+    """Join a packed mask with itself moved left and right.
+
+    Args:
+        bits: packed masks (..., H, words).
+        distance: pixels, 1 to 63.
+    Returns:
+        Packed masks of the same shape: the mask, moved left, and moved right, in one.
+    """
+    near, far = np.uint64(distance), np.uint64(WORD - distance)
+    joined: Bits = bits | (bits << near)
+    joined |= bits >> near
+    joined[..., 1:] |= bits[..., :-1] >> far
+    joined[..., :-1] |= bits[..., 1:] << far
+    return joined
+
+
+def dilate(bits: Bits, radius: int) -> Bits:
+    """Dilate packed masks by a disk: all pixels at a Euclidean distance of at most ``radius``.
+
+    The disk is a stack of horizontal runs, shorter the farther they are from its middle; so the
+    mask is spread sideways step by step, and each step is laid down at its rows above and below.
+
+    Args:
+        bits: packed masks (..., H, words).
+        radius: pixels, 0 or more.
+    Returns:
+        Packed masks of the same shape. Bits past the last pixel of a row may be set.
+    """
+    height = bits.shape[-2]
+    dilated = np.zeros_like(bits)
+    run, reach = bits, 0
+    for rows in range(radius, -1, -1):
+        wanted = math.isqrt(radius * radius - rows * rows)
+        while reach < wanted:
+            step = min(wanted - reach, 2 * reach + 1, WORD - 1)
+            run, reach = spread(run, step), reach + step
+        if rows >= height:
+            continue
+        dilated[..., rows:, :] |= run[..., : height - rows, :]
+        if rows:
+            dilated[..., : height - rows, :] |= run[..., rows:, :]
+    return dilated
+
+
+def boundaries(bits: Bits, last_bit: int) -> Bits:
+    """Mark the pixels whose 2 x 2 block (to the right and down) is neither all mask nor all outside.
+
+    Beyond the last row and column the mask goes on as it ended, so the frame's edge is no boundary.
+
+    Args:
+        bits: packed masks (..., H, words).
+        last_bit: bit of the last pixel in the last word, 0 to 63.
+    Returns:
+        Packed masks of the same shape.
+    Source: ``_seg2bmap`` of davis2017-evaluation, davis2017/metrics.py:120-170 at ac7c43f (D. Martin's
+        seg2bmap), where edges are written as three exclusive ors and two special cases.
+    """
+    right = bits >> _ONE
+    right[..., :-1] |= bits[..., 1:] << np.uint64(WORD - 1)
+    right[..., -1] |= bits[..., -1] & (_ONE << np.uint64(last_bit))
+    some, every = bits | right, bits & right
+    mixed: Bits = some.copy()
+    mixed[..., :-1, :] |= some[..., 1:, :]
+    every[..., :-1, :] &= every[..., 1:, :]
+    mixed &= ~every
+    return mixed
+
+
+def bounding_slices(bits: Bits) -> tuple[slice, slice] | None:
+    """Find the rows and words that hold a packed mask, with a pixel to spare on every side.
+
+    Args:
+        bits: a packed mask (H, words).
+    Returns:
+        Slices of rows and of words, inside the frame; None for an empty mask.
+    """
+    columns = np.bitwise_or.reduce(bits, axis=0)
+    words = np.flatnonzero(columns)
+    if not len(words):
+        return None
+    rows = np.flatnonzero(bits.any(axis=1))
+    first, last = int(words[0]), int(words[-1])
+    first -= first > 0 and bool(columns[first] & _ONE)
+    last += last < bits.shape[1] - 1 and bool(columns[last] >> np.uint64(WORD - 1))
+    return slice(max(int(rows[0]) - 1, 0), int(rows[-1]) + 2), slice(first, last + 1)
+
+
+def unpack(bits: Bits, width: int) -> npt.NDArray[np.bool_]:
+    """Turn packed masks back into pixels.
+
+    Args:
+        bits: packed masks (..., H, words).
+        width: pixels in a row.
+    Returns:
+        bool (..., H, W).
+    """
+    words = np.ascontiguousarray(bits if sys.byteorder == "little" else bits.byteswap())
+    return np.unpackbits(words.view(np.uint8), axis=-1, count=width, bitorder="little").view(np.bool_)

@@ -1,0 +1,340 @@
+"""The scores of one sequence: frames go in one by one, each object's J and F over time come out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from vos.errors import InputError
+from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
+from vos.evaluation.metrics.frame_scores import FrameScores, score_frame, score_proposals
+from vos.evaluation.metrics.statistics import Statistics, mean_of, statistics
+from vos.evaluation.protocol import Protocol, protocol_named
+from vos.types.arrays import LabelMap
+from vos.types.label_map import VOID, object_ids, without_void
+
+Series = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class ObjectScores:
+    """One object's scores over time.
+
+    Attributes:
+        object_id: its id in the truth; 1 where objects are merged.
+        frames: names of the T scored frames.
+        j: float64 (T,), J in each.
+        f: float64 (T,), F in each.
+        proposal_id: the predicted id that was matched to it; None where ids name the objects, or
+            where nothing was left to match.
+        label: the number in the official tables (``SEQUENCE_1``).
+        official: the decay is the official tool's.
+    """
+
+    object_id: int
+    frames: tuple[str, ...]
+    j: Series
+    f: Series
+    proposal_id: int | None = None
+    label: int = 0
+    official: bool = False
+
+    @cached_property
+    def j_statistics(self) -> Statistics:
+        """Mean, recall and decay of J."""
+        return statistics(self.j, official=self.official)
+
+    @cached_property
+    def f_statistics(self) -> Statistics:
+        """Mean, recall and decay of F."""
+        return statistics(self.f, official=self.official)
+
+    @property
+    def j_and_f(self) -> float:
+        """Mean of mean J and mean F."""
+        return (self.j_statistics.mean + self.f_statistics.mean) / 2
+
+
+@dataclass(frozen=True, eq=False)
+class SequenceScores:
+    """The scores of one sequence.
+
+    Attributes:
+        name: the sequence.
+        objects: its objects, ascending by id (with ``official``: by matched proposal).
+        notes: what a reader should know, such as objects that the protocol leaves out.
+    """
+
+    name: str
+    objects: tuple[ObjectScores, ...]
+    notes: tuple[str, ...] = ()
+
+    @cached_property
+    def j(self) -> Statistics:
+        """Mean over the objects of J's statistics."""
+        return mean_of([o.j_statistics for o in self.objects if len(o.j)])
+
+    @cached_property
+    def f(self) -> Statistics:
+        """Mean over the objects of F's statistics."""
+        return mean_of([o.f_statistics for o in self.objects if len(o.f)])
+
+    @property
+    def j_and_f(self) -> float:
+        """Mean of mean J and mean F."""
+        return (self.j.mean + self.f.mean) / 2
+
+
+class SequenceScorer:
+    """Takes a sequence's frames one by one; keeps two numbers for each object and frame, no pixels."""
+
+    def __init__(
+        self,
+        name: str,
+        first_truth: LabelMap,
+        protocol: Protocol | str = "davis-2017",
+        *,
+        tolerance: float = TOLERANCE,
+    ) -> None:
+        """Begin a sequence.
+
+        Args:
+            name: the sequence's name, for messages.
+            first_truth: uint8 (H, W), the first annotated frame; it says which objects there are.
+            protocol: a protocol or its name.
+            tolerance: of the boundary, as for ``tolerance_in_pixels``.
+        """
+        self.name = name
+        self.protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
+        self.size = first_truth.shape
+        self.radius = tolerance_in_pixels(tolerance, first_truth.shape)
+        held = object_ids(first_truth)
+        if self.protocol.merge:
+            self.first_ids: tuple[int, ...] = (1,)
+        elif self.protocol.official:
+            self.first_ids = tuple(range(1, max(held, default=0) + 1))
+        else:
+            self.first_ids = held
+        self._frames: list[tuple[str, FrameScores]] = []
+
+    def score(self, truth: LabelMap, prediction: LabelMap) -> FrameScores:
+        """Measure one frame, without taking it.
+
+        Args:
+            truth: uint8 (H, W): 0, ids, 255 void.
+            prediction: uint8 (H, W): 0 and ids.
+        Returns:
+            The frame's scores, for ``add``.
+        Raises:
+            InputError: the prediction has another size than the truth.
+        """
+        if prediction.shape != truth.shape:
+            found, expected = _size_text(prediction), _size_text(truth)
+            raise InputError(f"prediction is {found}, annotation is {expected}. Predict at the annotation's size.")
+        protocol = self.protocol
+        if protocol.use_void:
+            prediction = np.where(truth == VOID, 0, prediction).astype(np.uint8, copy=False)
+        truth = without_void(truth)
+        if protocol.merge:
+            truth, prediction = (truth > 0).view(np.uint8), (prediction > 0).view(np.uint8)
+        if protocol.max_proposals is not None:
+            return score_proposals(truth, prediction, self.radius)
+        return score_frame(truth, prediction, self.first_ids, self.radius)
+
+    def add(self, scores: FrameScores, frame: str) -> None:
+        """Take the scores of the next annotated frame that counts.
+
+        Args:
+            scores: as ``score`` gives them.
+            frame: the frame's name.
+        """
+        self._frames.append((frame, scores))
+
+    @property
+    def frame_count(self) -> int:
+        """How many frames were taken."""
+        return len(self._frames)
+
+    def stray_ids(self) -> list[tuple[str, tuple[int, ...]]]:
+        """List predicted ids that are no object of the sequence.
+
+        Returns:
+            Frame names with the ids; with proposals, those of the last frames that pass the limit.
+        """
+        limit = self.protocol.max_proposals
+        if limit is not None:
+            highest = self.protocol.official
+            seen: set[int] = set()
+            over = []
+            for frame, scores in self._frames:
+                new = {i for i in scores.prediction_ids if i not in seen}
+                seen |= new
+                extra = {i for i in new if i > limit} if highest else (new if len(seen) > limit else set())
+                if extra:
+                    over.append((frame, tuple(sorted(extra))))
+            return over
+        known = {*self.first_ids, *(() if self.protocol.official else self._truth_ids)}
+        found = ((frame, tuple(i for i in scores.prediction_ids if i not in known)) for frame, scores in self._frames)
+        return [(frame, ids) for frame, ids in found if ids]
+
+    def scores(self) -> SequenceScores:
+        """Finish the sequence.
+
+        Returns:
+            The scores of all frames taken so far.
+        """
+        protocol = self.protocol
+        if protocol.max_proposals is not None:
+            return SequenceScores(self.name, tuple(self._matched()), self._notes())
+        ids = sorted({*self.first_ids, *self._truth_ids}) if protocol.objects == "from-appearance" else self.first_ids
+        return SequenceScores(self.name, tuple(self._object(i) for i in ids), self._notes())
+
+    @cached_property
+    def _truth_ids(self) -> set[int]:
+        return {i for _, scores in self._frames for i in scores.truth_ids}
+
+    def _object(self, object_id: int) -> ObjectScores:
+        frames = self._frames
+        if self.protocol.objects == "from-appearance" and object_id not in self.first_ids:
+            first = next(n for n, (_, scores) in enumerate(frames) if object_id in scores.truth_ids)
+            frames = frames[first + self.protocol.skip_first :]
+        j, f = np.ones((2, len(frames)))
+        for n, (_, scores) in enumerate(frames):
+            if object_id in scores.object_ids:
+                row = scores.object_ids.index(object_id)
+                j[n], f[n] = scores.j[row], scores.f[row]
+        names = tuple(name for name, _ in frames)
+        return ObjectScores(object_id, names, j, f, label=object_id, official=self.protocol.official)
+
+    def _matched(self) -> Iterable[ObjectScores]:
+        """Match proposals to objects as the official tool does, over the whole sequence."""
+        from scipy.optimize import linear_sum_assignment
+
+        found = {i for _, scores in self._frames for i in scores.prediction_ids}
+        limit = self.protocol.max_proposals or 0
+        # Ids 1 to the highest, used or not, are what the official tool matches; it refuses higher ids.
+        highest = max(found, default=0)
+        proposals: list[int | None] = [*(range(1, highest + 1) if highest <= limit else sorted(found))]
+        proposals += [None] * (len(self.first_ids) - len(proposals))
+        j, f = np.empty((2, len(proposals), len(self.first_ids), len(self._frames)))
+        for n, (_, scores) in enumerate(self._frames):
+            rows = [_index(scores.prediction_ids, p) for p in proposals]
+            columns = [_index(scores.truth_ids, i) for i in self.first_ids]
+            j[:, :, n] = scores.j[np.ix_(rows, columns)]
+            f[:, :, n] = scores.f[np.ix_(rows, columns)]
+        quality = (j.mean(axis=2) + f.mean(axis=2)) / 2
+        names = tuple(name for name, _ in self._frames)
+        official = self.protocol.official
+        matched = [
+            ObjectScores(
+                self.first_ids[column],
+                names,
+                j[row, column],
+                f[row, column],
+                proposals[row] if proposals[row] in found else None,
+                rank if official else self.first_ids[column],
+                official,
+            )
+            for rank, (row, column) in enumerate(zip(*linear_sum_assignment(-quality), strict=True), start=1)
+        ]
+        return matched if official else sorted(matched, key=lambda o: o.object_id)
+
+    def _notes(self) -> tuple[str, ...]:
+        later = sorted(self._truth_ids - set(self.first_ids))
+        if self.protocol.objects == "from-appearance" or not later:
+            return ()
+        return (
+            f"objects {', '.join(map(str, later))} first appear after the first annotated frame; "
+            f"{self.protocol.name} does not score them",
+        )
+
+
+def score_sequence(
+    truths: Iterable[LabelMap],
+    predictions: Iterable[LabelMap],
+    protocol: Protocol | str = "davis-2017",
+    *,
+    name: str = "sequence",
+    frames: Sequence[str] | None = None,
+    tolerance: float = TOLERANCE,
+) -> SequenceScores:
+    """Score a sequence from label maps in memory, or from any iterables of them.
+
+    Args:
+        truths: uint8 (H, W) each, all annotated frames in order, the first one included.
+        predictions: uint8 (H, W) each, one for each truth.
+        protocol: a protocol or its name; it says which frames at the ends are left out.
+        name: the sequence's name.
+        frames: names of the frames; zero-padded numbers by default.
+        tolerance: of the boundary, as for ``tolerance_in_pixels``.
+    Returns:
+        The sequence's scores.
+    Raises:
+        InputError: sizes or lengths differ, ids are predicted that the truth does not have, or no
+            frame is left to score.
+    """
+    rules = protocol_named(protocol) if isinstance(protocol, str) else protocol
+    scorer: SequenceScorer | None = None
+    held: tuple[str, FrameScores] | None = None
+    n = -1
+    for n, (truth, prediction) in enumerate(_pairs(name, truths, predictions)):
+        frame = frames[n] if frames is not None else f"{n:05d}"
+        if scorer is None:
+            scorer = SequenceScorer(name, truth, rules, tolerance=tolerance)
+            if rules.skip_first:
+                continue
+        if held is not None:
+            scorer.add(held[1], held[0])
+        try:
+            held = frame, scorer.score(truth, prediction)
+        except InputError as error:
+            raise InputError(f'sequence "{name}": frame {frame}: {error}') from None
+    if scorer is not None and held is not None and not rules.skip_last:
+        scorer.add(held[1], held[0])
+    if scorer is None or not scorer.frame_count:
+        raise InputError(f'sequence "{name}": {n + 1} frames, and {rules.name} leaves none of them to score.')
+    for frame, ids in scorer.stray_ids():
+        raise InputError(f'sequence "{name}": frame {frame}: {describe_stray(ids, rules, scorer.first_ids)}')
+    return scorer.scores()
+
+
+def describe_stray(ids: Sequence[int], protocol: Protocol, object_ids: Sequence[int]) -> str:
+    """Say what is wrong with predicted ids that are no object.
+
+    Args:
+        ids: the ids.
+        protocol: the rules.
+        object_ids: the sequence's objects.
+    Returns:
+        Text without a full stop or a subject.
+    """
+    shown = ", ".join(map(str, ids[:5])) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+    if protocol.max_proposals is not None:
+        return f"ids {shown} make more than {protocol.max_proposals} proposals"
+    known = ", ".join(map(str, object_ids)) or "none"
+    void = "; 255 means void, or a mask with soft edges" if VOID in ids else ""
+    return f"id{'s' if len(ids) > 1 else ''} {shown} not in the truth (its objects: {known}{void})"
+
+
+def _pairs(
+    name: str, truths: Iterable[LabelMap], predictions: Iterable[LabelMap]
+) -> Iterable[tuple[LabelMap, LabelMap]]:
+    try:
+        yield from zip(truths, predictions, strict=True)
+    except ValueError as error:
+        if "zip()" not in str(error):
+            raise
+        raise InputError(f'sequence "{name}": truth and prediction have different numbers of frames.') from None
+
+
+def _index(ids: Sequence[int], wanted: int | None) -> int:
+    """Row of an id in a frame's table; the last row, the empty mask's, if the frame has it not."""
+    return ids.index(wanted) if wanted in ids else len(ids)
+
+
+def _size_text(label_map: LabelMap) -> str:
+    return "x".join(map(str, label_map.shape))

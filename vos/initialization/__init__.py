@@ -1,0 +1,1 @@
+"""A first label map from an initializer plugin."""

@@ -1,0 +1,133 @@
+"""A first label map without a person to draw it: run an initializer, then choose objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from vos.errors import PluginError, SourceError
+from vos.host.tracking import open_source
+from vos.initialization.object_selection import ObjectSelection, select_objects
+from vos.protocols.initializer import Initializer
+from vos.protocols.source import Source
+from vos.registry.discovery import Plugins, load_plugins
+from vos.registry.options import make_options
+from vos.registry.plugin_errors import blaming, close_or_warn
+from vos.registry.specs import InitializerSpec
+from vos.types.arrays import Image, LabelMap
+from vos.types.frame import Frame
+from vos.types.label_map import VOID
+from vos.types.runtime import Runtime
+
+
+def initialize(
+    where: Frame | Image | Source | str | Path,
+    initializer: str | Initializer,
+    options: Mapping[str, Any] | Any | None = None,
+    *,
+    runtime: Runtime | None = None,
+    plugins: Plugins | None = None,
+    select: ObjectSelection | Literal[False] | None = None,
+    frame_index: int = 0,
+) -> LabelMap:
+    """Make a label map of one frame.
+
+    Args:
+        where: a frame, an image (uint8 (H, W, 3), RGB), an open source, or a path, camera or address.
+        initializer: a name (``vos plugins`` lists them) or a ready initializer.
+        options: the named initializer's options.
+        runtime: where its model runs; None for the defaults.
+        plugins: where names are looked up; None loads the installed ones.
+        select: how objects are chosen among segments; None does it with the defaults where the
+            initializer gives segments of the whole frame (``InitializerSpec.segments``); False never.
+        frame_index: which frame of a source, from 0.
+    Returns:
+        uint8 (H, W), the frame's size: 0 and ids from 1.
+    Raises:
+        PluginError: no such initializer, or it broke its contract.
+        SourceError: the frame cannot be read.
+        EmptyMaskError: nothing was found.
+        PluginFailedError: the initializer failed.
+    """
+    if isinstance(where, Frame):
+        frame = where
+    elif isinstance(where, np.ndarray):
+        frame = Frame(frame_index, where, f"{frame_index:05d}")
+    else:
+        plugins = plugins or load_plugins()
+        frame = read_frame(where, frame_index, plugins)
+    segments = False
+    if isinstance(initializer, str):
+        name = initializer
+        initializer, spec = make_initializer(name, options, runtime or Runtime(), plugins or load_plugins())
+        segments = spec.segments
+    else:
+        name = type(initializer).__name__
+    with blaming(f'initializer "{name}" failed on frame {frame.name}'):
+        label_map = _checked(initializer.initialize(frame), frame, name)
+    if select is False or (select is None and not segments):
+        return label_map
+    return select_objects(label_map, select)
+
+
+def make_initializer(
+    name: str, options: Mapping[str, Any] | Any | None, runtime: Runtime, plugins: Plugins
+) -> tuple[Initializer, InitializerSpec]:
+    """Make an initializer by name.
+
+    Args:
+        name: as ``vos plugins`` lists it.
+        options: its options.
+        runtime: where its model runs.
+        plugins: where the name is looked up.
+    Returns:
+        The initializer and its spec.
+    Raises:
+        PluginError: no such initializer.
+        OptionError: an option does not fit.
+        PluginFailedError: the factory failed.
+    """
+    spec = plugins.initializers.get(name)
+    made = make_options(spec.options, options, f'initializer "{name}"')
+    with blaming(f'initializer "{name}" cannot be made'):
+        return spec.factory(made, runtime), spec
+
+
+def read_frame(source: Source | str | Path, index: int = 0, plugins: Plugins | None = None) -> Frame:
+    """Read one frame.
+
+    Args:
+        source: an open source (it stays open), or a path, camera or address.
+        index: of the frame, from 0.
+        plugins: which plugins may open it; None loads the installed ones.
+    Returns:
+        The frame.
+    Raises:
+        SourceError: it cannot be opened or read, or has no such frame.
+    """
+    opened = open_source(source, plugins)
+    count = opened.info.frame_count
+    try:
+        if count is None or index < count:
+            for frame in opened.frames(range(index, index + 1)):
+                return frame
+    finally:
+        if opened is not source:
+            close_or_warn(f"source {opened.info.location}", opened.close)
+    last = "it ends before" if count is None else f"the last one is {count - 1}"
+    raise SourceError(f"{opened.info.location}: no frame {index}, {last}.")
+
+
+def _checked(label_map: Any, frame: Frame, name: str) -> LabelMap:
+    found = np.asarray(label_map)
+    if found.dtype != np.uint8 or found.shape != frame.size or (found == VOID).any():
+        what = f"{found.dtype} {found.shape}" if found.dtype != np.uint8 or found.shape != frame.size else "void (255)"
+        raise PluginError(
+            f'initializer "{name}" returned {what} for frame {frame.name}, '
+            f"expected uint8 {frame.size} of 0 and ids 1..254."
+        )
+    checked: LabelMap = found
+    return checked

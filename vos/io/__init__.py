@@ -1,0 +1,1 @@
+"""Image files, mask files, and files that are whole or absent."""

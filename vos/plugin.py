@@ -1,0 +1,138 @@
+"""What a plugin author imports: hooks, specs, protocols, types, files, weights and errors.
+
+A plugin needs nothing else of the toolkit but ``vos.testing``, ``vos.weights`` and ``vos.evaluation``.
+"""
+
+from vos.drawing import draw_objects
+from vos.errors import (
+    AnnotationError,
+    EmptyMaskError,
+    ExtraMissingError,
+    InputError,
+    OptionError,
+    OutputError,
+    OutputExistsError,
+    PluginError,
+    PluginFailedError,
+    SourceError,
+    TrackerError,
+    TruncatedSourceError,
+    VosError,
+    WeightsError,
+    WriterError,
+)
+from vos.host.input_protection import refuse_replacing
+from vos.host.tracking import open_source, stream, track
+from vos.initialization.initialize import initialize, read_frame
+from vos.initialization.object_selection import ObjectSelection, select_objects
+from vos.io.atomic_files import atomic_write, replacing, safe_name
+from vos.io.image_file import read_image
+from vos.io.mask_file import read_label_map, write_label_map
+from vos.protocols.initializer import Initializer
+from vos.protocols.source import Source
+from vos.protocols.tracker import (
+    AnnotatingTracker,
+    ClosingTracker,
+    Encoding,
+    EncodingAheadTracker,
+    EncodingTracker,
+    ForgettingTracker,
+    Tracker,
+)
+from vos.protocols.writer import NamingWriter, Writer
+from vos.registry.discovery import Plugins, load_plugins
+from vos.registry.hookspecs import API_VERSION, hookimpl
+from vos.registry.options import NoOptions, option
+from vos.registry.specs import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec
+from vos.types.annotation import Annotation
+from vos.types.arrays import AnyArray, BoolArray, FloatArray, Image, LabelMap, Size
+from vos.types.frame import Frame
+from vos.types.label_map import object_ids
+from vos.types.palette import PALETTE
+from vos.types.prediction import Prediction
+from vos.types.run import Run, RunSummary
+from vos.types.runtime import Runtime, cache_folder
+from vos.types.source_info import SourceInfo
+from vos.weights.model_folders import hub_folder
+from vos.weights.strict_loading import load_network, load_part
+
+__all__ = [
+    # hooks and specs
+    "API_VERSION",
+    "hookimpl",
+    "TrackerSpec",
+    "InitializerSpec",
+    "WriterSpec",
+    "CommandSpec",
+    "option",
+    "NoOptions",
+    "Plugins",
+    "load_plugins",
+    # protocols
+    "Tracker",
+    "EncodingTracker",
+    "EncodingAheadTracker",
+    "AnnotatingTracker",
+    "ForgettingTracker",
+    "ClosingTracker",
+    "Encoding",
+    "Initializer",
+    "Source",
+    "Writer",
+    "NamingWriter",
+    # types
+    "Frame",
+    "Annotation",
+    "Prediction",
+    "Run",
+    "RunSummary",
+    "SourceInfo",
+    "Runtime",
+    "LabelMap",
+    "Image",
+    "BoolArray",
+    "FloatArray",
+    "AnyArray",
+    "Size",
+    # label maps and pictures
+    "object_ids",
+    "PALETTE",
+    "draw_objects",
+    "ObjectSelection",
+    "select_objects",
+    # files
+    "read_image",
+    "read_label_map",
+    "write_label_map",
+    "atomic_write",
+    "replacing",
+    "refuse_replacing",
+    "safe_name",
+    # weights
+    "cache_folder",
+    "hub_folder",
+    "load_network",
+    "load_part",
+    # a plugin's own verb runs what a user's program runs
+    "stream",
+    "track",
+    "initialize",
+    "open_source",
+    "read_frame",
+    # errors
+    "VosError",
+    "InputError",
+    "OptionError",
+    "SourceError",
+    "TruncatedSourceError",
+    "AnnotationError",
+    "EmptyMaskError",
+    "OutputError",
+    "OutputExistsError",
+    "PluginError",
+    "PluginFailedError",
+    "TrackerError",
+    "WriterError",
+    "WeightsError",
+    "ExtraMissingError",
+]

@@ -1,0 +1,1 @@
+"""What a plugin object must offer: trackers, initializers, sources and writers."""

@@ -1,0 +1,118 @@
+"""What a tracker is: two methods, and capabilities that the host detects by their presence.
+
+A tracker keeps its own state. The host calls it from one thread, in this order, once per run:
+``start`` on the first annotated frame, then ``step`` on every later frame. ``start`` begins a new
+sequence: it forgets everything before it, so one tracker serves many sequences in a row. Only
+``encode_ahead``, for trackers that have it, is called from other threads.
+
+An optional ``details`` attribute (a mapping of plain values: checkpoint, its SHA-256) goes into
+``run.json``; two runs are the same only if it is equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from vos.types.arrays import LabelMap
+from vos.types.frame import Frame
+from vos.types.prediction import Prediction
+
+Encoding: TypeAlias = Any
+"""What a tracker computes from a frame's image alone; the host carries it and looks not inside."""
+
+
+@runtime_checkable
+class Tracker(Protocol):
+    """Follows the objects of the first label map through the frames that come after."""
+
+    def start(self, frame: Frame, label_map: LabelMap) -> None:
+        """Begin a new sequence at an annotated frame and forget any earlier one.
+
+        Args:
+            frame: the annotated frame; its image is read-only.
+            label_map: uint8 (H, W), the frame's size: 0 and ids 1..254 (void already 0).
+        """
+        ...
+
+    def step(self, frame: Frame) -> Prediction:
+        """Segment the next frame.
+
+        Args:
+            frame: the frame after the one of the last call, forward or backward in time.
+        Returns:
+            One row of logits for each object that the tracker knows, in any fixed order. An object
+            that is not in the frame keeps its row, with negative logits or ``present`` False.
+        """
+        ...
+
+
+@runtime_checkable
+class EncodingTracker(Protocol):
+    """Capability: splits off what depends on the image alone, so that the host batches it ahead.
+
+    A tracker with an ``encode`` method gets each frame's encoding as the last argument of ``start``
+    and ``step``. An optional ``encode_batch`` attribute (int, default 1) asks for batches; a live
+    stream is encoded frame by frame whatever it says.
+    """
+
+    def encode(self, frames: Sequence[Frame]) -> list[Encoding]:
+        """Encode frames; one encoding for each, in their order."""
+        ...
+
+    def start(self, frame: Frame, label_map: LabelMap, encoding: Encoding) -> None:
+        """As ``Tracker.start``, with the frame's encoding."""
+        ...
+
+    def step(self, frame: Frame, encoding: Encoding) -> Prediction:
+        """As ``Tracker.step``, with the frame's encoding."""
+        ...
+
+
+@runtime_checkable
+class EncodingAheadTracker(EncodingTracker, Protocol):
+    """Capability: encodes the next frames while it tracks, so that no core waits for another.
+
+    Offer it where encoding changes nothing that tracking, or encoding another frame, reads; and give each
+    thread a part of the cores. A live stream is encoded by ``encode``, between steps: there the next frame
+    is not yet known.
+    """
+
+    def encode_ahead(self, frames: Sequence[Frame]) -> list[Encoding]:
+        """As ``encode``, but called from other threads, two at most, while the other methods run."""
+        ...
+
+
+@runtime_checkable
+class AnnotatingTracker(Protocol):
+    """Capability: takes objects that appear later, and corrections."""
+
+    def annotate(self, frame: Frame, label_map: LabelMap) -> None:
+        """Add the label map's new ids as objects, and correct those already known.
+
+        Called right after ``step`` on the same frame, so the frame's encoding is the last one seen.
+
+        Args:
+            frame: the frame just stepped.
+            label_map: uint8 (H, W): 0 and the ids of this annotation only. 0 says nothing of the
+                objects that the label map leaves out.
+        """
+        ...
+
+
+@runtime_checkable
+class ForgettingTracker(Protocol):
+    """Capability: drops one object for good."""
+
+    def forget(self, object_id: int) -> None:
+        """Stop tracking an object; its id is absent from later predictions."""
+        ...
+
+
+@runtime_checkable
+class ClosingTracker(Protocol):
+    """Capability: holds something that must be let go (a process, a file, device memory)."""
+
+    def close(self) -> None:
+        """Release what the tracker holds. Called once, after the last frame or an error; failing is a warning."""
+        ...

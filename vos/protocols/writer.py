@@ -1,0 +1,60 @@
+"""What a writer is: it turns label maps into files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from vos.types.arrays import LabelMap
+from vos.types.frame import Frame
+from vos.types.prediction import Prediction
+from vos.types.run import Run
+
+
+@runtime_checkable
+class Writer(Protocol):
+    """Receives every frame of a run, in order, in a thread of its own (one for all writers).
+
+    What is at a final path is whole: write under a temporary name and rename (``vos.atomic_write``).
+    """
+
+    def open(self, run: Run) -> None:
+        """Prepare the outputs of a run; its first call."""
+        ...
+
+    def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
+        """Take one frame.
+
+        Args:
+            frame: the frame, at the source's own size.
+            label_map: uint8 (H, W), the frame's size: 0 and ids 1..254; read-only.
+            prediction: what the tracker gave for it (for the first annotated frame, the annotation).
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish the outputs of a run that went well; its last call."""
+        ...
+
+    def abort(self, error: BaseException) -> None:
+        """Leave the outputs of a run that failed whole or absent; its last call, in place of close."""
+        ...
+
+
+@runtime_checkable
+class NamingWriter(Protocol):
+    """Capability: says before a run where it will write, so that the host refuses to replace an input.
+
+    Of a writer without it the host knows its option ``path``, if it has one, and the run's own folder.
+    """
+
+    def outputs(self, folder: Path | None) -> Iterable[Path]:
+        """List the files and folders that will be written to; called before ``open``.
+
+        Args:
+            folder: the run's own folder, or None.
+        Returns:
+            Paths; nothing is there yet, or something that may be replaced.
+        """
+        ...

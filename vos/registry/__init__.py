@@ -1,0 +1,1 @@
+"""Plugins: the hooks, finding and checking plugins, their specs and options."""

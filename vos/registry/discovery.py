@@ -1,0 +1,366 @@
+"""Finding, checking, listing and blocking plugins.
+
+Plugins come from the entry point group ``vos``, shipped and third-party alike, and from ``-p
+MODULE``. One that fails to import, or whose hooks do not fit, is kept in a list with its error and
+never takes the host down. Each ``load_plugins`` makes a manager of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import inspect
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, is_dataclass
+from difflib import get_close_matches
+from importlib import metadata
+from typing import Any, Generic, TypeVar
+
+import pluggy
+
+from vos.errors import PluginError, PluginFailedError
+from vos.protocols.source import Source
+from vos.registry import hookspecs
+from vos.registry.options import describe_options
+from vos.registry.plugin_errors import blaming, in_words
+from vos.registry.specs import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec
+from vos.types.source_info import SourceInfo
+from vos.version import __version__
+
+logger = logging.getLogger(__name__)
+
+GROUP = "vos"
+SHIPPED_DISTRIBUTION = "vos"
+
+Spec = TypeVar("Spec", TrackerSpec, InitializerSpec, WriterSpec, CommandSpec)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plugin came from.
+
+    Attributes:
+        plugin: its entry point's name, or the module's for one given with ``-p``.
+        module: the module that holds its hooks.
+        distribution: the installed distribution, or ``"-p"``.
+        version: the distribution's version, or None.
+    """
+
+    plugin: str
+    module: str
+    distribution: str
+    version: str | None = None
+
+    def __str__(self) -> str:
+        version = f" {self.version}" if self.version else ""
+        return f"{self.plugin} ({self.distribution}{version})"
+
+
+@dataclass(frozen=True)
+class BrokenPlugin:
+    """A plugin that was skipped.
+
+    Attributes:
+        origin: which one.
+        error: one line: what is wrong.
+        details: the traceback, for ``--debug``.
+    """
+
+    origin: Origin
+    error: str
+    details: str
+
+
+class Offers(Generic[Spec]):
+    """The specs of one kind that plugins offer, by name."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._offers: dict[str, list[tuple[Spec, Origin]]] = {}
+
+    def add(self, spec: Spec, origin: Origin) -> None:
+        """Take a spec; a second one of the same name makes that name an error when used."""
+        self._offers.setdefault(spec.name, []).append((spec, origin))
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._offers)
+
+    def all(self) -> list[tuple[Spec, Origin]]:
+        """Every spec with its origin, sorted by name; clashing names appear once for each plugin."""
+        return [offer for name in self.names() for offer in self._offers[name]]
+
+    def get(self, name: str) -> Spec:
+        """Find a spec.
+
+        Args:
+            name: as the user typed it.
+        Returns:
+            The spec.
+        Raises:
+            PluginError: nobody offers the name, or two plugins do.
+        """
+        offers = self._offers.get(name, [])
+        if len(offers) > 1:
+            origins = " and ".join(f"plugin {origin}" for _, origin in offers)
+            raise PluginError(
+                f'two plugins offer a {self.kind} named "{name}": {origins}. Block one of them with --no-plugin.'
+            )
+        if not offers:
+            close = get_close_matches(name, self._offers, n=1)
+            hint = f' Did you mean "{close[0]}"?' if close else ""
+            installed = ", ".join(self.names()) or "none"
+            raise PluginError(f'no {self.kind} named "{name}". Installed: {installed}.{hint}')
+        return offers[0][0]
+
+
+class Plugins:
+    """The loaded plugins: what they offer, their hooks, and those that are broken or blocked."""
+
+    def __init__(self) -> None:
+        self.manager = pluggy.PluginManager("vos")
+        self.manager.add_hookspecs(hookspecs)
+        self.origins: list[Origin] = []
+        self.broken: list[BrokenPlugin] = []
+        self.blocked: list[str] = []
+        self.trackers: Offers[TrackerSpec] = Offers("tracker")
+        self.initializers: Offers[InitializerSpec] = Offers("initializer")
+        self.writers: Offers[WriterSpec] = Offers("writer")
+        self.commands: Offers[CommandSpec] = Offers("command")
+
+    @property
+    def hook(self) -> Any:
+        """The hook callers, as pluggy gives them (``plugins.hook.vos_open_source(location=...)``)."""
+        return self.manager.hook
+
+    def register(self, plugin: object, origin: Origin, *, log: bool = True) -> None:
+        """Check a plugin's hooks and take its offers, or list it as broken.
+
+        Args:
+            plugin: a module, or any object with hook implementations as attributes.
+            origin: where it came from.
+            log: say in the log that it is broken, if it is.
+        """
+        if self.manager.is_registered(plugin):
+            self._skip(origin, PluginError(f"{origin.module} is loaded already, under another name."), log=log)
+            return
+        try:
+            _check_api_version(plugin)
+            _check_hook_names(plugin)
+            self.add_hooks(plugin, f"plugin {origin.plugin}", name=str(origin))
+            offers = self._collect(plugin)
+        except Exception as error:
+            if self.manager.is_registered(plugin):
+                self.manager.unregister(plugin)
+            self._skip(origin, error, log=log)
+            return
+        self.origins.append(origin)
+        for holder, specs in offers:
+            for spec in specs:
+                holder.add(spec, origin)
+
+    def add_hooks(self, plugin: object, who: str, name: str | None = None) -> None:
+        """Register hooks so that what goes wrong in one names its owner; nothing else is checked.
+
+        Args:
+            plugin: a module, or any object with hook implementations as attributes.
+            who: its name for messages.
+            name: its name for pluggy; None for one of pluggy's making.
+        """
+        self.manager.register(plugin, name=name)
+        for caller in self.manager.get_hookcallers(plugin) or ():
+            for implementation in caller.get_hookimpls():
+                if implementation.plugin is plugin and not (implementation.hookwrapper or implementation.wrapper):
+                    # Final in pluggy's types; it has no hook of its own that tells which plugin failed.
+                    named = _named(implementation.function, caller.name, who)
+                    implementation.function = named  # type: ignore[misc]
+
+    def load(self, origin: Origin, *, required: bool = False) -> None:
+        """Import a plugin's module and register it.
+
+        Args:
+            origin: where it is.
+            required: raise where a broken plugin would be listed (one that the user named).
+        Raises:
+            PluginError: it is broken and required.
+        """
+        # What a plugin prints is not a result: those who read JSON from stdout must not find it there.
+        with contextlib.redirect_stdout(sys.stderr):
+            try:
+                plugin = importlib.import_module(origin.module)
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                self._skip(origin, error, log=not required)
+            else:
+                self.register(plugin, origin, log=not required)
+        if required and self.broken and self.broken[-1].origin == origin:
+            raise PluginError(f"plugin {origin.plugin} cannot be loaded: {self.broken[-1].error}")
+
+    def _collect(self, plugin: object) -> list[tuple[Offers[Any], list[Any]]]:
+        """Call the registration hooks of one plugin and check what they return."""
+        kinds: list[tuple[str, Offers[Any], type]] = [
+            ("vos_trackers", self.trackers, TrackerSpec),
+            ("vos_initializers", self.initializers, InitializerSpec),
+            ("vos_writers", self.writers, WriterSpec),
+            ("vos_commands", self.commands, CommandSpec),
+        ]
+        collected = []
+        for hook_name, holder, spec_type in kinds:
+            implementations = getattr(self.manager.hook, hook_name).get_hookimpls()
+            for implementation in implementations:
+                if implementation.plugin is not plugin:
+                    continue
+                collected.append((holder, _specs(implementation.function(), spec_type, hook_name, holder.kind)))
+        return collected
+
+    def _skip(self, origin: Origin, error: BaseException, *, log: bool = True) -> None:
+        line = " ".join(in_words(error).removeprefix(f"plugin {origin.plugin}: ").split())
+        self.broken.append(BrokenPlugin(origin, line, "".join(traceback.format_exception(error))))
+        if log:
+            logger.warning("plugin %s is broken and was skipped: %s", origin, line)
+
+
+def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, autoload: bool | None = None) -> Plugins:
+    """Find and register plugins.
+
+    Args:
+        modules: importable names to load besides the installed ones (``-p``).
+        blocked: entry point names, or modules, to leave out (``--no-plugin``).
+        autoload: False takes only the shipped plugins and ``modules``; None asks the environment
+            (``VOS_PLUGINS_AUTOLOAD=0`` is False).
+    Returns:
+        A set of plugins of its own.
+    Raises:
+        PluginError: a module of ``modules`` cannot be loaded, or a blocked name is not there.
+    """
+    if autoload is None:
+        autoload = os.environ.get("VOS_PLUGINS_AUTOLOAD", "1") != "0"
+    plugins = Plugins()
+    unwanted = set(blocked)
+    found = _entry_points()
+    known = {name for origin in found for name in (origin.plugin, origin.module)} | set(modules)
+    for name in sorted(unwanted - known):
+        raise PluginError(f'--no-plugin: no plugin named "{name}". Installed: {", ".join(o.plugin for o in found)}.')
+    for origin in found:
+        if {origin.plugin, origin.module} & unwanted:
+            plugins.blocked.append(origin.plugin)
+        elif autoload or origin.distribution == SHIPPED_DISTRIBUTION:
+            plugins.load(origin)
+    loaded = {origin.module for origin in plugins.origins}
+    for module in modules:
+        if module not in unwanted and module not in loaded:
+            plugins.load(Origin(module, module, "-p"), required=True)
+    return plugins
+
+
+def _entry_points() -> list[Origin]:
+    """All entry points of the group, the shipped ones first (pluggy asks the last registered first)."""
+    origins: dict[tuple[str, str], Origin] = {}
+    for entry in metadata.entry_points(group=GROUP):
+        distribution = entry.dist.name if entry.dist else "?"
+        version = entry.dist.version if entry.dist else None
+        origin = Origin(entry.name, entry.value, distribution, version)
+        origins.setdefault((distribution, entry.name), origin)
+    return sorted(origins.values(), key=lambda o: (o.distribution != SHIPPED_DISTRIBUTION, o.distribution))
+
+
+def _named(function: Callable[..., Any], hook_name: str, who: str) -> Callable[..., Any]:
+    """A hook implementation that names its owner in what goes wrong."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        if hook_name == "vos_run_failed":  # the run's own error is the one that counts, and others are to be told of it
+            try:
+                return function(*arguments)
+            except (Exception, SystemExit) as error:
+                logger.warning("%s: vos_run_failed failed: %s", who, in_words(error))
+                return None
+        with blaming(f"{who}: {hook_name} failed"):
+            answer = function(*arguments)
+            if hook_name == "vos_open_source":
+                _check_source(answer, who)
+        return answer
+
+    return call
+
+
+def _check_source(source: object, who: str) -> None:
+    """Refuse what ``vos_open_source`` may not return."""
+    if source is None:
+        return
+    if not isinstance(source, Source):
+        raise PluginFailedError(
+            f"{who}: vos_open_source returned a {type(source).__name__}, "
+            "expected a vos.Source (info, frames and close) or None."
+        )
+    if not isinstance(source.info, SourceInfo):
+        raise PluginFailedError(
+            f"{who}: the info of its source is a {type(source.info).__name__}, expected a vos.SourceInfo."
+        )
+
+
+def _specs(offered: Any, spec_type: type, hook_name: str, kind: str) -> list[Any]:
+    """What a registration hook returned, if each can be listed and asked for."""
+    if isinstance(offered, spec_type) or not isinstance(offered, Iterable):
+        found = type(offered).__name__
+        raise PluginError(f"{hook_name} returned a {found}, expected a list of {spec_type.__name__}.")
+    specs = list(offered)
+    for spec in specs:
+        if not isinstance(spec, spec_type):
+            raise PluginError(f"{hook_name} returned a {type(spec).__name__}, expected {spec_type.__name__}.")
+        _check_spec(spec, kind)
+    return specs
+
+
+def _check_spec(spec: Any, kind: str) -> None:
+    """Refuse a spec that no list could show."""
+    if not isinstance(spec.name, str) or not spec.name:
+        raise PluginError(f'a {kind} is named {spec.name!r}, expected text such as "my-{kind}".')
+    if not isinstance(spec.summary, str):
+        raise PluginError(f'{kind} "{spec.name}": the summary is {spec.summary!r}, expected one line of text.')
+    makes = "load" if isinstance(spec, CommandSpec) else "factory"
+    if not callable(getattr(spec, makes)):
+        raise PluginError(f'{kind} "{spec.name}": {makes} is {getattr(spec, makes)!r}, expected a function.')
+    if isinstance(spec, CommandSpec):
+        return
+    if not (isinstance(spec.options, type) and is_dataclass(spec.options)):
+        raise PluginError(f'{kind} "{spec.name}": options is {spec.options!r}, expected a dataclass.')
+    with blaming(f'{kind} "{spec.name}": its options cannot be listed'):
+        describe_options(spec.options)
+
+
+def _check_api_version(plugin: object) -> None:
+    """Refuse a plugin that says (``VOS_API = 1``) that it was built for another plugin API."""
+    declared = getattr(plugin, "VOS_API", None)
+    major = hookspecs.API_VERSION[0]
+    if declared is None or declared == major:
+        return
+    if not isinstance(declared, int):
+        raise PluginError(f"its VOS_API is {declared!r}, expected a number such as {major}.")
+    newer = declared > major
+    raise PluginError(
+        f"it was built for version {declared} of the plugin API, this is vos {__version__} with version {major}. "
+        f"Install {'a newer vos' if newer else 'a newer version of the plugin'}."
+    )
+
+
+def _check_hook_names(plugin: object) -> None:
+    """Refuse a hook that is unknown, or has no ``@vos.hookimpl`` above it; pluggy alone would ignore it."""
+    known = [name for name in dir(hookspecs) if name.startswith("vos_")]
+    for name in dir(plugin):
+        function = getattr(plugin, name, None)
+        if not inspect.isroutine(function):
+            continue
+        if not getattr(function, "vos_impl", None):
+            if name in known and not hasattr(function, "vos_spec"):
+                raise PluginError(f"{name} is not marked as a hook. Put @vos.hookimpl above it.")
+            continue
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            raise PluginError(f"unknown hook {name}." + (f" Did you mean {close[0]}?" if close else ""))

@@ -1,0 +1,70 @@
+"""One run over one sequence: what writers and observers are told of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vos.types.source_info import SourceInfo
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's fixed facts.
+
+    Attributes:
+        sequence: the sequence's name as a safe folder name.
+        source: what is read.
+        tracker: the tracker's name.
+        options: the tracker's options by name, defaults included.
+        details: what the tracker says of itself (its ``details`` attribute: checkpoint, hash), or empty.
+        runtime: device, precision, threads, seed as asked for.
+        output: the sequence's own folder (``OUT/<sequence>``), or None where nothing is written.
+        frame_count: how many frames will be tracked, or None where the source cannot tell.
+        selection: ``start``, ``stop``, ``step`` and ``max_side`` where they differ from the defaults.
+        annotated: frame indices of the annotations, ascending; the run starts at the first.
+        annotation_digest: SHA-256 of the annotations, to tell a run from one with other masks.
+        both_ways: True if frames before the first annotation are tracked too; they then come first,
+            in descending order, followed by the others in ascending order.
+    """
+
+    sequence: str
+    source: SourceInfo
+    tracker: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+    output: Path | None = None
+    frame_count: int | None = None
+    selection: Mapping[str, int] = field(default_factory=dict)
+    annotated: tuple[int, ...] = ()
+    annotation_digest: str = ""
+    both_ways: bool = False
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did.
+
+    Attributes:
+        run: the run.
+        frames: how many frames were tracked.
+        object_ids: all objects of the run, ascending.
+        seconds: wall time from the first read to the last write.
+        truncated: why the source ended early, if that was allowed; else None.
+        skipped: True if a finished run was found and nothing was done.
+    """
+
+    run: Run
+    frames: int
+    object_ids: tuple[int, ...]
+    seconds: float
+    truncated: str | None = None
+    skipped: bool = False
+
+    @property
+    def fps(self) -> float:
+        """Frames per second, everything included; 0 for a run of no frames."""
+        return self.frames / self.seconds if self.frames and self.seconds > 0 else 0.0

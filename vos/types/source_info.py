@@ -1,0 +1,36 @@
+"""What is known of a source before its frames are read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vos.types.arrays import Size
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What is known of a source before its frames are read.
+
+    Attributes:
+        location: what the user gave: a path, a camera index or an address.
+        name: the sequence's name; the output folder is called so.
+        kind: what reads it, for people (``"video (decord)"``, ``"image folder"``).
+        frame_count: number of frames, or None where the source cannot tell (camera, stream).
+        size: (H, W) of the frames in pixels, or None until the first one is read.
+        fps: mean frames per second, or None where frames have no times.
+        seekable: True if any frame can be read at any time, so that a run may go backward.
+        frame_names: output names of all frames where files give them; None means zero-padded indices.
+        annotation_folder: the folder of label maps that the layout puts beside the frames
+            (DAVIS and YouTube-VOS: ``Annotations``), or None.
+    """
+
+    location: str
+    name: str
+    kind: str
+    frame_count: int | None = None
+    size: Size | None = None
+    fps: float | None = None
+    seekable: bool = True
+    frame_names: tuple[str, ...] | None = None
+    annotation_folder: Path | None = None
