@@ -47,6 +47,7 @@ class ImageSource:
             size=(height, width),
             frame_names=tuple(stems),
             annotation_folder=annotation_folder,
+            frame_files=tuple(path.name for path in paths),
         )
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from vos.types.arrays import Size
@@ -18,11 +19,15 @@ class SourceInfo:
         kind: what reads it, for people (``"video (decord)"``, ``"image folder"``).
         frame_count: number of frames, or None where the source cannot tell (camera, stream).
         size: (H, W) of the frames in pixels, or None until the first one is read.
-        fps: mean frames per second, or None where frames have no times.
+        fps: mean frames per second of the track that is read, or None where frames have no times.
         seekable: True if any frame can be read at any time, so that a run may go backward.
         frame_names: output names of all frames where files give them; None means zero-padded indices.
         annotation_folder: the folder of label maps that the layout puts beside the frames
             (DAVIS and YouTube-VOS: ``Annotations``), or None.
+        sample_aspect_ratio: width of a pixel divided by its height, as a player shows the frames (after rotation);
+            1 for square pixels and where it is not known.
+        frame_files: names with suffix of the files that hold the frames (``"00000.jpg"``), one a frame, or None where
+            a frame has no file of its own.
     """
 
     location: str
@@ -34,3 +39,5 @@ class SourceInfo:
     seekable: bool = True
     frame_names: tuple[str, ...] | None = None
     annotation_folder: Path | None = None
+    sample_aspect_ratio: Fraction = Fraction(1)
+    frame_files: tuple[str, ...] | None = None
