@@ -35,7 +35,7 @@ from vos.version import __version__
 logger = logging.getLogger(__name__)
 
 GROUP = "vos"
-SHIPPED_DISTRIBUTION = "vos"
+SHIPPED_DISTRIBUTION = "vos-toolkit"
 
 Spec = TypeVar("Spec", TrackerSpec, InitializerSpec, WriterSpec, CommandSpec)
 
