@@ -68,7 +68,7 @@ def test_every_hook_is_documented_and_used_in_the_tests(generate):
     example = (EVERY_HOOK / "every_hook.py").read_text()
     for name in generate.hook_names():
         assert f"\n## {name}\n" in page
-        assert f"@vos.hookimpl\ndef {name}(" in example
+        assert f"@hookimpl\ndef {name}(" in example
         assert name in tests, f"no test speaks of {name}"
     assert len(generate.hook_names()) >= 10
 

@@ -6,17 +6,21 @@ from dataclasses import dataclass
 import click
 import numpy as np
 
-import vos
 from vos.plugin import (
     CommandSpec,
     EmptyMaskError,
+    Frame,
     InitializerSpec,
+    Prediction,
+    SourceError,
     SourceInfo,
     TrackerSpec,
     WriterSpec,
     atomic_write,
     hookimpl,
+    object_ids,
     option,
+    read_label_map,
 )
 
 VOS_API = 1
@@ -35,11 +39,11 @@ class StillTracker:
         self.shift = options.shift
 
     def start(self, frame, label_map):
-        self.label_map, self.ids = label_map, vos.object_ids(label_map)
+        self.label_map, self.ids = label_map, object_ids(label_map)
 
     def step(self, frame):
         self.label_map = np.roll(self.label_map, self.shift, axis=1)
-        return vos.Prediction.from_label_map(self.label_map, self.ids)
+        return Prediction.from_label_map(self.label_map, self.ids)
 
 
 @hookimpl
@@ -112,7 +116,7 @@ def vos_writers():
 @click.argument("mask")
 def ids(mask):
     """Print the object ids in MASK."""
-    click.echo(" ".join(map(str, vos.object_ids(vos.read_label_map(mask)))))
+    click.echo(" ".join(map(str, object_ids(read_label_map(mask)))))
 
 
 @hookimpl
@@ -131,13 +135,13 @@ class NoiseSource:
         try:
             self.width, self.height, self.count = map(int, location.removeprefix("noise:").split("x"))
         except ValueError:
-            raise vos.SourceError(f"{location}: expected noise:WIDTHxHEIGHTxFRAMES, as in noise:64x48x10.") from None
+            raise SourceError(f"{location}: expected noise:WIDTHxHEIGHTxFRAMES, as in noise:64x48x10.") from None
         self.info = SourceInfo(location, "noise", "noise", self.count, (self.height, self.width))
 
     def frames(self, indices=None):
         for index in indices or range(self.count):
             pixels = np.random.default_rng(index).integers(0, 256, (self.height, self.width, 3), np.uint8)
-            yield vos.Frame(index, pixels, f"{index:05d}")
+            yield Frame(index, pixels, f"{index:05d}")
 
     def close(self):
         pass

@@ -253,7 +253,7 @@ def track(
         allow_truncated: as in ``stream``.
         sequence: the folder's name; None for the source's name.
         plugins: as in ``stream``.
-        observers: objects with observation hooks (``@vos.hookimpl``) for this run alone.
+        observers: objects with observation hooks (``@hookimpl``) for this run alone.
     Returns:
         What was done.
     Raises:

@@ -297,11 +297,11 @@ def _check_source(source: object, who: str) -> None:
     if not isinstance(source, Source):
         raise PluginFailedError(
             f"{who}: vos_open_source returned a {type(source).__name__}, "
-            "expected a vos.Source (info, frames and close) or None."
+            "expected a vos.plugin.Source (info, frames and close) or None."
         )
     if not isinstance(source.info, SourceInfo):
         raise PluginFailedError(
-            f"{who}: the info of its source is a {type(source.info).__name__}, expected a vos.SourceInfo."
+            f"{who}: the info of its source is a {type(source.info).__name__}, expected a vos.plugin.SourceInfo."
         )
 
 
@@ -351,7 +351,7 @@ def _check_api_version(plugin: object) -> None:
 
 
 def _check_hook_names(plugin: object) -> None:
-    """Refuse a hook that is unknown, or has no ``@vos.hookimpl`` above it; pluggy alone would ignore it."""
+    """Refuse a hook that is unknown, or has no ``@hookimpl`` above it; pluggy alone would ignore it."""
     known = [name for name in dir(hookspecs) if name.startswith("vos_")]
     for name in dir(plugin):
         function = getattr(plugin, name, None)
@@ -359,7 +359,7 @@ def _check_hook_names(plugin: object) -> None:
             continue
         if not getattr(function, "vos_impl", None):
             if name in known and not hasattr(function, "vos_spec"):
-                raise PluginError(f"{name} is not marked as a hook. Put @vos.hookimpl above it.")
+                raise PluginError(f"{name} is not marked as a hook. Put @hookimpl above it.")
             continue
         if name not in known:
             close = get_close_matches(name, known, n=1)

@@ -1,6 +1,6 @@
 """Every hook of the toolkit: the contract that a plugin author reads first.
 
-A plugin is an importable module with functions of these names, each marked ``@vos.hookimpl``; it
+A plugin is an importable module with functions of these names, each marked ``@hookimpl``; it
 is found through the entry point group ``vos``. A hook takes any subset of the arguments shown, by
 name. Three kinds of hooks:
 

@@ -28,7 +28,7 @@ class TrackerSpec:
         name: what the user types: lower case, digits and hyphens (``"persam-f"``).
         summary: one line for ``vos plugins``.
         factory: makes a tracker from an ``options`` object and a ``Runtime``.
-        options: a dataclass whose fields are declared with ``vos.option``.
+        options: a dataclass whose fields are declared with ``vos.plugin.option``.
     """
 
     name: str
@@ -61,7 +61,7 @@ class WriterSpec:
         name: what the user types.
         summary: one line for ``vos plugins``.
         factory: makes a writer from an ``options`` object.
-        options: a dataclass whose fields are declared with ``vos.option``.
+        options: a dataclass whose fields are declared with ``vos.plugin.option``.
     """
 
     name: str

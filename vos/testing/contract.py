@@ -80,7 +80,7 @@ CLAUSES: dict[str, str] = {
     "specs": (
         "A spec's name is of lower case letters, digits and hyphens; its summary is one line; its options are a "
         "dataclass whose fields all have a default that fits their type, a type that text can be read as, and a help "
-        "text (`vos.option`)."
+        "text (`vos.plugin.option`)."
     ),
     "light-import": (
         "Importing a plugin's module imports nothing heavy (torch, transformers, ...): that is the factory's "

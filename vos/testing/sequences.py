@@ -27,7 +27,7 @@ _COLOURS = ((214, 48, 38), (40, 90, 220), (242, 196, 30), (150, 40, 170))
 
 @dataclass(frozen=True, eq=False)
 class TinySequence:
-    """A few small frames and the exact label map of each; it is also a ``vos.Source``.
+    """A few small frames and the exact label map of each; it is also a ``vos.plugin.Source``.
 
     Attributes:
         name: its kind and size, also the sequence's name in a run.
@@ -47,7 +47,7 @@ class TinySequence:
 
     @property
     def info(self) -> SourceInfo:
-        """As ``vos.Source.info``."""
+        """As ``vos.plugin.Source.info``."""
         return SourceInfo(
             location=self.name, name=self.name, kind="tiny sequence", frame_count=len(self.images), size=self.size
         )
@@ -75,12 +75,12 @@ class TinySequence:
         return Frame(index, self.images[position].copy(), f"{index:05d}")
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
-        """As ``vos.Source.frames``; indices count positions in the sequence."""
+        """As ``vos.plugin.Source.frames``; indices count positions in the sequence."""
         for position in range(len(self.images)) if indices is None else indices:
             yield self.frame(position)
 
     def close(self) -> None:
-        """As ``vos.Source.close``: nothing to release."""
+        """As ``vos.plugin.Source.close``: nothing to release."""
 
     def save(self, folder: Path | str) -> tuple[Path, Path]:
         """Write the sequence as files, to try a command line on it.

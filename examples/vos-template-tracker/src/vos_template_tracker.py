@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-import vos
-from vos.plugin import TrackerSpec, hookimpl, option
+from vos.plugin import Prediction, TrackerSpec, hookimpl, object_ids, option
 
 VOS_API = 1
 
@@ -25,7 +24,7 @@ class Tracker:
         self.annotate(frame, label_map)
 
     def annotate(self, frame, label_map):
-        for object_id in vos.object_ids(label_map):
+        for object_id in object_ids(label_map):
             mask = label_map == object_id
             x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
             box = slice(y, y + height), slice(x, x + width)
@@ -41,7 +40,7 @@ class Tracker:
             y, x = top + int(found[0]), left + int(found[1])
             label_map[y : y + len(mask), x : x + mask.shape[1]][mask] = object_id
             self.objects[object_id] = pixels, mask, (y, x)
-        return vos.Prediction.from_label_map(label_map, list(self.objects))
+        return Prediction.from_label_map(label_map, list(self.objects))
 
 
 @hookimpl

@@ -16,12 +16,12 @@ class Forgetful(StubTracker):
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    good: bool = vos.option(True, "Keep the contract.")
+    good: bool = vos.plugin.option(True, "Keep the contract.")
 
-@vos.hookimpl
+@vos.plugin.hookimpl
 def vos_trackers():
     make = lambda options, runtime: StubTracker() if options.good else Forgetful()
-    return [vos.TrackerSpec("stub", "A stub.", make, Options)]
+    return [vos.plugin.TrackerSpec("stub", "A stub.", make, Options)]
 """
 
 

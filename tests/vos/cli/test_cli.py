@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-import vos
+import vos.plugin
 from vos.cli import VERBS, cli, main
 from vos.testing import tiny_sequence
 
@@ -190,8 +190,8 @@ def test_a_broken_plugin_is_listed_with_its_error(run, monkeypatch):
 
 
 def test_two_plugins_with_one_verb_leave_the_others_alone(tmp_path, run, monkeypatch):
-    offer = '[vos.CommandSpec("same", "S.", lambda: None)]'
-    verb = f"import vos, click\n@vos.hookimpl\ndef vos_commands():\n    return {offer}\n"
+    offer = '[vos.plugin.CommandSpec("same", "S.", lambda: None)]'
+    verb = f"import click, vos.plugin\n@vos.plugin.hookimpl\ndef vos_commands():\n    return {offer}\n"
     for name in ("one_verb_plugin", "same_verb_plugin"):
         (tmp_path / f"{name}.py").write_text(verb)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -243,9 +243,9 @@ def test_demo_does_not_replace_a_video_of_the_users_that_is_called_demo(files, t
 
 
 CALLED_OFF = """
-import vos
+import vos.plugin
 
-@vos.hookimpl
+@vos.plugin.hookimpl
 def vos_open_source(location):
     raise {error}
 """

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import vos
+import vos.plugin
 from vos import cli
 
 FRAMES = 7
@@ -20,13 +20,13 @@ PLUGIN = '''
 from dataclasses import dataclass
 from pathlib import Path
 import os
-import vos
+import vos.plugin
 from vos.testing import StubTracker
 
 @dataclass(frozen=True)
 class Options:
-    fail: str = vos.option("", "Sequence whose images are this dark fails.")
-    quality: int = vos.option(1, "Nothing.")
+    fail: str = vos.plugin.option("", "Sequence whose images are this dark fails.")
+    quality: int = vos.plugin.option(1, "Nothing.")
 
 class Still(StubTracker):
     """Keeps the first label map; fails on frames of one grey value."""
@@ -40,9 +40,9 @@ class Still(StubTracker):
         with open(Path(__file__).with_name("starts.txt"), "a") as log:
             log.write(f"{os.getpid()} {frame.image[0, 0, 0]} {vos.object_ids(label_map)}\\n")
 
-@vos.hookimpl
+@vos.plugin.hookimpl
 def vos_trackers():
-    return [vos.TrackerSpec("still", "Keeps the first label map.", lambda o, r: Still(o), Options)]
+    return [vos.plugin.TrackerSpec("still", "Keeps the first label map.", lambda o, r: Still(o), Options)]
 '''
 
 

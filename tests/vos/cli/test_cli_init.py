@@ -13,7 +13,7 @@ from vos.cli import main
 PLUGIN = """
 from dataclasses import dataclass
 import numpy as np
-from vos import InitializerSpec, Prediction, TrackerSpec, hookimpl, option
+from vos.plugin import InitializerSpec, Prediction, TrackerSpec, hookimpl, option
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import vos
+import vos.plugin
 from vos.cli import main
 from vos.example_clip import CLIP
 
 PLUGIN = """
 import pathlib
 
-import vos
+import vos.plugin
 from vos.testing import StubTracker
 
 
@@ -35,21 +35,21 @@ class Notes:
     write = close = abort = lambda *arguments: None
 
 
-@vos.hookimpl
+@vos.plugin.hookimpl
 def vos_trackers():
-    return [vos.TrackerSpec("still", "Nothing moves.", lambda options, runtime: StubTracker())]
+    return [vos.plugin.TrackerSpec("still", "Nothing moves.", lambda options, runtime: StubTracker())]
 
 
-@vos.hookimpl
+@vos.plugin.hookimpl
 def vos_initializers():
-    return [vos.InitializerSpec("bright", "Bright things.", lambda options, runtime: Bright())]
+    return [vos.plugin.InitializerSpec("bright", "Bright things.", lambda options, runtime: Bright())]
 
 
-@vos.hookimpl
+@vos.plugin.hookimpl
 def vos_writers():
     from vos_writers.options import ReportOptions
 
-    return [vos.WriterSpec("notes", "Notes.", Notes, ReportOptions)]
+    return [vos.plugin.WriterSpec("notes", "Notes.", Notes, ReportOptions)]
 """
 
 

@@ -238,7 +238,8 @@ def test_ctrl_c_leaves_whole_masks_and_a_run_that_can_be_resumed(tmp_path):
     script.write_text(
         textwrap.dedent(
             """
-            import sys, time, vos
+            import sys, time
+            from vos.plugin import TrackerSpec, hookimpl
             from vos.cli import main
             from vos.testing import StubTracker
 
@@ -285,10 +286,11 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path):
     """2,000 generated frames through loop and writers, in a process of its own: RSS after 500 and at the end."""
     code = """
 import os, sys, numpy as np, vos
+from vos.plugin import SourceInfo
 from vos.testing import StubTracker
 
 class Frames:
-    info = vos.SourceInfo("generated", "generated", "generated", frame_count=2000, size=(240, 320))
+    info = SourceInfo("generated", "generated", "generated", frame_count=2000, size=(240, 320))
     def frames(self, indices=None):
         for i in indices:
             yield vos.Frame(i, np.full((240, 320, 3), i % 251, np.uint8), f"{i:05d}")

@@ -4,7 +4,7 @@ import textwrap
 
 import pytest
 
-import vos
+import vos.plugin
 from vos.plugin import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec, hookimpl
 from vos.registry.discovery import Origin, Plugins
 from vos.testing import StubTracker
@@ -127,7 +127,7 @@ def module(tmp_path, monkeypatch):
 def test_module_named_by_the_user_is_loaded(module):
     name = module(
         """
-        import vos
+        from vos.plugin import TrackerSpec, hookimpl
         @hookimpl
         def vos_trackers():
             return [TrackerSpec("mine", "Mine.", lambda options, runtime: None)]

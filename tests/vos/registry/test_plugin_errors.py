@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-import vos
+import vos.plugin
 from vos.cli import main
 from vos.plugin import (
     InitializerSpec,
@@ -382,7 +382,7 @@ def test_a_source_of_unknown_length_may_end_anywhere(caplog):
     ("opened", "message"),
     [
         (fail, "plugin guest: vos_open_source failed: KeyError: 'lost'"),
-        (lambda: "guest", r"plugin guest: vos_open_source returned a str, expected a vos.Source \(info, frames"),
+        (lambda: "guest", r"plugin guest: vos_open_source returned a str, expected a vos.plugin.Source \(info, frames"),
         (lambda: type("S", (Source,), {"__init__": lambda self: setattr(self, "info", {})})(), "info .* is a dict"),
     ],
 )
@@ -413,7 +413,8 @@ def test_a_source_that_cannot_be_closed_is_a_warning(caplog):
 def test_a_command_is_named_with_its_plugin(load, message, tmp_path, monkeypatch, capsys):
     name = f"guest_command_{abs(hash(load))}"
     (tmp_path / f"{name}.py").write_text(
-        f"import click, vos\n@hookimpl\ndef vos_commands():\n    return [vos.CommandSpec('guest', 'G.', {load})]\n"
+        "import click, vos.plugin\n@vos.plugin.hookimpl\ndef vos_commands():\n"
+        f"    return [vos.plugin.CommandSpec('guest', 'G.', {load})]\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(SystemExit) as stopped:
@@ -426,7 +427,8 @@ def test_a_command_is_named_with_its_plugin(load, message, tmp_path, monkeypatch
 
 def test_a_verb_that_the_toolkit_has_is_left_out_with_a_warning(tmp_path, monkeypatch, capsys):
     (tmp_path / "second_track.py").write_text(
-        "import vos\n@hookimpl\ndef vos_commands():\n    return [vos.CommandSpec('track', 'Mine.', lambda: None)]\n"
+        "import vos.plugin\n@vos.plugin.hookimpl\ndef vos_commands():\n"
+        "    return [vos.plugin.CommandSpec('track', 'Mine.', lambda: None)]\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(SystemExit):

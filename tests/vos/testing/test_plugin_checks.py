@@ -5,16 +5,16 @@ import pytest
 from vos.testing import CLAUSES, ContractError, check_plugin
 
 GOOD = """
-import dataclasses, vos
+import dataclasses, vos.plugin
 from vos.testing import StubTracker
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    side: int = vos.option(480, "Short side, in pixels.")
+    side: int = vos.plugin.option(480, "Short side, in pixels.")
 
-@vos.hookimpl
+@vos.plugin.hookimpl
 def vos_trackers():
-    return [vos.TrackerSpec("guest", "A guest.", lambda options, runtime: StubTracker(), Options)]
+    return [vos.plugin.TrackerSpec("guest", "A guest.", lambda options, runtime: StubTracker(), Options)]
 """
 
 BAD_PLUGINS = {
@@ -24,10 +24,10 @@ BAD_PLUGINS = {
         ("return [vos", "return ['guest'] or [vos", "vos_trackers returned a str, expected TrackerSpec"),
         ("import dataclasses", "import no_such_module, dataclasses", "No module named 'no_such_module'"),
         (", Options)", ", dict)", "options is <class 'dict'>, expected a dataclass"),
-        ("@vos.hookimpl", "VOS_API = 99\n@vos.hookimpl", "built for version 99"),
+        ("@vos.plugin.hookimpl", "VOS_API = 99\n@vos.plugin.hookimpl", "built for version 99"),
         (
-            "@vos.hookimpl",
-            "import sys; sys.modules['pytest']\n@vos.hookimpl",
+            "@vos.plugin.hookimpl",
+            "import sys; sys.modules['pytest']\n@vos.plugin.hookimpl",
             "cannot be imported in a new interpreter",
         ),
     ],
@@ -35,12 +35,12 @@ BAD_PLUGINS = {
         ('"guest"', '"Guest Tracker"', "the name has other characters"),
         ('"A guest."', '"A guest.\\nOf honour."', "expected one line"),
         ('"A guest."', '" "', "the summary is ' ', expected one line"),
-        ('= vos.option(480, "Short side, in pixels.")', "", 'option "side" has no default'),
-        ('= vos.option(480, "Short side, in pixels.")', "= 480", 'option "side" has no help text'),
+        ('= vos.plugin.option(480, "Short side, in pixels.")', "", 'option "side" has no default'),
+        ('= vos.plugin.option(480, "Short side, in pixels.")', "= 480", 'option "side" has no help text'),
         ("side: int", "side: list[int]", 'option "side": its type is list'),
         ("side: int", "side: int | str", 'option "side": its type is int or text, expected int, float'),
-        ("vos.option(480", "vos.option('480'", "option \"side\": its default is '480', expected int"),
-        ("vos.option(480", "vos.option(4.5", 'option "side": its default is 4.5, expected int'),
+        ("vos.plugin.option(480", "vos.plugin.option('480'", "option \"side\": its default is '480', expected int"),
+        ("vos.plugin.option(480", "vos.plugin.option(4.5", 'option "side": its default is 4.5, expected int'),
     ],
     "light-import": [("import dataclasses", "import dataclasses, scipy", "imports scipy")],
 }

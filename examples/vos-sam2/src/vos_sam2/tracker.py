@@ -14,8 +14,7 @@ from safetensors import SafetensorError
 from transformers import Sam2VideoModel
 from transformers.models.sam2_video.modeling_sam2_video import Sam2VideoInferenceSession
 
-import vos
-from vos.plugin import WeightsError, hub_folder
+from vos.plugin import Prediction, WeightsError, hub_folder, object_ids
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of ImageNet's RGB values in [0, 1], as the model was trained."""
@@ -84,15 +83,15 @@ class Sam2Tracker:
         self._time += 1
         self._session.cache.cache_vision_features(self._time, encoding)
         if not self._session.obj_ids:  # one may be added on this frame
-            return vos.Prediction((), np.zeros((0, 1, 1), np.float32))
+            return Prediction((), np.zeros((0, 1, 1), np.float32))
         output = self._run()
         there = output.object_score_logits.float().flatten().cpu().numpy()
         logits = output.pred_masks[:, 0].float().cpu().numpy()
-        return vos.Prediction(output.object_ids, logits, scores=1 / (1 + np.exp(-there)), present=there > 0)
+        return Prediction(output.object_ids, logits, scores=1 / (1 + np.exp(-there)), present=there > 0)
 
     def annotate(self, frame, label_map):
         """Add or correct objects: the mask becomes a memory that stays, like that of the first frame."""
-        given = vos.object_ids(label_map)
+        given = object_ids(label_map)
         others = {
             index: memory["non_cond_frame_outputs"].get(self._time)
             for index, memory in self._session.output_dict_per_obj.items()
@@ -134,7 +133,7 @@ class Sam2Tracker:
     def _prompt(self, label_map):
         """Give the masks of a label map to the model, at the current time."""
         session, time = self._session, self._time
-        ids = vos.object_ids(label_map)
+        ids = object_ids(label_map)
         for object_id in ids:
             index = session.obj_id_to_idx(object_id)
             session.add_mask_inputs(index, time, self._model_mask(label_map == object_id))
