@@ -286,7 +286,7 @@ def test_memory_does_not_grow_with_the_number_of_frames(tmp_path):
     """2,000 generated frames through loop and writers, in a process of its own: RSS after 500 and at the end."""
     code = """
 import os, sys, numpy as np, vos
-from vos.plugin import SourceInfo
+from vos.plugin import SourceInfo, hookimpl
 from vos.testing import StubTracker
 
 class Frames:
