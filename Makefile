@@ -1,5 +1,6 @@
 # make demo   set up, track the example clip, write masks and an overlay, print J&F
 # make test   set up, lint, run all tests
+# make check  lint, and the tests of the core rooms: the inner loop
 # make lint   ruff, mypy --strict and the import contracts
 # make bench  the benchmarks: ratios against named baselines, JSON in bench-out/
 # make docs   build the documentation site into site/
@@ -11,13 +12,16 @@ CORE := $(VENV)/.ready-core
 DEV := $(VENV)/.ready-dev
 INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench docs clean
+.PHONY: demo test check lint bench docs clean
 
 demo: $(CORE)
 	$(BIN)/vos demo
 
 test: lint
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+check: lint
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/vos/types tests/vos/io tests/vos/registry tests/vos/host/test_stream.py tests/vos/initialization tests/test_architecture.py tests/test_packaging.py
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -36,7 +36,8 @@ def test_every_data_file_is_packaged(path):
 
 
 def test_every_shipped_plugin_is_an_entry_point():
-    modules = {value.split(":")[0] for group in PROJECT["project"]["entry-points"].values() for value in group.values()}
+    groups = [*PROJECT["project"]["entry-points"].values(), PROJECT["project"]["scripts"]]
+    modules = {value.split(":")[0] for group in groups for value in group.values()}
     folders = {path.parent.name for path in (ROOT / "plugins").glob("*/__init__.py")}
     assert modules == folders
 

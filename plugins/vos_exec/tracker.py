@@ -56,13 +56,13 @@ class ExecTracker:
             setattr(self, name, getattr(self, f"_{name}"))
 
     def start(self, frame: vos.Frame, label_map: vos.LabelMap) -> None:
-        """As ``vos.Tracker.start``."""
+        """As ``vos.plugin.Tracker.start``."""
         given = [frame.image, np.ascontiguousarray(label_map)]
         self._process.ask(_about(frame, "start"), f"start on frame {frame.name}", given)
         self._known = set(vos.object_ids(label_map))
 
     def step(self, frame: vos.Frame) -> vos.Prediction:
-        """As ``vos.Tracker.step``.
+        """As ``vos.plugin.Tracker.step``.
 
         Raises:
             TrackerError: the process failed, was too late, or answered something else.
@@ -77,17 +77,17 @@ class ExecTracker:
             raise self._process.refuse(what, f"the answer has no {error}." if missing else f"{error}.") from None
 
     def close(self) -> None:
-        """As ``vos.ClosingTracker.close``: the process ends, at last by force."""
+        """As ``vos.plugin.ClosingTracker.close``: the process ends, at last by force."""
         self._process.close()
 
     def _annotate(self, frame: vos.Frame, label_map: vos.LabelMap) -> None:
-        """As ``vos.AnnotatingTracker.annotate``; the process has just seen the frame."""
+        """As ``vos.plugin.AnnotatingTracker.annotate``; the process has just seen the frame."""
         given = [np.ascontiguousarray(label_map)]
         self._process.ask(_about(frame, "annotate"), f"annotate on frame {frame.name}", given)
         self._known |= set(vos.object_ids(label_map))
 
     def _forget(self, object_id: int) -> None:
-        """As ``vos.ForgettingTracker.forget``."""
+        """As ``vos.plugin.ForgettingTracker.forget``."""
         self._process.ask({"call": "forget", "object_id": object_id}, f"forget of object {object_id}")
         self._known.discard(object_id)
 

@@ -28,13 +28,13 @@ class StubTracker:
         self._label_map: LabelMap | None = None
 
     def start(self, frame: Frame, label_map: LabelMap) -> None:
-        """As ``vos.Tracker.start``."""
+        """As ``vos.plugin.Tracker.start``."""
         self.calls.append(("start", frame.index))
         self._ids = list(object_ids(label_map))
         self._label_map = label_map.copy()
 
     def step(self, frame: Frame) -> Prediction:
-        """As ``vos.Tracker.step``: the annotated label map again."""
+        """As ``vos.plugin.Tracker.step``: the annotated label map again."""
         self.calls.append(("step", frame.index))
         if frame.index == self.fail_at:
             raise RuntimeError("the stub was told to fail here")
@@ -43,7 +43,7 @@ class StubTracker:
         return Prediction.from_label_map(self._label_map.copy(), self._ids)
 
     def annotate(self, frame: Frame, label_map: LabelMap) -> None:
-        """As ``vos.AnnotatingTracker.annotate``."""
+        """As ``vos.plugin.AnnotatingTracker.annotate``."""
         self.calls.append(("annotate", frame.index))
         assert self._label_map is not None, "annotate before start"
         given = object_ids(label_map)
@@ -52,14 +52,14 @@ class StubTracker:
         self._ids += [i for i in given if i not in self._ids]
 
     def forget(self, object_id: int) -> None:
-        """As ``vos.ForgettingTracker.forget``."""
+        """As ``vos.plugin.ForgettingTracker.forget``."""
         self.calls.append(("forget", object_id))
         assert self._label_map is not None, "forget before start"
         self._ids.remove(object_id)
         self._label_map = np.where(self._label_map == object_id, 0, self._label_map).astype(np.uint8)
 
     def close(self) -> None:
-        """As ``vos.ClosingTracker.close``."""
+        """As ``vos.plugin.ClosingTracker.close``."""
         self.calls.append(("close", None))
 
 
@@ -79,17 +79,17 @@ class StubEncodingTracker:
         self.calls = self._stub.calls
 
     def encode(self, frames: Sequence[Frame]) -> list[int]:
-        """As ``vos.EncodingTracker.encode``."""
+        """As ``vos.plugin.EncodingTracker.encode``."""
         self.batches.append(len(frames))
         return [frame.index for frame in frames]
 
     def start(self, frame: Frame, label_map: LabelMap, encoding: int) -> None:
-        """As ``vos.EncodingTracker.start``."""
+        """As ``vos.plugin.EncodingTracker.start``."""
         self._check(frame, encoding)
         self._stub.start(frame, label_map)
 
     def step(self, frame: Frame, encoding: int) -> Prediction:
-        """As ``vos.EncodingTracker.step``."""
+        """As ``vos.plugin.EncodingTracker.step``."""
         self._check(frame, encoding)
         return self._stub.step(frame)
 
