@@ -1,7 +1,7 @@
 """The command ``vos``: starts the toolkit's command line, or names the package that hides it.
 
 Another project on the package index, the VOSpace client, is called ``vos`` and installs a package ``vos`` too. Where
-both are installed, its files replace some of the toolkit's. This module lies outside the package, so it still runs then.
+both are installed, its files replace some of the toolkit's. This module lies outside that package, so it still runs.
 """
 
 from __future__ import annotations
