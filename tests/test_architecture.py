@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOST = sorted((ROOT / "vos").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
-HEAVY = {"torch", "torchvision", "cv2", "decord", "av", "segment_anything", "transformers", "diffusers", "timm"}
+HEAVY = {"torch", "torchvision", "cv2", "av", "segment_anything", "transformers", "diffusers", "timm"}
 
 
 def imports(path, top_level_only=False):

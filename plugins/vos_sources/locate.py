@@ -29,6 +29,8 @@ def open_location(location: str) -> Source:
     path = Path(location)
     try:
         there, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
+        if there and not is_folder and not is_file:
+            raise SourceError(f"{location}: not a regular file (a pipe or a device). Copy its content to a file.")
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:  # an address may be longer than a name can be
             raise SourceError(f"{location}: cannot be read ({error.strerror}).") from error
@@ -38,15 +40,15 @@ def open_location(location: str) -> Source:
 
         return StreamSource(location)
     if is_folder:
-        from vos_sources.images import ImageSource
+        from vos_sources.image_folder import ImageSource
 
         return ImageSource.from_folder(path)
     if is_file:
         if path.suffix.lower() in IMAGE_SUFFIXES:
-            from vos_sources.images import ImageSource
+            from vos_sources.image_folder import ImageSource
 
             return ImageSource([path], name=path.stem, location=location)
-        from vos_sources.video import VideoSource
+        from vos_sources.video_file import VideoSource
 
         return VideoSource(path)
     if re.fullmatch(r"[0-9]{1,4}", location):

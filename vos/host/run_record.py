@@ -215,7 +215,7 @@ def versions() -> dict[str, str]:
         Version by name; libraries that are not installed are left out.
     """
     found = {"python": platform.python_version(), "vos": __version__}
-    for name in ("numpy", "opencv-python", "torch", "decord", "av", "pillow"):
+    for name in ("numpy", "opencv-python", "torch", "av", "pillow"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -16,7 +16,7 @@ class SourceInfo:
     Attributes:
         location: what the user gave: a path, a camera index or an address.
         name: the sequence's name; the output folder is called so.
-        kind: what reads it, for people (``"video (decord)"``, ``"image folder"``).
+        kind: what reads it, for people (``"video (PyAV)"``, ``"image folder"``).
         frame_count: number of frames, or None where the source cannot tell (camera, stream).
         size: (H, W) of the frames in pixels, or None until the first one is read.
         fps: mean frames per second of the track that is read, or None where frames have no times.

@@ -1,0 +1,174 @@
+"""The index of a video's frames: which packet holds frame k, and when frame k is shown.
+
+Frame k is the k-th frame in the order in which ffmpeg shows the file: edit lists apply, hidden packets do not count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vos_sources.packet_table import NO_TIME, PacketTable
+
+MAX_REORDERING = 32
+"""Packets by which decoding and showing may differ: 16 frames of H.264's buffer, in two fields each."""
+
+
+@dataclass(frozen=True)
+class FrameIndex:
+    """Frames in the order in which they are shown.
+
+    Attributes:
+        packets: the track's packets.
+        packet_of_frame: int64 (N,), ordinal of the packet that holds frame k.
+        pts: int64 (N,), strictly ascending presentation times, or None where the file has none that are true.
+        time_base: seconds per unit of ``pts``.
+    """
+
+    packets: PacketTable
+    packet_of_frame: NDArray[np.int64]
+    pts: NDArray[np.int64] | None
+    time_base: Fraction
+
+    @cached_property
+    def frame_of_packet(self) -> NDArray[np.int64]:
+        """int64 (P,): which frame a packet holds, -1 where it shows none."""
+        frames = np.full(len(self.packets), -1, np.int64)
+        frames[self.packet_of_frame] = np.arange(len(self))
+        return frames
+
+    @cached_property
+    def entries(self) -> NDArray[np.int64]:
+        """Ordinals of the packets at which decoding may begin, ascending."""
+        return np.flatnonzero(self.packets.entry & (self.frame_of_packet >= 0))
+
+    def __len__(self) -> int:
+        return len(self.packet_of_frame)
+
+    def time(self, frame: int) -> float | None:
+        """Seconds from the first frame to frame k, or None."""
+        return None if self.pts is None else float(int(self.pts[frame] - self.pts[0]) * self.time_base)
+
+    def entry_before(self, frame: int) -> int:
+        """The last packet from which decoding gives frame k exactly; 0 is the beginning of the file.
+
+        Frames that are decoded after an entry but shown before it (open GOPs) need packets before the entry.
+        """
+        at = int(np.searchsorted(self.entries, self.packet_of_frame[frame], side="right")) - 1
+        while at >= 0 and self.frame_of_packet[self.entries[at]] > frame:
+            at -= 1
+        return int(self.entries[at]) if at >= 0 else 0
+
+    def rate(self, stated: Fraction | None) -> float | None:
+        """Mean frames per second: what the track states where its frames agree, else what they give."""
+        if self.pts is None or len(self) < 2:
+            return None if self.pts is None or not stated else float(stated)
+        span = float(int(self.pts[-1] - self.pts[0]) * self.time_base)
+        mean = (len(self) - 1) / span
+        tolerance = max(0.002, 2 * float(self.time_base) / span)
+        return float(stated) if stated and abs(float(stated) / mean - 1) <= tolerance else mean
+
+    def with_constant_rate(self) -> FrameIndex:
+        """Take times from decoding times that are a constant step apart, as in AVI; without such, none are known."""
+        dts = self.packets.dts[self.packets.shown]
+        steps = np.diff(dts)
+        constant = len(dts) == len(self) > 1 and dts.min() != NO_TIME and 0 < steps.min() >= steps.max() - 1
+        return replace(self, pts=dts if constant else None)
+
+    def without_end_after_gap(self, stated: Fraction | None) -> FrameIndex:
+        """Leave out what follows a hole near the end of a file that is cut short.
+
+        B frames come after the frames that they are shown before, so that the last frame shown may be one whose
+        predecessors were cut off.
+
+        Args:
+            stated: frames per second; used where there are too few frames to learn the usual step from.
+        """
+        if self.pts is None or len(self) < 2:
+            return self
+        steps = np.diff(self.pts)
+        usual = float(np.median(steps)) if len(steps) >= 8 or not stated else float(1 / (stated * self.time_base))
+        tail = max(len(steps) - MAX_REORDERING, 0)
+        holes = np.flatnonzero(steps[tail:] > 1.6 * usual)
+        return self.first(tail + int(holes[0]) + 1) if len(holes) else self
+
+    def first(self, count: int) -> FrameIndex:
+        """The index of the first ``count`` frames."""
+        pts = None if self.pts is None else self.pts[:count]
+        return replace(self, packet_of_frame=self.packet_of_frame[:count], pts=pts)
+
+    def from_frame(self, frame: int) -> FrameIndex:
+        """The index without the frames before ``frame``."""
+        pts = None if self.pts is None else self.pts[frame:]
+        return replace(self, packet_of_frame=self.packet_of_frame[frame:], pts=pts)
+
+
+def index_by_timestamps(packets: PacketTable, time_base: Fraction) -> FrameIndex | None:
+    """Index the frames by their packets' presentation times, without decoding.
+
+    Args:
+        packets: the track's packets.
+        time_base: of their timestamps.
+    Returns:
+        The index, or None where the timestamps do not tell which frames there are and in which order.
+    """
+    shown = np.flatnonzero(packets.shown)
+    pts, dts = packets.pts[shown], packets.dts[packets.dts != NO_TIME]
+    if not packets.one_frame_each or not len(shown) or (pts == NO_TIME).any() or (np.diff(dts) < 0).any():
+        return None
+    order = np.argsort(pts, kind="stable")
+    if (np.diff(pts[order]) <= 0).any() or np.abs(order - np.arange(len(order))).max() > MAX_REORDERING:
+        return None
+    return FrameIndex(packets, shown[order], pts[order], time_base)
+
+
+def index_by_decoding(packets: PacketTable, decoded: Iterable[tuple[int, Any]], time_base: Fraction) -> FrameIndex:
+    """Index the frames by decoding all of them once; for files whose packets do not tell.
+
+    Args:
+        packets: the track's packets.
+        decoded: ordinal and frame, in the order in which the decoder shows them, from the beginning.
+        time_base: of the track.
+    Returns:
+        The index; ``pts`` is None unless every frame has a time after the one before.
+    """
+    ordinals: list[int] = []
+    times: list[int | None] = []
+    for ordinal, frame in decoded:
+        if ordinals and ordinal == ordinals[-1]:
+            continue
+        ordinals.append(ordinal)
+        times.append(None if frame.pts is None else int(frame.pts * (frame.time_base or time_base) / time_base))
+    pts = np.array(times, dtype=np.int64) if times and None not in times else None
+    if pts is not None and (np.diff(pts) <= 0).any():
+        pts = None
+    return FrameIndex(packets, np.array(ordinals, dtype=np.int64), pts, time_base)
+
+
+def agreement(index: FrameIndex, decoded: Sequence[int]) -> FrameIndex | None:
+    """Check an index by the first frames that the decoder shows.
+
+    A file that begins in the middle of a group of pictures has packets at its start that nothing can decode; they are
+    left out.
+
+    Args:
+        index: by timestamps.
+        decoded: ordinals of the first frames, in the order shown.
+    Returns:
+        The index, perhaps without its first frames; None where the decoder shows other frames.
+    """
+    if not decoded:
+        return None
+    first = int(index.frame_of_packet[decoded[0]])
+    if first < 0 or first > MAX_REORDERING * 8:
+        return None
+    expected = index.packet_of_frame[first : first + len(decoded)]
+    if list(expected) != list(decoded):
+        return None
+    return index if first == 0 else index.from_frame(first)
