@@ -25,7 +25,14 @@ from vos.host.input_protection import refuse_replacing
 from vos.host.tracking import open_source, stream, track
 from vos.initialization.initialize import initialize, read_frame
 from vos.initialization.object_selection import ObjectSelection, select_objects
-from vos.io.atomic_files import atomic_write, replacing, safe_name
+from vos.io.atomic_files import (
+    atomic_write,
+    create_partial,
+    discard_partial,
+    finish_partial,
+    replacing,
+    safe_name,
+)
 from vos.io.image_file import read_image
 from vos.io.mask_file import read_label_map, write_label_map
 from vos.protocols.initializer import Initializer
@@ -106,6 +113,9 @@ __all__ = [
     "write_label_map",
     "atomic_write",
     "replacing",
+    "create_partial",
+    "finish_partial",
+    "discard_partial",
     "refuse_replacing",
     "safe_name",
     # weights

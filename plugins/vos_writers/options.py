@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from vos.plugin import OptionError, OutputError, Run, option
+from vos.plugin import OptionError, OutputError, Run, create_partial, option
 
 OVERLAY_SUFFIXES = (".mp4", ".m4v")
 
@@ -97,21 +97,19 @@ def output_path(path: Path | None, run: Run, default_name: str, writer: str) -> 
     return chosen
 
 
-def begin_file(path: Path, partial: Path) -> IO[str]:
+def begin_file(path: Path) -> tuple[IO[str], Path]:
     """Begin a file under a temporary name, and find out before the first frame that it cannot be written.
 
     Args:
-        path: the final file.
-        partial: the temporary one beside it.
+        path: the final file; its folder exists.
     Returns:
-        ``partial``, open for text in UTF-8; a name that is none is written byte for byte.
+        The temporary file, open for text in UTF-8 (a name that is no UTF-8 is written byte for byte), and its path for
+        ``finish_partial`` and ``discard_partial``.
     Raises:
         OptionError: ``path`` is a folder.
-        OutputError: its folder is not writable.
+        OutputError: its folder is not writable, or ``path`` is a device, a fifo or a socket.
     """
     if path.is_dir():
         raise OptionError(f"{path}: is a folder, expected a file to write.")
-    try:
-        return partial.open("w", encoding="utf-8", errors="surrogateescape", newline="")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror}). Choose another path.") from error
+    partial = create_partial(path)
+    return partial.open("w", encoding="utf-8", errors="surrogateescape", newline=""), partial

@@ -11,7 +11,17 @@ import av
 import cv2
 import numpy as np
 
-from vos.plugin import Frame, Image, LabelMap, OutputError, Prediction, Run, draw_objects
+from vos.plugin import (
+    Frame,
+    Image,
+    LabelMap,
+    OutputError,
+    Prediction,
+    Run,
+    discard_partial,
+    draw_objects,
+    finish_partial,
+)
 from vos_writers.options import OverlayOptions, begin_file, chosen_path, output_path
 
 IMAGE_FOLDER_FPS = 24.0
@@ -24,7 +34,7 @@ class OverlayWriter:
     def __init__(self, options: OverlayOptions) -> None:
         self._options = options
         self._path = Path()
-        self._partial = Path()
+        self._partial: Path | None = None
         self._container: Any = None
         self._stream: Any = None
         self._fps = IMAGE_FOLDER_FPS
@@ -39,13 +49,15 @@ class OverlayWriter:
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""
         self._path = output_path(self._options.path, run, "overlay.mp4", "overlay")
-        self._partial = self._path.with_name(f".partial-{self._path.stem}.mp4")
         self._fps = self._options.fps or run.source.fps or IMAGE_FOLDER_FPS
         self._anchor = run.annotated[0]
-        begin_file(self._path, self._partial).close()
+        opened, self._partial = begin_file(self._path)
+        opened.close()
         try:
             # An absolute path: FFmpeg would take "12:30.mp4" for a protocol named 12.
-            self._container = av.open(str(self._partial.absolute()), "w", options={"movflags": "+faststart"})
+            self._container = av.open(
+                str(self._partial.absolute()), "w", format="mp4", options={"movflags": "+faststart"}
+            )
         except (OSError, av.error.FFmpegError) as error:
             raise OutputError(f"{self._path}: cannot be written ({error}). Choose another path.") from error
 
@@ -72,10 +84,8 @@ class OverlayWriter:
         if self._stream is not None:
             self._container.mux(self._stream.encode())
         self._container.close()
-        try:
-            self._partial.replace(self._path)
-        except OSError as error:
-            raise OutputError(f"{self._path}: cannot be written ({error.strerror}).") from error
+        assert self._partial is not None, "open comes first"
+        finish_partial(self._partial, self._path)
 
     def abort(self, error: BaseException) -> None:
         """Remove the unfinished file."""
@@ -84,7 +94,8 @@ class OverlayWriter:
         except av.error.FFmpegError:
             pass  # an empty or half-written file may not close; it is removed all the same
         finally:
-            self._partial.unlink(missing_ok=True)
+            if self._partial is not None:
+                discard_partial(self._partial)
             if self._spool is not None:
                 self._spool.cleanup()
 

@@ -9,7 +9,7 @@ from typing import IO, Any
 import cv2
 import numpy as np
 
-from vos.plugin import Frame, LabelMap, Prediction, Run
+from vos.plugin import Frame, LabelMap, Prediction, Run, discard_partial, finish_partial
 from vos_writers.options import ReportOptions, begin_file, chosen_path, output_path
 
 COLUMNS = ("frame_index", "frame", "time", "object_id", "present", "score", "area", "x0", "y0", "x1", "y1")
@@ -25,7 +25,7 @@ class ReportWriter:
     def __init__(self, options: ReportOptions) -> None:
         self._options = options
         self._path = Path()
-        self._lines = Path()
+        self._partial: Path | None = None
         self._file: IO[str] | None = None
         self._table: Any = None
 
@@ -36,8 +36,7 @@ class ReportWriter:
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""
         self._path = output_path(self._options.path, run, "report.csv", "report")
-        self._lines = self._path.with_name(f".partial-{self._path.name}.lines")
-        self._file = begin_file(self._path, self._lines)
+        self._file, self._partial = begin_file(self._path)
         self._table = csv.writer(self._file)
         self._table.writerow(COLUMNS)
 
@@ -55,12 +54,14 @@ class ReportWriter:
 
     def close(self) -> None:
         """Finish the table."""
-        assert self._file is not None, "opened before"
+        assert self._file is not None, "open comes first"
+        assert self._partial is not None, "open comes first"
         self._file.close()
-        self._lines.replace(self._path)
+        finish_partial(self._partial, self._path)
 
     def abort(self, error: BaseException) -> None:
         """Remove the unfinished table."""
         if self._file is not None:
             self._file.close()
-        self._lines.unlink(missing_ok=True)
+        if self._partial is not None:
+            discard_partial(self._partial)

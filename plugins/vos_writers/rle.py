@@ -9,7 +9,7 @@ from typing import IO, Any
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from vos.plugin import Frame, LabelMap, Prediction, Run, object_ids, replacing
+from vos.plugin import Frame, LabelMap, Prediction, Run, discard_partial, object_ids, replacing
 from vos_writers.options import RleOptions, begin_file, chosen_path, output_path
 
 
@@ -24,6 +24,7 @@ class RleWriter:
         self._ids: set[int] = set()
         self._annotation_count = 0
         self._sequence = ""
+        self._frame_files: tuple[str, ...] | None = None
 
     def outputs(self, folder: Path | None) -> list[Path]:
         """Name the file; see ``vos.NamingWriter``."""
@@ -33,14 +34,14 @@ class RleWriter:
         """Begin; see ``vos.Writer``."""
         self._path = output_path(self._options.path, run, "masks.json", "coco-rle")
         self._sequence = run.sequence
+        self._frame_files = run.source.frame_files
         for part in ("images", "annotations"):
-            self._part_paths[part] = self._path.with_name(f".partial-{self._path.name}.{part}")
-            self._parts[part] = begin_file(self._path, self._part_paths[part])
+            self._parts[part], self._part_paths[part] = begin_file(self._path)
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
         """Write one image entry and an annotation for each object in it."""
         height, width = label_map.shape
-        self._add("images", {"id": frame.index, "file_name": frame.name, "width": width, "height": height})
+        self._add("images", {"id": frame.index, "file_name": self._file_name(frame), "width": width, "height": height})
         scores = {}
         if prediction.scores is not None:
             scores = dict(zip(prediction.object_ids, prediction.scores.tolist(), strict=True))
@@ -84,9 +85,13 @@ class RleWriter:
             stream.close()
         self._remove_parts()
 
+    def _file_name(self, frame: Frame) -> str:
+        """Name the frame's image file; a frame of a video has none, and gets the name that an extractor would use."""
+        return f"{frame.name}.jpg" if self._frame_files is None else self._frame_files[frame.index]
+
     def _add(self, part: str, entry: dict[str, Any]) -> None:
         self._parts[part].write(json.dumps(entry) + "\n")
 
     def _remove_parts(self) -> None:
         for path in self._part_paths.values():
-            path.unlink(missing_ok=True)
+            discard_partial(path)

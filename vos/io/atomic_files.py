@@ -1,58 +1,132 @@
-"""Files that are whole or absent, and names that stay inside their folder."""
+"""Files that are whole or absent, and names that stay inside their folder.
+
+A file is written under a random temporary name in the folder of its final name and then renamed. The temporary file
+is created exclusively: a symbolic link that lies under its name is never followed, and two runs that write one file do
+not mix their bytes.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+import secrets
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from vos.errors import OutputError, SourceError
+from vos.io.regular_files import kind_of_special_file
 
 PARTIAL_PREFIX = ".partial-"
 """Names with this prefix are unfinished files; a crash can leave one, and the next run removes it."""
 
+_TOKEN_BYTES = 6
+_MAX_NAME_BYTES = 255
+_EXCLUSIVE = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
-def partial_path(path: Path) -> Path:
-    """The temporary name beside ``path`` that an unfinished file has."""
-    return path.with_name(PARTIAL_PREFIX + path.name)
+
+def create_partial(path: Path) -> Path:
+    """Create the temporary file of an output that is written over some time, such as a video.
+
+    Temporary files that earlier, killed runs left for the same ``path`` are removed.
+
+    Args:
+        path: the final file; its folder exists.
+    Returns:
+        An empty file in the same folder, with a random name and the same suffix.
+    Raises:
+        OutputError: the folder cannot be written to, or ``path`` is a folder, a device, a fifo or a socket.
+    """
+    special = _special_kind(path)
+    if special is not None:
+        raise OutputError(f"{path}: cannot be written (it is {special}). Give the name of a file.")
+    with _output_errors(path):
+        descriptor, partial = _create_exclusively(path)
+        _held[partial] = descriptor
+        _lock(descriptor)
+        _remove_abandoned(path, partial)
+    return partial
+
+
+def finish_partial(partial: Path, path: Path) -> None:
+    """Rename a temporary file of ``create_partial`` to its final name.
+
+    Args:
+        partial: the temporary file, complete and closed.
+        path: the final file.
+    Raises:
+        OutputError: it cannot be renamed; the temporary file is removed.
+    """
+    try:
+        with _output_errors(path):
+            partial.replace(path)
+    except OutputError:
+        discard_partial(partial)
+        raise
+    finally:
+        _release(partial)
+
+
+def discard_partial(partial: Path) -> None:
+    """Remove a temporary file of ``create_partial``; nothing happens if it is gone.
+
+    Args:
+        partial: the temporary file.
+    """
+    with suppress(OSError):  # the error that stopped the writing says why
+        partial.unlink(missing_ok=True)
+    _release(partial)
 
 
 def atomic_write(path: Path, content: bytes | str) -> None:
     """Write a file under a temporary name and rename it, so that ``path`` is whole or absent.
 
+    A terminal, a pipe and another character device (``/dev/stdout``) are written to directly.
+
     Args:
         path: the file; its folder exists.
         content: bytes, or text (written as UTF-8).
     Raises:
-        OutputError: the folder is missing, not writable, or full; nothing is left behind.
+        OutputError: the folder is missing, not writable, or full; no temporary file stays.
     """
-    with replacing(path) as partial:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    data = content.encode() if isinstance(content, str) else content
+    special = _special_kind(path)
+    if special in ("a device", "a fifo"):
+        _write_directly(path, data)
+        return
+    if special is not None:
+        raise OutputError(f"{path}: cannot be written (it is {special}). Give the name of a file.")
+    with _output_errors(path):
+        descriptor, partial = _create_exclusively(path)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            partial.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path, and rename it to ``path`` if the block ends well.
+    """Provide a temporary file and rename it to ``path`` if the block ends without an error.
 
     Args:
         path: the final file; its folder exists.
     Yields:
-        A path beside it with the same ending, for libraries that write files by name.
+        An empty file in the same folder with the same suffix, for libraries that write files by name.
     Raises:
         OutputError: the file cannot be written; the temporary file is removed.
     """
-    partial = partial_path(path)
+    partial = create_partial(path)
     try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        with suppress(OSError):  # where it cannot even be looked for, the first error says why
-            partial.unlink(missing_ok=True)
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written ({reason}). Free space or choose another folder.") from error
+        with _output_errors(path):
+            yield partial
+        finish_partial(partial, path)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        discard_partial(partial)
         raise
 
 
@@ -69,7 +143,7 @@ def safe_name(name: str) -> str:
 
 
 def refuse_equal_names(names: Iterable[str], where: str) -> None:
-    """Refuse frames whose masks would have one file name, and overwrite each other.
+    """Refuse frames whose masks would have one file name and overwrite each other.
 
     Args:
         names: the frames' names.
@@ -85,3 +159,83 @@ def refuse_equal_names(names: Iterable[str], where: str) -> None:
                 f'{where}: frames "{seen[safe]}" and "{name}" would both be written as "{safe}". Rename one of them.'
             )
         seen[safe] = name
+
+
+@contextmanager
+def _output_errors(path: Path) -> Iterator[None]:
+    """Raise the operating system's errors as an ``OutputError`` that names the final file."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}). Free space or choose another folder.") from error
+
+
+def _special_kind(path: Path) -> str | None:
+    """Name what ``path`` leads to if something other than a regular file is there."""
+    try:
+        return kind_of_special_file(path.stat().st_mode)
+    except (OSError, ValueError):  # nothing is there, or writing will say what is wrong
+        return None
+
+
+def _create_exclusively(path: Path) -> tuple[int, Path]:
+    """Create an empty file beside ``path`` under a random name; the kernel refuses a name that exists, links too."""
+    while True:
+        token = secrets.token_hex(_TOKEN_BYTES)
+        # A name of the longest length that the file system takes loses its beginning, never its suffix.
+        room = _MAX_NAME_BYTES - len(f"{PARTIAL_PREFIX}{token}-")
+        tail = os.fsdecode(os.fsencode(path.name)[-room:])
+        partial = path.with_name(f"{PARTIAL_PREFIX}{token}-{tail}")
+        try:
+            return os.open(partial, _EXCLUSIVE, 0o666), partial
+        except FileExistsError:
+            continue
+
+
+def _write_directly(path: Path, data: bytes) -> None:
+    if stat.S_ISBLK(path.stat().st_mode):
+        raise OutputError(f"{path}: cannot be written (it is a disk). Give the name of a file.")
+    with _output_errors(path):
+        # A fifo that nobody reads is an error at once (ENXIO) and not a wait without end.
+        descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
+        os.set_blocking(descriptor, True)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+
+
+# Descriptors of temporary files in use, by path. Each holds a lock that ends with the process, also after a kill.
+_held: dict[Path, int] = {}
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a temporary file for as long as it is written."""
+    with suppress(ImportError, OSError):  # no locks on this platform or file system: nothing is removed as abandoned
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _release(partial: Path) -> None:
+    descriptor = _held.pop(partial, None)
+    if descriptor is not None:
+        os.close(descriptor)
+
+
+def _remove_abandoned(path: Path, own: Path) -> None:
+    """Remove the temporary files of ``path`` that no living process holds."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    pattern = re.compile(re.escape(PARTIAL_PREFIX) + f"[0-9a-f]{{{2 * _TOKEN_BYTES}}}-" + re.escape(path.name))
+    for found in path.parent.iterdir():
+        if pattern.fullmatch(found.name) is None or found.name == own.name:
+            continue
+        with suppress(OSError):  # a link, another user's file, or one that is in use
+            descriptor = os.open(found, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                found.unlink()
+            finally:
+                os.close(descriptor)

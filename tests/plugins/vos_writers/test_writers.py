@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import os
 
@@ -86,7 +87,7 @@ def test_coco_rle_reads_back_with_pycocotools(tmp_path):
     sequence = tiny_sequence("vanishing", object_ids=(5, 9), length=9)
     folder = track(sequence, tmp_path, ["coco-rle"])
     told = json.loads((folder / "masks.json").read_text())
-    assert [image["file_name"] for image in told["images"]] == [f"0000{i}" for i in range(9)]
+    assert [image["file_name"] for image in told["images"]] == [f"0000{i}.jpg" for i in range(9)]
     assert [category["id"] for category in told["categories"]] == [5, 9]
     found = {(a["image_id"], a["category_id"]): a for a in told["annotations"]}
     for index, truth in enumerate(sequence.label_maps):
@@ -210,4 +211,41 @@ def test_report_takes_frame_names_of_any_bytes(tmp_path):
     folder = track(named, tmp_path, ["report", "coco-rle"])
     lines = (folder / "report.csv").read_bytes().splitlines()
     assert [line.split(b",")[1] for line in lines[1::2]] == [os.fsencode(name) for name in names]
-    assert [image["file_name"] for image in json.loads((folder / "masks.json").read_text())["images"]] == list(names)
+    assert [image["file_name"] for image in json.loads((folder / "masks.json").read_text())["images"]] == [
+        f"{name}.jpg" for name in names
+    ]
+
+
+def test_coco_names_the_image_files_of_a_folder(tmp_path):
+    sequence = tiny_sequence("still", length=2)
+    files = ("a.png", "b.jfif")
+
+    class Folder(vos.testing.TinySequence):
+        @property
+        def info(self):
+            return dataclasses.replace(super().info, frame_files=files)
+
+    of_files = Folder("still", sequence.images, sequence.label_maps, sequence.annotations)
+    folder = track(of_files, tmp_path, ["coco-rle"])
+    assert [image["file_name"] for image in json.loads((folder / "masks.json").read_text())["images"]] == list(files)
+
+
+def test_links_where_temporary_files_used_to_lie_are_not_followed(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    for name in ("o.mp4", "m.json", "m.json.images", "m.json.annotations", "r.csv", "r.csv.lines"):
+        (tmp_path / f".partial-{name}").symlink_to(victim)
+    writers = [("overlay", {"path": tmp_path / "o.mp4"}), ("coco-rle", {"path": tmp_path / "m.json"})]
+    writers.append(("report", {"path": tmp_path / "r.csv"}))
+    track(tiny_sequence("still", length=2), None, writers)
+    assert victim.read_text() == "mine"
+    assert {path.name for path in tmp_path.iterdir() if not path.is_symlink()} == {"victim", "o.mp4", "m.json", "r.csv"}
+
+
+@pytest.mark.parametrize("name", ["overlay", "coco-rle", "report"])
+def test_a_fifo_as_output_is_refused_and_stays(tmp_path, name):
+    path = tmp_path / "pipe.mp4"
+    os.mkfifo(path)
+    with pytest.raises(vos.VosError, match="it is a fifo"):
+        track(tiny_sequence("still", length=2), None, [(name, {"path": path})])
+    assert path.is_fifo()
