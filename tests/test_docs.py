@@ -175,6 +175,19 @@ def test_vos_merge_objects_puts_the_smaller_object_in_front(every_hook):
     assert plugins.hook.vos_merge_objects(prediction=vos.Prediction((3,), logits[:1]), size=(48, 64)) is None
 
 
+def test_vos_formats_offers_a_writer_and_an_importer(every_hook, tmp_path):
+    plugins, _ = every_hook
+    sequence = tiny_sequence("moving", length=3)
+    folder = vos.track(
+        sequence, sequence.label_maps[0], tracker="still", output=tmp_path, writers="text", plugins=plugins
+    ).run.output
+    importer = plugins.formats.get("text").importer
+    (masks,) = importer(folder / "text")
+    assert (masks.sequence, [frame.name for frame in masks.frames()]) == (sequence.name, ["00000", "00001", "00002"])
+    assert np.array_equal(next(masks.frames()).label_map, sequence.label_maps[0])
+    assert importer(tmp_path) is None
+
+
 def test_vos_commands_offers_a_verb(every_hook, tmp_path):
     vos.write_label_map(tmp_path / "mask.png", tiny_sequence(object_ids=(3, 7)).label_maps[0])
     result = CliRunner().invoke(cli, ["-p", "every_hook", "ids", str(tmp_path / "mask.png")])
@@ -183,5 +196,5 @@ def test_vos_commands_offers_a_verb(every_hook, tmp_path):
 
 def test_the_plugin_with_every_hook_passes_the_kit(every_hook):
     plugins, _ = every_hook
-    assert check_plugin("every_hook") == ["still", "centre", "areas", "ids"]
+    assert check_plugin("every_hook") == ["still", "centre", "areas", "text", "ids"]
     assert "fresh-start" in check_tracker("still", plugins=plugins)

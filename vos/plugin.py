@@ -50,10 +50,11 @@ from vos.protocols.writer import NamingWriter, Writer
 from vos.registry.discovery import Plugins, load_plugins
 from vos.registry.hookspecs import API_VERSION, hookimpl
 from vos.registry.options import NoOptions, option
-from vos.registry.specs import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec
+from vos.registry.specs import CommandSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
 from vos.types.annotation import Annotation
 from vos.types.arrays import AnyArray, BoolArray, FloatArray, Image, LabelMap, Size
 from vos.types.frame import Frame
+from vos.types.imported_masks import ImportedFrame, ImportedMasks
 from vos.types.label_map import object_ids
 from vos.types.palette import PALETTE
 from vos.types.prediction import Prediction
@@ -70,6 +71,7 @@ __all__ = [
     "TrackerSpec",
     "InitializerSpec",
     "WriterSpec",
+    "FormatSpec",
     "CommandSpec",
     "option",
     "NoOptions",
@@ -94,6 +96,8 @@ __all__ = [
     "Run",
     "RunSummary",
     "SourceInfo",
+    "ImportedFrame",
+    "ImportedMasks",
     "Runtime",
     "LabelMap",
     "Image",

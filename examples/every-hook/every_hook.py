@@ -9,7 +9,10 @@ import numpy as np
 from vos.plugin import (
     CommandSpec,
     EmptyMaskError,
+    FormatSpec,
     Frame,
+    ImportedFrame,
+    ImportedMasks,
     InitializerSpec,
     Prediction,
     SourceError,
@@ -109,6 +112,49 @@ def vos_writers():
 
 
 # --8<-- [end:vos_writers]
+
+
+# --8<-- [start:vos_formats]
+class TextWriter:
+    """A folder ``text`` of text files, one a frame: a digit for each pixel, for objects 1 to 9."""
+
+    needs_images = False
+
+    def __init__(self, options):
+        pass
+
+    def open(self, run):
+        self.folder = run.output / "text"
+        self.folder.mkdir(exist_ok=True)
+
+    def write(self, frame, label_map, prediction):
+        atomic_write(self.folder / f"{frame.name}.txt", "\n".join("".join(map(str, row)) for row in label_map))
+
+    def close(self):
+        pass
+
+    def abort(self, error):
+        pass  # each file is whole
+
+
+def read_text_masks(path):
+    files = sorted(path.glob("*.txt")) if path.name == "text" else []
+    if not files:
+        return None
+
+    def frames():
+        for file in files:
+            yield ImportedFrame(file.stem, np.array([list(row) for row in file.read_text().split()], np.uint8))
+
+    return [ImportedMasks(path.parent.name, frames)]
+
+
+@hookimpl
+def vos_formats():
+    return [FormatSpec("text", "Digits in text files, one file a frame.", TextWriter, read_text_masks)]
+
+
+# --8<-- [end:vos_formats]
 
 
 # --8<-- [start:vos_commands]

@@ -12,7 +12,7 @@ from vos.errors import PluginError
 from vos.registry.discovery import Plugins
 from vos.registry.options import NoOptions, describe_options
 
-KINDS = ("trackers", "initializers", "writers", "commands")
+KINDS = ("trackers", "initializers", "writers", "formats", "commands")
 
 
 @click.command()
@@ -75,7 +75,7 @@ def describe_plugins(plugins: Plugins, names: tuple[str, ...] = ()) -> dict[str,
                 ],
             }
             for spec, origin in getattr(plugins, kind).all()
-            if not names or spec.name in names
+            if (not names or spec.name in names) and not (kind == "writers" and spec.name in plugins.formats.names())
         ]
     listed["plugins"] = [
         {"plugin": o.plugin, "module": o.module, "distribution": o.distribution, "version": o.version or ""}

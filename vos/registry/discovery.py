@@ -28,7 +28,7 @@ from vos.protocols.source import Source
 from vos.registry import hookspecs
 from vos.registry.options import describe_options
 from vos.registry.plugin_errors import blaming, in_words
-from vos.registry.specs import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec
+from vos.registry.specs import CommandSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
 from vos.types.source_info import SourceInfo
 from vos.version import __version__
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 GROUP = "vos"
 SHIPPED_DISTRIBUTION = "vos-toolkit"
 
-Spec = TypeVar("Spec", TrackerSpec, InitializerSpec, WriterSpec, CommandSpec)
+Spec = TypeVar("Spec", TrackerSpec, InitializerSpec, WriterSpec, FormatSpec, CommandSpec)
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,7 @@ class Plugins:
         self.trackers: Offers[TrackerSpec] = Offers("tracker")
         self.initializers: Offers[InitializerSpec] = Offers("initializer")
         self.writers: Offers[WriterSpec] = Offers("writer")
+        self.formats: Offers[FormatSpec] = Offers("format")
         self.commands: Offers[CommandSpec] = Offers("command")
 
     @property
@@ -208,6 +209,7 @@ class Plugins:
             ("vos_trackers", self.trackers, TrackerSpec),
             ("vos_initializers", self.initializers, InitializerSpec),
             ("vos_writers", self.writers, WriterSpec),
+            ("vos_formats", self.formats, FormatSpec),
             ("vos_commands", self.commands, CommandSpec),
         ]
         collected = []
@@ -216,7 +218,10 @@ class Plugins:
             for implementation in implementations:
                 if implementation.plugin is not plugin:
                     continue
-                collected.append((holder, _specs(implementation.function(), spec_type, hook_name, holder.kind)))
+                specs = _specs(implementation.function(), spec_type, hook_name, holder.kind)
+                collected.append((holder, specs))
+                if spec_type is FormatSpec:
+                    collected.append((self.writers, [writer for spec in specs if (writer := _writer_of(spec))]))
         return collected
 
     def _skip(self, origin: Origin, error: BaseException, *, log: bool = True) -> None:
@@ -318,15 +323,24 @@ def _specs(offered: Any, spec_type: type, hook_name: str, kind: str) -> list[Any
     return specs
 
 
+def _writer_of(spec: FormatSpec) -> WriterSpec | None:
+    """The writer of ``vos track`` that writes a format, if it can be written."""
+    if spec.exporter is None:
+        return None
+    return WriterSpec(spec.name, spec.summary, spec.exporter, spec.options)
+
+
 def _check_spec(spec: Any, kind: str) -> None:
     """Refuse a spec that no list could show."""
     if not isinstance(spec.name, str) or not spec.name:
         raise PluginError(f'a {kind} is named {spec.name!r}, expected text such as "my-{kind}".')
     if not isinstance(spec.summary, str):
         raise PluginError(f'{kind} "{spec.name}": the summary is {spec.summary!r}, expected one line of text.')
-    makes = "load" if isinstance(spec, CommandSpec) else "factory"
-    if not callable(getattr(spec, makes)):
-        raise PluginError(f'{kind} "{spec.name}": {makes} is {getattr(spec, makes)!r}, expected a function.')
+    makes = {CommandSpec: ["load"], FormatSpec: ["exporter", "importer"]}.get(type(spec), ["factory"])
+    for attribute in makes:
+        made = getattr(spec, attribute)
+        if not callable(made) and not (isinstance(spec, FormatSpec) and made is None):
+            raise PluginError(f'{kind} "{spec.name}": {attribute} is {made!r}, expected a function.')
     if isinstance(spec, CommandSpec):
         return
     if not (isinstance(spec.options, type) and is_dataclass(spec.options)):

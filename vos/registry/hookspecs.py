@@ -4,7 +4,7 @@ A plugin is an importable module with functions of these names, each marked ``@h
 is found through the entry point group ``vos``. A hook takes any subset of the arguments shown, by
 name. Three kinds of hooks:
 
-- *registration* (``vos_trackers``, ``vos_initializers``, ``vos_writers``, ``vos_commands``): called
+- *registration* (``vos_trackers``, ``vos_initializers``, ``vos_writers``, ``vos_formats``, ``vos_commands``): called
   once when plugins are loaded; every plugin's list is taken.
 - *decision* (``vos_open_source``, ``vos_merge_objects``): plugins are asked in turn, the last
   registered first and the toolkit's own last, until one answers with something other than None.
@@ -22,7 +22,7 @@ from collections.abc import Sequence
 import pluggy
 
 from vos.protocols.source import Source
-from vos.registry.specs import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec
+from vos.registry.specs import CommandSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
 from vos.types.arrays import LabelMap, Size
 from vos.types.frame import Frame
 from vos.types.prediction import Prediction
@@ -60,6 +60,17 @@ def vos_initializers() -> Sequence[InitializerSpec]:  # type: ignore[empty-body]
 @hookspec
 def vos_writers() -> Sequence[WriterSpec]:  # type: ignore[empty-body]
     """Offer writers: ways to keep the results. As ``vos_trackers``."""
+
+
+@hookspec
+def vos_formats() -> Sequence[FormatSpec]:  # type: ignore[empty-body]
+    """Offer file formats of other tools: to export results to, and to import masks from. As ``vos_trackers``.
+
+    A format with an exporter is a writer of the same name too, so that ``vos track`` can write it.
+
+    Returns:
+        Specs; a name that another plugin also offers, as a format or as a writer, is an error when it is used.
+    """
 
 
 @hookspec

@@ -1,4 +1,4 @@
-"""What a plugin offers: named trackers, initializers, writers and commands.
+"""What a plugin offers: named trackers, initializers, writers, formats and commands.
 
 A spec is cheap to make: name, summary and options are plain data, and the factory imports what is
 heavy when it is called. So listing plugins imports no model.
@@ -6,14 +6,16 @@ heavy when it is called. So listing plugins imports no model.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vos.protocols.initializer import Initializer
 from vos.protocols.tracker import EncodingTracker, Tracker
 from vos.protocols.writer import Writer
 from vos.registry.options import NoOptions
+from vos.types.imported_masks import ImportedMasks
 from vos.types.runtime import Runtime
 
 if TYPE_CHECKING:
@@ -67,6 +69,28 @@ class WriterSpec:
     name: str
     summary: str
     factory: Callable[[Any], Writer]
+    options: type = NoOptions
+
+
+@dataclass(frozen=True)
+class FormatSpec:
+    """A file format of another tool that a plugin offers: results are exported to it and masks imported from it.
+
+    Attributes:
+        name: what the user types (``vos export RESULT --to NAME``); also the name of a writer of ``vos track``.
+        summary: one line for ``vos plugins``.
+        exporter: makes a writer from an ``options`` object; None for a format that is only read. A writer whose
+            attribute ``needs_images`` is False is given black frames where results are exported, so that the
+            video need not be read.
+        importer: reads a file or folder of this format, or returns None where it is of another one; None for a
+            format that is only written. It looks at as little as it can: every format is asked in turn.
+        options: a dataclass whose fields are declared with ``vos.plugin.option``; those of the exporter.
+    """
+
+    name: str
+    summary: str
+    exporter: Callable[[Any], Writer] | None
+    importer: Callable[[Path], Sequence[ImportedMasks] | None] | None = None
     options: type = NoOptions
 
 
