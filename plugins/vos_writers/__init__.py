@@ -1,4 +1,4 @@
-"""Shipped writers: DAVIS palette masks, overlay video, COCO run-length masks, a report, RGBA cut-outs."""
+"""Shipped writers: DAVIS palette masks, overlay video, a report, RGBA cut-outs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from vos.plugin import Writer, WriterSpec, hookimpl
-from vos_writers.options import CutoutOptions, OverlayOptions, ReportOptions, RleOptions
+from vos_writers.options import CutoutOptions, OverlayOptions, ReportOptions
 
 
 @hookimpl
@@ -15,7 +15,6 @@ def vos_writers() -> Sequence[WriterSpec]:
     return [
         WriterSpec("davis", "Palette PNG masks in DAVIS format, one a frame (the default).", _davis),
         WriterSpec("overlay", "H.264 video of the frames with objects, contours and ids.", _overlay, OverlayOptions),
-        WriterSpec("coco-rle", "One COCO JSON with run-length masks (pycocotools format).", _rle, RleOptions),
         WriterSpec("report", "CSV of every object's place, size and confidence in each frame.", _report, ReportOptions),
         WriterSpec("cutouts", "RGBA PNG of each object in each frame.", _cutouts, CutoutOptions),
     ]
@@ -31,12 +30,6 @@ def _overlay(options: OverlayOptions) -> Writer:
     from vos_writers.overlay import OverlayWriter
 
     return OverlayWriter(options)
-
-
-def _rle(options: RleOptions) -> Writer:
-    from vos_writers.rle import RleWriter
-
-    return RleWriter(options)
 
 
 def _report(options: ReportOptions) -> Writer:

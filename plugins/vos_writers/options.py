@@ -37,13 +37,6 @@ class OverlayOptions:
 
 
 @dataclass(frozen=True)
-class RleOptions:
-    """Options of the COCO JSON."""
-
-    path: Path | None = option(None, "JSON file to write; by default masks.json beside the masks.")
-
-
-@dataclass(frozen=True)
 class ReportOptions:
     """Options of the report."""
 

@@ -25,6 +25,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "davis": ("vos.cli.davis", "Run a tracker over a DAVIS tree and score it."),
     "eval": ("vos.cli.eval", "Score existing masks: J, F and J&F."),
     "init-eval": ("vos.cli.init_eval", "Score an initializer over a folder of images and label maps."),
+    "export": ("vos.cli.export", "Write a finished run in another tool's format, or draw it again."),
+    "import": ("vos.cli.import_masks", "Write another tool's masks as DAVIS masks."),
     "plugins": ("vos.cli.plugins", "List the installed plugins and their options."),
     "plugin": ("vos.cli.plugin", "Start a plugin of your own."),
     "weights": ("vos.cli.weights", "List, fetch and verify model weights."),

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import click
 
+from vos.cli import common
 from vos.errors import InputError
 
 
@@ -25,7 +26,11 @@ class _Group(click.Group):
     "--gt", "truth", type=click.Path(path_type=Path), help="The truth: a DAVIS root, or a folder of sequences."
 )
 @click.option(
-    "--pred", "predictions", multiple=True, metavar="[NAME=]DIR", help="Predicted masks; several are compared."
+    "--pred",
+    "predictions",
+    multiple=True,
+    metavar="[NAME=]DIR",
+    help="Predicted masks, or a file of another tool (`vos plugins`: formats); several are compared.",
 )
 @click.option("--protocol", metavar="NAME", help="Rules, see above; by default those of the set, else davis-2017.")
 @click.option("--set", "sequences", metavar="SET|FILE", help="A set of a DAVIS root (2017/val), or a file of names.")
@@ -78,13 +83,15 @@ def command(
     """
     if ctx.invoked_subcommand is not None:
         return
+    from vos.conversion.importing import prediction_folder
     from vos.evaluation.datasets.mask_folders import evaluate
     from vos.evaluation.reports.tables import csv_files, sequence_table, summary_table, write_csv, write_text
     from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
 
     if truth is None or not predictions:
         raise click.UsageError("vos eval takes --gt DIR and at least one --pred DIR. Try vos eval --help.")
-    named = _named(predictions)
+    plugins = common.settings(ctx).plugins
+    named = [(name, ctx.with_resource(prediction_folder(path, truth, plugins))) for name, path in _named(predictions)]
     set_name = (sequences or "val").rsplit("/", 1)[-1].removesuffix(".txt")
     tables = {name: csv_path / name if len(named) > 1 else csv_path for name, _ in named} if csv_path else {}
     outputs = [path for path in (json_path, html_path) if path is not None]

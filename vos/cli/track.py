@@ -24,7 +24,8 @@ DEFAULT_OUTPUT = "vos-out"
     multiple=True,
     metavar="[INDEX:]FILE",
     help="Mask of the first frame: palette or greyscale PNG with ids, or black and white for one object. "
-    "INDEX:FILE is for a later frame, to add or correct objects. A folder gives a mask for each frame named in it.",
+    "INDEX:FILE is for a later frame, to add or correct objects. A folder gives a mask for each frame named in it, "
+    "and so does a file of another tool (`vos plugins`: formats).",
 )
 @click.option("--init", "initializer", metavar="NAME", help="Make the first mask with an initializer (`vos plugins`).")
 @click.option("-I", "init_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the initializer.")

@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 from vos.errors import OptionError, PluginError, PluginFailedError, SourceError, TrackerError
 from vos.host.annotation_loading import GivenAnnotations, gather_annotations
 from vos.host.frame_loop import FrameLoop, TrackedFrame, checked_label_map
+from vos.host.imported_annotations import with_imported
 from vos.host.input_protection import files_in_options, files_of_run, refuse_replacing
 from vos.host.merging import merge_objects
 from vos.host.output_writers import Outputs
@@ -344,7 +345,7 @@ class _Job:
             check(ready_source)
             info = ready_source.info
             indices = _frame_indices(info.frame_count, start, stop, step, str(info.location))
-            found = gather_annotations(annotations, info, indices)
+            found = gather_annotations(with_imported(annotations, info, indices, plugins), info, indices)
             if isinstance(tracker, str):
                 name = tracker
                 ready_tracker, values = make_tracker(tracker, options, runtime, plugins)

@@ -1,0 +1,161 @@
+"""Formats that are folders of pictures: a folder an object (SA-V), a picture a frame and object, and MOTS."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from vos.plugin import (
+    AnnotationError,
+    AnyArray,
+    BoolArray,
+    Frame,
+    ImportedFrame,
+    ImportedMasks,
+    LabelMap,
+    Prediction,
+    object_ids,
+    safe_name,
+    write_label_map,
+)
+from vos_formats.importing import ObjectIds, label_map_of, natural, reading, sequence_of
+from vos_formats.output import FormatWriter, make_folder, write_png
+
+MOTS_STEP = 1000
+MOTS_IGNORED = 10000
+"""MOTS: a pixel is the class times 1000 plus the object; 10000 is a region that is not scored."""
+
+
+class SavWriter(FormatWriter):
+    """SA-V: ``<object id, 3 digits>/<frame>.png``, a binary palette PNG (0 and 1) for every frame of every object."""
+
+    default_name = "sa-v"
+    is_folder = True
+
+    def add(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
+        """Write one PNG for each object that the tracker knows; an absent object's is empty."""
+        for object_id in sorted({*prediction.object_ids, *object_ids(label_map)}):
+            folder = self.path / f"{object_id:03d}"
+            make_folder(folder)
+            write_label_map(folder / f"{safe_name(frame.name)}.png", (label_map == object_id).astype(np.uint8))
+
+
+class PngWriter(FormatWriter):
+    """``<frame>_<object id, 3 digits>.png``, black and white, for each object in the frame."""
+
+    default_name = "png"
+    is_folder = True
+
+    def add(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
+        """Write one PNG for each object in the frame."""
+        for object_id in object_ids(label_map):
+            pixels = np.where(label_map == object_id, np.uint8(255), np.uint8(0))
+            write_png(self.path / f"{safe_name(frame.name)}_{object_id:03d}.png", pixels)
+
+
+class MotsWriter(FormatWriter):
+    """KITTI MOTS and MOTSChallenge: ``<frame>.png``, 16 bits, class x 1000 + object id."""
+
+    default_name = "mots"
+    is_folder = True
+
+    def add(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
+        """Write one PNG."""
+        values = np.where(label_map > 0, label_map + np.uint16(self.options.category * MOTS_STEP), 0)
+        write_png(self.path / f"{safe_name(frame.name)}.png", values.astype(np.uint16))
+
+
+def read_sav(path: Path) -> list[ImportedMasks] | None:
+    """Read a folder of one folder of binary PNG files for each object."""
+    if not path.is_dir() or any(path.glob("*.png")):
+        return None
+    folders = sorted((f for f in path.iterdir() if f.is_dir() and not f.name.startswith(".")), key=natural)
+    if not folders or not all(re.fullmatch("[0-9]{3}", f.name) and any(f.glob("*.png")) for f in folders):
+        return None
+    ids = ObjectIds((int(f.name) for f in folders), path)
+    names = sorted({file.name for f in folders for file in f.glob("*.png")}, key=lambda name: natural(Path(name)))
+
+    @reading(path, "SA-V masks")
+    def frames() -> Iterator[ImportedFrame]:
+        for name in names:
+            files = [f / name for f in folders if (f / name).is_file()]
+            masks = [(ids[int(file.parent.name)], _binary(file)) for file in files]
+            yield ImportedFrame(Path(name).stem, label_map_of(masks, masks[0][1].shape, f"{path}: {name}"))
+
+    return [ImportedMasks(sequence_of(path, SavWriter.default_name), frames)]
+
+
+def read_png(path: Path) -> list[ImportedMasks] | None:
+    """Read a folder of ``<frame>_<object id>.png``."""
+    files = sorted(path.glob("[!.]*.png"), key=natural) if path.is_dir() else []
+    parsed = [re.fullmatch(r"(.+)_([0-9]{3})", file.stem) for file in files]
+    if not files or not all(parsed):
+        return None
+    by_frame: dict[str, list[tuple[int, Path]]] = {}
+    for file, found in zip(files, parsed, strict=True):
+        assert found is not None, "checked above"
+        by_frame.setdefault(found[1], []).append((int(found[2]), file))
+    ids = ObjectIds(sorted({i for held in by_frame.values() for i, _ in held}), path)
+
+    @reading(path, "black and white masks")
+    def frames() -> Iterator[ImportedFrame]:
+        for name, held in by_frame.items():
+            masks = [(ids[i], _binary(file)) for i, file in held]
+            yield ImportedFrame(name, label_map_of(masks, masks[0][1].shape, f"{path}: {name}"))
+
+    return [ImportedMasks(sequence_of(path, PngWriter.default_name), frames)]
+
+
+def read_mots(path: Path) -> list[ImportedMasks] | None:
+    """Read a folder of 16-bit PNG files; ignored regions are void (255)."""
+    files = sorted(path.glob("[!.]*.png"), key=natural) if path.is_dir() else []
+    if not files or not _is_16_bit(files[0]):
+        return None
+    values = sorted({int(v) for file in files for v in np.unique(_pixels(file))} - {0, MOTS_IGNORED})
+    if not values or values[0] < MOTS_STEP:
+        return None
+    instances = [value % MOTS_STEP for value in values]
+    distinct = len(set(instances)) == len(instances)
+    ids = ObjectIds(instances if distinct else values, path)
+
+    @reading(path, "MOTS masks")
+    def frames() -> Iterator[ImportedFrame]:
+        for file in files:
+            pixels = _pixels(file)
+            label_map = np.zeros(pixels.shape, dtype=np.uint8)
+            label_map[pixels == MOTS_IGNORED] = 255
+            for value in np.unique(pixels).tolist():
+                if value not in (0, MOTS_IGNORED):
+                    label_map[pixels == value] = ids[value % MOTS_STEP if distinct else value]
+            yield ImportedFrame(file.stem, label_map)
+
+    return [ImportedMasks(sequence_of(path, MotsWriter.default_name), frames)]
+
+
+def _is_16_bit(path: Path) -> bool:
+    with path.open("rb") as stream:
+        head = stream.read(26)
+    return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:26] == b"\x10\x00"
+
+
+def _pixels(path: Path) -> AnyArray:
+    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.ndim != 2:
+        raise AnnotationError(f"{path}: not a grey PNG that can be read.")
+    return np.asarray(pixels)
+
+
+def _binary(path: Path) -> BoolArray:
+    """Whether each pixel of a mask is not 0; a palette's index counts, not its colour."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image if image.mode in ("P", "L", "1") else image.convert("L"))
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read as a mask ({error}).") from error
+    return np.asarray(pixels > 0)

@@ -1,0 +1,149 @@
+"""What the importers share: object ids from names, label maps from masks, JSON and lists of files."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable, Hashable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vos.plugin import AnnotationError, BoolArray, LabelMap
+
+logger = logging.getLogger("vos.formats")
+
+MAX_ID = 254
+JSON_BYTES = 1 << 12
+"""How much of a JSON file is looked at to tell its format."""
+
+
+class ObjectIds:
+    """Object ids for what a file calls its objects: the number at the end of their names, else the next free id."""
+
+    def __init__(self, names: Iterable[Hashable], path: Path) -> None:
+        """Give every name an id.
+
+        Args:
+            names: labels or numbers, in the order of the file; repeated ones count once.
+            path: the file, for messages.
+        Raises:
+            AnnotationError: more than 254 objects.
+        """
+        ordered = list(dict.fromkeys(names))
+        if len(ordered) > MAX_ID:
+            raise AnnotationError(f"{path}: {len(ordered)} objects, a label map holds {MAX_ID}. Import fewer.")
+        numbers = [_number(name) for name in ordered]
+        if all(number is not None and 1 <= number <= MAX_ID for number in numbers) and len(set(numbers)) == len(
+            numbers
+        ):
+            self.ids: dict[Hashable, int] = {n: int(i) for n, i in zip(ordered, numbers, strict=True) if i is not None}
+        elif all(isinstance(name, int) and 0 <= name < MAX_ID for name in ordered):
+            self.ids = {name: int(name) + 1 for name in ordered if isinstance(name, int)}
+        else:
+            self.ids = {name: number for number, name in enumerate(ordered, 1)}
+        if any(str(i) != str(name) and f"object {i}" != name for name, i in self.ids.items()):
+            shown = ", ".join(f"{i} {name}" for name, i in list(self.ids.items())[:8])
+            logger.info("%s: object ids %s.", path, shown + (", ..." if len(self.ids) > 8 else ""))
+
+    def __getitem__(self, name: Hashable) -> int:
+        return self.ids[name]
+
+    def labels(self) -> dict[int, str]:
+        """What the file calls the objects, by id."""
+        return {i: str(name) for name, i in self.ids.items()}
+
+
+def label_map_of(masks: Iterable[tuple[int, BoolArray]], size: tuple[int, int], where: str) -> LabelMap:
+    """Lay masks over one another, the later ones in front.
+
+    Args:
+        masks: object ids and bool (H, W).
+        size: (H, W).
+        where: file and frame, for the message.
+    Returns:
+        uint8 (H, W).
+    Raises:
+        AnnotationError: a mask of another size.
+    """
+    label_map = np.zeros(size, dtype=np.uint8)
+    for object_id, mask in masks:
+        if mask.shape != size:
+            raise AnnotationError(
+                f"{where}: a mask of {mask.shape[1]}x{mask.shape[0]} in a frame of {size[1]}x{size[0]}."
+            )
+        label_map[mask] = object_id
+    return label_map
+
+
+def read_json(path: Path, *marks: str) -> Any:
+    """Read a JSON file that has all the marks of a format.
+
+    Args:
+        path: any path.
+        marks: keys that the file has somewhere.
+    Returns:
+        Its content; None where it is no file of this format.
+    Raises:
+        AnnotationError: it is one and cannot be read.
+    """
+    if path.suffix.lower() != ".json" or not path.is_file():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    except OSError as error:
+        raise AnnotationError(f"{path}: cannot be read ({error.strerror}).") from error
+    if not all(f'"{mark}"' in text for mark in marks):
+        return None
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise AnnotationError(f"{path}: not whole JSON ({error}). Export it again.") from error
+
+
+def reading(path: Path, what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Report what a damaged file makes fail, as bad input that names the file."""
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        def read(*arguments: Any) -> Any:
+            try:
+                yield from function(*arguments)
+            except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+                raise AnnotationError(f"{path}: not {what} as expected ({type(error).__name__}: {error}).") from error
+
+        return read
+
+    return decorate
+
+
+def stem_of(name: str) -> str:
+    """A frame's name without folder and suffix, whatever system wrote the path."""
+    last = re.split(r"[\\/]", name)[-1]
+    return last[: last.rindex(".")] if "." in last[1:] else last
+
+
+def sequence_of(path: Path, default_name: str) -> str:
+    """A sequence's name by that of its file or folder; what has the format's own name lies in the sequence's folder."""
+    path = path.resolve()
+    return path.parent.name if path.name == default_name else path.stem if path.is_file() else path.name
+
+
+def described_sequence(content: dict[str, Any], otherwise: str) -> str:
+    """The sequence that a COCO file of this toolkit names in its description."""
+    info = content.get("info")
+    description = str(info.get("description", "")) if isinstance(info, dict) else ""
+    return description.removeprefix("vos: ") if description.startswith("vos: ") else otherwise
+
+
+def natural(path: Path) -> list[str | int]:
+    """Sort key by which frame 10 comes after frame 9."""
+    return [int(part) if at % 2 else part for at, part in enumerate(re.split(r"([0-9]+)", path.name))]
+
+
+def _number(name: Hashable) -> int | None:
+    if isinstance(name, int):
+        return name
+    found = re.fullmatch(r"(?:.*[^0-9])?0*([0-9]{1,3})", str(name))
+    return int(found[1]) if found else None

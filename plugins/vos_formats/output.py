@@ -1,0 +1,206 @@
+"""What the writers of all formats share: where they write, unfinished files, names of frames and of objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import IO, Any
+
+import cv2
+
+from vos.plugin import Frame, LabelMap, OptionError, OutputError, Prediction, Run, atomic_write, replacing, safe_name
+
+JPEG_QUALITY = 95
+
+
+class FormatWriter:
+    """Base of the formats' writers: a file or folder of its own, and whether the frames are stored as JPEG.
+
+    Subclasses set ``default_name`` (in the run's own folder) and ``is_folder``, and implement ``begin``, ``add`` and
+    ``finish``.
+    """
+
+    default_name = ""
+    is_folder = False
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+        self.path = Path()
+        self.run: Run
+        self.needs_images = bool(getattr(options, "images", False))
+        self._spool: TemporaryDirectory[str] | None = None
+        self._open: dict[str, IO[str]] = {}
+
+    # The writer protocol.
+
+    def outputs(self, folder: Path | None) -> list[Path]:
+        """Name the file or folder, and the pictures that go beside it; see ``vos.plugin.NamingWriter``."""
+        path = self._chosen(folder)
+        if path is None:
+            return []
+        images = [path / "images" if self.is_folder else path.parent / "images"] if self.needs_images else []
+        held = [file for file in path.rglob("*") if file.is_file()] if self.is_folder and path.is_dir() else []
+        return [path, *images, *held]
+
+    def open(self, run: Run) -> None:
+        """Begin; see ``vos.plugin.Writer``."""
+        path = self._chosen(run.output)
+        if path is None:
+            raise OptionError(f'{self.default_name}: nowhere to write. Give an output folder, or the option "path".')
+        if not self.is_folder and path.is_dir():
+            raise OptionError(f"{path}: is a folder, expected a file to write.")
+        if self.is_folder and path.is_file():
+            raise OptionError(f"{path}: is a file, expected a folder to write to.")
+        self.path, self.run = path, run
+        make_folder(path if self.is_folder else path.parent)
+        if not self.is_folder:
+            atomic_write(path.with_name(f".partial-{path.name}"), "")  # whether it can be written is known at once
+            path.with_name(f".partial-{path.name}").unlink()
+        if self.needs_images:
+            make_folder(self.image_folder)
+        self._spool = TemporaryDirectory(prefix="vos-format-")
+        self.begin()
+
+    def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
+        """Write one frame."""
+        if self.needs_images:
+            write_jpeg(self.image_folder / f"{safe_name(frame.name)}.jpg", frame)
+        self.add(frame, label_map, prediction)
+
+    def close(self) -> None:
+        """Finish the output."""
+        for stream in self._open.values():
+            stream.close()
+        self.finish()
+        self._clean()
+
+    def abort(self, error: BaseException) -> None:
+        """Remove what is unfinished."""
+        for stream in self._open.values():
+            stream.close()
+        self._clean()
+
+    # What subclasses do.
+
+    def begin(self) -> None:
+        """Prepare; the path is known and its folder exists."""
+
+    def add(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
+        """Take one frame."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Write what is written at the end."""
+
+    # What subclasses use.
+
+    @property
+    def image_folder(self) -> Path:
+        """Where frames are stored."""
+        return self.path / "images" if self.is_folder else self.path.parent / "images"
+
+    def image_name(self, frame: Frame) -> str:
+        """The frame's file name: the source's own file, or that of the JPEG that is, or can be, made of it."""
+        files = self.run.source.frame_files
+        if files is not None and frame.index < len(files) and not self.needs_images:
+            return Path(files[frame.index]).name
+        return f"{safe_name(frame.name)}.jpg"
+
+    def label_of(self, object_id: int) -> str:
+        """The class name of an object."""
+        label: str | None = self.options.label
+        return label or f"object {object_id}"
+
+    def category_of(self, object_id: int) -> int:
+        """The class number of an object, from 1."""
+        return 1 if self.options.label else object_id
+
+    def categories(self, object_ids: Iterable[int]) -> list[dict[str, Any]]:
+        """The classes of objects, as COCO lists them."""
+        numbers = {self.category_of(i): self.label_of(i) for i in sorted(object_ids)}
+        return [{"id": number, "name": name, "supercategory": "object"} for number, name in numbers.items()]
+
+    def spool(self, part: str, entry: str) -> None:
+        """Store one line for later on disk, so that memory stays flat."""
+        assert self._spool is not None, "opened before"
+        if part not in self._open:
+            path = Path(self._spool.name) / f"{len(self._open)}.lines"
+            self._open[part] = path.open("w+", encoding="utf-8", errors="surrogateescape", newline="\n")
+        self._open[part].write(entry + "\n")
+
+    def spooled(self, part: str) -> Iterator[str]:
+        """Read the lines of a part again."""
+        stream = self._open.get(part)
+        if stream is None:
+            return
+        with Path(stream.name).open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
+            for line in lines:
+                yield line.rstrip("\n")
+
+    def spool_path(self, name: str) -> Path:
+        """A path for an unfinished file that is not text."""
+        assert self._spool is not None, "opened before"
+        return Path(self._spool.name) / name
+
+    def _chosen(self, folder: Path | None) -> Path | None:
+        if self.options.path is not None:
+            return Path(self.options.path)
+        return None if folder is None else folder / self.default_name
+
+    def _clean(self) -> None:
+        if self._spool is not None:
+            self._spool.cleanup()
+            self._spool = None
+
+
+@contextmanager
+def text_file(path: Path) -> Iterator[IO[str]]:
+    """Write a text file that is whole or absent; names that are no UTF-8 are written byte for byte."""
+    with (
+        replacing(path) as partial,
+        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as stream,
+    ):
+        yield stream
+
+
+def write_list(stream: IO[str], lines: Iterable[str]) -> None:
+    """Write a JSON list of entries that are JSON already, one a line."""
+    stream.write("[\n")
+    for number, line in enumerate(lines):
+        stream.write((",\n" if number else "") + line)
+    stream.write("\n]")
+
+
+def as_json(value: Any) -> str:
+    """Compact JSON."""
+    return json.dumps(value, separators=(",", ":"))
+
+
+def write_jpeg(path: Path, frame: Frame) -> None:
+    """Store a frame's picture."""
+    bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
+    good, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    assert good, "uint8 RGB pictures can be encoded"
+    atomic_write(path, content.tobytes())
+
+
+def write_png(path: Path, pixels: Any) -> None:
+    """Store a grey picture of 8 or 16 bits."""
+    good, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    assert good, "grey pictures of 8 and 16 bits can be encoded"
+    atomic_write(path, content.tobytes())
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}). Choose another folder.") from error

@@ -1,0 +1,169 @@
+"""Every format: tracked and exported alike, imported again without a pixel's difference."""
+
+import json
+
+import numpy as np
+import pytest
+
+import vos
+from vos.conversion.exporting import export
+from vos.conversion.importing import import_masks
+from vos.plugin import AnnotationError, InputError
+from vos.testing import StubTracker, TinySequence
+
+FORMATS = ["youtube-vis", "coco", "cvat", "yolo", "label-studio", "mots", "sa-v", "npz", "png"]
+SIZE = (40, 56)
+
+
+def label_maps():
+    """Two objects with a hole, two parts, a diagonal neighbour and the frame's border; the second one vanishes."""
+    maps = []
+    for k in range(4):
+        label_map = np.zeros(SIZE, np.uint8)
+        label_map[2:20, 3 + k : 25 + k] = 3
+        label_map[8:12, 9 + k : 15 + k] = 0
+        label_map[20, 25 + k] = 3
+        if k != 2:
+            label_map[25:40, 30:56] = 9
+            label_map[5:9, 40 + k : 44] = 9
+            label_map[30, 35] = 0
+        maps.append(label_map)
+    return tuple(maps)
+
+
+def sequence():
+    maps = label_maps()
+    images = tuple(np.full((*SIZE, 3), 30 * (k + 1), np.uint8) for k in range(len(maps)))
+    return TinySequence("clip", images, maps, ())
+
+
+class Oracle(StubTracker):
+    def step(self, frame):
+        return vos.Prediction.from_label_map(label_maps()[frame.index], (3, 9))
+
+
+@pytest.fixture
+def finished(tmp_path):
+    return vos.track(sequence(), label_maps()[0], tracker=Oracle(), output=tmp_path / "out").run.output
+
+
+def imported(path, tmp_path, name="clip"):
+    (folder,) = import_masks(path, tmp_path / "imported")
+    assert folder.name == name
+    return [vos.read_label_map(file, allow_empty=True) for file in sorted(folder.glob("*.png"))]
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_what_is_exported_is_imported_again_exactly(finished, tmp_path, to):
+    (path,) = export(finished, to)
+    found = imported(path, tmp_path)
+    assert len(found) == 4
+    for truth, again in zip(label_maps(), found, strict=True):
+        assert np.array_equal(truth, again)
+    with pytest.raises(InputError, match="there already"):
+        export(finished, to)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_as_a_writer_of_a_run_a_format_writes_the_same(finished, tmp_path, to):
+    (exported,) = export(finished, to)
+    run = vos.track(sequence(), label_maps()[0], tracker=Oracle(), output=tmp_path / "again", writers=[to]).run
+    tracked = run.output / exported.name
+
+    def held(path):
+        return {f.relative_to(path): f.read_bytes() for f in sorted(path.rglob("*")) if f.is_file()}
+
+    if exported.is_dir():
+        assert held(exported) == held(tracked)
+    elif to != "npz":  # a zip file holds times
+        assert exported.read_bytes() == tracked.read_bytes()
+
+
+@pytest.mark.parametrize("to", ["coco", "cvat"])
+def test_polygons_are_exact_too(finished, tmp_path, to):
+    (path,) = export(finished, to, options={"polygons": True})
+    for truth, again in zip(label_maps(), imported(path, tmp_path), strict=True):
+        assert np.array_equal(truth, again)
+    assert "points" in path.read_text() if to == "cvat" else True
+
+
+@pytest.mark.parametrize(("to", "polygons"), [("cvat", False), ("cvat", True), ("coco", False), ("youtube-vis", None)])
+def test_objects_of_one_class_stay_apart(finished, tmp_path, to, polygons):
+    options = {"label": "cell"} if polygons is None else {"label": "cell", "polygons": polygons}
+    (path,) = export(finished, to, options=options)
+    for truth, again in zip(label_maps(), imported(path, tmp_path), strict=True):
+        assert np.array_equal(truth, again)
+
+
+@pytest.mark.parametrize("to", ["youtube-vis", "coco", "yolo", "label-studio"])
+def test_one_label_names_all_objects(finished, tmp_path, to):
+    (path,) = export(finished, to, tmp_path / "one", options={"label": "cell"})
+    file = path / "data.yaml" if path.is_dir() else path
+    assert "cell" in file.read_text()
+    assert "object 3" not in file.read_text()
+
+
+def test_images_are_written_where_they_are_asked_for(finished, tmp_path):
+    with pytest.raises(InputError, match="needs the frames"):
+        export(finished, "coco", tmp_path / "a" / "coco.json", options={"images": True})
+    export(finished, "coco", tmp_path / "a" / "coco.json", options={"images": True}, source=sequence())
+    content = json.loads((tmp_path / "a" / "coco.json").read_text())
+    for image in content["images"]:
+        assert vos.read_image(tmp_path / "a" / "images" / image["file_name"]).shape == (*SIZE, 3)
+
+
+def test_imported_masks_are_annotations_of_a_run(finished, tmp_path):
+    """A file is a first mask and later corrections; INDEX:FILE takes the frame's own label map."""
+    (path,) = export(finished, "cvat", tmp_path / "masks.xml")
+    summary = vos.track(sequence(), path, tracker=StubTracker())
+    assert summary.run.annotated == (0, 1, 2, 3)
+    summary = vos.track(sequence(), {1: path}, tracker=StubTracker(), output=tmp_path / "later")
+    assert summary.run.annotated == (1,)
+    assert np.array_equal(vos.read_label_map(tmp_path / "later" / "clip" / "00001.png"), label_maps()[1])
+
+
+def test_a_file_of_no_format_names_the_formats(tmp_path):
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(AnnotationError, match="no format reads this file. Formats that are read: coco, cvat, label"):
+        vos.track(sequence(), tmp_path / "x.json", tracker=StubTracker())
+
+
+def test_a_damaged_file_is_named(finished, tmp_path):
+    (path,) = export(finished, "coco", tmp_path / "c.json")
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(AnnotationError, match="c.json: not whole JSON"):
+        import_masks(path, tmp_path / "m")
+
+
+def test_several_sequences_are_exported_into_a_folder_each(tmp_path):
+    for name in ("a", "b"):
+        vos.track(sequence(), label_maps()[0], tracker=Oracle(), output=tmp_path / "out", sequence=name)
+    written = export(tmp_path / "out", "coco", tmp_path / "coco")
+    assert [path.relative_to(tmp_path) for path in written] == [
+        (tmp_path / "coco" / name / "coco.json").relative_to(tmp_path) for name in ("a", "b")
+    ]
+
+
+def test_an_unfinished_run_is_not_exported(tmp_path):
+    with pytest.raises(vos.TrackerError):
+        vos.track(sequence(), label_maps()[0], tracker=StubTracker(fail_at=2), output=tmp_path)
+    with pytest.raises(InputError, match="not finished"):
+        export(tmp_path / "clip", "coco")
+
+
+def test_labelme_shapes_become_objects(tmp_path):
+    square = [[10, 10], [20, 10], [20, 20], [10, 20]]
+    shapes = [
+        {"label": "cup", "points": square, "shape_type": "polygon", "group_id": None},
+        {"label": "hand", "points": [[30, 5], [40, 15]], "shape_type": "rectangle"},
+        {"label": "ball", "points": [[10, 30], [10, 34]], "shape_type": "circle"},
+    ]
+    file = tmp_path / "first.json"
+    file.write_text(json.dumps({"shapes": shapes, "imagePath": "x.jpg", "imageHeight": 40, "imageWidth": 56}))
+    (folder,) = import_masks(file, tmp_path / "m")
+    label_map = vos.read_label_map(folder / "x.png")
+    assert (label_map == 1).sum() == 100
+    assert (label_map == 2).sum() == 100
+    assert 40 < (label_map == 3).sum() < 60
+    summary = vos.track(sequence(), file, tracker=StubTracker())
+    assert (summary.run.annotated, summary.object_ids) == ((0,), (1, 2, 3))

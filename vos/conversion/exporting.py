@@ -1,0 +1,180 @@
+"""Finished runs to other formats: a format's writer is fed from the masks on disk, a frame at a time."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from vos.conversion.finished_run import FinishedRun, find_results
+from vos.errors import InputError, OptionError, OutputExistsError, PluginError
+from vos.host.frame_loop import TrackedFrame
+from vos.host.input_protection import files_of_run, refuse_replacing
+from vos.host.output_writers import Outputs
+from vos.host.tracking import open_source
+from vos.protocols.source import Source
+from vos.protocols.writer import NamingWriter, Writer
+from vos.registry.discovery import Plugins, load_plugins
+from vos.registry.options import make_options
+from vos.registry.plugin_errors import blaming, close_or_warn
+from vos.registry.specs import WriterSpec
+
+logger = logging.getLogger(__name__)
+
+
+def export(
+    result: Path | str,
+    to: str,
+    output: Path | str | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    source: str | Path | Source | None = None,
+    overwrite: bool = False,
+    plugins: Plugins | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write a finished run in another format; memory does not grow with the number of frames.
+
+    Args:
+        result: a sequence's own folder (``OUT/<sequence>``), or a folder of such folders.
+        to: a format or a writer by name.
+        output: file or folder to write; with several sequences, a folder that gets one for each. None writes beside
+            the masks.
+        options: the format's options by name.
+        source: what was tracked, for formats that need the frames; None takes what the run's record names.
+        overwrite: replace an earlier export.
+        plugins: which plugins to use; None loads the installed ones.
+        progress: told the number of frames done and of all frames.
+    Returns:
+        What was written, a path for each sequence.
+    Raises:
+        InputError: no finished run there, a source that is gone, an output that exists, an option that does not fit.
+        WriterError: the format's writer failed.
+    """
+    plugins = plugins or load_plugins()
+    spec = _spec(to, plugins)
+    results = find_results(Path(result))
+    options = dict(options or {})
+    if output is not None and len(results) == 1:
+        if not any(field.name == "path" for field in dataclasses.fields(spec.options)):
+            raise OptionError(f'"{to}" has no option "path", so -o cannot say where it writes.')
+        options["path"] = output
+    if source is not None and len(results) > 1:
+        raise OptionError(f"{result}: holds {len(results)} sequences, and --source is for one. Export them one by one.")
+    if "path" in options and len(results) > 1:
+        raise OptionError(
+            f'{result}: holds {len(results)} sequences; give a folder with -o in place of the option "path".'
+        )
+    jobs = [_Job.prepare(one, spec, options, source, _folder(one, output, len(results)), plugins) for one in results]
+    for job in jobs:
+        job.check(overwrite)
+    done, total = 0, sum(len(one.masks) for one in results)
+    for job in jobs:
+        for count in job.run():
+            if progress is not None:
+                progress(done + count, total)
+        done += len(job.result.masks)
+    return [job.written for job in jobs]
+
+
+@dataclasses.dataclass
+class _Job:
+    """One sequence to export, checked and not begun."""
+
+    result: FinishedRun
+    writer: Writer
+    needs_images: bool
+    location: str | Path | Source | None
+    folder: Path
+    outputs: list[Path]
+    plugins: Plugins
+
+    @classmethod
+    def prepare(
+        cls,
+        result: FinishedRun,
+        spec: WriterSpec,
+        options: Mapping[str, Any],
+        source: str | Path | Source | None,
+        folder: Path,
+        plugins: Plugins,
+    ) -> _Job:
+        made: Any = make_options(spec.options, options, f'format "{spec.name}"')
+        with blaming(f'format "{spec.name}" cannot be made'):
+            writer = spec.factory(made)
+        if isinstance(writer, NamingWriter):
+            outputs = list(writer.outputs(folder))
+        else:
+            outputs = [Path(options["path"])] if "path" in options else []
+        needs_images = bool(getattr(writer, "needs_images", True))
+        location = source if source is not None else result.location
+        there = location is not None and (isinstance(location, Source) or Path(location).exists() or source is not None)
+        if needs_images and not there:
+            raise InputError(
+                f'{result.folder}: "{spec.name}" needs the frames, and '
+                + (f"{location} is not there any more" if location else "no run.json says what was tracked")
+                + ". Give it with --source."
+            )
+        return cls(result, writer, needs_images, location if there else None, folder, outputs, plugins)
+
+    @property
+    def written(self) -> Path:
+        """The file or folder that the writer named first, or its folder."""
+        return self.outputs[0] if self.outputs else self.folder
+
+    def check(self, overwrite: bool) -> None:
+        """Refuse to replace what is there, or what is read."""
+        inputs = [*self.result.masks, self.result.folder / "run.json", self.result.folder]
+        refuse_replacing(self.outputs, inputs)
+        for path in self.outputs:
+            if not overwrite and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
+                raise OutputExistsError(
+                    f"{path} is there already. Use --overwrite to replace it, or -o for another place."
+                )
+
+    def run(self) -> Iterator[int]:
+        """Export; yields the number of frames done."""
+        with ExitStack() as opened:
+            source: Source | None = None
+            if self.location is not None:
+                source = open_source(self.location, self.plugins)
+                if source is not self.location:
+                    opened.callback(close_or_warn, f"source {self.location}", source.close)
+                refuse_replacing(self.outputs, files_of_run(source.info, {}))
+            run = self.result.run(source, self.folder)
+            outputs = Outputs([self.writer])
+            try:
+                outputs.open(run)
+                frames = self.result.frames(source if self.needs_images else None, run.source)
+                for count, (frame, prediction) in enumerate(frames, 1):
+                    assert prediction.label_map is not None, "made from one"
+                    outputs.put(TrackedFrame(frame, prediction, prediction.label_map))
+                    yield count
+                outputs.close()
+            except BaseException as error:
+                outputs.abort(error)
+                raise
+
+
+def _spec(name: str, plugins: Plugins) -> WriterSpec:
+    """The writer of a format, or a writer that is no format."""
+    if name in plugins.formats.names() and plugins.formats.get(name).exporter is None:
+        raise PluginError(f'format "{name}" is only read. Formats that are written: {", ".join(_written(plugins))}.')
+    if name not in plugins.writers.names():
+        formats = ", ".join(_written(plugins))
+        raise PluginError(
+            f'no format or writer named "{name}". Formats: {formats}. `vos plugins` lists the writers too.'
+        )
+    return plugins.writers.get(name)
+
+
+def _written(plugins: Plugins) -> list[str]:
+    return [name for name in plugins.formats.names() if plugins.formats.get(name).exporter is not None]
+
+
+def _folder(result: FinishedRun, output: Path | str | None, count: int) -> Path:
+    """Where a writer writes that has no path of its own."""
+    return result.folder if output is None or count == 1 else Path(output) / result.sequence

@@ -1,0 +1,156 @@
+"""A run's folder, read back: its record, its frames and its label maps, one at a time."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vos.errors import InputError
+from vos.host.run_record import read_record
+from vos.io.atomic_files import safe_name
+from vos.io.mask_file import read_label_map
+from vos.protocols.source import Source
+from vos.types.frame import Frame
+from vos.types.label_map import object_ids, without_void
+from vos.types.prediction import Prediction
+from vos.types.run import Run
+from vos.types.source_info import SourceInfo
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A folder of label maps, with or without the record of the run that wrote them.
+
+    Attributes:
+        folder: the sequence's own folder.
+        masks: its PNG files, in the order of their names.
+        record: what ``run.json`` says, or empty.
+    """
+
+    folder: Path
+    masks: tuple[Path, ...]
+    record: dict[str, Any]
+
+    @property
+    def sequence(self) -> str:
+        """The sequence's name."""
+        return str(self.record.get("sequence") or self.folder.resolve().name)
+
+    @property
+    def location(self) -> str | None:
+        """What was tracked, if the record says so."""
+        location = self.record.get("source")
+        return None if location is None else str(location)
+
+    def run(self, source: Source | None, output: Path) -> Run:
+        """Describe the run for a writer.
+
+        Args:
+            source: what was tracked, where it can be opened.
+            output: the folder that a writer without a path of its own writes to.
+        Returns:
+            The run.
+        """
+        info = source.info if source is not None else self._info()
+        indices = sorted(self.indices(info))
+        return Run(
+            self.sequence,
+            info,
+            str(self.record.get("tracker", "")),
+            options=self.record.get("options", {}),
+            output=output,
+            frame_count=len(self.masks),
+            selection=self.record.get("selection", {}),
+            annotated=tuple(self.record.get("annotated") or indices[:1]),
+        )
+
+    def indices(self, info: SourceInfo) -> list[int]:
+        """The frame index of each mask: by the source's names, else the number in its name, else its place."""
+        stems = [path.stem for path in self.masks]
+        if info.frame_names is not None:
+            by_name = {safe_name(name): index for index, name in enumerate(info.frame_names)}
+            if all(stem in by_name for stem in stems):
+                return [by_name[stem] for stem in stems]
+        if all(stem.isdecimal() for stem in stems):
+            return [int(stem) for stem in stems]
+        return list(range(len(stems)))
+
+    def frames(self, source: Source | None, info: SourceInfo) -> Iterator[tuple[Frame, Prediction]]:
+        """Read the label maps in order, with the frames' pictures where a source is given, else black ones.
+
+        Args:
+            source: what was tracked, or None.
+            info: as in the run.
+        Yields:
+            Frames, and predictions made from their label maps.
+        Raises:
+            InputError: a mask of another size, or a frame that the source no longer has.
+        """
+        by_index = dict(sorted(zip(self.indices(info), self.masks, strict=True)))
+        known = tuple(self.record.get("object_ids") or ())
+        size: tuple[int, int] | None = None
+        black = np.zeros((1, 1, 3), np.uint8)
+        pictures = None if source is None else self._pictures(source, list(by_index))
+        for index, path in by_index.items():
+            label_map = without_void(read_label_map(path, size, allow_empty=True))
+            if pictures is None:
+                if black.shape[:2] != label_map.shape:
+                    black = np.zeros((*label_map.shape, 3), np.uint8)
+                frame = Frame(index, black, path.stem)
+            else:
+                frame = next(pictures, None)  # type: ignore[assignment]
+                if frame is None or frame.index != index:
+                    raise InputError(f"{self.folder}: frame {index} of {path.name} is not in the source any more.")
+                if frame.size != label_map.shape:
+                    raise InputError(f"{path}: the mask is {label_map.shape}, the frame {frame.size} (rows, columns).")
+            size = (label_map.shape[0], label_map.shape[1])
+            held = object_ids(label_map)
+            yield frame, Prediction.from_label_map(label_map, sorted({*known, *held}))
+
+    def _pictures(self, source: Source, indices: list[int]) -> Iterator[Frame]:
+        steps = {after - before for before, after in itertools.pairwise(indices)} or {1}
+        step = steps.pop() if len(steps) == 1 else 1
+        wanted = set(indices)
+        frames = source.frames(range(indices[0], indices[-1] + 1, step))
+        return (frame for frame in frames if frame.index in wanted)
+
+    def _info(self) -> SourceInfo:
+        height, width = read_label_map(self.masks[0], allow_empty=True).shape
+        return SourceInfo(self.location or str(self.folder), self.sequence, "finished run", size=(height, width))
+
+
+def find_results(folder: Path) -> list[FinishedRun]:
+    """Find the finished runs in a folder.
+
+    Args:
+        folder: a sequence's own folder, or one of such folders (``OUT``).
+    Returns:
+        At least one run.
+    Raises:
+        InputError: no masks there, or a run that is not finished.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder. Expected the folder of a finished run, such as vos-out/dog.")
+    own = _result(folder)
+    found = [own] if own else [r for f in sorted(folder.iterdir(), key=_natural) if f.is_dir() and (r := _result(f))]
+    if not found:
+        raise InputError(f"{folder}: no masks (PNG) in it. Expected the folder of a finished run, such as vos-out/dog.")
+    for result in found:
+        if result.record and not result.record.get("finished"):
+            raise InputError(f"{result.folder}: the run is not finished. Finish it first: vos track ... --resume.")
+    return found
+
+
+def _result(folder: Path) -> FinishedRun | None:
+    masks = tuple(sorted(folder.glob("[!.]*.png"), key=_natural))
+    return FinishedRun(folder, masks, read_record(folder) or {}) if masks else None
+
+
+def _natural(path: Path) -> list[str | int]:
+    return [int(part) if at % 2 else part for at, part in enumerate(re.split(r"([0-9]+)", path.name))]

@@ -1,0 +1,83 @@
+"""Masks of other tools to folders of DAVIS masks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from vos.errors import InputError, OutputError, OutputExistsError
+from vos.host.imported_annotations import read_imported
+from vos.host.input_protection import refuse_replacing
+from vos.io.atomic_files import safe_name
+from vos.io.mask_file import write_label_map
+from vos.registry.discovery import Plugins, load_plugins
+
+
+def import_masks(
+    path: Path | str,
+    output: Path | str,
+    *,
+    sequence: str | None = None,
+    overwrite: bool = False,
+    plugins: Plugins | None = None,
+) -> list[Path]:
+    """Write the masks in a file or folder of another tool as DAVIS masks: ``output/<sequence>/<frame>.png``.
+
+    Args:
+        path: a file or folder of a format that an installed plugin reads.
+        output: folder of the sequences' folders.
+        sequence: the folder's name; None takes the name in the file. For a file of one sequence.
+        overwrite: write into folders that hold PNG files already; files of other names stay.
+        plugins: whose formats are asked; None loads the installed ones.
+    Returns:
+        The sequences' folders.
+    Raises:
+        InputError: no format reads it, or it is damaged.
+        OutputExistsError: a sequence's folder holds PNG files.
+    """
+    found = read_imported(path, plugins or load_plugins())
+    if found is None:
+        raise InputError(f"{path}: no format reads this. `vos plugins` lists the formats.")
+    if sequence is not None and len(found) != 1:
+        raise InputError(f"{path}: holds {len(found)} sequences, and --sequence names one.")
+    folders = [Path(output) / safe_name(sequence or masks.sequence) for masks in found]
+    refuse_replacing(folders, [Path(path)])
+    for folder in folders:
+        held = sorted(folder.glob("[!.]*.png")) if folder.is_dir() else []
+        if held and not overwrite:
+            raise OutputExistsError(
+                f"{folder} holds {len(held)} PNG files (first {held[0].name}). "
+                "Choose another folder with -o, or --overwrite."
+            )
+    for masks, folder in zip(found, folders, strict=True):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be made ({error.strerror}). Choose another folder.") from error
+        for frame in masks.frames():
+            write_label_map(folder / f"{safe_name(frame.name)}.png", frame.label_map)
+    return folders
+
+
+@contextmanager
+def prediction_folder(path: Path, truth: Path, plugins: Plugins) -> Iterator[Path]:
+    """Give a folder of masks to score: ``path`` itself, or what a file of another tool holds, for a while.
+
+    Args:
+        path: a folder of masks, or a file or folder of a format that is read.
+        truth: the truth; where it is one sequence's own folder, so is what is yielded.
+        plugins: whose formats are asked.
+    Yields:
+        A folder.
+    Raises:
+        InputError: as ``import_masks``.
+    """
+    if read_imported(path, plugins) is None:
+        yield path
+        return
+    with TemporaryDirectory(prefix="vos-import-") as folder:
+        sequences = import_masks(path, folder, plugins=plugins)
+        own = len(sequences) == 1 and truth.is_dir() and any(truth.glob("[!.]*.png"))
+        yield sequences[0] if own else Path(folder)

@@ -1,0 +1,125 @@
+"""Masks in files of other tools: found by asking every format, and matched to the frames of a source."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from vos.errors import AnnotationError
+from vos.host.annotation_loading import GivenAnnotations, OneAnnotation
+from vos.registry.discovery import Plugins
+from vos.registry.plugin_errors import blaming
+from vos.types.annotation import Annotation
+from vos.types.imported_masks import ImportedFrame, ImportedMasks
+from vos.types.label_map import object_ids
+from vos.types.source_info import SourceInfo
+
+logger = logging.getLogger(__name__)
+
+FOREIGN_SUFFIXES = frozenset({".json", ".xml", ".zip", ".npz", ".yaml", ".txt"})
+"""Files that hold no picture: where no format reads one, the message names the formats."""
+
+
+def read_imported(path: Path | str, plugins: Plugins) -> list[ImportedMasks] | None:
+    """Ask every format whether it reads a file or folder.
+
+    Args:
+        path: what a user gave.
+        plugins: whose formats are asked, in the order of their names.
+    Returns:
+        The masks by sequence; None where the path is for no format, such as a picture or a folder of label maps.
+    Raises:
+        AnnotationError: a file of a format that is damaged, or one that no format reads.
+    """
+    path = Path(path)
+    if not path.is_dir() and path.suffix.lower() not in FOREIGN_SUFFIXES:
+        return None
+    if not path.exists():
+        raise AnnotationError(f"{path}: no such file.")
+    for spec, origin in plugins.formats.all():
+        if spec.importer is None:
+            continue
+        with blaming(f'format "{spec.name}" of plugin {origin} failed to read {path}'):
+            found = spec.importer(path)
+        if found is not None:
+            logger.info("%s: read as %s.", path, spec.name)
+            return list(found)
+    if path.is_dir():
+        return None
+    formats = ", ".join(spec.name for spec, _ in plugins.formats.all() if spec.importer is not None) or "none"
+    raise AnnotationError(f"{path}: no format reads this file. Formats that are read: {formats}.")
+
+
+def with_imported(given: GivenAnnotations, info: SourceInfo, indices: range, plugins: Plugins) -> GivenAnnotations:
+    """Replace files of other tools among given annotations by what is in them.
+
+    Args:
+        given: as a user gave it.
+        info: the source.
+        indices: the frames that will be tracked.
+        plugins: whose formats are asked.
+    Returns:
+        ``given`` where there is none; else annotations: those of a file for all frames that it names, or the one
+        label map of a file that is given for a frame.
+    Raises:
+        AnnotationError: a file that cannot be read, that has several sequences, or that names no frame tracked.
+    """
+    if isinstance(given, (str, Path)):
+        found = read_imported(given, plugins)
+        return given if found is None else _annotations(Path(given), _chosen(Path(given), found, info), info, indices)
+    if isinstance(given, Mapping):
+        return {index: _one(one, int(index), info, plugins) for index, one in given.items()}
+    return given
+
+
+def _one(given: OneAnnotation, index: int, info: SourceInfo, plugins: Plugins) -> OneAnnotation:
+    """The label map of a file that is given for one frame: the only one in it, or that of the frame."""
+    if not isinstance(given, (str, Path)) or Path(given).is_dir():
+        return given
+    found = read_imported(given, plugins)
+    if found is None:
+        return given
+    frames = [f for f in _chosen(Path(given), found, info).frames() if object_ids(f.label_map)]
+    wanted = frames if len(frames) == 1 else [f for f in frames if _index_of(f, info) == index]
+    if not wanted:
+        raise AnnotationError(f"{given}: holds {len(frames)} frames with objects, and none of them is frame {index}.")
+    return Annotation(wanted[0].label_map, index)
+
+
+def _chosen(path: Path, found: list[ImportedMasks], info: SourceInfo) -> ImportedMasks:
+    """The sequence of a file that belongs to the source: the only one, or the one of its name."""
+    named = found if len(found) == 1 else [masks for masks in found if masks.sequence == info.name]
+    if not named:
+        shown = ", ".join(masks.sequence for masks in found[:8]) or "none"
+        raise AnnotationError(f'{path}: holds {len(found)} sequences ({shown}), none is called "{info.name}".')
+    return named[0]
+
+
+def _annotations(path: Path, masks: ImportedMasks, info: SourceInfo, indices: range) -> list[Annotation]:
+    found: dict[int, Annotation] = {}
+    alone: ImportedFrame | None = None
+    count = 0
+    for frame in masks.frames():
+        if not object_ids(frame.label_map):
+            continue
+        count += 1
+        alone = frame if count == 1 else None
+        index = _index_of(frame, info)
+        if index is not None and index in indices:
+            found[index] = Annotation(frame.label_map, index)
+    if not found and alone is not None:
+        return [Annotation(alone.label_map, indices[0])]
+    if not found:
+        raise AnnotationError(
+            f"{path}: holds {count} frames with objects, and none of them is a frame that is tracked."
+        )
+    return [found[index] for index in sorted(found)]
+
+
+def _index_of(frame: ImportedFrame, info: SourceInfo) -> int | None:
+    if frame.index is not None:
+        return frame.index
+    if info.frame_names is not None:
+        return info.frame_names.index(frame.name) if frame.name in info.frame_names else None
+    return int(frame.name) if frame.name.isdecimal() else None
