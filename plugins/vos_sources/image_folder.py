@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-from natsort import natsorted, ns
+import numpy as np
 
-from vos.plugin import Frame, Image, SourceError, SourceInfo, TruncatedSourceError, read_image
-from vos_sources.locate import IMAGE_SUFFIXES
+from vos.plugin import (
+    IMAGE_SUFFIXES,
+    Frame,
+    Image,
+    ImagePages,
+    SourceError,
+    SourceInfo,
+    TruncatedSourceError,
+    ValueScale,
+    are_decimals,
+    find_value_scale,
+    natural_order,
+    read_image,
+    read_pixels,
+)
 from vos_sources.quiet import quieten
+
+logger = logging.getLogger("vos.sources")
 
 DECODE_THREADS = 2
 DECODE_AHEAD = 4
+WITH_PAGES = frozenset({".tif", ".tiff", ".webp", ".png", ".apng", ".avif", ".gif"})
+"""Suffixes of image files that may hold several images."""
+
+SAMPLED_IMAGES = 8
+"""Images from which the range of values is learnt where they have more than 8 bits."""
 
 
 class ImageSource:
@@ -38,7 +59,8 @@ class ImageSource:
             raise SourceError(f'{location}: frame name "{twice}" appears twice ({both}). Keep one of them.')
         self._paths = list(paths)
         quieten()
-        height, width = read_image(self._paths[0]).shape[:2]
+        height, width = read_pixels(self._paths[0]).shape[:2]
+        self._scale = _value_scale(self._paths, location)
         self._info = SourceInfo(
             location=location,
             name=name,
@@ -62,7 +84,7 @@ class ImageSource:
             SourceError: no image in it.
         """
         try:
-            entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+            entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
         except OSError as error:
             raise SourceError(f"{folder}: cannot be read ({error.strerror}).") from error
         images = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES]
@@ -70,7 +92,11 @@ class ImageSource:
             inner = next((e for e in entries if e.is_dir()), None)
             hint = f' It holds folders: name one of them, such as "{inner.name}".' if inner else ""
             raise SourceError(f"{folder}: no image in this folder ({', '.join(sorted(IMAGE_SUFFIXES))}).{hint}")
-        ordered = natsorted(images, key=lambda path: path.name, alg=ns.PATH)
+        ordered = natural_order(images)
+        if are_decimals(images):
+            logger.info("%s: names are read as numbers with decimals or signs, from %s to %s.", folder, *_ends(ordered))
+        _name_left_out(folder, [e.name for e in entries if e.suffix.lower() not in IMAGE_SUFFIXES and not e.is_dir()])
+        _refuse_pages(ordered[0])
         name = folder.resolve().name
         return cls(ordered, name, str(folder), annotation_folder_of(folder))
 
@@ -85,7 +111,7 @@ class ImageSource:
         with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="vos-decode") as pool:
             try:
                 for index in range(len(self._paths)) if indices is None else indices:
-                    waiting.append((index, pool.submit(read_image, self._paths[index])))
+                    waiting.append((index, pool.submit(read_image, self._paths[index], self._scale)))
                     if len(waiting) >= DECODE_AHEAD:
                         yield self._frame(*waiting.popleft())
                 while waiting:
@@ -104,6 +130,46 @@ class ImageSource:
             raise TruncatedSourceError(
                 str(error), frames_read=index, frames_declared=len(self._paths)
             ) from error.__cause__
+
+
+def evenly_spaced(count: int) -> list[int]:
+    """At most ``SAMPLED_IMAGES`` indices of ``count``, the first and the last among them."""
+    return sorted({round(at * (count - 1) / (SAMPLED_IMAGES - 1)) for at in range(SAMPLED_IMAGES)})
+
+
+def _value_scale(paths: Sequence[Path], location: str) -> ValueScale | None:
+    """Learn the range of values from images all over the sequence, where the first has more than 8 bits."""
+    first = read_pixels(paths[0])
+    if first.dtype == np.uint8:
+        return None
+    scale = find_value_scale([first, *(read_pixels(paths[index]) for index in evenly_spaced(len(paths))[1:])])
+    if scale is not None:
+        logger.info("%s: %s.", location, scale.text)
+    return scale
+
+
+def _name_left_out(folder: Path, names: Sequence[str]) -> None:
+    if names:
+        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+        files = "file is" if len(names) == 1 else "files are"
+        logger.info("%s: %d %s no image and left out: %s.", folder, len(names), files, shown)
+
+
+def _refuse_pages(path: Path) -> None:
+    """Refuse a folder of files that hold several images each."""
+    if path.suffix.lower() not in WITH_PAGES:
+        return
+    pages = ImagePages(path)
+    count = len(pages)
+    pages.close()
+    if count > 1:
+        raise SourceError(
+            f"{path}: this file holds {count} images, and in a folder a file is one frame. Name the file itself."
+        )
+
+
+def _ends(paths: Sequence[Path]) -> tuple[str, str]:
+    return paths[0].stem, paths[-1].stem
 
 
 def annotation_folder_of(folder: Path) -> Path | None:

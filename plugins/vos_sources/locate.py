@@ -6,9 +6,7 @@ import errno
 import re
 from pathlib import Path
 
-from vos.plugin import Source, SourceError
-
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+from vos.plugin import IMAGE_SUFFIXES, ImagePages, Source, SourceError
 
 
 def open_location(location: str) -> Source:
@@ -44,10 +42,8 @@ def open_location(location: str) -> Source:
 
         return ImageSource.from_folder(path)
     if is_file:
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            from vos_sources.image_folder import ImageSource
-
-            return ImageSource([path], name=path.stem, location=location)
+        if path.suffix.lower() in IMAGE_SUFFIXES - {".gif"}:  # GIF has times, and is read as a video
+            return _open_images_of(path)
         from vos_sources.video_file import VideoSource
 
         return VideoSource(path)
@@ -56,3 +52,20 @@ def open_location(location: str) -> Source:
 
         return StreamSource(int(location))
     raise SourceError(f"{location}: no such file or folder. Expected a video, a folder of images, or a camera index.")
+
+
+def _open_images_of(path: Path) -> Source:
+    """Open an image file: one frame, or a frame for each of its pages."""
+    from vos_sources.image_folder import WITH_PAGES, ImageSource
+    from vos_sources.image_stack import ImageStackSource
+
+    if path.suffix.lower() in WITH_PAGES:
+        pages = ImagePages(path)
+        try:
+            if len(pages) > 1:
+                return ImageStackSource(path, pages)
+        except BaseException:
+            pages.close()
+            raise
+        pages.close()
+    return ImageSource([path], name=path.stem, location=str(path))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import os
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from vos.host.annotation_loading import GivenAnnotations, gather_annotations
 from vos.host.frame_loop import FrameLoop, TrackedFrame, checked_label_map
 from vos.host.imported_annotations import with_imported
 from vos.host.input_protection import files_in_options, files_of_run, refuse_replacing
+from vos.host.memory_source import frames_in_memory
 from vos.host.merging import merge_objects
 from vos.host.output_writers import Outputs
 from vos.host.run_record import RunRecord, prepare_output, replaceable
@@ -29,7 +31,7 @@ from vos.registry.options import make_options
 from vos.registry.plugin_errors import blaming, close_or_warn
 from vos.registry.specs import TrackerSpec
 from vos.types.annotation import Annotation
-from vos.types.arrays import LabelMap, Size
+from vos.types.arrays import AnyArray, LabelMap, Size
 from vos.types.frame import Frame
 from vos.types.prediction import Prediction
 from vos.types.run import Run, RunSummary
@@ -40,15 +42,18 @@ logger = logging.getLogger(__name__)
 NO_END = 1 << 40
 """Stands for the length of a source that has none."""
 
+GivenSource: TypeAlias = str | Path | Source | Sequence[Any] | Iterable[Any] | AnyArray
 GivenTracker: TypeAlias = str | Tracker | EncodingTracker
 GivenWriter: TypeAlias = str | tuple[str, Mapping[str, Any]] | Writer
 
 
-def open_source(location: str | Path | Source, plugins: Plugins | None = None) -> Source:
+def open_source(location: GivenSource, plugins: Plugins | None = None) -> Source:
     """Open a source of frames.
 
     Args:
-        location: a video, a folder of images, a camera index, an address; a ready source is returned.
+        location: a video, a folder of images, a camera index, an address; frames in memory (a list or iterator of uint8
+            arrays (H, W, 3), Pillow images or image files; an array or tensor (T, H, W, 3) or (T, 3, H, W)); a ready
+            source is returned.
         plugins: which plugins are asked; None loads the installed ones.
     Returns:
         An open source; close it when done.
@@ -57,6 +62,8 @@ def open_source(location: str | Path | Source, plugins: Plugins | None = None) -
     """
     if isinstance(location, Source):
         return location
+    if not isinstance(location, (str, int, os.PathLike)):
+        return frames_in_memory(location)
     source = (plugins or load_plugins()).hook.vos_open_source(location=str(location))
     if source is None:
         raise SourceError(f"{location}: no plugin can read this. `vos plugins` lists the sources.")
@@ -164,7 +171,7 @@ def _outputs_of(given: GivenWriter, writer: Writer, folder: Path | None) -> list
 
 
 def stream(
-    source: str | Path | Source,
+    source: GivenSource,
     annotations: GivenAnnotations = None,
     *,
     tracker: GivenTracker = "propagation",
@@ -184,7 +191,8 @@ def stream(
     so does the generator's ``close``, also where no frame was asked for.
 
     Args:
-        source: a video, a folder of images, a camera index, an address, or a ready ``Source``.
+        source: a video, a folder of images, a camera index, an address, frames in memory as for ``open_source``, or a
+            ready ``Source``.
         annotations: a label map (uint8 (H, W)), a mask file or an ``Annotation`` for the first frame;
             a list of ``Annotation`` or a dict by frame index for several; None takes those that a
             DAVIS or YouTube-VOS layout puts beside the frames.
@@ -213,7 +221,7 @@ def stream(
 
 
 def track(
-    source: str | Path | Source,
+    source: GivenSource,
     annotations: GivenAnnotations = None,
     *,
     tracker: GivenTracker = "propagation",
@@ -320,7 +328,7 @@ class _Job:
     @classmethod
     def prepare(
         cls,
-        source: str | Path | Source,
+        source: GivenSource,
         annotations: GivenAnnotations,
         tracker: GivenTracker,
         options: Mapping[str, Any] | Any | None,

@@ -1,3 +1,4 @@
+import logging
 import struct
 import zlib
 
@@ -122,10 +123,10 @@ def test_cut_short_image_is_an_error_naming_it(tmp_path, suffix):
     assert (len(good), caught.value.frames_read, caught.value.frames_declared) == (2, 2, 3)
 
 
-@pytest.mark.parametrize("location", ["7", "rtsp://127.0.0.1:1/none", "float.tiff"])
+@pytest.mark.parametrize("location", ["7", "rtsp://127.0.0.1:1/none", "text.tiff"])
 def test_what_cannot_be_opened_is_told_in_our_line_alone(tmp_path, capfd, monkeypatch, location):
     monkeypatch.chdir(tmp_path)
-    Image.fromarray(np.ones((4, 4), np.float32)).save("float.tiff")
+    (tmp_path / "text.tiff").write_text("no image")
     with pytest.raises(vos.SourceError, match=f"{location}: (cannot be opened|not an image)"):
         vos.open_source(location)
     assert capfd.readouterr() == ("", "")
@@ -186,3 +187,87 @@ def test_locations_that_are_none(location, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(vos.SourceError, match=message):
         vos.open_source(location)
+
+
+def pages(count=6, size=(20, 30), dtype=np.uint8, step=30):
+    return [np.full(size, index * step + 7, dtype) for index in range(count)]
+
+
+@pytest.mark.parametrize("name", ["a.tif", "a.tiff", "deep.tif", "a.webp", "a.png", "a.apng"])
+def test_every_page_of_a_file_is_a_frame(tmp_path, name):
+    deep = name.startswith("deep")
+    values = pages(dtype=np.uint16, step=160) if deep else pages()
+    images = [Image.fromarray(page) for page in values]
+    timed = {} if ".tif" in name else {"duration": 200}
+    lossless = {"lossless": True} if name == "a.webp" else {}
+    images[0].save(tmp_path / name, save_all=True, append_images=images[1:], **timed, **lossless)
+    source = vos.open_source(tmp_path / name)
+    assert (source.info.kind, source.info.frame_count, source.info.size) == ("image stack", 6, (20, 30))
+    assert source.info.fps == (pytest.approx(5) if timed else None)
+    expected = [int(page[0, 0]) >> 2 if deep else int(page[0, 0]) for page in values]
+    for indices in (None, range(5, -1, -1), range(1, 6, 3), range(4, 5)):
+        frames = list(source.frames(indices))
+        assert [frame.index for frame in frames] == list(range(6) if indices is None else indices)
+        assert [int(frame.image[0, 0, 0]) for frame in frames] == [expected[frame.index] for frame in frames]
+        assert [frame.time for frame in frames] == [pytest.approx(f.index / 5) if timed else None for f in frames]
+    source.close()
+
+
+def test_pages_of_several_sizes_are_an_error_and_thumbnails_are_none(tmp_path):
+    large, small = Image.fromarray(np.zeros((40, 60), np.uint8)), Image.fromarray(np.zeros((20, 30), np.uint8))
+    large.save(tmp_path / "a.tif", save_all=True, append_images=[large, small])
+    with pytest.raises(vos.SourceError, match="page 2 of 3 is 30x20, the first one is 60x40"):
+        list(vos.open_source(tmp_path / "a.tif").frames())
+    small.encoderinfo = {"tiffinfo": {254: 1}}
+    large.save(tmp_path / "b.tif", save_all=True, append_images=[small])
+    assert vos.open_source(tmp_path / "b.tif").info.frame_count == 1
+
+
+def test_a_cut_stack_names_its_page(tmp_path):
+    images = [Image.fromarray(np.random.default_rng(i).integers(0, 255, (40, 60)).astype(np.uint8)) for i in range(4)]
+    images[0].save(tmp_path / "a.tif", save_all=True, append_images=images[1:])
+    content = (tmp_path / "a.tif").read_bytes()
+    (tmp_path / "a.tif").write_bytes(content[: len(content) * 7 // 10])
+    with pytest.raises(vos.SourceError, match="a.tif: (page . of 4|its pages cannot be counted|not an image)"):
+        list(vos.open_source(tmp_path / "a.tif").frames())
+
+
+def test_a_folder_of_stacks_says_how_many_images_a_file_holds(tmp_path):
+    images = [Image.fromarray(page) for page in pages(3)]
+    for name in ("a.tif", "b.tif"):
+        images[0].save(tmp_path / name, save_all=True, append_images=images[1:])
+    with pytest.raises(vos.SourceError, match="a.tif: this file holds 3 images"):
+        vos.open_source(tmp_path)
+
+
+def test_every_suffix_of_an_image_is_a_frame_and_others_are_named(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="vos.sources")
+    for index, suffix in enumerate((".jpg", ".jfif", ".ppm", ".webp", ".tga", ".png")):
+        write(tmp_path / "clip" / f"{index}.png", 7).rename(tmp_path / "clip" / f"{index}.tmp")
+        with Image.open(tmp_path / "clip" / f"{index}.tmp") as image:
+            image.save(tmp_path / "clip" / f"{index}{suffix}", format="JPEG" if suffix == ".jfif" else None)
+        (tmp_path / "clip" / f"{index}.tmp").unlink()
+    (tmp_path / "clip" / "6.raw").write_text("x")
+    (tmp_path / "clip" / "notes.txt").write_text("x")
+    source = vos.open_source(tmp_path / "clip")
+    assert source.info.frame_names == tuple("012345")
+    assert source.info.frame_files[:3] == ("0.jpg", "1.jfif", "2.ppm")
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'clip'}: 2 files are no image and left out: 6.raw, notes.txt."
+    ]
+
+
+def test_frames_of_ten_bits_have_one_scale(tmp_path, caplog):
+    caplog.set_level(logging.INFO, logger="vos.sources")
+    for index, value in enumerate((40, 400, 1000)):
+        Image.fromarray(np.full((20, 30), value, np.uint16)).save(tmp_path / f"{index}.png")
+    frames = list(vos.open_source(tmp_path).frames())
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == [10, 100, 250]
+    assert "16 bits a channel, 10 of them used (values to 1000)" in caplog.records[0].getMessage()
+
+
+def test_names_that_are_seconds_are_in_order_of_time(tmp_path):
+    for index in range(8):
+        write(tmp_path / f"{index / 8:g}.png", index)
+    frames = list(vos.open_source(tmp_path).frames())
+    assert [int(frame.image[0, 0, 0]) for frame in frames] == list(range(8))

@@ -1,0 +1,59 @@
+"""The order of files whose names hold numbers: by value, as people count."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from natsort import natsorted, ns
+
+_SIGNED = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
+
+
+def natural_order(paths: Iterable[Path]) -> list[Path]:
+    """Sort files by the numbers in their names: ``2.jpg`` before ``10.jpg``.
+
+    Where all names differ in one number alone and that has decimals or a sign (``0.125``, ``-3``), its value decides.
+    A hyphen that all names have (``frame-1``) is no sign, and ``1.9``, ``1.10`` are parts of a version.
+
+    Args:
+        paths: files of one folder.
+    Returns:
+        The same files in order.
+    """
+    listed = list(paths)
+    return natsorted(listed, key=lambda path: path.name, alg=ns.PATH) if not are_decimals(listed) else _by_value(listed)
+
+
+def are_decimals(paths: Iterable[Path]) -> bool:
+    """Whether the numbers in names are read as decimal or signed ones; see ``natural_order``."""
+    parts = _varying([path.stem for path in paths])
+    if not parts or not all(_SIGNED.fullmatch(part) for part in parts):
+        return False
+    decimals = [part.partition(".")[2] for part in parts]
+    if any(decimals):
+        # Unpadded decimals never end in 0: 1.10 after 1.9 is a version.
+        return len(set(map(len, decimals))) == 1 or not any(len(d) > 1 and d.endswith("0") for d in decimals)
+    return any(part[0] in "+-" for part in parts)
+
+
+def _by_value(paths: list[Path]) -> list[Path]:
+    values = _varying([path.stem for path in paths])
+    order = natsorted(range(len(paths)), key=lambda at: values[at], alg=ns.REAL)
+    return [paths[at] for at in order]
+
+
+def _varying(stems: list[str]) -> list[str]:
+    """The part of each name that is not the same in all; a number, its decimals and its sign stay whole."""
+    if len(stems) < 2 or all(_SIGNED.fullmatch(stem) for stem in stems):
+        return stems
+    begin, end = _common_beginning(stems), _common_beginning([stem[::-1] for stem in stems])
+    return [stem[begin : len(stem) - end] for stem in stems]
+
+
+def _common_beginning(texts: list[str]) -> int:
+    """Characters that begin all texts, without a number at their end."""
+    same = os.path.commonprefix(texts)  # noqa: RUF071  # by character, as is wanted here
+    return len(re.sub(r"[0-9.]+$", "", same))
