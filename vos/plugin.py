@@ -33,11 +33,11 @@ from vos.io.atomic_files import (
     replacing,
     safe_name,
 )
-from vos.io.image_file import IMAGE_SUFFIXES, read_image, read_pixels, to_rgb
+from vos.io.image_file import IMAGE_SUFFIXES, read_image
+from vos.io.image_files import ImageFiles
 from vos.io.image_pages import ImagePages
 from vos.io.mask_file import read_label_map, write_label_map
-from vos.io.natural_order import are_decimals, natural_order
-from vos.io.value_scale import ValueScale, find_value_scale
+from vos.io.natural_order import natural_order
 from vos.protocols.initializer import Initializer
 from vos.protocols.source import Source
 from vos.protocols.tracker import (
@@ -116,14 +116,10 @@ __all__ = [
     "select_objects",
     # files
     "read_image",
-    "read_pixels",
-    "to_rgb",
+    "ImageFiles",
     "ImagePages",
     "IMAGE_SUFFIXES",
-    "ValueScale",
-    "find_value_scale",
     "natural_order",
-    "are_decimals",
     "read_label_map",
     "write_label_map",
     "atomic_write",

@@ -8,22 +8,16 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
-
 from vos.plugin import (
     IMAGE_SUFFIXES,
     Frame,
     Image,
+    ImageFiles,
     ImagePages,
     SourceError,
     SourceInfo,
     TruncatedSourceError,
-    ValueScale,
-    are_decimals,
-    find_value_scale,
     natural_order,
-    read_image,
-    read_pixels,
 )
 from vos_sources.quiet import quieten
 
@@ -33,9 +27,6 @@ DECODE_THREADS = 2
 DECODE_AHEAD = 4
 WITH_PAGES = frozenset({".tif", ".tiff", ".webp", ".png", ".apng", ".avif", ".gif"})
 """Suffixes of image files that may hold several images."""
-
-SAMPLED_IMAGES = 8
-"""Images from which the range of values is learnt where they have more than 8 bits."""
 
 
 class ImageSource:
@@ -59,14 +50,15 @@ class ImageSource:
             raise SourceError(f'{location}: frame name "{twice}" appears twice ({both}). Keep one of them.')
         self._paths = list(paths)
         quieten()
-        height, width = read_pixels(self._paths[0]).shape[:2]
-        self._scale = _value_scale(self._paths, location)
+        self._files = ImageFiles(self._paths)
+        if self._files.scale is not None:
+            logger.info("%s: %s.", location, self._files.scale.text)
         self._info = SourceInfo(
             location=location,
             name=name,
             kind="image folder" if len(paths) > 1 else "image",
             frame_count=len(paths),
-            size=(height, width),
+            size=self._files.size,
             frame_names=tuple(stems),
             annotation_folder=annotation_folder,
             frame_files=tuple(path.name for path in paths),
@@ -93,8 +85,6 @@ class ImageSource:
             hint = f' It holds folders: name one of them, such as "{inner.name}".' if inner else ""
             raise SourceError(f"{folder}: no image in this folder ({', '.join(sorted(IMAGE_SUFFIXES))}).{hint}")
         ordered = natural_order(images)
-        if are_decimals(images):
-            logger.info("%s: names are read as numbers with decimals or signs, from %s to %s.", folder, *_ends(ordered))
         _name_left_out(folder, [e.name for e in entries if e.suffix.lower() not in IMAGE_SUFFIXES and not e.is_dir()])
         _refuse_pages(ordered[0])
         name = folder.resolve().name
@@ -111,7 +101,7 @@ class ImageSource:
         with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="vos-decode") as pool:
             try:
                 for index in range(len(self._paths)) if indices is None else indices:
-                    waiting.append((index, pool.submit(read_image, self._paths[index], self._scale)))
+                    waiting.append((index, pool.submit(self._files.read, index)))
                     if len(waiting) >= DECODE_AHEAD:
                         yield self._frame(*waiting.popleft())
                 while waiting:
@@ -132,22 +122,6 @@ class ImageSource:
             ) from error.__cause__
 
 
-def evenly_spaced(count: int) -> list[int]:
-    """At most ``SAMPLED_IMAGES`` indices of ``count``, the first and the last among them."""
-    return sorted({round(at * (count - 1) / (SAMPLED_IMAGES - 1)) for at in range(SAMPLED_IMAGES)})
-
-
-def _value_scale(paths: Sequence[Path], location: str) -> ValueScale | None:
-    """Learn the range of values from images all over the sequence, where the first has more than 8 bits."""
-    first = read_pixels(paths[0])
-    if first.dtype == np.uint8:
-        return None
-    scale = find_value_scale([first, *(read_pixels(paths[index]) for index in evenly_spaced(len(paths))[1:])])
-    if scale is not None:
-        logger.info("%s: %s.", location, scale.text)
-    return scale
-
-
 def _name_left_out(folder: Path, names: Sequence[str]) -> None:
     if names:
         shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
@@ -166,10 +140,6 @@ def _refuse_pages(path: Path) -> None:
         raise SourceError(
             f"{path}: this file holds {count} images, and in a folder a file is one frame. Name the file itself."
         )
-
-
-def _ends(paths: Sequence[Path]) -> tuple[str, str]:
-    return paths[0].stem, paths[-1].stem
 
 
 def annotation_folder_of(folder: Path) -> Path | None:

@@ -7,8 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from vos.plugin import Frame, ImagePages, SourceError, SourceInfo, TruncatedSourceError, find_value_scale, to_rgb
-from vos_sources.image_folder import evenly_spaced
+from vos.plugin import Frame, ImagePages, SourceError, SourceInfo, TruncatedSourceError
 
 logger = logging.getLogger("vos.sources")
 
@@ -29,9 +28,9 @@ class ImageStackSource:
         self._pages = pages
         self._lock = threading.Lock()
         self._times = pages.seconds()
-        self._scale = find_value_scale([pages.read(page) for page in evenly_spaced(len(pages))])
-        if self._scale is not None:
-            logger.info("%s: %s.", path, self._scale.text)
+        scale = pages.learn_scale()
+        if scale is not None:
+            logger.info("%s: %s.", path, scale.text)
         height, width = pages.read(0).shape[:2]
         self._digits = max(5, len(str(len(pages) - 1)))
         fps = len(pages) / (2 * self._times[-1] - self._times[-2]) if self._times and len(pages) > 1 else None
@@ -59,7 +58,7 @@ class ImageStackSource:
         for index in range(len(self._pages)) if indices is None else indices:
             try:
                 with self._lock:
-                    image = to_rgb(self._pages.read(index), self._scale)
+                    image = self._pages.read(index)
             except SourceError as error:
                 raise TruncatedSourceError(
                     str(error), frames_read=index, frames_declared=len(self._pages)

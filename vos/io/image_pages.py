@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from vos.errors import SourceError
-from vos.io.image_file import open_with_pillow, pixels_of, silent_opencv
-from vos.types.arrays import AnyArray
+from vos.io.image_file import open_with_pillow, pixels_of, silent_opencv, to_rgb
+from vos.io.value_scale import ValueScale, evenly_spaced, find_value_scale
+from vos.types.arrays import AnyArray, Image
 
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101
 
@@ -29,6 +30,7 @@ class ImagePages:
         """
         self._path = path
         self._image: Any = open_with_pillow(path)
+        self._scale: ValueScale | None = None
         try:
             self._pages = self._find_pages()
         except Exception as error:  # Pillow's formats raise errors of any kind on damaged files
@@ -38,16 +40,31 @@ class ImagePages:
     def __len__(self) -> int:
         return len(self._pages)
 
-    def read(self, page: int) -> AnyArray:
-        """Read a page's values as they are stored, upright.
+    def learn_scale(self) -> ValueScale | None:
+        """Learn from some pages how values of more than 8 bits are reduced in all; None where pages have 8 bits.
+
+        Raises:
+            SourceError: one of those pages is damaged or cut short.
+        """
+        first = self._pixels(0)
+        if first.dtype != np.uint8:
+            self._scale = find_value_scale([first, *(self._pixels(page) for page in evenly_spaced(len(self))[1:])])
+        return self._scale
+
+    def read(self, page: int) -> Image:
+        """Read a page.
 
         Args:
             page: from 0.
         Returns:
-            (H, W) grey or (H, W, 3) RGB: uint8, uint16, int32 or float32.
+            uint8 (H, W, 3), RGB, upright.
         Raises:
             SourceError: the page is damaged or cut short.
         """
+        return to_rgb(self._pixels(page), self._scale)
+
+    def _pixels(self, page: int) -> AnyArray:
+        """(H, W) grey or (H, W, 3) RGB: uint8, uint16, int32 or float32."""
         try:
             self._go_to(self._pages[page])
             pixels = pixels_of(self._image)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from natsort import natsorted, ns
+
+logger = logging.getLogger(__name__)
 
 _SIGNED = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 
@@ -24,7 +27,16 @@ def natural_order(paths: Iterable[Path]) -> list[Path]:
         The same files in order.
     """
     listed = list(paths)
-    return natsorted(listed, key=lambda path: path.name, alg=ns.PATH) if not are_decimals(listed) else _by_value(listed)
+    if not are_decimals(listed):
+        return natsorted(listed, key=lambda path: path.name, alg=ns.PATH)
+    ordered = _by_value(listed)
+    logger.info(
+        "%s: names are read as numbers with decimals or signs, from %s to %s.",
+        ordered[0].parent,
+        ordered[0].stem,
+        ordered[-1].stem,
+    )
+    return ordered
 
 
 def are_decimals(paths: Iterable[Path]) -> bool:

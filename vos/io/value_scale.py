@@ -9,6 +9,9 @@ import numpy as np
 
 from vos.types.arrays import AnyArray, Image
 
+SAMPLES = 8
+"""Images of a sequence from which its range of values is learnt."""
+
 _BIT_DEPTHS = (8, 10, 12, 14, 16)
 """Depths of cameras, whose values are stored in 16 bits."""
 
@@ -69,6 +72,11 @@ def find_value_scale(samples: Sequence[AnyArray]) -> ValueScale | None:
     if low == high:
         high = low + 1
     return ValueScale(low, high, f"values from {low:g} to {high:g}: scaled from that range to 8 bits")
+
+
+def evenly_spaced(count: int) -> list[int]:
+    """At most ``SAMPLES`` indices of ``count``, the first and the last among them."""
+    return sorted({round(at * (count - 1) / (SAMPLES - 1)) for at in range(SAMPLES)})
 
 
 def _finite(values: AnyArray) -> AnyArray:
