@@ -102,6 +102,7 @@ class PacketDecoder:
         if self._container is not None:
             self._container.close()
         self._container = av.open(address_of(self._path))
+        self._is_at_start = True
         self._stream = self._container.streams.best("video")
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = DECODE_THREADS
@@ -129,10 +130,12 @@ class PacketDecoder:
             landed = self._seek(begin)
             if landed is not None:
                 self._sought = True
+                self._is_at_start = False
                 return landed
-            self._seeks = False
-        self._open()
-        self._sought = False
+            self._seeks = self._is_at_start = False
+        if not self._is_at_start:
+            self._open()
+        self._is_at_start = self._sought = False
         return self._container.demux(self._stream), 0
 
     def _seek(self, begin: int) -> tuple[Iterator[Any], int] | None:
