@@ -50,7 +50,7 @@ def symmetric_kl(p: Tensor, q: Tensor) -> Tensor:
 
 
 def half_precision_kl(p: Tensor, q: Tensor) -> Tensor:
-    """``symmetric_kl`` as the official release computes it: in half precision, zeros included.
+    """``symmetric_kl`` as the official code computes it: in half precision, zeros included.
 
     Values below about 3e-8 become 0 and their logarithm minus infinity, so every divergence from or
     to such a distribution is NaN, even from itself. Sums are float32 here; official ones differ from
@@ -84,7 +84,7 @@ def merge_to_anchors(maps: Tensor, anchors: Tensor, threshold: float, *, half_pr
         maps: float32 (N, N), one distribution a cell, from ``aggregate``.
         anchors: int64 (A,), cells.
         threshold: divergences strictly below it are close.
-        half_precision: compute divergences as the official release does, which loses anchors on
+        half_precision: compute divergences as the official code does, which loses anchors on
             sharp attention (``half_precision_kl``).
     Returns:
         float32 (A, N); with ``half_precision``, a row of NaN for an anchor that is close to nothing.

@@ -30,11 +30,11 @@ class DiffSegOptions:
         "or one number for each of 64,32,16,8.",
     )
     timestep: int = option(300, "Time step of the one diffusion pass, 0 to 999.")
-    noise: bool = option(True, "Add that time step's noise to the image's latent; false as the official release.")
+    noise: bool = option(True, "Add that time step's noise to the image's latent; false as the official code.")
     refine: bool = option(False, "Refine the merged maps with K-means.")
     clusters: int = option(0, "Segment with plain K-means into so many clusters in place of merging; 0 merges.")
     half_precision_merge: bool = option(
-        False, "Compute the first merge in half precision, as the official release: it can lose segments."
+        False, "Compute the first merge in half precision, as the official code: it can lose segments."
     )
     fit: Literal["stretch", "letterbox"] = option("stretch", "How the frame is made square for the model.")
     image_size: int = option(512, "Side of that square in pixels, a multiple of 64; memory grows with its 4th power.")

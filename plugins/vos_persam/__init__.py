@@ -30,7 +30,7 @@ def vos_commands() -> Sequence[CommandSpec]:
 
 
 def _make(options: PersamOptions, runtime: Runtime) -> Any:
-    from vos_persam.release import ReleaseTracker
+    from vos_persam.official import OfficialTracker
     from vos_persam.tracker import PersamTracker
     from vos_sam.model import SegmentAnything
 
@@ -40,7 +40,7 @@ def _make(options: PersamOptions, runtime: Runtime) -> Any:
         model=options.model,
         cache_embeddings=options.cache_embeddings,
     )
-    return ReleaseTracker(sam, options) if options.compat else PersamTracker(sam, options)
+    return OfficialTracker(sam, options) if options.compat else PersamTracker(sam, options)
 
 
 def _command() -> click.Command:

@@ -14,21 +14,21 @@ from torch import Tensor
 
 from vos.plugin import AnyArray
 from vos_persam.target import boxes_of
-from vos_sam.decoder import Decoded, Guidance
+from vos_sam.decoder import Decoded, DecoderHooks
 from vos_sam.model import Embedding, SegmentAnything
 from vos_sam.prompt import Prompt
 
-HIDDEN = -32.0
-"""Logit of an object that is not looked for."""
+ABSENT_LOGIT = -32.0
+"""Logit of every pixel of an object that the frame is not searched for."""
 
 Chooser = Callable[[Decoded], Tensor]
-"""Which mask of each object to go on with: (K,) int64."""
+"""Returns the index of the mask of each object that the next stage refines: int64 (K,)."""
 
 MissingBox = Callable[[int], AnyArray | None]
-"""What to use as an object's box where its mask is empty, by row."""
+"""Returns the box of the object in a row whose mask is empty, or None for no box."""
 
-Watch = Callable[[int, Sequence["Stage"]], None]
-"""Told each frame's index and stages; for tests of what objects are asked for with, and of what comes out."""
+OnStages = Callable[[int, Sequence["Stage"]], None]
+"""Called with each frame's index and stages; tests read prompts and results from it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +36,9 @@ class Stage:
     """One decoding.
 
     Attributes:
-        prompts: what each object was asked for with.
+        prompts: each object's prompt.
         decoded: all masks, and their predicted IoU.
-        chosen: int64 (K,), the mask that goes on.
+        chosen: int64 (K,), the mask that the next stage refines.
     """
 
     prompts: Sequence[Prompt]
@@ -68,10 +68,10 @@ def decode(
     choose: Chooser = best_score,
     *,
     multimask: bool = True,
-    guidance: Guidance | None = None,
+    hooks: DecoderHooks | None = None,
 ) -> Stage:
     """Run one stage for all objects."""
-    decoded = sam.decode(embedding, prompts, multimask=multimask, guidance=guidance)
+    decoded = sam.decode(embedding, prompts, multimask=multimask, hooks=hooks)
     return Stage(prompts, decoded, choose(decoded))
 
 
@@ -98,7 +98,7 @@ def refine_with_box(
         embedding: the frame's.
         prompts: give the points.
         low_res_logits: float32 (K, S, S), the masks.
-        missing_box: asked where a mask is empty; None leaves the box out.
+        missing_box: called where a mask is empty; None leaves the box out.
     """
     boxes = mask_boxes(embedding, low_res_logits)
     return decode(

@@ -27,7 +27,7 @@ from vos_persam.images import personalize
     show_default=True,
     help="Known model to take from the cache folder if no checkpoint is given.",
 )
-@click.option("--compat", is_flag=True, help="Reproduce the release step by step, its faults included.")
+@click.option("--compat", is_flag=True, help="Reproduce the official code step by step, its faults included.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads for the model.")

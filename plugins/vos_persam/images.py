@@ -18,8 +18,8 @@ from vos.plugin import (
 from vos_persam.personal import PersonalOptions, PersonalSegmenter
 from vos_sam.model import SegmentAnything
 
-RELEASE_VALUE = 128
-"""The red of the release's annotations, which decides what cells it takes for the object."""
+REFERENCE_MASK_VALUE = 128
+"""The red of the official annotations; it decides which cells the official code counts as the object's."""
 
 
 def personalize(
@@ -42,7 +42,7 @@ def personalize(
         images: image files.
         output: folder for the label maps; made if missing.
         learnt: PerSAM-F.
-        compat: the release's choices, for one object in an annotation painted (128, 0, 0).
+        compat: the official code's choices, for one object in an annotation painted (128, 0, 0).
         checkpoint: a model's file, or None to take ``model`` from the cache.
         model: a known model.
         runtime: device, precision and cache.
@@ -57,7 +57,7 @@ def personalize(
     image = read_image(reference)
     label_map = read_label_map(mask, (int(image.shape[0]), int(image.shape[1])))
     sam = SegmentAnything.load(runtime or Runtime(), checkpoint=checkpoint, model=model)
-    options = PersonalOptions(learnt=learnt, release_value=RELEASE_VALUE if compat else None)
+    options = PersonalOptions(learnt=learnt, reference_mask_value=REFERENCE_MASK_VALUE if compat else None)
     segmenter = PersonalSegmenter(sam, image, label_map, options)
     try:
         output.mkdir(parents=True, exist_ok=True)

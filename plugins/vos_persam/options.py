@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from vos.plugin import option
 from vos_sam.options import SamOptions
 
-NOT_IN_RELEASE = ("box", "center", "negative", "guided", "memory", "found", "lost")
-"""Choices that the released video scripts do not give: ``compat`` has no use for them."""
+NOT_IN_OFFICIAL_CODE = ("box", "center", "negative", "guided", "memory", "found", "lost")
+"""Options that the official video scripts lack, so that ``compat`` refuses them."""
 
 
 @dataclass(frozen=True)
 class PersamOptions(SamOptions):
-    """Options of ``persam``; the defaults are the release's where it works, mended where it does not."""
+    """Options of ``persam``; the defaults are the official code's, except where it fails."""
 
-    compat: bool = option(False, "Reproduce the release step by step, its faults included.")
+    compat: bool = option(False, "Reproduce the official code step by step, its faults included.")
     topk: int = option(2, "Number of positive points: the most similar places of the frame.")
     box: bool = option(True, "Prompt with the object's last box.")
     margin: int = option(10, "Pixels by which the last box is expanded on each side.")
@@ -33,10 +33,10 @@ class PersamOptions(SamOptions):
             raise ValueError(f"margin is {self.margin}, expected 0 or more pixels")
         if not 0 <= self.memory <= 1:
             raise ValueError(f"memory is {self.memory}, expected 0 to 1")
-        unused = [name for name in NOT_IN_RELEASE if getattr(self, name) != getattr(type(self), name)]
+        unused = [name for name in NOT_IN_OFFICIAL_CODE if getattr(self, name) != getattr(type(self), name)]
         if self.compat and unused:
             raise ValueError(
-                f"compat=true has no use for {', '.join(unused)}: the release gives no such choice. "
+                f"compat=true has no use for {', '.join(unused)}: the official code gives no such choice. "
                 f"Leave out compat or {' and '.join(unused)}."
             )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from vos.plugin import AnyArray, BoolArray, Image, LabelMap, TrackerError, object_ids
 from vos_persam import cascade
 from vos_persam.cascade import Stage
-from vos_persam.guidance import guidance_for, release_guidance
+from vos_persam.guidance import guidance_for, official_guidance
 from vos_persam.mask_weights import FitHistory, fit_mask_weights
 from vos_persam.target import (
     at_frame_size,
@@ -20,15 +20,15 @@ from vos_persam.target import (
     coverage,
     extreme_points,
     mean_embedding,
+    official_cells,
     peak_embedding,
-    release_cells,
     similarity,
     unit,
 )
 from vos_sam.model import Embedding, SegmentAnything
 from vos_sam.prompt import Prompt
 
-Watch = Callable[[Sequence[Stage]], None]
+OnStages = Callable[[Sequence[Stage]], None]
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,14 @@ class PersonalOptions:
         learnt: learn two mask weights from the reference (PerSAM-F).
         epochs: steps of the optimisation.
         rate: learning rate at its start.
-        release_value: the colour (1 to 255) that the reference's object is painted with, to reproduce the release's
-            choice of cells and its guidance; None for the mended ones.
+        reference_mask_value: the colour (1 to 255) that the reference's object is painted with. If given, cells and
+            guidance are chosen as the official code chooses them; None chooses them without its faults.
     """
 
     learnt: bool = False
     epochs: int = 1000
     rate: float = 1e-3
-    release_value: int | None = None
+    reference_mask_value: int | None = None
 
 
 class PersonalSegmenter:
@@ -68,13 +68,13 @@ class PersonalSegmenter:
             sam: the model.
             image: uint8 (H, W, 3), RGB.
             label_map: uint8 (H, W): 0, and one or more ids.
-            options: by default training-free PerSAM, mended.
+            options: by default training-free PerSAM, without the official code's faults.
         Raises:
-            EmptyMaskError: an object without a pixel, or in the release's way without a cell.
+            EmptyMaskError: an object without a pixel; with ``reference_mask_value`` also one without a cell.
         """
         self._sam = sam
         self._options = options or PersonalOptions()
-        self.watch: Watch | None = None
+        self.on_stages: OnStages | None = None
         self.histories: list[FitHistory] = []
         self.object_ids = object_ids(label_map)
         (embedding,) = sam.encode([image])
@@ -86,10 +86,10 @@ class PersonalSegmenter:
         self.mask_weights = self._fit(embedding, masks) if self._options.learnt else None
 
     def _cells(self, mask: BoolArray, embedding: Embedding) -> Tensor:
-        value = self._options.release_value
+        value = self._options.reference_mask_value
         if value is None:
             return cell_weights(coverage(mask, embedding.view, self._sam.grid))
-        return cell_weights((release_cells(mask, embedding.view, self._sam.grid, value) > 0).float())
+        return cell_weights((official_cells(mask, embedding.view, self._sam.grid, value) > 0).float())
 
     def _fit(self, embedding: Embedding, masks: Sequence[BoolArray]) -> Tensor:
         maps = similarity(embedding.features, self.targets)
@@ -118,8 +118,8 @@ class PersonalSegmenter:
         stages = (
             self._plain(embedding, maps, prompts) if self.mask_weights is None else self._learnt(embedding, prompts)
         )
-        if self.watch is not None:
-            self.watch(stages)
+        if self.on_stages is not None:
+            self.on_stages(stages)
         best, owner = embedding.view.upsample(stages[-1].low_res_logits).max(dim=0)
         ids = np.array(self.object_ids, dtype=np.uint8)
         label_map: LabelMap = np.where((best > 0).cpu().numpy(), ids[owner.cpu().numpy()], np.uint8(0))
@@ -136,9 +136,9 @@ class PersonalSegmenter:
 
     def _plain(self, embedding: Embedding, maps: Tensor, prompts: Sequence[Prompt]) -> list[Stage]:
         """persam.py:145-186 at a7e8724."""
-        guide = guidance_for if self._options.release_value is None else release_guidance
+        guide = guidance_for if self._options.reference_mask_value is None else official_guidance
         guidance = guide(maps, embedding.view, self.pooled)
-        first = cascade.decode(self._sam, embedding, prompts, multimask=False, guidance=guidance)
+        first = cascade.decode(self._sam, embedding, prompts, multimask=False, hooks=guidance)
         second = cascade.refine_with_mask(self._sam, embedding, first)
         third = cascade.refine_with_box(self._sam, embedding, prompts, second.low_res_logits, self._no_box)
         return [first, second, third]
@@ -153,10 +153,10 @@ class PersonalSegmenter:
         return [first, second, third]
 
     def _no_box(self, row: int) -> AnyArray | None:
-        """An empty mask has no box: go on without one; the release crashes there."""
-        if self._options.release_value is None:
+        """An empty mask has no box: go on without one; the official code crashes there."""
+        if self._options.reference_mask_value is None:
             return None
         raise TrackerError(
-            f"object {self.object_ids[row]}: a mask is empty before its box is taken, where the release crashes. "
+            f"object {self.object_ids[row]}: a mask is empty before its box is taken, where the official code crashes. "
             "Leave out --compat."
         )

@@ -11,12 +11,12 @@ from vos.plugin import AnyArray, BoolArray, EmptyMaskError
 from vos_sam.view import View, scaled_image
 
 PIXEL_MEAN, PIXEL_STD = 123.675, 58.395
-"""Segment Anything's normalisation of the first channel, which the release applies to the mask too."""
+"""Segment Anything's normalisation of the first channel, which the official code applies to the mask too."""
 MAJORITY = 0.5
 
 
-def release_cells(mask: BoolArray, view: View, grid: tuple[int, int], value: int) -> Tensor:
-    """Sample a mask on the embedding's grid as the release does: as a picture, normalised and padded.
+def official_cells(mask: BoolArray, view: View, grid: tuple[int, int], value: int) -> Tensor:
+    """Sample a mask on the embedding's grid as the official code does: as a picture, normalised and padded.
 
     A cell is part of the object where the result is above 0: where the mean of the four middle pixels of its 16 x 16
     exceeds 123.675, so ``value`` decides how much of the border is dropped.
@@ -25,7 +25,7 @@ def release_cells(mask: BoolArray, view: View, grid: tuple[int, int], value: int
         mask: bool (H, W), frame size.
         view: the frame's place in the model's input.
         grid: (h, w) of the embedding.
-        value: 1 to 255: what the release paints the object with (215 in videos; the annotation's red in images).
+        value: 1 to 255: what the official code paints the object with (215 in videos; the annotation's red in images).
     Returns:
         float32 (h, w), normalised mask values.
     Source: persam_video.py:56-62, per_segment_anything/predictor.py and sam.py at a7e8724.
@@ -129,7 +129,7 @@ def similarity(features: Tensor, target_features: Tensor) -> Tensor:
 
 
 def at_frame_size(maps: Tensor, view: View) -> Tensor:
-    """Bring similarity maps to the frame as the release does: four times larger, then as masks.
+    """Bring similarity maps to the frame as the official code does: four times larger, then as masks.
 
     Args:
         maps: float32 (K, h, w) on the embedding's grid.
@@ -200,7 +200,8 @@ def expanded(box: AnyArray, margin: int, view: View) -> AnyArray:
         margin: pixels.
         view: gives the frame's size.
     Returns:
-        (4,); x1 may be W and y1 H, one past the last pixel, as in the release (persam_video.py:178-181 at a7e8724).
+        (4,); x1 may be W and y1 H, one past the last pixel.
+    Source: persam_video.py:178-181 at a7e8724.
     """
     height, width = view.size
     low = np.maximum(box[:2] - margin, 0)

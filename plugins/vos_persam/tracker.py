@@ -1,8 +1,9 @@
-"""PerSAM for videos with the release's faults mended: objects are kept by id, and may vanish and come back.
+"""PerSAM on video, without the official code's faults: objects keep their ids, and may vanish and come back.
 
 Per frame: one similarity map per object, prompts from it and from the object's last box, three decodings with all
-objects in each, and a merge. An object whose mask looks no more like it than the background did counts as lost: it
-keeps its target and its last box, and is looked for over the whole frame until a place is similar enough.
+objects in each, and a merge. An object counts as lost once its mask is less similar to it than a threshold between
+the background's and its own similarity. It keeps its target and its last box, and the whole frame is searched until a
+place is similar enough.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from vos.plugin import AnyArray, BoolArray, Frame, LabelMap, Prediction, object_ids
 from vos_persam import cascade
-from vos_persam.cascade import HIDDEN, Stage, Watch
+from vos_persam.cascade import ABSENT_LOGIT, OnStages, Stage
 from vos_persam.guidance import guidance_for
 from vos_persam.mask_weights import fit_mask_weights
 from vos_persam.options import PersamFOptions, PersamOptions
@@ -44,7 +45,7 @@ OVERLAP = 0.5
 
 @dataclass
 class TrackedObject:
-    """What is remembered of one object.
+    """The state of one object.
 
     Attributes:
         object_id: its id.
@@ -92,7 +93,7 @@ class PersamTracker:
         self._objects: list[TrackedObject] = []
         self._last: Embedding | None = None
         self.details = sam.details
-        self.watch: Watch | None = None
+        self.on_stages: OnStages | None = None
         self.encode_batch = 4 if sam.device.type == "cuda" else 1
 
     def encode(self, frames: Sequence[Frame]) -> list[Embedding]:
@@ -100,19 +101,19 @@ class PersamTracker:
         return self._sam.encode([frame.image for frame in frames])
 
     def start(self, frame: Frame, label_map: LabelMap, encoding: Embedding) -> None:
-        """Take the first frame's objects."""
+        """Add the first frame's objects."""
         self._objects = []
         self._last = encoding
         self.annotate(frame, label_map)
 
     @torch.inference_mode()
     def annotate(self, frame: Frame, label_map: LabelMap) -> None:
-        """Add objects, or refresh those already known, from the frame last seen."""
+        """Add objects, or correct known ones, from the frame of the last step."""
         assert self._last is not None, "the host starts a tracker before it annotates"
         ids = object_ids(label_map)
         if not ids:
             return
-        given = [self._annotated(self._last, label_map == i, i) for i in ids]
+        given = [self._tracked_object(self._last, label_map == i, i) for i in ids]
         if isinstance(self._options, PersamFOptions):
             self._fit(self._last, given, label_map, self._options)
         known = {tracked.object_id: tracked for tracked in self._objects}
@@ -124,10 +125,10 @@ class PersamTracker:
         self._objects = [tracked for tracked in self._objects if tracked.object_id != object_id]
 
     def close(self) -> None:
-        """Let the last frame's embedding go."""
+        """Release the last frame's embedding."""
         self._last = None
 
-    def _annotated(self, embedding: Embedding, mask: BoolArray, object_id: int) -> TrackedObject:
+    def _tracked_object(self, embedding: Embedding, mask: BoolArray, object_id: int) -> TrackedObject:
         features, view = embedding.features, embedding.view
         covered = coverage(mask, view, self._sam.grid)
         weights = cell_weights(covered)
@@ -172,22 +173,22 @@ class PersamTracker:
         if not tracked:
             return Prediction((), np.zeros((0, *frame.size), np.float32))
         maps = similarity(encoding.features, unit(torch.stack([t.target for t in tracked])))
-        looked_for = self._looked_for(encoding, maps)
-        low_res = torch.full((len(tracked), *_low_res_size(self._sam)), HIDDEN, device=self._sam.device)
+        searched = self._rows_to_search(encoding, maps)
+        low_res = torch.full((len(tracked), *_low_res_size(self._sam)), ABSENT_LOGIT, device=self._sam.device)
         scores = np.zeros(len(tracked), np.float32)
-        if looked_for:
-            stages = self._cascade(encoding, [tracked[row] for row in looked_for], maps[looked_for])
-            if self.watch is not None:
-                self.watch(frame.index, stages)
-            low_res[looked_for] = stages[-1].low_res_logits
-            scores[looked_for] = stages[-1].predicted_iou.clamp(0, 1).cpu().numpy()
+        if searched:
+            stages = self._cascade(encoding, [tracked[row] for row in searched], maps[searched])
+            if self.on_stages is not None:
+                self.on_stages(frame.index, stages)
+            low_res[searched] = stages[-1].low_res_logits
+            scores[searched] = stages[-1].predicted_iou.clamp(0, 1).cpu().numpy()
         logits = encoding.view.upsample(low_res, at_most_input=True)
-        present = self._present(encoding, maps, low_res, logits, looked_for)
-        self._remember(encoding, logits, present)
+        present = self._present(encoding, maps, low_res, logits, searched)
+        self._update_memory(encoding, logits, present)
         return Prediction(ids, logits.cpu().numpy(), np.where(present, scores, 0), present)
 
-    def _looked_for(self, embedding: Embedding, maps: Tensor) -> list[int]:
-        """Rows of objects that are present, or that some place of the frame is similar enough to."""
+    def _rows_to_search(self, embedding: Embedding, maps: Tensor) -> list[int]:
+        """Rows of objects that are present, and of lost objects that some place of the frame resembles enough."""
         valid = embedding.view.crop(maps).flatten(1).amax(dim=1).cpu()
         return [
             row
@@ -220,7 +221,7 @@ class PersamTracker:
             return prompts[row].box_xyxy
 
         if all(tracked.weights for tracked in objects):
-            first = cascade.decode(self._sam, embedding, prompts, guidance=guidance)
+            first = cascade.decode(self._sam, embedding, prompts, hooks=guidance)
             weights = torch.tensor([tracked.weights for tracked in objects], device=self._sam.device)
             weighted = (first.decoded.low_res_logits * weights[..., None, None]).sum(dim=1)
             second = cascade.refine_with_box(self._sam, embedding, prompts, weighted, last_box)
@@ -229,13 +230,13 @@ class PersamTracker:
             def largest(decoded: Decoded) -> Tensor:
                 return (embedding.view.crop(decoded.low_res_logits) > 0).sum(dim=(2, 3)).argmax(dim=1)
 
-            first = cascade.decode(self._sam, embedding, prompts, largest, guidance=guidance)
+            first = cascade.decode(self._sam, embedding, prompts, largest, hooks=guidance)
             second = cascade.refine_with_mask(self._sam, embedding, first)
         third = cascade.refine_with_box(self._sam, embedding, prompts, second.low_res_logits, last_box)
         return [first, second, third]
 
     def _present(
-        self, embedding: Embedding, maps: Tensor, low_res: Tensor, logits: Tensor, looked_for: Sequence[int]
+        self, embedding: Embedding, maps: Tensor, low_res: Tensor, logits: Tensor, searched: Sequence[int]
     ) -> BoolArray:
         """Decide which objects are in the frame: bool (K,)."""
         view = embedding.view
@@ -245,7 +246,7 @@ class PersamTracker:
         there = (area > 0).cpu().numpy()
         present = np.zeros(len(self._objects), dtype=np.bool_)
         options = self._options
-        for row in looked_for:
+        for row in searched:
             tracked = self._objects[row]
             bound = tracked.lost_below(options.lost if tracked.present else options.found)
             present[row] = there[row] and near[row] >= bound
@@ -258,12 +259,12 @@ class PersamTracker:
                 present[row] = bool((own & held).sum() <= OVERLAP * own.sum())
         return present
 
-    def _remember(self, embedding: Embedding, logits: Tensor, present: BoolArray) -> None:
-        """Keep each visible object's box, and its running average; an object without a pixel is not present."""
+    def _update_memory(self, embedding: Embedding, logits: Tensor, present: BoolArray) -> None:
+        """Update each visible object's box and running average; an object without a pixel is not present."""
         height, width = embedding.view.size
         scale = np.array([width / logits.shape[-1], height / logits.shape[-2]] * 2)
         corner = np.array([0, 0, 1, 1])
-        shown = torch.where(torch.from_numpy(present).to(logits.device)[:, None, None], logits, HIDDEN)
+        shown = torch.where(torch.from_numpy(present).to(logits.device)[:, None, None], logits, ABSENT_LOGIT)
         best, owner = shown.max(dim=0)
         rows = torch.arange(len(logits), device=logits.device)[:, None, None]
         masks = (owner == rows) & (best > 0)

@@ -8,7 +8,6 @@ run as matrix products on channels-last cells.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,17 +22,39 @@ from vos_sam.prompt import Prompt
 from vos_sam.view import View
 
 
-@dataclass(frozen=True)
-class Guidance:
-    """PerSAM's help for the decoder: where the target probably is, and what it looks like.
+class DecoderHooks:
+    """Places where a plugin changes the two-way transformer; the methods of this class change nothing.
 
-    Attributes:
-        attention: float32 (K, h * w), added to token-to-image attention before a second softmax.
-        target_embedding: float32 (K, C), added to every token.
+    Rows of every tensor are objects. Source of the places: segment_anything/modeling/transformer.py:87-107 at dca509f.
     """
 
-    attention: Tensor
-    target_embedding: Tensor
+    def select(self, rows: slice) -> DecoderHooks:
+        """Return the hooks of some objects, for a decoding of those alone."""
+        return self
+
+    def token_position(self, tokens: Tensor) -> Tensor:
+        """Change the tokens' positional part, float32 (K, T, C), which is also the first layer's query."""
+        return tokens
+
+    def layer_query(self, queries: Tensor, layer: int) -> Tensor:
+        """Change the queries, float32 (K, T, C), that go into a layer after the first."""
+        return queries
+
+    def final_query(self, query: Tensor) -> Tensor:
+        """Change the query, float32 (K, T, C), of the last attention."""
+        return query
+
+    def attend_to_image(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Compute a layer's attention from tokens to the image.
+
+        Args:
+            query: float32 (K, heads, T, c).
+            key: float32 (K, heads, h * w, c).
+            value: as ``key``.
+        Returns:
+            float32 (K, heads, T, c).
+        """
+        return F.scaled_dot_product_attention(query, key, value)
 
 
 @dataclass(frozen=True)
@@ -78,7 +99,7 @@ class Decoder:
         prompts: Sequence[Prompt],
         *,
         multimask: bool = True,
-        guidance: Guidance | None = None,
+        hooks: DecoderHooks | None = None,
     ) -> Decoded:
         """Decode all objects' prompts in one pass.
 
@@ -87,7 +108,7 @@ class Decoder:
             view: the frame's place in the model's input.
             prompts: one for each of K objects.
             multimask: three masks of different extent, or the single one for unambiguous prompts.
-            guidance: PerSAM's, or None.
+            hooks: changes of the transformer, or None.
         Returns:
             M is 3 or 1.
         """
@@ -99,7 +120,7 @@ class Decoder:
         if bool(hidden.any()):
             shown = torch.cat([hidden.new_zeros(len(prompts), len(output)), hidden], dim=1)
             mask = torch.zeros(shown.shape, device=self._device).masked_fill_(shown, -torch.inf)[:, None, None]
-        tokens, keys = self._transform(tokens, keys, mask, guidance)
+        tokens, keys = self._transform(tokens, keys, mask, hooks or DecoderHooks())
         wanted = range(1, self._decoder.num_mask_tokens) if multimask else range(1)
         hyper = torch.stack([self._decoder.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in wanted], dim=1)
         predicted_iou = self._decoder.iou_prediction_head(tokens[:, 0])
@@ -142,23 +163,15 @@ class Decoder:
         return keys
 
     def _transform(
-        self, tokens: Tensor, keys: Tensor, mask: Tensor | None, guidance: Guidance | None
+        self, tokens: Tensor, keys: Tensor, mask: Tensor | None, hooks: DecoderHooks
     ) -> tuple[Tensor, Tensor]:
-        """The two-way transformer.
-
-        With guidance the target embedding is added where PerSAM's release adds it: its in-place sum in the first
-        layer also reaches the tokens' positional part, so it stays there for good; later layers add it to the queries
-        alone, and the last attention to its query once more (per_segment_anything/modeling/transformer.py:87-107 at
-        a7e8724).
-        """
-        target = None if guidance is None else guidance.target_embedding[:, None]
-        position = tokens if target is None else tokens + target
-        queries = position
+        """Run the two-way transformer: tokens (K, T, C) and image tokens (K, h * w, C)."""
+        queries = position = hooks.token_position(tokens)
         for index, layer in enumerate(self._layers):
-            if target is not None and index:
-                queries = queries + target
-            queries, keys = layer(queries, keys, position, mask, None if guidance is None else guidance.attention)
-        query = queries + position if target is None else queries + position + target
+            if index:
+                queries = hooks.layer_query(queries, index)
+            queries, keys = layer(queries, keys, position, mask, hooks)
+        query = hooks.final_query(queries + position)
         final = self._final
         key = final.k_proj(keys) + self._final_key
         attended = _attend(final.q_proj(query), key, final.v_proj(keys), final.num_heads)
@@ -178,7 +191,7 @@ class _Layer:
         self._query = position @ to_token.q_proj.weight.T
 
     def __call__(
-        self, queries: Tensor, keys: Tensor, position: Tensor, mask: Tensor | None, attention: Tensor | None
+        self, queries: Tensor, keys: Tensor, position: Tensor, mask: Tensor | None, hooks: DecoderHooks
     ) -> tuple[Tensor, Tensor]:
         block = self._block
         own = block.self_attn
@@ -191,7 +204,8 @@ class _Layer:
         to_image, to_token = block.cross_attn_token_to_image, block.cross_attn_image_to_token
         key, value, image_query = F.linear(keys, self._weight, self._bias).chunk(3, dim=-1)
         query = to_image.q_proj(queries + position)
-        attended = _attend(query, key + self._key, value, own.num_heads, bonus=attention)
+        query, key, value = _split_heads(query, key + self._key, value, own.num_heads)
+        attended = _join_heads(hooks.attend_to_image(query, key, value))
         queries = block.norm2(queries + to_image.out_proj(attended))
         queries = block.norm3(queries + block.mlp(queries))
 
@@ -206,10 +220,8 @@ class _Layer:
         return result
 
 
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None, bonus: Tensor | None = None
-) -> Tensor:
-    """Multi-head attention of projected tokens; a batch of one on either side serves all.
+def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
+    """Multi-head attention of projected tokens.
 
     Args:
         query: (K or 1, Q, C).
@@ -217,19 +229,24 @@ def _attend(
         value: (K or 1, N, C).
         heads: number of heads.
         mask: (K, 1, 1, N), added to the scores.
-        bonus: (K, N), added to the attention, which then goes through a second softmax (PerSAM's guidance).
     Returns:
         (K, Q, C).
     """
+    query, key, value = _split_heads(query, key, value, heads)
+    return _join_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
+
+
+def _split_heads(query: Tensor, key: Tensor, value: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Reshape tokens (K or 1, N, C) to (K, heads, N, C / heads); a batch of one is shared by all objects."""
     batch = max(len(query), len(key))
     query, key, value = (
         x.expand(batch, -1, -1).view(batch, x.shape[1], heads, -1).transpose(1, 2) for x in (query, key, value)
     )
-    if bonus is None:
-        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-    else:
-        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-        attended = torch.softmax(torch.softmax(scores, dim=-1) + bonus[:, None, None], dim=-1) @ value
+    return query, key, value
+
+
+def _join_heads(attended: Tensor) -> Tensor:
+    """Reshape (K, heads, N, c) to (K, N, heads * c)."""
     return attended.transpose(1, 2).flatten(2)
 
 

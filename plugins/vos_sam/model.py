@@ -15,7 +15,7 @@ from torch import Tensor
 from vos.plugin import Image, Runtime
 from vos.weights import sha256_of
 from vos_sam.checkpoint import load_sam, resolve_checkpoint
-from vos_sam.decoder import Decoded, Decoder, Guidance
+from vos_sam.decoder import Decoded, Decoder, DecoderHooks
 from vos_sam.embedding_cache import EmbeddingCache
 from vos_sam.encoder import VitEncoder
 from vos_sam.prompt import Prompt
@@ -132,7 +132,7 @@ class SegmentAnything:
         prompts: Sequence[Prompt],
         *,
         multimask: bool = True,
-        guidance: Guidance | None = None,
+        hooks: DecoderHooks | None = None,
     ) -> Decoded:
         """Decode all prompts of one frame in one pass; see ``Decoder``."""
-        return self._decoder(embedding.features, embedding.view, prompts, multimask=multimask, guidance=guidance)
+        return self._decoder(embedding.features, embedding.view, prompts, multimask=multimask, hooks=hooks)

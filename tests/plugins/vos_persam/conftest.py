@@ -1,10 +1,11 @@
 """PerSAM's recorded intermediates, and the tiny models that they were recorded with.
 
-``VOS_GOLDEN`` names a folder with the full recordings (``persam_video.npz`` and so on) to check instead of the thinned
-copies in tests/data; pictures are always read from there.
+``VOS_GOLDEN`` names a folder with other recordings to check (``persam_video.npz`` and so on, with their pictures, and
+``sam_tiny/state_dict.npz``) instead of the thinned copies in tests/data, whose pictures are PNG files.
 """
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from vos_sam.checkpoint import build_sam, load_sam
 from vos_sam.model import SegmentAnything
 
 DATA = Path(__file__).parents[2] / "data"
+GOLDEN = Path(os.environ.get("VOS_GOLDEN", DATA / "persam"))
+TINY = Path(os.environ.get("VOS_GOLDEN", DATA)) / "sam_tiny" / "state_dict.npz"
 TOLERANCES = {
     "low_res_logits": {"atol": 2e-3, "rtol": 1e-3},
     "mask_input": {"atol": 2e-3, "rtol": 1e-3},
@@ -29,9 +32,14 @@ class Golden:
     """One recording: arrays by name, compared where they are stored, whole or thinned."""
 
     def __init__(self, name):
-        folder = Path(os.environ.get("VOS_GOLDEN", DATA / "persam"))
-        self.arrays = dict(np.load(folder / f"{name}.npz"))
+        self.arrays = dict(np.load(GOLDEN / f"{name}.npz"))
         self.read = set()
+
+    def numbers(self, pattern):
+        """The numbers N of all names that begin with a pattern such as ``asis/frame{}/``, rising."""
+        before, after = pattern.split("{}")
+        found = (re.match(rf"{re.escape(before)}(\d+){re.escape(after)}", name) for name in self.arrays)
+        return sorted({int(match[1]) for match in found if match})
 
     def unread(self, prefix=""):
         """Names that no check has asked for: there should be none."""
@@ -72,21 +80,31 @@ def golden():
 
 @pytest.fixture(scope="session")
 def tiny():
-    with np.load(DATA / "sam_tiny" / "state_dict.npz") as arrays:
+    with np.load(TINY) as arrays:
         state = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
     return SegmentAnything(build_sam(state, "sam_tiny"))
 
 
+def pictures(name, prefix):
+    """The recorded pictures: arrays of a recording, or files of tests/data."""
+    arrays = Golden(name).arrays
+    if "frames" in arrays and prefix == "frame":
+        return list(arrays["frames"])
+    stored = Golden(name).numbers(f"{prefix}_{{}}")
+    if stored:
+        return [arrays[f"{prefix}_{index}"] for index in stored]
+    files = sorted((DATA / "persam").glob(f"{prefix}_*.png"), key=lambda path: int(path.stem.split("_")[1]))
+    return [np.array(Image.open(path)) for path in files]
+
+
 @pytest.fixture(scope="session")
 def images():
-    return [np.array(Image.open(DATA / "persam" / f"image_{index}.png")) for index in range(3)]
+    return pictures("persam_image", "image")
 
 
 @pytest.fixture(scope="session")
 def frames():
-    return [
-        Frame(index, np.array(Image.open(DATA / "persam" / f"frame_{index}.png")), f"{index:05d}") for index in range(6)
-    ]
+    return [Frame(index, image, f"{index:05d}") for index, image in enumerate(pictures("persam_video", "frame"))]
 
 
 @pytest.fixture(scope="session")

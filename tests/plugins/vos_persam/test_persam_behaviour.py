@@ -16,7 +16,7 @@ from vos.host.merging import merge_objects
 from vos.plugin import AnnotatingTracker, ForgettingTracker
 from vos.testing import TinySequence, contract_test
 from vos_persam import PersamFOptions, PersamOptions, vos_trackers
-from vos_persam.release import ReleaseTracker
+from vos_persam.official import OfficialTracker
 from vos_persam.tracker import PersamTracker
 from vos_sam.model import SegmentAnything
 
@@ -114,7 +114,7 @@ def test_the_release_shifts_labels_where_an_object_is_gone(tiny, frames, embeddi
     """What compat reproduces, with ids of one's own: 2 vanishes in frame 3, then 5 is called 2, 9 is called 5, and 9
     is never seen again."""
     stored, ids = golden("persam_video_lost_object"), np.array([0, 2, 5, 9], np.uint8)
-    tracker = ReleaseTracker(tiny, PersamOptions())
+    tracker = OfficialTracker(tiny, PersamOptions())
     tracker.start(frames[0], ids[stored["first_frame_labels"]], embeddings[0])
     predictions = [tracker.step(frames[index], embeddings[index]) for index in range(1, 6)]
     ours = [merge_objects(prediction, frames[0].size) for prediction in predictions]
@@ -152,7 +152,7 @@ def test_compat_keeps_the_annotations_ids(name):
 
 
 def test_compat_says_so_where_no_object_is_left(tiny, frames, embeddings, golden):
-    tracker = ReleaseTracker(tiny, PersamOptions())
+    tracker = OfficialTracker(tiny, PersamOptions())
     tracker.start(frames[0], golden("persam_video_lost_object")["first_frame_labels"], embeddings[0])
     tracker._boxes = []  # as after a frame in which every label had vanished
     prediction = tracker.step(frames[1], embeddings[1])
@@ -252,7 +252,7 @@ def test_the_specs_make_the_trackers():
         for compat in (False, True):
             made[spec.name, compat] = spec.factory(spec.options(checkpoint=CHECKPOINT, compat=compat), runtime)
     assert isinstance(made["persam", False], PersamTracker)
-    assert isinstance(made["persam-f", True], ReleaseTracker)
+    assert isinstance(made["persam-f", True], OfficialTracker)
     assert isinstance(made["persam", True]._sam, SegmentAnything)
     assert isinstance(made["persam-f", False], AnnotatingTracker)
     assert isinstance(made["persam-f", False], ForgettingTracker)

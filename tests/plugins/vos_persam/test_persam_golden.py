@@ -1,15 +1,18 @@
 """PerSAM against the release's recorded intermediates: every one that is stored, to its tolerance."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from vos.host.merging import merge_objects
-from vos_persam.guidance import release_guidance
+from vos_persam.guidance import official_guidance
+from vos_persam.images import REFERENCE_MASK_VALUE
+from vos_persam.official import MASK_VALUE, OfficialTracker
 from vos_persam.options import PersamFOptions, PersamOptions
 from vos_persam.personal import PersonalOptions, PersonalSegmenter
-from vos_persam.release import MASK_VALUE, ReleaseTracker
-from vos_persam.target import at_frame_size, release_cells, similarity
+from vos_persam.target import at_frame_size, official_cells, similarity
 from vos_sam.view import View
 
 
@@ -51,12 +54,19 @@ def reference(golden):
     return (golden("persam_image")["ref_mask"] > 0).astype(np.uint8)
 
 
-@pytest.mark.parametrize("value", [128, 255])
-def test_images(tiny, images, golden, reference, value):
+def test_images(tiny, images, golden, reference):
     stored = golden("persam_image")
-    segmenter = PersonalSegmenter(tiny, images[0], reference, PersonalOptions(release_value=value))
+    values = stored.numbers("mask{}/")
+    assert values, "a recording names its runs maskVALUE/..."
+    for value in values:
+        check_images(tiny, images, stored, reference, value)
+
+
+def check_images(tiny, images, stored, reference, value):
+    """Check one run of persam.py, whose annotation was painted with ``value``."""
+    segmenter = PersonalSegmenter(tiny, images[0], reference, PersonalOptions(reference_mask_value=value))
     (embedding,) = tiny.encode([images[0]])
-    cells = release_cells(reference > 0, embedding.view, tiny.grid, value)
+    cells = official_cells(reference > 0, embedding.view, tiny.grid, value)
     assert stored.check(f"mask{value}/ref_mask_feat", cells)
     np.testing.assert_array_equal(cells > 0, stored[f"mask{value}/ref_mask_feat_selected"])
     assert stored.check(f"mask{value}/target_embedding", segmenter.pooled)
@@ -64,7 +74,7 @@ def test_images(tiny, images, golden, reference, value):
     assert stored.check("features_ref", embedding.features[None])
 
     stages = []
-    segmenter.watch = stages.append
+    segmenter.on_stages = stages.append
     for index, image in enumerate(images):
         name = f"mask{value}/test{index}"
         (embedding,) = tiny.encode([image])
@@ -75,7 +85,7 @@ def test_images(tiny, images, golden, reference, value):
         assert stored.check(f"{name}/sim_64", maps)
         stored.check(f"{name}/sim_original", full[0])
         stored.check(f"{name}/features", embedding.features[None])
-        stored.check(f"{name}/attn_sim", release_guidance(maps, embedding.view, segmenter.pooled).attention)
+        stored.check(f"{name}/attn_sim", official_guidance(maps, embedding.view, segmenter.pooled).attention)
 
         label_map = segmenter.segment(image)
         points = stages[-1][0].prompts[0].points_xy
@@ -101,8 +111,8 @@ def check_history(golden, prefix, history):
 
 def test_images_with_learnt_weights(tiny, images, golden, reference):
     stored = golden("persam_f_image")
-    options = PersonalOptions(learnt=True, release_value=128)
-    assert (options.epochs, options.rate) == (int(stored["train_epoch"]), float(stored["lr"]))
+    epochs, rate = int(stored["train_epoch"]), float(stored["lr"])
+    options = PersonalOptions(learnt=True, epochs=epochs, rate=rate, reference_mask_value=REFERENCE_MASK_VALUE)
     segmenter = PersonalSegmenter(tiny, images[0], reference, options)
     assert stored.check("target_feat", segmenter.targets)
     check_history(stored, "", segmenter.histories[0])
@@ -118,7 +128,7 @@ def test_images_with_learnt_weights(tiny, images, golden, reference):
     np.testing.assert_allclose(trained.predicted_iou[0], stored["train_scores"], atol=1e-4)
 
     stages = []
-    segmenter.watch = stages.append
+    segmenter.on_stages = stages.append
     for index, image in enumerate(images):
         (embedding,) = tiny.encode([image])
         assert stored.check(f"test{index}/sim_64", similarity(embedding.features, segmenter.targets))
@@ -137,19 +147,20 @@ def test_images_with_learnt_weights(tiny, images, golden, reference):
 
 def track(tiny, stored, prefix, frames, embeddings, options, *, wrap_areas=True):
     """Run the release's tracker over the recorded frames, and check every stage of every slot."""
-    tracker = ReleaseTracker(tiny, options, wrap_areas=wrap_areas)
+    tracker = OfficialTracker(tiny, options, wrap_areas=wrap_areas)
     seen = {}
-    tracker.watch = lambda index, stages: seen.__setitem__(index, stages)
+    tracker.on_stages = lambda index, stages: seen.__setitem__(index, stages)
     labels = stored["first_frame_labels"]
     tracker.start(frames[0], labels, embeddings[0])
-    objects = labels.max()
+    objects = int(labels.max())
+    assert stored.numbers(f"{prefix}obj{{}}/") == list(range(1, objects + 1))
     assert tuple(stored["input_size"]) == embeddings[0].view.input_size
     for k in range(objects):
-        cells = release_cells(labels == k + 1, embeddings[0].view, tiny.grid, MASK_VALUE)
+        cells = official_cells(labels == k + 1, embeddings[0].view, tiny.grid, MASK_VALUE)
         assert stored.check(f"{prefix}obj{k + 1}/ref_mask_feat", cells)
         np.testing.assert_array_equal(cells > 0, stored[f"{prefix}obj{k + 1}/ref_mask_feat_selected"])
         assert stored.check(f"{prefix}obj{k + 1}/target_feat", tracker.target_features[k : k + 1])
-    for index in range(1, 6):
+    for index in stored.numbers(f"{prefix}frame{{}}/"):
         prediction = tracker.step(frames[index], embeddings[index])
         most_pixels_equal(merge_objects(prediction, frames[index].size), stored[f"{prefix}label_maps"][index])
         check_slots(stored, f"{prefix}frame{index}", seen[index], embeddings[index].view, options, wrap_areas)
@@ -184,28 +195,46 @@ def check_slots(stored, prefix, stages, view: View, options, wrap_areas):
                 assert not same or np.array_equal(areas % 256 if wrap_areas else areas, expected)
 
 
-@pytest.mark.parametrize(("prefix", "wrap_areas"), [("asis/", True), ("area_fixed/", False)])
-def test_video(tiny, golden, frames, embeddings, prefix, wrap_areas):
+def recorded_options(stored, kind):
+    """The options that a recording's arguments stand for; ``persam`` has no use for the others."""
+    arguments = {name: stored[f"args/{name}"] for name in ("topk", "threshold", "exp", "box_prompt", "center")}
+    assert (arguments["exp"], arguments["box_prompt"], arguments["center"]) == (MASK_VALUE, 1, 1)
+    options = kind(topk=int(arguments["topk"]), margin=int(arguments["threshold"]))
+    if kind is PersamFOptions:
+        options = replace(options, epochs=int(stored["args/epoch"]), rate=float(stored["args/lr"]))
+    return options
+
+
+def tags(stored):
+    """The runs of a recording: ``area_fixed`` compares areas as they are, others modulo 256."""
+    found = {name.split("/")[0] for name in stored.arrays if name.endswith("/label_maps")}
+    assert found
+    return {f"{tag}/": tag != "area_fixed" for tag in sorted(found)}
+
+
+def test_video(tiny, golden, frames, embeddings):
     stored = golden("persam_video")
-    options = PersamOptions()
-    for name in ("topk", "box_prompt", "center"):
-        assert getattr(options, {"box_prompt": "box"}.get(name, name)) == stored[f"args/{name}"]
-    assert (options.margin, int(stored["args/exp"])) == (int(stored["args/threshold"]), MASK_VALUE)
     assert stored.check("features_frame0", embeddings[0].features[None])
-    track(tiny, stored, prefix, frames, embeddings, options, wrap_areas=wrap_areas)
+    options = recorded_options(stored, PersamOptions)
+    for prefix, wrap_areas in tags(stored).items():
+        track(tiny, stored, prefix, frames, embeddings, options, wrap_areas=wrap_areas)
 
 
 def test_video_where_an_object_is_lost_and_labels_shift(tiny, golden, frames, embeddings):
     stored = golden("persam_video_lost_object")
-    _, seen = track(tiny, stored, "asis/", frames, embeddings, PersamOptions())
-    assert [len(seen[index][0].prompts) for index in range(1, 6)] == [3, 3, 3, 2, 2]
+    for prefix, wrap_areas in tags(stored).items():
+        options = recorded_options(stored, PersamOptions)
+        _, seen = track(tiny, stored, prefix, frames, embeddings, options, wrap_areas=wrap_areas)
+        slots = [len(seen[index][0].prompts) for index in stored.numbers(f"{prefix}frame{{}}/")]
+        assert slots[-1] < slots[0], "this recording loses an object"
 
 
 def test_video_with_learnt_weights(tiny, golden, frames, embeddings):
     stored = golden("persam_video_f")
-    tracker, seen = track(tiny, stored, "", frames, embeddings, PersamFOptions())
+    options = recorded_options(stored, PersamFOptions)
+    tracker, seen = track(tiny, stored, "", frames, embeddings, options)
     (training,) = seen[0]
-    for k in range(2):
+    for k in range(len(tracker.histories)):
         name = f"obj{k + 1}"
         check_history(stored, f"{name}/", tracker.histories[k])
         np.testing.assert_allclose(tracker.mask_weights[k], stored[f"{name}/final_weights_all3"].ravel(), atol=1e-4)

@@ -11,8 +11,8 @@ import vos
 from vos.cli import main
 from vos.plugin import AnnotationError, EmptyMaskError, WeightsError
 from vos_persam.command import command
-from vos_persam.guidance import guidance_for, release_guidance
-from vos_persam.images import RELEASE_VALUE, personalize, read_image
+from vos_persam.guidance import guidance_for, official_guidance
+from vos_persam.images import REFERENCE_MASK_VALUE, personalize, read_image
 from vos_persam.personal import PersonalOptions, PersonalSegmenter
 from vos_persam.target import similarity
 
@@ -92,7 +92,7 @@ def test_the_verb_segments_the_references_objects(files, shapes, shapes_checkpoi
 
 def test_compat_differs_only_in_what_the_release_does(shapes, files, shapes_checkpoint):
     """In its choice of cells and in guidance that is stretched over the padding; so not where neither can differ."""
-    compat = PersonalOptions(release_value=RELEASE_VALUE)
+    compat = PersonalOptions(reference_mask_value=REFERENCE_MASK_VALUE)
 
     # Objects of whole cells in frames without padding: nothing to erode, nothing to stretch.
     side = shapes.side
@@ -113,7 +113,7 @@ def test_compat_differs_only_in_what_the_release_does(shapes, files, shapes_chec
     assert (ours.pooled - theirs.pooled).norm() > 0.05
     stages = []
     for segmenter in (ours, theirs):
-        segmenter.watch = stages.append
+        segmenter.on_stages = stages.append
         segmenter.targets = ours.targets
         segmenter.pooled = ours.pooled
     other = read_image(files / "b.png")
@@ -123,9 +123,9 @@ def test_compat_differs_only_in_what_the_release_does(shapes, files, shapes_chec
     assert first.prompts[0].point_labels.tolist() == their_first.prompts[0].point_labels.tolist() == [1, 0]
     (embedding,) = shapes.encode([other])
     maps = similarity(embedding.features, ours.targets)
-    for stage, guide in ((first, guidance_for), (their_first, release_guidance)):
+    for stage, guide in ((first, guidance_for), (their_first, official_guidance)):
         guidance = guide(maps, embedding.view, ours.pooled)
-        decoded = shapes.decode(embedding, stage.prompts, multimask=False, guidance=guidance)
+        decoded = shapes.decode(embedding, stage.prompts, multimask=False, hooks=guidance)
         torch.testing.assert_close(stage.decoded.low_res_logits, decoded.low_res_logits, atol=1e-4, rtol=0)
     assert (mended != released).any()
 
@@ -150,10 +150,10 @@ def test_compat_differs_only_in_what_the_release_does(shapes, files, shapes_chec
 def test_an_empty_mask_has_no_box_which_stops_compat_alone(shapes):
     image, label_map = draw((45, 50), (95, 60))
     one = np.where(label_map == 1, 6, 0).astype(np.uint8)
-    for value in (None, RELEASE_VALUE):
-        options = PersonalOptions(learnt=True, epochs=1, release_value=value)
+    for value in (None, REFERENCE_MASK_VALUE):
+        options = PersonalOptions(learnt=True, epochs=1, reference_mask_value=value)
         segmenter, stages = PersonalSegmenter(shapes, image, one, options), []
-        segmenter.watch = stages.append
+        segmenter.on_stages = stages.append
         segmenter.mask_weights = torch.zeros(1, 3)  # nothing is above 0 in this mixture
         if value is None:
             assert vos.object_ids(segmenter.segment(image)) == (6,)
@@ -251,4 +251,4 @@ def test_an_object_without_a_cell_in_the_releases_way(shapes):
     label_map[10, 10] = 1
     assert PersonalSegmenter(shapes, image, label_map).object_ids == (1,)
     with pytest.raises(EmptyMaskError, match="no pixel"):
-        PersonalSegmenter(shapes, image, label_map, PersonalOptions(release_value=128))
+        PersonalSegmenter(shapes, image, label_map, PersonalOptions(reference_mask_value=128))

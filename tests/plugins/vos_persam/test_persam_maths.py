@@ -19,7 +19,7 @@ from vos_persam.target import (
     expanded,
     extreme_points,
     mean_embedding,
-    release_cells,
+    official_cells,
     similar_points,
 )
 from vos_sam.view import View
@@ -45,7 +45,7 @@ def test_an_object_smaller_than_a_cell_has_an_embedding():
     view = View((480, 854), 1024)
     mask = np.zeros(view.size, dtype=np.bool_)
     mask[100:103, 200:204] = True
-    assert not (release_cells(mask, view, GRID, 215) > 0).any()
+    assert not (official_cells(mask, view, GRID, 215) > 0).any()
     weights = cell_weights(coverage(mask, view, GRID))
     assert 0 < weights.max() < 0.5
     features = torch.randn(32, *GRID)
@@ -156,11 +156,15 @@ def test_the_fit_equals_the_official_optimisation(scale):
         (PersamOptions, {"margin": "-1"}, "margin is -1, expected 0 or more pixels"),
         (PersamOptions, {"memory": "1.5"}, "memory is 1.5, expected 0 to 1"),
         (PersamFOptions, {"epochs": "0"}, "epochs is 0"),
-        (PersamOptions, {"compat": "true", "memory": "0.2"}, "compat=true has no use for memory: the release gives no"),
+        (
+            PersamOptions,
+            {"compat": "true", "memory": "0.2"},
+            "compat=true has no use for memory: the official code gives no",
+        ),
         (
             PersamFOptions,
             {"compat": "true", "box": "false", "lost": "0.1"},
-            "no use for box, lost: the release gives no such choice. Leave out compat or box and lost",
+            "no use for box, lost: the official code gives no such choice. Leave out compat or box and lost",
         ),
         (PersamOptions, {"model": "vit_g"}, 'option "model" is .vit_g., expected vit_b'),
     ],

@@ -13,10 +13,10 @@ import torch
 from vos.host.merging import merge_objects
 from vos.testing import tiny_sequence
 from vos_persam import PersamFOptions, PersamOptions, cascade
-from vos_persam.cascade import HIDDEN
-from vos_persam.guidance import guidance_for
+from vos_persam.cascade import ABSENT_LOGIT
+from vos_persam.guidance import Guidance, guidance_for
 from vos_persam.mask_weights import fit_mask_weights
-from vos_persam.release import ReleaseTracker
+from vos_persam.official import OfficialTracker
 from vos_persam.target import (
     cell_weights,
     center_of,
@@ -30,6 +30,7 @@ from vos_persam.target import (
 )
 from vos_persam.tracker import PersamTracker, TrackedObject
 from vos_sam.model import Embedding
+from vos_sam.prompt import Prompt
 from vos_sam.view import View
 
 SEQUENCE = tiny_sequence(size=(120, 160), length=4, object_ids=(1, 2, 3))
@@ -56,7 +57,7 @@ def started(shapes, encoded):
 def run(tracker, encoded, length=3):
     """Track: predictions, label maps, and each frame's stages by index."""
     stages, predictions = {}, []
-    tracker.watch = stages.__setitem__
+    tracker.on_stages = stages.__setitem__
     tracker.start(encoded[0][0], SEQUENCE.label_maps[0], encoded[0][1])
     for frame, embedding in encoded[1:length]:
         predictions.append(tracker.step(frame, embedding))
@@ -119,7 +120,7 @@ def largest(view, decoded):
 def test_three_decodings_go_from_the_largest_mask_to_the_best_rated_with_its_box(tiny, golden, frames, embeddings):
     """With the model whose best rated mask is not its largest one."""
     tracker, stages = PersamTracker(tiny, PersamOptions()), {}
-    tracker.watch = stages.__setitem__
+    tracker.on_stages = stages.__setitem__
     tracker.start(frames[0], golden("persam_video")["first_frame_labels"], embeddings[0])
     for frame, embedding in zip(frames[1:4], embeddings[1:4], strict=True):
         prediction = tracker.step(frame, embedding)
@@ -146,7 +147,7 @@ def test_three_decodings_go_from_the_largest_mask_to_the_best_rated_with_its_box
 def test_learnt_weights_mix_the_first_masks_and_an_empty_mixture_takes_the_last_box(shapes, encoded):
     tracker = PersamTracker(shapes, PersamFOptions(epochs=5))
     stages = {}
-    tracker.watch = stages.__setitem__
+    tracker.on_stages = stages.__setitem__
     tracker.start(encoded[0][0], SEQUENCE.label_maps[0], encoded[0][1])
     chosen = [(0.5, 0.2, 0.3), (0.1, 0.9, 0.0), (0.0, 0.0, 0.0)]
     for tracked, weights in zip(tracker._objects, chosen, strict=True):
@@ -222,7 +223,7 @@ def test_the_first_decoding_alone_is_guided_by_each_objects_own_map(shapes, enco
     first, second, third = tracked.stages[1]
     maps = similarity(embedding.features, unit(started.targets))
     own = guidance_for(maps, embedding.view, started.pooled)
-    guided = shapes.decode(embedding, first.prompts, guidance=own).low_res_logits
+    guided = shapes.decode(embedding, first.prompts, hooks=own).low_res_logits
     plain = shapes.decode(embedding, first.prompts).low_res_logits
     torch.testing.assert_close(first.decoded.low_res_logits, guided, atol=1e-4, rtol=0)
     assert (guided - plain).abs().amax(dim=(1, 2, 3)).min() > 0.1
@@ -302,7 +303,7 @@ def test_a_lost_object_is_asked_for_by_points_alone_and_found_by_the_other_bound
     never = run(PersamTracker(shapes, replace(options, found=2.0)), encoded)
     assert list(never.stages) == [1]
     assert not never.predictions[1].present.any()
-    assert (never.predictions[1].logits == HIDDEN).all()
+    assert (never.predictions[1].logits == ABSENT_LOGIT).all()
 
 
 def test_a_lost_object_is_not_found_on_one_that_is_there(shapes):
@@ -319,7 +320,7 @@ def test_a_lost_object_is_not_found_on_one_that_is_there(shapes):
     tracker.start(frames[0], first, embeddings[0])
     tracker._objects[1].present = False
     stages = {}
-    tracker.watch = stages.__setitem__
+    tracker.on_stages = stages.__setitem__
     prediction = tracker.step(frames[1], embeddings[1])
     assert len(stages[1][0].prompts) == 2  # it was looked for,
     assert ((prediction.logits[1] > 0) & mask).sum() > 0.5 * mask.sum()  # and the other's mask was the answer
@@ -342,8 +343,26 @@ def test_what_is_mostly_anothers_is_not_found(shapes, encoded, columns, found):
 
 
 def test_compat_takes_topk_and_margin(shapes, encoded):
-    tracked = run(ReleaseTracker(shapes, PersamOptions(topk=3, margin=4)), encoded, length=2)
+    tracked = run(OfficialTracker(shapes, PersamOptions(topk=3, margin=4)), encoded, length=2)
     for prompt, object_id in zip(tracked.stages[1][0].prompts, IDS, strict=True):
         around = expanded(box_of(SEQUENCE.label_maps[0] == object_id), 4, encoded[0][1].view)
         np.testing.assert_array_equal(prompt.box_xyxy, around)
         np.testing.assert_array_equal(prompt.points_xy[3:], [center_of(around)])
+
+
+def test_each_object_is_guided_by_its_own_similarity_and_target(tiny, images):
+    (embedding,) = tiny.encode([images[1]])
+    generator = torch.Generator().manual_seed(0)
+    guidance = Guidance(torch.rand(3, 64 * 64, generator=generator), torch.randn(3, 32, generator=generator))
+    prompts = [Prompt(np.array([[100, 90]]))] * 3
+    together = tiny.decode(embedding, prompts, hooks=guidance)
+    for row, prompt in enumerate(prompts):
+        own = Guidance(guidance.attention[row : row + 1], guidance.target_embedding[row : row + 1])
+        alone = tiny.decode(embedding, [prompt], hooks=own)
+        torch.testing.assert_close(together.low_res_logits[row], alone.low_res_logits[0], atol=1e-4, rtol=0)
+        for attention, target in (
+            (guidance.attention[row - 1], own.target_embedding),
+            (own.attention, -own.target_embedding),
+        ):
+            other = tiny.decode(embedding, [prompt], hooks=Guidance(attention.view(1, -1), target))
+            assert (other.low_res_logits - alone.low_res_logits).abs().max() > 1e-2

@@ -1,7 +1,12 @@
-"""The tiny Segment Anything models of tests/data, and how to compare with recorded arrays."""
+"""The tiny Segment Anything models of tests/data, and recorded outputs of the official package.
+
+``VOS_GOLDEN`` names a folder with other recordings: ``sam_tiny/state_dict.npz`` and
+``sam_tiny/reference_predictions.npz``.
+"""
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +19,14 @@ from vos_sam.model import SegmentAnything
 
 ROOT = Path(__file__).parents[3]
 DATA = ROOT / "tests" / "data"
+GOLDEN = Path(os.environ.get("VOS_GOLDEN", DATA)) / "sam_tiny"
+PICTURE_FILES = {"duck": "image_1.png", "judo": "frame_0.png"}
+"""Where tests/data keeps the pictures that its recording names without their pixels."""
 
 
 @pytest.fixture(scope="session")
 def tiny_state():
-    with np.load(DATA / "sam_tiny" / "state_dict.npz") as arrays:
+    with np.load(GOLDEN / "state_dict.npz") as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 
 
@@ -32,18 +40,40 @@ def shapes_checkpoint():
     return DATA / "sam_shapes" / "sam_shapes.pth"
 
 
-@pytest.fixture(scope="session")
-def pictures():
-    folder = DATA / "persam"
-    return {
-        "duck": np.array(Image.open(folder / "image_1.png")),
-        "judo": np.array(Image.open(folder / "frame_0.png")),
-    }
+def recording():
+    """Recorded arrays by name; each picture's are named PICTURE/..., its pixels PICTURE/image."""
+    arrays = dict(np.load(GOLDEN / "reference_predictions.npz"))
+    for name in {key.split("/")[0] for key in arrays}:
+        if f"{name}/image" not in arrays:
+            arrays[f"{name}/image"] = np.array(Image.open(DATA / "persam" / PICTURE_FILES[name]))
+    return arrays
+
+
+def pytest_generate_tests(metafunc):
+    """Run a test with the argument ``picture`` on each recorded picture."""
+    if "picture" in metafunc.fixturenames:
+        names = np.load(GOLDEN / "reference_predictions.npz").files
+        metafunc.parametrize("picture", sorted({name.split("/")[0] for name in names}))
 
 
 @pytest.fixture(scope="session")
 def reference():
-    return dict(np.load(DATA / "sam_tiny" / "reference_predictions.npz"))
+    return recording()
+
+
+@pytest.fixture(scope="session")
+def check():
+    """Compare an array with a recording that holds it whole or every fourth row and column of it."""
+
+    def compare(reference, name, ours, **tolerance):
+        ours = np.asarray(ours)
+        found = [key for key in (name, f"{name}_sub4") if key in reference]
+        assert found, f"nothing recorded for {name}"
+        for key in found:
+            part = ours if key == name else ours[..., ::4, ::4]
+            np.testing.assert_allclose(part, reference[key].reshape(part.shape), err_msg=key, **tolerance)
+
+    return compare
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""PerSAM's videos exactly as released, faults included (``compat=true``).
+"""PerSAM on video, step by step as the official scripts do it, faults included (``compat=true``).
 
 Reproduced on purpose, from persam_video.py and persam_video_f.py at a7e8724:
 
@@ -8,7 +8,7 @@ Reproduced on purpose, from persam_video.py and persam_video_f.py at a7e8724:
   vanishes the labels of those after it shift down, and the last one is never predicted again;
 - labels are positions: 1 to K there, here the annotation's ids in rising order.
 
-Where the release crashes (an empty mask has no box; an object without a cell has no features), this raises.
+Where the official code crashes (an empty mask has no box; an object without a cell has no features), this raises.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vos.plugin import AnyArray, EmptyMaskError, Frame, LabelMap, Prediction, TrackerError, object_ids
 from vos_persam import cascade
-from vos_persam.cascade import HIDDEN, Stage, Watch
+from vos_persam.cascade import ABSENT_LOGIT, OnStages, Stage
 from vos_persam.mask_weights import FitHistory, fit_mask_weights
 from vos_persam.options import PersamFOptions, PersamOptions
 from vos_persam.target import (
@@ -30,8 +30,8 @@ from vos_persam.target import (
     center_of,
     expanded,
     extreme_points,
+    official_cells,
     peak_embedding,
-    release_cells,
     similarity,
     unit,
 )
@@ -40,11 +40,11 @@ from vos_sam.model import Embedding, SegmentAnything
 from vos_sam.prompt import Prompt
 
 MASK_VALUE = 215
-"""What the release multiplies the mask with (``--exp``)."""
+"""What the official code multiplies the mask with (``--exp``)."""
 
 
-class ReleaseTracker:
-    """The released video scripts behind the tracker protocol; ``options`` decides between the two."""
+class OfficialTracker:
+    """The official video scripts as a tracker; the type of ``options`` decides between the two."""
 
     def __init__(self, sam: SegmentAnything, options: PersamOptions, *, wrap_areas: bool = True) -> None:
         """Prepare.
@@ -52,7 +52,7 @@ class ReleaseTracker:
         Args:
             sam: the model.
             options: ``PersamFOptions`` for persam_video_f.py.
-            wrap_areas: compare areas modulo 256, as released.
+            wrap_areas: compare areas modulo 256, as the official code does.
         """
         self._sam = sam
         self._options = options
@@ -61,7 +61,7 @@ class ReleaseTracker:
         self._targets = torch.zeros(0, 0)
         self._boxes: list[AnyArray] = []
         self._weights = torch.zeros(0, 3)
-        self.watch: Watch | None = None
+        self.on_stages: OnStages | None = None
         self.histories: list[FitHistory] = []
         self.details = sam.details
 
@@ -83,12 +83,12 @@ class ReleaseTracker:
         """Take the first frame's targets and boxes; for ``persam-f`` learn the mask weights."""
         self._ids = object_ids(label_map)
         masks = [label_map == i for i in self._ids]
-        cells = [release_cells(mask, encoding.view, self._sam.grid, MASK_VALUE) > 0 for mask in masks]
+        cells = [official_cells(mask, encoding.view, self._sam.grid, MASK_VALUE) > 0 for mask in masks]
         for object_id, selected in zip(self._ids, cells, strict=True):
             if not selected.any():
                 raise EmptyMaskError(
-                    f"frame {frame.name}: object {object_id} holds no cell of the feature map, and the release gives "
-                    "NaN for it. Leave out compat=true."
+                    f"frame {frame.name}: object {object_id} holds no cell of the feature map, and the official "
+                    "code gives NaN for it. Leave out compat=true."
                 )
         features = encoding.features
         self._targets = unit(torch.stack([peak_embedding(features, c.float()) for c in cells]))
@@ -100,7 +100,7 @@ class ReleaseTracker:
 
     def _fit(self, embedding: Embedding, masks: Sequence[AnyArray], options: PersamFOptions) -> None:
         stage = cascade.decode(self._sam, embedding, self._first_prompts(embedding))
-        self._tell(0, [stage])
+        self._report_stages(0, [stage])
         weights = []
         for mask, low_res in zip(masks, stage.decoded.low_res_logits, strict=True):
             history = FitHistory()
@@ -112,13 +112,13 @@ class ReleaseTracker:
     def step(self, frame: Frame, encoding: Embedding) -> Prediction:
         """Predict the next frame; rows are positions, named by the annotation's ids."""
         slots = min(len(self._targets), len(self._boxes))
-        rows = np.full((len(self._ids), *frame.size), HIDDEN, np.float32)
+        rows = np.full((len(self._ids), *frame.size), ABSENT_LOGIT, np.float32)
         if not slots:
             self._boxes = []
             return Prediction(self._ids, rows, present=[False] * len(self._ids))
         prompts = self._first_prompts(encoding)
         stages = self._learnt(frame, encoding, prompts) if len(self._weights) else self._plain(frame, encoding, prompts)
-        self._tell(frame.index, stages)
+        self._report_stages(frame.index, stages)
         logits = encoding.view.upsample(stages[-1].low_res_logits)
         positions = torch.cat([torch.zeros_like(logits[:1]), logits]).argmax(dim=0)
         shown = torch.stack([positions == position for position in range(1, len(self._ids) + 1)])
@@ -126,9 +126,9 @@ class ReleaseTracker:
         rows[:slots] = logits.cpu().numpy()
         return Prediction(self._ids, rows, present=[bool(mask.any()) for mask in shown])
 
-    def _tell(self, index: int, stages: Sequence[Stage]) -> None:
-        if self.watch is not None:
-            self.watch(index, stages)
+    def _report_stages(self, index: int, stages: Sequence[Stage]) -> None:
+        if self.on_stages is not None:
+            self.on_stages(index, stages)
 
     def _first_prompts(self, embedding: Embedding) -> list[Prompt]:
         options, view = self._options, embedding.view
@@ -163,16 +163,18 @@ class ReleaseTracker:
 
         def single(row: int) -> AnyArray:
             (box,) = cascade.mask_boxes(embedding, instead[row : row + 1])
-            return self._crash(frame, row) if box is None else box
+            return self._refuse_empty_mask(frame, row) if box is None else box
 
         second = cascade.refine_with_box(self._sam, embedding, prompts, weighted, single)
         third = self._with_box(frame, embedding, prompts, second.low_res_logits)
         return [first, second, third]
 
     def _with_box(self, frame: Frame, embedding: Embedding, prompts: Sequence[Prompt], low_res: Tensor) -> Stage:
-        return cascade.refine_with_box(self._sam, embedding, prompts, low_res, lambda row: self._crash(frame, row))
+        return cascade.refine_with_box(
+            self._sam, embedding, prompts, low_res, lambda row: self._refuse_empty_mask(frame, row)
+        )
 
-    def _crash(self, frame: Frame, row: int) -> AnyArray:
+    def _refuse_empty_mask(self, frame: Frame, row: int) -> AnyArray:
         raise TrackerError(
             f"frame {frame.name}: the mask of object {self._ids[row]} is empty before its box is taken, where the "
             "release crashes. Leave out compat=true."
