@@ -92,7 +92,8 @@ class PacketDecoder:
                 yield _ordinal(frame), frame
         try:
             for frame in self._stream.codec_context.decode(None):
-                yield _ordinal(frame), frame
+                if failure is None or _ordinal(frame) < ordinal:  # what depends on a damaged packet is not shown
+                    yield _ordinal(frame), frame
         except av.error.FFmpegError as error:
             failure = failure or DecodeError(first_line(error), ordinal)
         if failure is not None:
