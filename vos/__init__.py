@@ -3,6 +3,9 @@
 This module is what a user calls. Plugin authors import ``vos.plugin``.
 """
 
+from vos.bridges import to_supervision, to_table
+from vos.conversion.exporting import export
+from vos.conversion.importing import import_masks
 from vos.drawing import draw_objects
 from vos.errors import InputError, PluginError, SourceError, TrackerError, VosError, WriterError
 from vos.evaluation import evaluate
@@ -48,6 +51,11 @@ __all__ = [
     "write_label_map",
     "draw_objects",
     "PALETTE",
+    # other tools
+    "export",
+    "import_masks",
+    "to_supervision",
+    "to_table",
     # errors
     "VosError",
     "InputError",

@@ -11,7 +11,19 @@ from typing import IO, Any
 
 import cv2
 
-from vos.plugin import Frame, LabelMap, OptionError, OutputError, Prediction, Run, atomic_write, replacing, safe_name
+from vos.plugin import (
+    Frame,
+    LabelMap,
+    OptionError,
+    OutputError,
+    Prediction,
+    Run,
+    atomic_write,
+    create_partial,
+    discard_partial,
+    replacing,
+    safe_name,
+)
 
 JPEG_QUALITY = 95
 
@@ -57,8 +69,7 @@ class FormatWriter:
         self.path, self.run = path, run
         make_folder(path if self.is_folder else path.parent)
         if not self.is_folder:
-            atomic_write(path.with_name(f".partial-{path.name}"), "")  # whether it can be written is known at once
-            path.with_name(f".partial-{path.name}").unlink()
+            discard_partial(create_partial(path))  # whether it can be written is known at once
         if self.needs_images:
             make_folder(self.image_folder)
         self._spool = TemporaryDirectory(prefix="vos-format-")

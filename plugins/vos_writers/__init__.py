@@ -1,12 +1,22 @@
-"""Shipped writers: DAVIS palette masks, overlay video, a report, RGBA cut-outs."""
+"""Shipped writers: DAVIS palette masks, overlay video, a report, RGBA cut-outs, and mattes for editors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from vos.plugin import Writer, WriterSpec, hookimpl
-from vos_writers.options import CutoutOptions, OverlayOptions, ReportOptions
+from vos_writers.options import (
+    CutoutOptions,
+    ExrOptions,
+    MatteOptions,
+    MattePngOptions,
+    OverlayOptions,
+    ProresOptions,
+    ReportOptions,
+    WebmAlphaOptions,
+)
 
 
 @hookimpl
@@ -14,10 +24,29 @@ def vos_writers() -> Sequence[WriterSpec]:
     """Offer the writers; each module is imported when its writer is made."""
     return [
         WriterSpec("davis", "Palette PNG masks in DAVIS format, one a frame (the default).", _davis),
-        WriterSpec("overlay", "H.264 video of the frames with objects, contours and ids.", _overlay, OverlayOptions),
-        WriterSpec("report", "CSV of every object's place, size and confidence in each frame.", _report, ReportOptions),
-        WriterSpec("cutouts", "RGBA PNG of each object in each frame.", _cutouts, CutoutOptions),
-    ]
+        WriterSpec(
+            "overlay", "Video of the frames with objects, contours and ids (H.264, or VP9 in WebM).",
+            _writer("overlay", "OverlayWriter"), OverlayOptions,
+        ),
+        WriterSpec(
+            "report", "CSV of every object's place, size and confidence in each frame.",
+            _writer("report", "ReportWriter"), ReportOptions,
+        ),
+        WriterSpec(
+            "cutouts", "RGBA PNG of each object in each frame.", _writer("cutouts", "CutoutWriter"), CutoutOptions
+        ),
+        WriterSpec(
+            "prores", "ProRes 4444 with soft alpha (MOV).", _writer("mattes", "ProresWriter"), ProresOptions
+        ),
+        WriterSpec(
+            "webm-alpha", "VP9 with alpha (WebM).", _writer("mattes", "WebmAlphaWriter"), WebmAlphaOptions
+        ),
+        WriterSpec("exr", "EXR sequence: linear RGBA, half floats.", _writer("mattes", "ExrWriter"), ExrOptions),
+        WriterSpec("matte", "Grey matte video (H.264).", _writer("mattes", "MatteWriter"), MatteOptions),
+        WriterSpec(
+            "matte-png", "Grey matte as 16-bit PNG files.", _writer("mattes", "MattePngWriter"), MattePngOptions
+        ),
+    ]  # fmt: skip
 
 
 def _davis(options: Any) -> Writer:
@@ -26,19 +55,9 @@ def _davis(options: Any) -> Writer:
     return DavisWriter()
 
 
-def _overlay(options: OverlayOptions) -> Writer:
-    from vos_writers.overlay import OverlayWriter
+def _writer(module: str, name: str) -> Callable[[Any], Writer]:
+    def make(options: Any) -> Writer:
+        made: Writer = getattr(import_module(f"vos_writers.{module}"), name)(options)
+        return made
 
-    return OverlayWriter(options)
-
-
-def _report(options: ReportOptions) -> Writer:
-    from vos_writers.report import ReportWriter
-
-    return ReportWriter(options)
-
-
-def _cutouts(options: CutoutOptions) -> Writer:
-    from vos_writers.cutouts import CutoutWriter
-
-    return CutoutWriter(options)
+    return make

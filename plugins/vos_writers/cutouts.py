@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from vos.plugin import Frame, LabelMap, OutputError, Prediction, Run, atomic_write, object_ids, safe_name
+from vos_writers.alpha import alpha_of
 from vos_writers.options import CutoutOptions, chosen_path, output_path
 
 MAX_OBJECTS = 254
@@ -39,9 +40,12 @@ class CutoutWriter:
         bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
         for object_id in object_ids(label_map):
             alpha = np.where(label_map == object_id, np.uint8(255), np.uint8(0))
+            box = cv2.boundingRect(alpha)
+            if self._options.soft:
+                alpha = np.round(alpha_of(prediction, label_map, object_id) * 255).astype(np.uint8)
             cutout = np.dstack([cv2.bitwise_and(bgr, bgr, mask=alpha), alpha])
             if self._options.crop:
-                x, y, width, height = cv2.boundingRect(alpha)
+                x, y, width, height = box
                 cutout = cutout[y : y + height, x : x + width]
             good, content = cv2.imencode(".png", cutout, [cv2.IMWRITE_PNG_COMPRESSION, 1])
             assert good, "uint8 BGRA pictures can be encoded"

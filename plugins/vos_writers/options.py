@@ -8,20 +8,21 @@ from typing import IO
 
 from vos.plugin import OptionError, OutputError, Run, create_partial, option
 
-OVERLAY_SUFFIXES = (".mp4", ".m4v")
+OVERLAY_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm")
 
 
 @dataclass(frozen=True)
 class OverlayOptions:
     """Options of the overlay video."""
 
-    path: Path | None = option(None, "Video file to write; by default overlay.mp4 beside the masks.")
+    path: Path | None = option(None, "Video file (mp4, m4v, mov, webm); by default overlay.mp4 beside the masks.")
     opacity: float = option(0.5, "Opacity of the objects' fill, from 0 (contours alone) to 1.")
-    contours: bool = option(True, "Draw the objects' edges.")
-    ids: bool = option(True, "Write each object's id on it.")
+    contours: bool = option(True, "Draw the objects' contours.")
+    ids: bool = option(True, "Write each object's id beside it.")
     scores: bool = option(True, "Write the tracker's confidence in each object beside its id, in percent.")
-    fps: float | None = option(None, "Frames per second; by default the source's, or 24 for images.")
-    crf: int = option(20, "x264 quality, 0 (lossless) to 51; lower is better and larger.")
+    fps: float | None = option(None, "A constant rate; by default the frames' own times, or 24 a second for images.")
+    crf: int = option(20, "Quality of the video, 0 (lossless) to 51; lower is better and larger.")
+    sound: bool = option(False, "Keep the source's sound.")
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -49,6 +50,94 @@ class CutoutOptions:
 
     path: Path | None = option(None, "Folder to write to; by default cutouts/ beside the masks.")
     crop: bool = option(False, "Crop each picture to the object's box (inclusive), instead of the whole frame.")
+    soft: bool = option(True, "Soft edges, from the tracker's logits; false gives the mask's own pixels.")
+
+
+_OBJECT = "Only the object with this id; by default all objects together."
+_PREMULTIPLIED = "Multiply colours by alpha, as compositing programs may ask for."
+_TIMECODE = "Timecode of the source's first frame, HH:MM:SS:FF; by default the source's own."
+
+
+@dataclass(frozen=True)
+class ProresOptions:
+    """Options of ProRes 4444."""
+
+    path: Path | None = option(None, "MOV file to write; by default prores.mov beside the masks.")
+    object: int | None = option(None, _OBJECT)
+    premultiplied: bool = option(False, _PREMULTIPLIED)
+    timecode: str | None = option(None, _TIMECODE)
+
+    def __post_init__(self) -> None:
+        """Check the file's name.
+
+        Raises:
+            ValueError: another suffix than .mov.
+        """
+        _check_suffix(self.path, (".mov",))
+
+
+@dataclass(frozen=True)
+class WebmAlphaOptions:
+    """Options of VP9 with alpha."""
+
+    path: Path | None = option(None, "WebM file to write; by default alpha.webm beside the masks.")
+    object: int | None = option(None, _OBJECT)
+    premultiplied: bool = option(False, _PREMULTIPLIED)
+    crf: int = option(24, "VP9 quality, 0 to 63; lower is better and larger.")
+
+    def __post_init__(self) -> None:
+        """Check ranges and the file's name.
+
+        Raises:
+            ValueError: a value is out of its range.
+        """
+        if not 0 <= self.crf <= 63:
+            raise ValueError("crf is 0 to 63")
+        _check_suffix(self.path, (".webm",))
+
+
+@dataclass(frozen=True)
+class MatteOptions:
+    """Options of the grey matte video."""
+
+    path: Path | None = option(None, "Video file to write (mp4, mov); by default matte.mp4 beside the masks.")
+    object: int | None = option(None, _OBJECT)
+    crf: int = option(12, "x264 quality, 0 (lossless) to 51; lower is better and larger.")
+    timecode: str | None = option(None, _TIMECODE)
+
+    def __post_init__(self) -> None:
+        """Check ranges and the file's name.
+
+        Raises:
+            ValueError: a value is out of its range.
+        """
+        if not 0 <= self.crf <= 51:
+            raise ValueError("crf is 0 to 51")
+        _check_suffix(self.path, (".mp4", ".mov"))
+
+
+@dataclass(frozen=True)
+class ExrOptions:
+    """Options of the EXR sequence."""
+
+    path: Path | None = option(None, "Folder to write to; by default exr/ beside the masks.")
+    object: int | None = option(None, _OBJECT)
+    premultiplied: bool = option(True, "Multiply colours by alpha, as EXR has it; false keeps them straight.")
+    start_number: int | None = option(None, "Number of the first file; by default the first frame's index.")
+
+
+@dataclass(frozen=True)
+class MattePngOptions:
+    """Options of the matte as 16-bit PNG files."""
+
+    path: Path | None = option(None, "Folder to write to; by default matte/ beside the masks.")
+    object: int | None = option(None, _OBJECT)
+    start_number: int | None = option(None, "Number of the first file; by default the first frame's index.")
+
+
+def _check_suffix(path: Path | None, suffixes: tuple[str, ...]) -> None:
+    if path is not None and path.suffix.lower() not in suffixes:
+        raise ValueError(f'path is "{path}", expected a name that ends in {" or ".join(suffixes)}')
 
 
 def chosen_path(path: Path | None, folder: Path | None, default_name: str) -> list[Path]:

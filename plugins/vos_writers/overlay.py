@@ -1,46 +1,27 @@
-"""Overlay video: H.264 with 4:2:0 colours in mp4, the one combination that every browser plays."""
+"""Overlay video: H.264 with 4:2:0 colours in mp4, the one combination that every browser plays; VP9 in WebM."""
 
 from __future__ import annotations
 
-import tempfile
-from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
-import av
-import cv2
-import numpy as np
-
-from vos.plugin import (
-    Frame,
-    Image,
-    LabelMap,
-    OutputError,
-    Prediction,
-    Run,
-    discard_partial,
-    draw_objects,
-    finish_partial,
-)
-from vos_writers.options import OverlayOptions, begin_file, chosen_path, output_path
-
-IMAGE_FOLDER_FPS = 24.0
-"""DAVIS clips play at 24 frames a second."""
+from vos.plugin import Frame, LabelMap, Prediction, Run, choose_colours, draw_objects
+from vos_writers.backward import BackwardSpool
+from vos_writers.options import OverlayOptions, chosen_path, output_path
+from vos_writers.video_file import Coding, VideoFile
 
 
 class OverlayWriter:
-    """Encodes frames with their objects drawn, in ascending order whatever the order of tracking."""
+    """Encodes frames with their objects drawn, in ascending order whatever the order of tracking.
+
+    An object keeps the colour that it gets in the first frame that has it.
+    """
 
     def __init__(self, options: OverlayOptions) -> None:
         self._options = options
-        self._path = Path()
-        self._partial: Path | None = None
-        self._container: Any = None
-        self._stream: Any = None
-        self._fps = IMAGE_FOLDER_FPS
+        self._video: VideoFile
         self._anchor = 0
-        self._spool: tempfile.TemporaryDirectory[str] | None = None
-        self._spooled: list[Path] = []
+        self._colours: dict[int, tuple[int, int, int]] = {}
+        self._backward = BackwardSpool()
 
     def outputs(self, folder: Path | None) -> list[Path]:
         """Name the file; see ``vos.NamingWriter``."""
@@ -48,22 +29,20 @@ class OverlayWriter:
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""
-        self._path = output_path(self._options.path, run, "overlay.mp4", "overlay")
-        self._fps = self._options.fps or run.source.fps or IMAGE_FOLDER_FPS
+        options = self._options
+        path = output_path(options.path, run, "overlay.mp4", "overlay")
         self._anchor = run.annotated[0]
-        opened, self._partial = begin_file(self._path)
-        opened.close()
-        try:
-            # An absolute path: FFmpeg would take "12:30.mp4" for a protocol named 12.
-            self._container = av.open(
-                str(self._partial.absolute()), "w", format="mp4", options={"movflags": "+faststart"}
-            )
-        except (OSError, av.error.FFmpegError) as error:
-            raise OutputError(f"{self._path}: cannot be written ({error}). Choose another path.") from error
+        if path.suffix.lower() == ".webm":
+            settings = {"crf": str(options.crf), "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
+            coding = Coding("libvpx-vp9", "yuv420p", settings, even=True)
+        else:
+            coding = Coding("libx264", "yuv420p", {"crf": str(options.crf), "preset": "veryfast"}, even=True)
+        self._video = VideoFile(path, coding, run, fps=options.fps, sound=options.sound)
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
         """Draw and encode one frame; frames before the first annotation come backward and wait on disk."""
         options = self._options
+        self._colours = choose_colours(frame.image, label_map, self._colours)
         picture = draw_objects(
             frame.image,
             label_map,
@@ -71,63 +50,27 @@ class OverlayWriter:
             contours=options.contours,
             ids=options.ids,
             notes=_percentages(prediction) if options.scores else None,
+            colours=self._colours,
         )
         if frame.index < self._anchor:
-            self._put_aside(picture)
+            self._backward.put(picture, frame.time)
             return
-        self._encode_spooled()
-        self._encode(picture)
+        self._encode_backward()
+        self._video.add(picture, "rgb24", frame)
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        self._encode_spooled()
-        if self._stream is not None:
-            self._container.mux(self._stream.encode())
-        self._container.close()
-        assert self._partial is not None, "open comes first"
-        finish_partial(self._partial, self._path)
+        self._encode_backward()
+        self._video.close()
 
     def abort(self, error: BaseException) -> None:
         """Remove the unfinished file."""
-        try:
-            self._container.close()
-        except av.error.FFmpegError:
-            pass  # an empty or half-written file may not close; it is removed all the same
-        finally:
-            if self._partial is not None:
-                discard_partial(self._partial)
-            if self._spool is not None:
-                self._spool.cleanup()
+        self._backward.close()
+        self._video.abort()
 
-    def _encode(self, picture: Image) -> None:
-        height, width = picture.shape[:2]
-        if self._stream is None:
-            rate = Fraction(self._fps).limit_denominator(1001)
-            self._stream = self._container.add_stream("libx264", rate=rate)
-            self._stream.width, self._stream.height = width + width % 2, height + height % 2
-            self._stream.pix_fmt = "yuv420p"
-            self._stream.options = {"crf": str(self._options.crf), "preset": "veryfast"}
-        if width % 2 or height % 2:
-            picture = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        self._container.mux(self._stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-
-    def _put_aside(self, picture: Image) -> None:
-        if self._spool is None:
-            self._spool = tempfile.TemporaryDirectory(prefix="vos-overlay-")
-        path = Path(self._spool.name) / f"{len(self._spooled)}.png"
-        good, content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-        assert good, "uint8 RGB pictures can be encoded"
-        path.write_bytes(content.tobytes())
-        self._spooled.append(path)
-
-    def _encode_spooled(self) -> None:
-        """Encode what was tracked backward, in ascending order."""
-        while self._spooled:
-            content = np.frombuffer(self._spooled.pop().read_bytes(), dtype=np.uint8)
-            self._encode(np.asarray(cv2.imdecode(content, cv2.IMREAD_COLOR), dtype=np.uint8))
-        if self._spool is not None:
-            self._spool.cleanup()
-            self._spool = None
+    def _encode_backward(self) -> None:
+        for picture, time in self._backward.drain():
+            self._video.add(picture, "rgb24", time)
 
 
 def _percentages(prediction: Prediction) -> dict[int, str]:

@@ -1,0 +1,45 @@
+"""Soft alpha of objects: the tracker's own logits at the frame's size, 0.5 where the label map's edge is."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vos.plugin import FloatArray, LabelMap, Prediction
+
+
+def alpha_of(prediction: Prediction, label_map: LabelMap, object_id: int | None) -> FloatArray:
+    """How much of each pixel belongs to an object, or to any.
+
+    A prediction of logits gives ``sigmoid(own logit - highest other logit or 0)``, so that neighbours share an edge's
+    pixels. One that was made from a label map has no soft edge: alpha is 0 or 1 as the label map says.
+
+    Args:
+        prediction: the tracker's answer for the frame.
+        label_map: uint8 (H, W), what was made of it.
+        object_id: one object; None for all of them together.
+    Returns:
+        float32 (H, W) in [0, 1].
+    """
+    height, width = label_map.shape
+    hard = (label_map > 0) if object_id is None else (label_map == object_id)
+    rows = list(prediction.object_ids)
+    if prediction.label_map is not None or not rows or (object_id is not None and object_id not in rows):
+        return hard.astype(np.float32)
+    logits = prediction.logits
+    if object_id is None:
+        own = logits.max(axis=0)
+    else:
+        others = np.delete(logits, rows.index(object_id), axis=0)
+        own = logits[rows.index(object_id)] - np.maximum(others.max(axis=0, initial=0.0), 0.0)
+    full = cv2.resize(own, (width, height), interpolation=cv2.INTER_LINEAR)
+    alpha = 1 / (1 + np.exp(-np.clip(full, -30, 30)))
+    # What later steps took out of the mask, or added to it, is not in the logits: there the label map counts.
+    near = cv2.dilate(hard.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=_reach(prediction, width)) > 0
+    alpha[~near] = 0
+    return np.asarray(np.where(hard, np.maximum(alpha, 0.5), np.minimum(alpha, 0.5)), dtype=np.float32)
+
+
+def _reach(prediction: Prediction, width: int) -> int:
+    """Pixels around a mask that a cell of the logits reaches."""
+    return max(2, round(width / int(prediction.logits.shape[2])))

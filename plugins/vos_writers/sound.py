@@ -1,0 +1,86 @@
+"""The sound of a source, encoded again beside its frames: only the part that the frames last."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+logger = logging.getLogger("vos.writers")
+
+
+class SoundTrack:
+    """Copies sound into a container, in step with the pictures."""
+
+    def __init__(self, source: Any, container: Any, start: float) -> None:
+        """Begin a track; ``SoundTrack.of`` opens the source.
+
+        Args:
+            source: an open container with sound.
+            container: the one that is written.
+            start: the time in the source, in seconds, that is time 0 of the output.
+        """
+        self._source, self._container, self._start = source, container, start
+        self._input = source.streams.audio[0]
+        codec = "libopus" if "webm" in container.format.name else "aac"
+        rate = 48_000 if codec == "libopus" else self._input.rate
+        self._stream = container.add_stream(codec, rate=rate, layout="stereo" if self._input.channels > 1 else "mono")
+        layout = self._stream.codec_context.layout
+        format_name = "flt" if codec == "libopus" else "fltp"
+        self._resampler = av.AudioResampler(format=format_name, layout=layout, rate=rate)
+        self._rate = rate
+        self._frames = self._decoded()
+        self._next: Any = None
+        self._done = 0
+        self._begun = False
+        if start > 0:
+            source.seek(int(start * av.time_base), backward=True)
+
+    @classmethod
+    def of(cls, location: str, container: Any, start: float) -> SoundTrack | None:
+        """Begin with the sound of a source, or say that it has none."""
+        try:
+            source = av.open(str(Path(location).absolute())) if Path(location).is_file() else None
+        except (OSError, av.error.FFmpegError):
+            source = None
+        if source is None or not source.streams.audio:
+            logger.warning("%s: no sound in it; the overlay has none.", location)
+            if source is not None:
+                source.close()
+            return None
+        return cls(source, container, start)
+
+    def copy_until(self, time: float) -> None:
+        """Encode what sounds before a time of the output, in seconds."""
+        while (frame := self._next or next(self._frames, None)) is not None:
+            self._next = frame
+            if self._done / self._rate >= time:
+                return
+            self._next = None
+            frame.pts, self._done = self._done, self._done + frame.samples
+            self._container.mux(self._stream.encode(frame))
+
+    def finish(self, time: float) -> None:
+        """Encode up to the end of the pictures, and flush."""
+        self.copy_until(time)
+        self._container.mux(self._stream.encode(None))
+        self.close()
+
+    def close(self) -> None:
+        """Close the source."""
+        self._source.close()
+
+    def _decoded(self) -> Iterator[Any]:
+        """Decoded sound from the start on, in the encoder's format."""
+        for frame in self._source.decode(self._input):
+            if frame.time is not None and frame.time + frame.samples / frame.sample_rate <= self._start:
+                continue
+            if not self._begun and frame.time is not None:
+                self._begun, self._done = True, max(0, round((frame.time - self._start) * self._rate))
+            for ready in self._resampler.resample(frame):
+                ready.time_base = Fraction(1, self._rate)
+                yield ready

@@ -1,0 +1,52 @@
+"""Timecodes: reading a source's, and counting frames on from one."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import av
+
+from vos.plugin import OptionError, SourceInfo
+
+
+def timecode_of(info: SourceInfo) -> str | None:
+    """The timecode of a video file's first frame, as its container states it, or None."""
+    if not Path(info.location).is_file():
+        return None
+    try:
+        with av.open(str(Path(info.location).absolute())) as container:
+            places = [container.metadata, *(stream.metadata for stream in container.streams)]
+    except (OSError, av.error.FFmpegError):
+        return None
+    return next((place["timecode"] for place in places if "timecode" in place), None)
+
+
+def shifted(timecode: str, frames: int, fps: float) -> str:
+    """Count frames on from a timecode; ``;`` before the frames means drop-frame, which leaves out numbers.
+
+    Args:
+        timecode: ``HH:MM:SS:FF`` or ``HH:MM:SS;FF``.
+        frames: how many, 0 or more.
+        fps: frames per second; the timecode counts to the nearest whole number of them.
+    Returns:
+        A timecode of the same kind.
+    Raises:
+        OptionError: not a timecode.
+    Source: SMPTE ST 12-1: drop-frame leaves out 2 numbers (at 30) a minute but for every tenth.
+    """
+    found = re.fullmatch(r"(\d{2}):(\d{2}):(\d{2})([:;.])(\d{1,2})", timecode)
+    if found is None:
+        raise OptionError(f'timecode is "{timecode}", expected HH:MM:SS:FF such as 01:00:00:00.')
+    hours, minutes, seconds, frame = (int(found[n]) for n in (1, 2, 3, 5))
+    rate = max(1, round(fps))
+    dropped = 2 * (rate // 30) if found[4] == ";" and rate % 30 == 0 else 0
+    total_minutes = 60 * hours + minutes
+    count = (total_minutes * 60 + seconds) * rate + frame - dropped * (total_minutes - total_minutes // 10) + frames
+    if dropped:
+        tens, rest = divmod(count, 600 * rate - 9 * dropped)
+        first = 60 * rate
+        extra = 0 if rest < first else 1 + (rest - first) // (first - dropped)
+        count += dropped * (9 * tens + extra)
+    seconds, frame = divmod(count, rate)
+    return f"{seconds // 3600 % 24:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}{found[4]}{frame:02d}"
