@@ -2,6 +2,7 @@
 # make test   set up, lint, run all tests
 # make check  lint, and the tests of the core rooms: the inner loop
 # make lint   ruff, mypy --strict and the import contracts
+# make formats  open exported files with other tools' libraries, in an environment of their own
 # make bench  the benchmarks: ratios against named baselines, JSON in bench-out/
 # make docs   build the documentation site into site/
 
@@ -22,6 +23,9 @@ test: lint
 
 check: lint
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/vos/types tests/vos/io tests/vos/registry tests/vos/host/test_stream.py tests/vos/initialization tests/test_architecture.py tests/test_packaging.py
+
+formats: $(CORE)
+	tests/formats_env/run $(BIN)/python
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -4,6 +4,7 @@ Usage: check.py FOLDER, with the Python of the environment that requirements.txt
 """
 
 import json
+import shutil
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -56,7 +57,7 @@ def check_datumaro(folder, truth):
         compare(dataset, truth, of_label(dataset), f"datumaro, coco, polygons={polygons}")
     dataset = Dataset.import_from(str(folder / "cvat-True.xml"), "cvat")
     compare(dataset, truth, of_label(dataset), "datumaro, cvat polygon tracks")
-    images = as_images(folder / "cvat-False.xml", folder / "cvat-images.xml", truth)
+    images = as_images(folder / "cvat-False.xml", folder / "cvat-images", truth)
     dataset = Dataset.import_from(str(images), "cvat")
     compare(dataset, truth, of_label(dataset), "datumaro, cvat masks (as images: it reads no masks in tracks)")
     (folder / "mots" / "clip" / "instances" / "labels.txt").write_text("background\nobject\n")
@@ -78,8 +79,9 @@ def as_images(tracks, path, truth):
     for track in list(root.iter("track")):
         root.remove(track)
     root.find("meta/task/mode").text = "annotation"
-    ElementTree.ElementTree(root).write(path)
-    return path
+    shutil.copytree(tracks.parent / "coco-True" / "images", path / "images")
+    ElementTree.ElementTree(root).write(path / "annotations.xml")
+    return path / "annotations.xml"
 
 
 def check_label_studio(folder, truth):
