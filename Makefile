@@ -48,7 +48,7 @@ $(CORE): pyproject.toml constraints.txt
 	touch $@
 
 $(DEV): $(CORE)
-	$(INSTALL) -e ".[dev,diffseg,groupvit,vit,mobilesam,docs]"
+	$(INSTALL) -e ".[dev,diffseg,groupvit,vit,mobilesam,ray,slurm,docs]"
 	touch $@
 
 clean:

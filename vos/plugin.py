@@ -22,7 +22,7 @@ from vos.errors import (
     WriterError,
 )
 from vos.host.input_protection import refuse_replacing
-from vos.host.tracking import open_source, stream, track
+from vos.host.tracking import MadeTracker, make_tracker, open_source, stream, track
 from vos.initialization.initialize import initialize, read_frame
 from vos.initialization.object_selection import ObjectSelection, select_objects
 from vos.io.atomic_files import (
@@ -38,6 +38,7 @@ from vos.io.image_files import ImageFiles
 from vos.io.image_pages import ImagePages
 from vos.io.mask_file import read_label_map, write_label_map
 from vos.io.natural_order import natural_order
+from vos.protocols.executor import Executor, Job, JobEvent, ReportFrame, Worker, WorkerPlan
 from vos.protocols.initializer import Initializer
 from vos.protocols.source import Source
 from vos.protocols.tracker import (
@@ -52,8 +53,8 @@ from vos.protocols.tracker import (
 from vos.protocols.writer import NamingWriter, Writer
 from vos.registry.discovery import Plugins, load_plugins
 from vos.registry.hookspecs import API_VERSION, hookimpl
-from vos.registry.options import NoOptions, option
-from vos.registry.specs import CommandSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
+from vos.registry.options import NoOptions, make_options, option, parse_assignments
+from vos.registry.specs import CommandSpec, ExecutorSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
 from vos.types.annotation import Annotation
 from vos.types.arrays import AnyArray, BoolArray, FloatArray, Image, LabelMap, Size
 from vos.types.frame import Frame
@@ -76,8 +77,11 @@ __all__ = [
     "WriterSpec",
     "FormatSpec",
     "CommandSpec",
+    "ExecutorSpec",
     "option",
     "NoOptions",
+    "make_options",
+    "parse_assignments",
     "Plugins",
     "load_plugins",
     # protocols
@@ -92,6 +96,12 @@ __all__ = [
     "Source",
     "Writer",
     "NamingWriter",
+    "Executor",
+    "Job",
+    "JobEvent",
+    "Worker",
+    "WorkerPlan",
+    "ReportFrame",
     # types
     "Frame",
     "Annotation",
@@ -138,6 +148,8 @@ __all__ = [
     # a plugin's own verb runs what a user's program runs
     "stream",
     "track",
+    "make_tracker",
+    "MadeTracker",
     "initialize",
     "open_source",
     "read_frame",

@@ -12,7 +12,7 @@ from vos.errors import PluginError
 from vos.registry.discovery import Plugins
 from vos.registry.options import NoOptions, describe_options
 
-KINDS = ("trackers", "initializers", "writers", "formats", "commands")
+KINDS = ("trackers", "initializers", "writers", "formats", "executors", "commands")
 
 
 @click.command()

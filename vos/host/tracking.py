@@ -43,7 +43,29 @@ NO_END = 1 << 40
 """Stands for the length of a source that has none."""
 
 GivenSource: TypeAlias = str | Path | Source | Sequence[Any] | Iterable[Any] | AnyArray
-GivenTracker: TypeAlias = str | Tracker | EncodingTracker
+
+
+@dataclass(frozen=True)
+class MadeTracker:
+    """A tracker that was made by name and is kept for several runs; whoever made it closes it.
+
+    Attributes:
+        name: its spec's name, as ``run.json`` records it.
+        options: its options by name, defaults included.
+        tracker: the tracker.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    tracker: Tracker | EncodingTracker
+
+    def close(self) -> None:
+        """Close the tracker, if it has something to close."""
+        if isinstance(self.tracker, ClosingTracker):
+            close_or_warn(f'tracker "{self.name}"', self.tracker.close)
+
+
+GivenTracker: TypeAlias = str | Tracker | EncodingTracker | MadeTracker
 GivenWriter: TypeAlias = str | tuple[str, Mapping[str, Any]] | Writer
 
 
@@ -73,7 +95,7 @@ def open_source(location: GivenSource, plugins: Plugins | None = None) -> Source
 
 def make_tracker(
     tracker: str, options: Mapping[str, Any] | Any | None, runtime: Runtime, plugins: Plugins
-) -> tuple[Tracker | EncodingTracker, dict[str, Any]]:
+) -> MadeTracker:
     """Make a tracker by name.
 
     Args:
@@ -82,7 +104,7 @@ def make_tracker(
         runtime: device, precision, threads, seed.
         plugins: where to look.
     Returns:
-        The tracker, and its options by name with defaults.
+        The tracker with its name and options; give it to ``track`` for one video after another.
     Raises:
         PluginError: no tracker of that name, or two.
         OptionError: an option that does not fit.
@@ -90,7 +112,7 @@ def make_tracker(
     """
     spec, made = tracker_options(tracker, options, plugins)
     with blaming(f'tracker "{spec.name}" cannot be made'):
-        return spec.factory(made, runtime), dataclasses.asdict(made)
+        return MadeTracker(tracker, dataclasses.asdict(made), spec.factory(made, runtime))
 
 
 def tracker_options(tracker: str, options: Mapping[str, Any] | Any | None, plugins: Plugins) -> tuple[TrackerSpec, Any]:
@@ -196,7 +218,7 @@ def stream(
         annotations: a label map (uint8 (H, W)), a mask file or an ``Annotation`` for the first frame;
             a list of ``Annotation`` or a dict by frame index for several; None takes those that a
             DAVIS or YouTube-VOS layout puts beside the frames.
-        tracker: a tracker's name, or a tracker.
+        tracker: a tracker's name, a tracker, or one of ``make_tracker`` that is kept for several runs.
         options: the tracker's options by name.
         runtime: device, precision, threads, seed; None for the defaults.
         both_ways: track backward too from the first annotation; those frames come first, descending.
@@ -355,10 +377,11 @@ class _Job:
             indices = _frame_indices(info.frame_count, start, stop, step, str(info.location))
             found = gather_annotations(with_imported(annotations, info, indices, plugins), info, indices)
             if isinstance(tracker, str):
-                name = tracker
-                ready_tracker, values = make_tracker(tracker, options, runtime, plugins)
-                if isinstance(ready_tracker, ClosingTracker):
-                    opened.callback(close_or_warn, f'tracker "{name}"', ready_tracker.close)
+                made = make_tracker(tracker, options, runtime, plugins)
+                opened.callback(made.close)
+                name, ready_tracker, values = made.name, made.tracker, dict(made.options)
+            elif isinstance(tracker, MadeTracker):
+                name, ready_tracker, values = tracker.name, tracker.tracker, dict(tracker.options)
             elif isinstance(tracker, type) or not isinstance(tracker, (Tracker, EncodingTracker)):
                 raise PluginError(
                     f"tracker is {tracker!r}, expected a tracker's name, or an object with the methods start and step."

@@ -28,7 +28,7 @@ from vos.protocols.source import Source
 from vos.registry import hookspecs
 from vos.registry.options import describe_options
 from vos.registry.plugin_errors import blaming, in_words
-from vos.registry.specs import CommandSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
+from vos.registry.specs import CommandSpec, ExecutorSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
 from vos.types.source_info import SourceInfo
 from vos.version import __version__
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 GROUP = "vos"
 SHIPPED_DISTRIBUTION = "vos-toolkit"
 
-Spec = TypeVar("Spec", TrackerSpec, InitializerSpec, WriterSpec, FormatSpec, CommandSpec)
+Spec = TypeVar("Spec", TrackerSpec, InitializerSpec, WriterSpec, FormatSpec, CommandSpec, ExecutorSpec)
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,7 @@ class Plugins:
         self.writers: Offers[WriterSpec] = Offers("writer")
         self.formats: Offers[FormatSpec] = Offers("format")
         self.commands: Offers[CommandSpec] = Offers("command")
+        self.executors: Offers[ExecutorSpec] = Offers("executor")
 
     @property
     def hook(self) -> Any:
@@ -211,6 +212,7 @@ class Plugins:
             ("vos_writers", self.writers, WriterSpec),
             ("vos_formats", self.formats, FormatSpec),
             ("vos_commands", self.commands, CommandSpec),
+            ("vos_executors", self.executors, ExecutorSpec),
         ]
         collected = []
         for hook_name, holder, spec_type in kinds:

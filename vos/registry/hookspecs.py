@@ -4,8 +4,8 @@ A plugin is an importable module with functions of these names, each marked ``@h
 is found through the entry point group ``vos``. A hook takes any subset of the arguments shown, by
 name. Three kinds of hooks:
 
-- *registration* (``vos_trackers``, ``vos_initializers``, ``vos_writers``, ``vos_formats``, ``vos_commands``): called
-  once when plugins are loaded; every plugin's list is taken.
+- *registration* (``vos_trackers``, ``vos_initializers``, ``vos_writers``, ``vos_formats``, ``vos_commands``,
+  ``vos_executors``): called once when plugins are loaded; every plugin's list is taken.
 - *decision* (``vos_open_source``, ``vos_merge_objects``): plugins are asked in turn, the last
   registered first and the toolkit's own last, until one answers with something other than None.
 - *observation* (``vos_run_started``, ``vos_frame_done``, ``vos_run_finished``, ``vos_run_failed``):
@@ -22,13 +22,13 @@ from collections.abc import Sequence
 import pluggy
 
 from vos.protocols.source import Source
-from vos.registry.specs import CommandSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
+from vos.registry.specs import CommandSpec, ExecutorSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
 from vos.types.arrays import LabelMap, Size
 from vos.types.frame import Frame
 from vos.types.prediction import Prediction
 from vos.types.run import Run, RunSummary
 
-API_VERSION = (1, 0)
+API_VERSION = (1, 1)
 """Version (major, minor) of the plugin API: the hooks here, and the types and protocols they speak of.
 
 The major number rises when a plugin that worked may stop working, the minor one when something is
@@ -76,6 +76,11 @@ def vos_formats() -> Sequence[FormatSpec]:  # type: ignore[empty-body]
 @hookspec
 def vos_commands() -> Sequence[CommandSpec]:  # type: ignore[empty-body]
     """Offer verbs of the command line (``vos NAME``). As ``vos_trackers``."""
+
+
+@hookspec
+def vos_executors() -> Sequence[ExecutorSpec]:  # type: ignore[empty-body]
+    """Offer executors: engines that run many jobs (``vos batch``). As ``vos_trackers``."""
 
 
 @hookspec(firstresult=True)

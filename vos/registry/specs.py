@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vos.protocols.executor import Executor
 from vos.protocols.initializer import Initializer
 from vos.protocols.tracker import EncodingTracker, Tracker
 from vos.protocols.writer import Writer
@@ -107,3 +108,20 @@ class CommandSpec:
     name: str
     summary: str
     load: Callable[[], click.Command]
+
+
+@dataclass(frozen=True)
+class ExecutorSpec:
+    """A way to run many jobs that a plugin offers.
+
+    Attributes:
+        name: what the user types (``vos batch --executor NAME``).
+        summary: one line for ``vos plugins``.
+        factory: makes an executor from an ``options`` object.
+        options: a dataclass whose fields are declared with ``vos.plugin.option``.
+    """
+
+    name: str
+    summary: str
+    factory: Callable[[Any], Executor]
+    options: type = NoOptions

@@ -197,7 +197,7 @@ def _named(
     tracker_options(name, options, loaded)
 
     def make() -> Any:
-        return make_tracker(name, options, runtime or Runtime(device="cpu"), loaded)[0]
+        return make_tracker(name, options, runtime or Runtime(device="cpu"), loaded).tracker
 
     return make
 

@@ -1,0 +1,109 @@
+"""``vos batch``: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from vos.plugin import JobEvent, OptionError, Runtime, load_plugins, make_options, parse_assignments
+from vos_batch.batch import BatchSummary, run_batch, write_summary
+from vos_batch.jobs import TrackJob, find_jobs, runtime_arguments
+
+
+@click.command()
+@click.argument("jobs", metavar="JOBS")
+@click.option("--set", "set_name", metavar="NAME", help="With a tree: the set, such as 2017/val.")
+@click.option("-t", "--tracker", default="propagation", show_default=True, help="The tracker of jobs that name none.")
+@click.option("-O", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of the tracker.")
+@click.option("-o", "--output", default="vos-out", show_default=True, help="Folder of jobs that name none.")
+@click.option("--executor", default="local", show_default=True, help="What runs the jobs (`vos plugins`).")
+@click.option("-E", "executor_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the executor.")
+@click.option("-j", "--workers", type=click.IntRange(min=1), default=None, help="Short for -E workers=N.")
+@click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
+@click.option("--both-ways", is_flag=True, help="Also track backward from each first mask.")
+@click.option("--overwrite", is_flag=True, help="Replace earlier runs; without it, finished jobs are skipped.")
+@click.option(
+    "--summary", type=click.Path(path_type=Path), help="JSON file; by default batch.json in the output folder."
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@click.pass_context
+def command(ctx: click.Context, /, **given: Any) -> None:
+    """Track the videos of JOBS, several at a time; a second run goes on where the first stopped.
+
+    JOBS is a manifest (.jsonl or .csv; fields video, masks, tracker, options, output, sequence, start, stop, step,
+    max_side, both_ways), a pattern such as "clips/*.mp4" with masks beside the videos (dog.png, dog-mask.png or a
+    folder dog/), or the root of a DAVIS or YouTube-VOS tree.
+
+    \b
+      vos batch jobs.jsonl -j 4
+      vos batch "clips/*.mp4" -o out
+      vos batch DAVIS --set 2017/val --executor slurm -E partition=gpu
+    """
+    modules, blocked = ctx.obj.plugin_modules, ctx.obj.blocked
+    plugins = load_plugins(modules, blocked)
+    executor_options = parse_assignments(given["executor_assignments"], "-E")
+    if given["workers"] is not None:
+        if "workers" in executor_options:
+            raise OptionError("-j and -E workers= are both given; one of them says how many.")
+        executor_options["workers"] = str(given["workers"])
+    spec = plugins.executors.get(given["executor"])
+    executor = spec.factory(make_options(spec.options, executor_options, f'executor "{spec.name}"'))
+    jobs = find_jobs(given["jobs"], _defaults(given), given["set_name"])
+    for tracker in {job.tracker.partition(":")[0] for job in jobs}:
+        plugins.trackers.get(tracker)  # a typing mistake ends the batch before it begins
+    bar = _Bar(len(jobs))
+    try:
+        summary = run_batch(executor, jobs, modules, blocked, bar)
+    finally:
+        bar.close()
+    _finish(summary, given["summary"] or Path(given["output"]) / "batch.json")
+    ctx.exit(summary.exit_code)
+
+
+def _defaults(given: dict[str, Any]) -> TrackJob:
+    selection = {"max_side": given["max_side"], "both_ways": given["both_ways"] or None}
+    return TrackJob(
+        source="",
+        masks=None,
+        output=given["output"],
+        sequence="",
+        tracker=given["tracker"],
+        options=parse_assignments(given["assignments"]),
+        selection={name: value for name, value in selection.items() if value is not None},
+        runtime=runtime_arguments(Runtime(given["device"], given["precision"], None, given["seed"])),
+        overwrite=given["overwrite"],
+    )
+
+
+def _finish(summary: BatchSummary, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_summary(summary, path)
+    first, *failures = summary.lines()
+    for line in failures:
+        click.echo(f"vos: {line}", err=True)
+    click.echo(f"{first} -> {path}")
+
+
+class _Bar:
+    """One progress line for all jobs: jobs done, and the frames of those at work."""
+
+    def __init__(self, jobs: int) -> None:
+        self._bar = tqdm(total=jobs, unit="job", disable=not sys.stderr.isatty())
+        self._frames: dict[str, int] = {}
+
+    def __call__(self, event: JobEvent) -> None:
+        if event.kind == "frame":
+            self._frames[event.job_id] = event.frame
+        elif event.kind in ("done", "failed"):
+            self._frames.pop(event.job_id, None)
+            self._bar.update()
+        self._bar.set_postfix_str(f"{len(self._frames)} at work, {sum(self._frames.values())} frames", refresh=False)
+
+    def close(self) -> None:
+        self._bar.close()

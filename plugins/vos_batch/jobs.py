@@ -1,0 +1,232 @@
+"""Jobs of ``vos batch``: read from a manifest, a pattern of video files, or a DAVIS or YouTube-VOS tree."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from vos.evaluation import DavisTree
+from vos.plugin import InputError, Job, OptionError, Runtime, safe_name
+
+MASK_SUFFIXES = (".png", "-mask.png", "_mask.png")
+COLUMNS = (
+    "video",
+    "masks",
+    "tracker",
+    "options",
+    "output",
+    "sequence",
+    "start",
+    "stop",
+    "step",
+    "max_side",
+    "both_ways",
+)
+_NUMBERS = ("start", "stop", "step", "max_side")
+
+
+@dataclass(frozen=True)
+class TrackJob:
+    """One video to track.
+
+    Attributes:
+        source: a video, a folder of images or an address.
+        masks: a mask file or a folder of masks; mask files by frame index; None for masks beside the frames.
+        tracker: a tracker's name.
+        options: its options by name.
+        output: folder; masks go to ``output/sequence``.
+        sequence: the folder's name.
+        writers: names and options.
+        selection: arguments of ``vos.track`` that choose frames and their size.
+        runtime: arguments of ``Runtime``.
+        overwrite: replace an earlier run.
+    """
+
+    source: str
+    masks: str | Mapping[str, str] | None
+    output: str
+    sequence: str
+    tracker: str = "propagation"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    writers: tuple[tuple[str, Mapping[str, Any]], ...] = (("davis", {}),)
+    selection: Mapping[str, Any] = field(default_factory=dict)
+    runtime: Mapping[str, Any] = field(default_factory=dict)
+    overwrite: bool = False
+
+    def to_job(self) -> Job:
+        """The job for an executor; its id is the folder that it writes."""
+        return Job(str(Path(self.output) / self.sequence), asdict(self))
+
+
+def find_jobs(where: str, defaults: TrackJob, set_name: str | None = None) -> list[TrackJob]:
+    """Find jobs.
+
+    Args:
+        where: a manifest (``.jsonl`` or ``.csv``), the root of a DAVIS or YouTube-VOS tree, or a pattern such as
+            ``clips/*.mp4`` whose masks lie beside the videos (``dog.png``, ``dog-mask.png``, or a folder ``dog``).
+        defaults: what a job has unless its line says otherwise.
+        set_name: with a tree, the set; None for all sequences.
+    Returns:
+        At least one job; no two write the same folder.
+    Raises:
+        InputError: nothing there, a line that cannot be read, or two jobs with one output.
+    """
+    path = Path(where)
+    if path.suffix.lower() in (".jsonl", ".ndjson", ".csv"):
+        jobs = list(_from_manifest(path, defaults))
+    elif path.is_dir():
+        jobs = list(_from_tree(path, defaults, set_name))
+    else:
+        jobs = list(_from_pattern(where, defaults))
+    if not jobs:
+        raise InputError(f"{where}: no job in it.")
+    seen: dict[str, str] = {}
+    for job in jobs:
+        job_id = job.to_job().job_id
+        if job_id in seen:
+            raise InputError(
+                f"{where}: {seen[job_id]} and {job.source} would both be written to {job_id}. "
+                'Give one of them another "sequence" or "output".'
+            )
+        seen[job_id] = job.source
+    return jobs
+
+
+def _from_manifest(path: Path, defaults: TrackJob) -> Iterator[TrackJob]:
+    """Paths in a manifest are relative to its folder."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as a manifest ({error}).") from None
+    if path.suffix.lower() == ".csv":
+        rows: Iterator[tuple[int, dict[str, Any]]]
+        rows = enumerate((dict(row) for row in csv.DictReader(text.splitlines())), 2)
+            (number, dict(row)) for number, row in enumerate(csv.DictReader(text.splitlines()), 2)
+        )
+    else:
+        rows = _json_lines(path, text)
+    for number, row in rows:
+        yield _job_of(row, f"{path}, line {number}", path.parent, defaults)
+
+
+def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            raise InputError(f"{path}, line {number}: not JSON. Expected an object on each line.") from None
+        if not isinstance(row, dict):
+            raise InputError(f"{path}, line {number}: a {type(row).__name__}, expected an object.")
+        yield number, row
+
+
+def _job_of(row: dict[str, Any], where: str, folder: Path, defaults: TrackJob) -> TrackJob:
+    row = {key: value for key, value in row.items() if value not in (None, "")}
+    unknown = [key for key in row if key not in COLUMNS]
+    if unknown:
+        raise InputError(f'{where}: unknown field "{unknown[0]}". Known: {", ".join(COLUMNS)}.')
+    video = row.get("video")
+    if not isinstance(video, str):
+        raise InputError(f'{where}: no "video".')
+    selection = dict(defaults.selection)
+    for name in _NUMBERS:
+        if name in row:
+            selection[name] = _whole_number(row[name], name, where)
+    if "both_ways" in row:
+        selection["both_ways"] = str(row["both_ways"]).lower() in ("1", "true", "yes")
+    source = _relative(video, folder)
+    return replace(
+        defaults,
+        source=source,
+        masks=_masks(row.get("masks"), where, folder) or defaults.masks or _mask_beside(source),
+        tracker=str(row.get("tracker", defaults.tracker)),
+        options={**defaults.options, **_options(row.get("options", {}), where)},
+        output=_relative(str(row["output"]), folder) if "output" in row else defaults.output,
+        sequence=safe_name(str(row.get("sequence", Path(source).stem))),
+        selection=selection,
+    )
+
+
+def _masks(given: Any, where: str, folder: Path) -> str | dict[str, str] | None:
+    if given is None:
+        return None
+    if isinstance(given, str) and given.lstrip().startswith("{"):
+        given = _parsed(given, "masks", where)
+    if isinstance(given, str):
+        return _relative(given, folder)
+    if isinstance(given, Mapping) and all(str(key).isdecimal() and isinstance(v, str) for key, v in given.items()):
+        return {str(int(key)): _relative(value, folder) for key, value in given.items()}
+    raise InputError(f'{where}: "masks" is {given!r}, expected a path, or paths by frame index.')
+
+
+def _options(given: Any, where: str) -> dict[str, Any]:
+    if isinstance(given, str):
+        given = _parsed(given, "options", where)
+    if not isinstance(given, dict):
+        raise InputError(f'{where}: "options" is {given!r}, expected an object.')
+    return given
+
+
+def _parsed(text: str, name: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError(f'{where}: "{name}" is {text!r}, expected JSON.') from None
+
+
+def _whole_number(value: Any, name: str, where: str) -> int:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        raise InputError(f'{where}: "{name}" is {value!r}, expected a whole number.') from None
+
+
+def _relative(path: str, folder: Path) -> str:
+    return path if "://" in path else str(folder / path)
+
+
+def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:
+    paths = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207  # the pattern may be absolute
+    found = sorted(str(path) for path in paths if path.suffix.lower() != ".png")
+    if not found:
+        raise InputError(
+            f"{pattern}: no such manifest, tree or video. Expected a .jsonl or .csv file, a folder, or a pattern."
+        )
+    for source in found:
+        masks = _mask_beside(source)
+        if masks is None:
+            name = Path(source).stem
+            raise InputError(f"{source}: no mask beside it. Expected {name}.png, {name}-mask.png or a folder {name}/.")
+        yield replace(defaults, source=source, masks=masks, sequence=safe_name(Path(source).stem))
+
+
+def _mask_beside(source: str) -> str | None:
+    video = Path(source)
+    if "://" in source or video.is_dir():
+        return None
+    for suffix in MASK_SUFFIXES:
+        mask = video.with_name(video.stem + suffix)
+        if mask.is_file():
+            return str(mask)
+    folder = video.with_suffix("")
+    return str(folder) if folder.is_dir() else None
+
+
+def _from_tree(root: Path, defaults: TrackJob, set_name: str | None) -> Iterator[TrackJob]:
+    tree = DavisTree(root)
+    if set_name is not None and set_name not in tree.sets():
+        raise OptionError(f"{root} has no set {set_name}. It has: {', '.join(tree.sets()) or 'none'}.")
+    for name in tree.sequences(set_name):
+        yield replace(defaults, source=str(tree.frame_folder / name), masks=None, sequence=safe_name(name))
+
+
+def runtime_arguments(runtime: Runtime) -> dict[str, Any]:
+    """A runtime as plain data; the cache folder is each machine's own."""
+    return {"device": runtime.device, "precision": runtime.precision, "threads": runtime.threads, "seed": runtime.seed}

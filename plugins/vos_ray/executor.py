@@ -1,0 +1,152 @@
+"""Jobs on Ray actors: an actor makes its worker once, and Ray restarts it where its process dies."""
+
+from __future__ import annotations
+
+import os
+import queue
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from vos.plugin import ExtraMissingError, Job, JobEvent, VosError, WorkerPlan
+from vos_batch.one_job import run_job
+from vos_ray.options import RayOptions
+
+POLL_SECONDS = 0.2
+
+
+class RayExecutor:
+    """Runs jobs on Ray actors."""
+
+    def __init__(self, options: RayOptions) -> None:
+        self._options = options
+
+    def run(self, plan: WorkerPlan, jobs: Sequence[Job]) -> Iterator[JobEvent]:
+        """Run all jobs; see ``vos.plugin.Executor``."""
+        ray = _import_ray()
+        started = self._connect(ray)
+        try:
+            yield from _Run(ray, self._options, plan, jobs).events()
+        finally:
+            if started:
+                ray.shutdown()
+
+    def _connect(self, ray: Any) -> bool:
+        """Join or start Ray; return whether it was started here."""
+        if ray.is_initialized():
+            return False
+        try:
+            ray.init(
+                address=self._options.address or None,
+                include_dashboard=False,
+                configure_logging=False,
+                log_to_driver=False,
+                runtime_env={"env_vars": {"OMP_NUM_THREADS": str(max(1, int(self._options.cpus)))}},
+            )
+        except Exception as error:
+            where = self._options.address or "this machine"
+            raise VosError(f"Ray on {where} cannot be reached ({type(error).__name__}: {error}).") from error
+        return True
+
+
+def _import_ray() -> Any:
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+        import ray.util.queue
+    except ImportError as error:
+        raise ExtraMissingError(
+            f'ray is not installed ({error}). Install it: pip install "vos-toolkit[ray]"'
+        ) from error
+    return ray
+
+
+class _Actor:
+    """What runs in an actor's process."""
+
+    def __init__(self, plan: WorkerPlan, name: str) -> None:
+        self._worker = plan.make()
+        self._name = name
+
+    def run(self, job: Job, progress: Any) -> JobEvent:
+        """Run a job: progress goes to the queue, the last event is returned."""
+        last: list[JobEvent] = []
+
+        def send(event: JobEvent) -> None:
+            if event.kind in ("done", "failed"):
+                last.append(event)
+            else:
+                progress.put(event)
+
+        run_job(self._worker, job, self._name, send)
+        return last[0]
+
+
+@dataclass
+class _Run:
+    """One call of the executor: its actors, what each does, and what waits."""
+
+    ray: Any
+    options: RayOptions
+    plan: WorkerPlan
+    jobs: Sequence[Job]
+    attempts: dict[str, int] = field(default_factory=dict)
+
+    def events(self) -> Iterator[JobEvent]:
+        """Give events until every job is done or failed."""
+        progress = self.ray.util.queue.Queue()
+        waiting = deque(self.jobs)
+        actors = [self._actor(number) for number in range(min(self.options.workers, len(self.jobs)))]
+        idle = list(actors)
+        at_work: dict[Any, tuple[Any, Job]] = {}
+        try:
+            while waiting or at_work:
+                while idle and waiting:
+                    actor, job = idle.pop(), waiting.popleft()
+                    at_work[actor.run.remote(job, progress)] = (actor, job)
+                ready, _ = self.ray.wait(list(at_work), timeout=POLL_SECONDS)
+                yield from _drained(progress)
+                for reference in ready:
+                    actor, job = at_work.pop(reference)
+                    idle.append(actor)
+                    yield self._outcome(reference, job, waiting)
+            yield from _drained(progress)
+        finally:
+            for actor in actors:
+                self.ray.kill(actor)
+            progress.shutdown(force=True)
+
+    def _actor(self, number: int) -> Any:
+        actor = self.ray.remote(_Actor).options(
+            num_cpus=self.options.cpus,
+            num_gpus=self.options.gpus,
+            max_restarts=-1,
+            max_task_retries=0,  # a job that is tried again is reported, so it is queued again here
+        )
+        return actor.remote(self.plan, f"actor {number + 1}")
+
+    def _outcome(self, reference: Any, job: Job, waiting: deque[Job]) -> JobEvent:
+        try:
+            event: JobEvent = self.ray.get(reference)
+            return event
+        except self.ray.exceptions.RayActorError as error:
+            self.attempts[job.job_id] = self.attempts.get(job.job_id, 0) + 1
+            reason = str(error).splitlines()[0]
+            if self.attempts[job.job_id] > self.options.retries:
+                return JobEvent(
+                    job.job_id, "failed", message=f"its actor died {self.attempts[job.job_id]} times: {reason}"
+                )
+            waiting.appendleft(job)
+            return JobEvent(job.job_id, "retried", message=reason)
+        except self.ray.exceptions.RayTaskError as error:
+            return JobEvent(job.job_id, "failed", message=f"unexpected {type(error.cause).__name__}: {error.cause}")
+
+
+def _drained(progress: Any) -> Iterator[JobEvent]:
+    """Everything that the queue holds now."""
+    while True:
+        try:
+            yield progress.get_nowait()
+        except queue.Empty:
+            return

@@ -1,0 +1,24 @@
+"""Options of the executor ``ray``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vos.plugin import option
+
+
+@dataclass(frozen=True)
+class RayOptions:
+    """Options of ``ray``."""
+
+    workers: int = option(2, "Actors at most.")
+    address: str = option("", 'A cluster\'s address, such as "auto" or ray://head:10001; empty starts Ray here.')
+    cpus: float = option(1.0, "Processor cores of each actor.")
+    gpus: float = option(0.0, "GPUs of each actor; 0.5 lets two share one.")
+    retries: int = option(2, "How often a job is tried again after its actor died.")
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"workers is {self.workers}, expected 1 or more.")
+        if self.cpus < 0 or self.gpus < 0 or self.retries < 0:
+            raise ValueError("cpus, gpus and retries cannot be negative.")

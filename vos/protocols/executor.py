@@ -1,0 +1,115 @@
+"""The executor protocol: who runs many jobs, and what it reports of them.
+
+A job is plain data. A worker is made once in each process and keeps what is slow to make. The truth about a job is on
+the disk (``run.json`` and whole files), so any executor goes on where another stopped.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+EventKind: TypeAlias = Literal["started", "frame", "done", "failed", "retried"]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One piece of work.
+
+    Attributes:
+        job_id: unique among the jobs of one call.
+        work: JSON data that the worker understands.
+    """
+
+    job_id: str
+    work: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """What an executor reports of one job.
+
+    Attributes:
+        job_id: the job.
+        kind: ``started``; ``frame``, progress; ``retried``, its worker died and it is queued again; and, once for
+            each job and last, ``done`` or ``failed``.
+        worker: the worker's name, for people (``"process 2"``).
+        frame: with ``frame``, frames done so far.
+        frame_count: with ``frame``, frames in all, or None where the source has no length.
+        message: with ``failed`` and ``retried``, one line that says why.
+        bad_input: with ``failed``, True if the input is at fault, so that trying again is of no use.
+        result: with ``done``, what the worker returned.
+    """
+
+    job_id: str
+    kind: EventKind
+    worker: str = ""
+    frame: int = 0
+    frame_count: int | None = None
+    message: str = ""
+    bad_input: bool = False
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+ReportFrame: TypeAlias = Callable[[int, "int | None"], None]
+"""Called by a worker with the frames done so far and their number, or None."""
+
+
+class Worker(Protocol):
+    """Does jobs one after another, in a process of its own."""
+
+    def __call__(self, work: Mapping[str, Any], report: ReportFrame) -> Mapping[str, Any]:
+        """Do one job.
+
+        Args:
+            work: the job's data.
+            report: for progress, at each frame.
+        Returns:
+            JSON data for the summary.
+        Raises:
+            InputError: the input is at fault; the job fails and is not tried again.
+            VosError: the job failed.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class WorkerPlan:
+    """How a process makes its worker; plain data, so that it reaches any process.
+
+    Attributes:
+        factory: a callable as ``"package.module:name"``; it returns a ``Worker``.
+        arguments: its keyword arguments, JSON data.
+    """
+
+    factory: str
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def make(self) -> Worker:
+        """Import the factory and call it."""
+        module, _, name = self.factory.partition(":")
+        worker: Worker = getattr(importlib.import_module(module), name)(**self.arguments)
+        return worker
+
+
+@runtime_checkable
+class Executor(Protocol):
+    """Runs jobs on workers."""
+
+    def run(self, plan: WorkerPlan, jobs: Sequence[Job]) -> Iterator[JobEvent]:
+        """Run all jobs.
+
+        A job whose worker dies is tried again on a new one, a limited number of times. A failed job does not stop the
+        others. Closing the iterator stops the workers and leaves no process behind.
+
+        Args:
+            plan: how a worker is made.
+            jobs: what to run, in the order in which to begin.
+        Yields:
+            Events of all jobs as they happen; for each job one ``done`` or ``failed`` at last.
+        Raises:
+            VosError: no worker can be made, or the engine cannot be reached.
+        """
+        ...
