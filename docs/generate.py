@@ -111,12 +111,12 @@ def _options() -> str:
     plugins = vos.load_plugins(autoload=False)
     parts = [
         NOTE,
-        "# Trackers, initializers, writers\n",
+        "# Trackers, initializers, writers, executors\n",
         "What the installed package offers; `vos plugins` prints the same for your installation. Options are given "
         "with `-O name=value` (initializers in `vos track`: `-I`; writers: `--writer NAME:name=value`), in Python with "
         "`options={...}`.\n",
     ]
-    for offers in (plugins.trackers, plugins.initializers, plugins.writers):
+    for offers in (plugins.trackers, plugins.initializers, plugins.writers, plugins.executors):
         parts.append(f"## {offers.kind.capitalize()}s\n")
         for spec, _ in offers.all():
             parts.append(f"### {spec.name}\n\n{spec.summary}\n")

@@ -194,7 +194,16 @@ def test_vos_commands_offers_a_verb(every_hook, tmp_path):
     assert result.stdout == "3 7\n"
 
 
+def test_vos_executors_offers_an_engine_for_many_jobs(every_hook, tmp_path):
+    vos.write_label_map(tmp_path / "mask.png", tiny_sequence().label_maps[0])
+    (tmp_path / "jobs.jsonl").write_text('{"video": "noise:64x48x3", "masks": "mask.png", "tracker": "still"}\n')
+    command = ["-p", "every_hook", "batch", str(tmp_path / "jobs.jsonl"), "--executor", "serial", "-o", str(tmp_path)]
+    result = CliRunner().invoke(cli, command)
+    assert result.exit_code == 0, result.output
+    assert "1 of 1 jobs done; 3 frames" in result.stdout
+
+
 def test_the_plugin_with_every_hook_passes_the_kit(every_hook):
     plugins, _ = every_hook
-    assert check_plugin("every_hook") == ["still", "centre", "areas", "text", "ids"]
+    assert check_plugin("every_hook") == ["still", "centre", "areas", "text", "serial", "ids"]
     assert "fresh-start" in check_tracker("still", plugins=plugins)

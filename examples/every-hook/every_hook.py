@@ -9,15 +9,19 @@ import numpy as np
 from vos.plugin import (
     CommandSpec,
     EmptyMaskError,
+    ExecutorSpec,
     FormatSpec,
     Frame,
     ImportedFrame,
     ImportedMasks,
     InitializerSpec,
+    InputError,
+    JobEvent,
     Prediction,
     SourceError,
     SourceInfo,
     TrackerSpec,
+    VosError,
     WriterSpec,
     atomic_write,
     hookimpl,
@@ -84,6 +88,32 @@ def vos_initializers():
 
 
 # --8<-- [end:vos_initializers]
+
+
+# --8<-- [start:vos_executors]
+class SerialExecutor:
+    """One job after another, in this process."""
+
+    def __init__(self, options):
+        pass
+
+    def run(self, plan, jobs):
+        worker = plan.make()
+        for job in jobs:
+            try:
+                result = worker(job.work, lambda frame, frame_count: None)
+            except VosError as error:
+                yield JobEvent(job.job_id, "failed", message=str(error), bad_input=isinstance(error, InputError))
+            else:
+                yield JobEvent(job.job_id, "done", result=result)
+
+
+@hookimpl
+def vos_executors():
+    return [ExecutorSpec("serial", "One job after another, in this process.", SerialExecutor)]
+
+
+# --8<-- [end:vos_executors]
 
 
 # --8<-- [start:vos_writers]

@@ -106,8 +106,6 @@ def _from_manifest(path: Path, defaults: TrackJob) -> Iterator[TrackJob]:
     if path.suffix.lower() == ".csv":
         rows: Iterator[tuple[int, dict[str, Any]]]
         rows = enumerate((dict(row) for row in csv.DictReader(text.splitlines())), 2)
-            (number, dict(row)) for number, row in enumerate(csv.DictReader(text.splitlines()), 2)
-        )
     else:
         rows = _json_lines(path, text)
     for number, row in rows:

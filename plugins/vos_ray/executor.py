@@ -1,4 +1,4 @@
-"""Jobs on Ray actors: an actor makes its worker once, and Ray restarts it where its process dies."""
+"""Jobs on Ray actors: an actor makes its worker once; one whose process dies is replaced, and its job tried again."""
 
 from __future__ import annotations
 
@@ -109,8 +109,13 @@ class _Run:
                 yield from _drained(progress)
                 for reference in ready:
                     actor, job = at_work.pop(reference)
+                    event = self._outcome(reference, job, waiting)
+                    if not event.worker:  # its process is gone
+                        actors.remove(actor)
+                        actor = self._actor(len(self.attempts) + self.options.workers)
+                        actors.append(actor)
                     idle.append(actor)
-                    yield self._outcome(reference, job, waiting)
+                    yield event
             yield from _drained(progress)
         finally:
             for actor in actors:
@@ -121,8 +126,8 @@ class _Run:
         actor = self.ray.remote(_Actor).options(
             num_cpus=self.options.cpus,
             num_gpus=self.options.gpus,
-            max_restarts=-1,
-            max_task_retries=0,  # a job that is tried again is reported, so it is queued again here
+            max_restarts=0,  # a restarting actor refuses tasks for a while; a new one takes them at once
+            max_task_retries=0,  # attempts are counted and reported here
         )
         return actor.remote(self.plan, f"actor {number + 1}")
 
@@ -140,7 +145,9 @@ class _Run:
             waiting.appendleft(job)
             return JobEvent(job.job_id, "retried", message=reason)
         except self.ray.exceptions.RayTaskError as error:
-            return JobEvent(job.job_id, "failed", message=f"unexpected {type(error.cause).__name__}: {error.cause}")
+            return JobEvent(
+                job.job_id, "failed", "actor", message=f"unexpected {type(error.cause).__name__}: {error.cause}"
+            )
 
 
 def _drained(progress: Any) -> Iterator[JobEvent]:

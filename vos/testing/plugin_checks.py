@@ -23,7 +23,7 @@ def check_plugin(module: str) -> list[str]:
     Args:
         module: importable name, as in the entry point.
     Returns:
-        The names of what it offers: trackers, initializers, writers and commands.
+        The names of what it offers: trackers, initializers, writers, executors and commands.
     Raises:
         ContractError: what is wrong, and where that is written.
     """
@@ -32,7 +32,7 @@ def check_plugin(module: str) -> list[str]:
     if plugins.broken:
         raise ContractError("hooks", f"{module} cannot be loaded: {plugins.broken[0].error}")
     names = []
-    for offers in (plugins.trackers, plugins.initializers, plugins.writers):
+    for offers in (plugins.trackers, plugins.initializers, plugins.writers, plugins.executors):
         for spec, _ in offers.all():
             _check_spec(offers.kind, spec)
             names.append(spec.name)

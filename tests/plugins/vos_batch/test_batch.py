@@ -1,0 +1,81 @@
+"""`vos batch` as a user runs it: masks as of single runs, finished jobs skipped, failures listed, exit codes."""
+
+import json
+
+import numpy as np
+import pytest
+
+import vos
+from vos.cli import main
+from vos.plugin import Runtime, load_plugins, make_tracker
+from vos.testing import tiny_sequence
+
+
+@pytest.fixture
+def clips(tmp_path):
+    rows = []
+    for number in range(3):
+        images, masks = tiny_sequence("crossing", length=5, object_ids=(1, 2 + number)).save(tmp_path / str(number))
+        rows.append({"video": str(images), "masks": str(masks / "00000.png"), "sequence": f"s{number}"})
+    return rows
+
+
+def batch(tmp_path, rows, *arguments):
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(SystemExit) as stopped:
+        main(["batch", str(tmp_path / "jobs.jsonl"), "-o", str(tmp_path / "out"), "-j", "1", *arguments])
+    return stopped.value.code
+
+
+def test_masks_and_records_equal_those_of_single_runs_and_a_second_batch_skips(clips, tmp_path, capsys):
+    assert batch(tmp_path, clips) == 0
+    assert "3 of 3 jobs done; 15 frames" in capsys.readouterr().out
+    for row in clips:
+        vos.track(row["video"], row["masks"], output=tmp_path / "single", sequence=row["sequence"])
+        for path in sorted((tmp_path / "single" / row["sequence"]).glob("*.png")):
+            batched = tmp_path / "out" / row["sequence"] / path.name
+            assert np.array_equal(vos.read_label_map(path), vos.read_label_map(batched))
+        single, batched = (
+            json.loads((tmp_path / f / row["sequence"] / "run.json").read_text()) for f in ("single", "out")
+        )
+        assert [single[key] for key in ("tracker", "options")] == [batched[key] for key in ("tracker", "options")]
+    assert batch(tmp_path, clips) == 0
+    assert "3 of them finished before" in capsys.readouterr().out
+
+
+def test_failures_are_listed_and_the_rest_is_done(clips, tmp_path, capsys):
+    rows = [clips[0], {"video": str(tmp_path / "no.mp4"), "masks": clips[0]["masks"]}]
+    assert batch(tmp_path, rows) == 2
+    told = capsys.readouterr()
+    assert "1 of 2 jobs done, 1 failed" in told.out
+    assert "no.mp4: no such file" in told.err
+    summary = json.loads((tmp_path / "out" / "batch.json").read_text())
+    assert summary["failed"][str(tmp_path / "out" / "no")]["bad_input"] is True
+    assert list(summary["done"]) == [str(tmp_path / "out" / "s0")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-t", "propagatoin"], 'Did you mean "propagation"'),
+        (["--executor", "lokal"], 'Did you mean "local"'),
+        (["-E", "worker=2"], 'Did you mean "workers"'),
+        (["-E", "workers=2"], "-j and -E workers= are both given"),
+    ],
+)
+def test_typing_mistakes_end_the_batch_before_it_begins(arguments, message, clips, tmp_path, capsys):
+    assert batch(tmp_path, clips, *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_tracker_made_once_gives_the_masks_of_one_made_anew():
+    plugins = load_plugins()
+    kept = make_tracker("propagation", None, Runtime(device="cpu"), plugins)
+    for kind in ("moving", "crossing"):
+        sequence = tiny_sequence(kind)
+        first = sequence.label_maps[0]
+        anew = [m for _, m in vos.stream(sequence, first, runtime=Runtime(device="cpu"))]
+        again = [m for _, m in vos.stream(sequence, first, tracker=kept, runtime=Runtime(device="cpu"))]
+        assert all(np.array_equal(a, b) for a, b in zip(anew, again, strict=True))
+    kept.close()

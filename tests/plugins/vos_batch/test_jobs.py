@@ -1,0 +1,112 @@
+"""Jobs are found in manifests, patterns and data sets; what cannot be read is one line."""
+
+import json
+import re
+
+import pytest
+
+from vos.plugin import InputError, OptionError
+from vos.testing import tiny_sequence
+from vos_batch.jobs import TrackJob, find_jobs
+
+DEFAULTS = TrackJob("", None, output="out", sequence="", options={"quality": "fast"}, selection={"max_side": 64})
+
+
+def test_json_lines_override_the_defaults_and_are_relative_to_the_manifest(tmp_path):
+    line = {
+        "video": "a.mp4",
+        "masks": {"0": "a.png", "30": "later.png"},
+        "tracker": "persam",
+        "options": {"model": "vit_l"},
+        "output": "elsewhere",
+        "start": 5,
+        "both_ways": True,
+    }
+    (tmp_path / "jobs.jsonl").write_text(
+        json.dumps(line) + "\n\n" + '{"video": "s3://bucket/b.mp4", "masks": "b.png"}\n'
+    )
+    first, second = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+    assert first == TrackJob(
+        source=str(tmp_path / "a.mp4"),
+        masks={"0": str(tmp_path / "a.png"), "30": str(tmp_path / "later.png")},
+        output=str(tmp_path / "elsewhere"),
+        sequence="a",
+        tracker="persam",
+        options={"quality": "fast", "model": "vit_l"},
+        selection={"max_side": 64, "start": 5, "both_ways": True},
+    )
+    assert (second.source, second.masks, second.output) == ("s3://bucket/b.mp4", str(tmp_path / "b.png"), "out")
+
+
+def test_a_table_gives_the_same_jobs_as_json_lines(tmp_path):
+    (tmp_path / "jobs.csv").write_text(
+        'video,masks,options,stop\na.mp4,"{""3"": ""a.png""}","{""side"": 4}",9\nb.mp4,b.png,,\n'
+    )
+    first, second = find_jobs(str(tmp_path / "jobs.csv"), DEFAULTS)
+    assert first.masks == {"3": str(tmp_path / "a.png")}
+    assert first.options == {"quality": "fast", "side": 4}
+    assert first.selection == {"max_side": 64, "stop": 9}
+    assert (second.options, second.selection) == ({"quality": "fast"}, {"max_side": 64})
+
+
+def test_a_pattern_takes_the_masks_beside_the_videos(tmp_path):
+    for name in ("a.mp4", "b.mp4", "c.mp4", "a.png", "b-mask.png"):
+        (tmp_path / name).touch()
+    (tmp_path / "c").mkdir()
+    jobs = find_jobs(str(tmp_path / "*.mp4"), DEFAULTS)
+    assert [(job.sequence, job.masks) for job in jobs] == [
+        ("a", str(tmp_path / "a.png")),
+        ("b", str(tmp_path / "b-mask.png")),
+        ("c", str(tmp_path / "c")),
+    ]
+    (tmp_path / "d.mp4").touch()
+    with pytest.raises(InputError, match="d.mp4: no mask beside it"):
+        find_jobs(str(tmp_path / "*.mp4"), DEFAULTS)
+
+
+def test_a_tree_gives_a_job_for_each_sequence_of_a_set(tmp_path):
+    for name in ("bear", "swan"):
+        sequence = tiny_sequence("moving", length=2)
+        images, masks = sequence.save(tmp_path / "made" / name)
+        for kind, folder in (("JPEGImages", images), ("Annotations", masks)):
+            target = tmp_path / kind / "480p" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(target)
+    (tmp_path / "ImageSets" / "2017").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "2017" / "val.txt").write_text("swan\n")
+    assert [job.sequence for job in find_jobs(str(tmp_path), DEFAULTS)] == ["bear", "swan"]
+    assert [job.sequence for job in find_jobs(str(tmp_path), DEFAULTS, "2017/val")] == ["swan"]
+    with pytest.raises(OptionError, match="has no set 2017/train. It has: 2017/val"):
+        find_jobs(str(tmp_path), DEFAULTS, "2017/train")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no job in it"),
+        ("not json", "line 1: not JSON"),
+        ("[" * 100_000, "line 1: not JSON"),
+        ("[1]", "line 1: a list, expected an object"),
+        ('{"masks": "a.png"}', 'line 1: no "video"'),
+        ('{"video": "a.mp4", "mask": "a.png"}', 'unknown field "mask". Known: video, masks'),
+        ('{"video": "a.mp4", "masks": {"first": "a.png"}}', "expected a path, or paths by frame index"),
+        ('{"video": "a.mp4", "options": "{"}', '"options" is .* expected JSON'),
+        ('{"video": "a.mp4", "options": [1]}', '"options" is .* expected an object'),
+        ('{"video": "a.mp4", "start": "first"}', '"start" is .* expected a whole number'),
+        ('{"video": "x/a.mp4"}\n{"video": "y/a.mp4"}', "would both be written to .*a"),
+    ],
+)
+def test_what_is_wrong_in_a_manifest_is_one_line(text, message, tmp_path):
+    path = tmp_path / "jobs.jsonl"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as caught:
+        find_jobs(str(path), DEFAULTS)
+    assert "\n" not in str(caught.value)
+    assert re.match(re.escape(str(path)), str(caught.value))
+
+
+def test_what_is_not_there_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="cannot be read as a manifest"):
+        find_jobs(str(tmp_path / "no.jsonl"), DEFAULTS)
+    with pytest.raises(InputError, match="no such manifest, tree or video"):
+        find_jobs(str(tmp_path / "*.mp4"), DEFAULTS)

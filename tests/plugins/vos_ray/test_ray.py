@@ -1,0 +1,81 @@
+"""The Ray executor on this machine: every job once, and a killed actor's job again."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+
+import vos
+from vos.cli import main
+from vos.plugin import Job, WorkerPlan
+from vos.testing import tiny_sequence
+from vos_ray.executor import RayExecutor
+from vos_ray.options import RayOptions
+
+WORKERS = Path(__file__).parents[1] / "vos_batch"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def cluster():
+    """Start Ray once: the executor joins one that runs."""
+    environment = {"env_vars": {"PYTHONPATH": str(WORKERS), "OMP_NUM_THREADS": "1"}}
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, runtime_env=environment)
+    yield
+    ray.shutdown()
+
+
+def test_every_job_is_done_once_and_a_killed_actors_job_again(tmp_path):
+    plan = WorkerPlan("batch_workers:Worker", {"log": str(tmp_path / "log.txt")})
+    work = {"a": {"frames": 2}, "b": {"die_until": 1}, "c": {"bad_input": True}, "d": {"broken": True}}
+    jobs = [Job(name, {"name": name, **data}) for name, data in work.items()]
+    events = list(RayExecutor(RayOptions(workers=2, cpus=0.5)).run(plan, jobs))
+    ends = {event.job_id: event for event in events if event.kind in ("done", "failed")}
+    assert {name: event.kind for name, event in ends.items()} == {
+        "a": "done",
+        "b": "done",
+        "c": "failed",
+        "d": "failed",
+    }
+    assert ends["c"].bad_input
+    assert not ends["d"].bad_input
+    assert sum(event.kind in ("done", "failed") for event in events) == 4
+    assert [event.job_id for event in events if event.kind == "retried"] == ["b"]
+    started = [line.split()[0] for line in (tmp_path / "log.txt").read_text().splitlines()]
+    assert sorted(started) == ["a", "b", "b", "c", "d"]
+
+
+def test_masks_equal_those_of_a_serial_run(tmp_path):
+    rows = []
+    for number in range(3):
+        images, masks = tiny_sequence("crossing", length=6, object_ids=(1, 2 + number)).save(tmp_path / str(number))
+        rows.append({"video": str(images), "masks": str(masks / "00000.png"), "sequence": f"s{number}"})
+        vos.track(images, masks / "00000.png", output=tmp_path / "serial", sequence=f"s{number}")
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            [
+                "batch",
+                str(tmp_path / "jobs.jsonl"),
+                "--executor",
+                "ray",
+                "-j",
+                "2",
+                "-E",
+                "cpus=0.5",
+                "-o",
+                str(tmp_path / "ray"),
+            ]
+        )
+    assert stopped.value.code == 0
+    for path in sorted((tmp_path / "serial").rglob("*.png")):
+        other = tmp_path / "ray" / path.relative_to(tmp_path / "serial")
+        assert np.array_equal(vos.read_label_map(path), vos.read_label_map(other))
+    assert len(list((tmp_path / "ray").rglob("*.png"))) == 18
+
+
+@pytest.mark.parametrize("options", [{"workers": 0}, {"gpus": -1.0}])
+def test_options_that_cannot_be(options):
+    with pytest.raises(ValueError, match="expected 1 or more|negative"):
+        RayOptions(**options)
