@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import glob
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ COLUMNS = (
     "max_side",
     "both_ways",
 )
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a scheme; one letter would be a drive
 _NUMBERS = ("start", "stop", "step", "max_side")
 
 
@@ -187,7 +189,7 @@ def _whole_number(value: Any, name: str, where: str) -> int:
 
 
 def _relative(path: str, folder: Path) -> str:
-    return path if "://" in path else str(folder / path)
+    return path if _ADDRESS.match(path) else str(folder / path)
 
 
 def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:

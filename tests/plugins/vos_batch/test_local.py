@@ -72,7 +72,8 @@ from vos_batch.local import LocalExecutor
 from vos_batch.options import LocalOptions
 if __name__ == "__main__":
     plan = WorkerPlan({plan.factory!r}, {dict(plan.arguments)!r})
-    for event in LocalExecutor(LocalOptions(workers=1)).run(plan, [Job("a", {{"name": "a", "frames": 1, "hang": True}})]):
+    job = Job("a", {{"name": "a", "frames": 1, "hang": True}})
+    for event in LocalExecutor(LocalOptions(workers=1)).run(plan, [job]):
         print(event.kind, flush=True)
 """
     (tmp_path / "parent.py").write_text(code)

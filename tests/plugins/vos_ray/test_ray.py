@@ -46,28 +46,25 @@ def test_every_job_is_done_once_and_a_killed_actors_job_again(tmp_path):
     assert sorted(started) == ["a", "b", "b", "c", "d"]
 
 
-def test_masks_equal_those_of_a_serial_run(tmp_path):
+def test_masks_equal_those_of_a_serial_run(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(WORKERS))
     rows = []
     for number in range(3):
         images, masks = tiny_sequence("crossing", length=6, object_ids=(1, 2 + number)).save(tmp_path / str(number))
         rows.append({"video": str(images), "masks": str(masks / "00000.png"), "sequence": f"s{number}"})
-        vos.track(images, masks / "00000.png", output=tmp_path / "serial", sequence=f"s{number}")
-    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    with pytest.raises(SystemExit) as stopped:
-        main(
-            [
-                "batch",
-                str(tmp_path / "jobs.jsonl"),
-                "--executor",
-                "ray",
-                "-j",
-                "2",
-                "-E",
-                "cpus=0.5",
-                "-o",
-                str(tmp_path / "ray"),
-            ]
+        plugins = vos.load_plugins(["still_tracker"])
+        vos.track(
+            images,
+            masks / "00000.png",
+            tracker="still",
+            plugins=plugins,
+            output=tmp_path / "serial",
+            sequence=f"s{number}",
         )
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    arguments = f"-p still_tracker batch {tmp_path}/jobs.jsonl -t still --executor ray -j 2 -E cpus=0.5"
+    with pytest.raises(SystemExit) as stopped:
+        main([*arguments.split(), "-o", str(tmp_path / "ray")])
     assert stopped.value.code == 0
     for path in sorted((tmp_path / "serial").rglob("*.png")):
         other = tmp_path / "ray" / path.relative_to(tmp_path / "serial")
