@@ -116,7 +116,7 @@ def _options() -> str:
         "with `-O name=value` (initializers in `vos track`: `-I`; writers: `--writer NAME:name=value`), in Python with "
         "`options={...}`.\n",
     ]
-    for offers in (plugins.trackers, plugins.initializers, plugins.writers, plugins.formats, plugins.executors):
+    for offers in (plugins.trackers, plugins.initializers, plugins.writers, plugins.executors):
         parts.append(f"## {offers.kind.capitalize()}s\n")
         for spec, _ in offers.all():
             parts.append(f"### {spec.name}\n\n{spec.summary}\n")

@@ -32,7 +32,7 @@ def check_plugin(module: str) -> list[str]:
     if plugins.broken:
         raise ContractError("hooks", f"{module} cannot be loaded: {plugins.broken[0].error}")
     names = []
-    for offers in (plugins.trackers, plugins.initializers, plugins.writers, plugins.formats, plugins.executors):
+    for offers in (plugins.trackers, plugins.initializers, plugins.writers, plugins.executors):
         for spec, _ in offers.all():
             _check_spec(offers.kind, spec)
             names.append(spec.name)
