@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vos.plugin import (
-    Frame,
     ReportFrame,
-    Run,
     Runtime,
     load_plugins,
     make_tracker,
     track,
 )
-from vos.plugin import hookimpl as observes
+from vos_batch import FrameReporter
 
 
 class TrackWorker:
@@ -46,7 +44,7 @@ class TrackWorker:
             overwrite=work["overwrite"],
             sequence=work["sequence"],
             plugins=self._plugins,
-            observers=[_Progress(report)],
+            observers=[FrameReporter(report)],
             **work["selection"],
         )
         return {
@@ -62,19 +60,6 @@ class TrackWorker:
         if key not in self._made:
             self._made[key] = make_tracker(name, options, runtime, self._plugins)
         return self._made[key]
-
-
-class _Progress:
-    """Reports each frame."""
-
-    def __init__(self, report: ReportFrame) -> None:
-        self._report = report
-        self._frames = 0
-
-    @observes
-    def vos_frame_done(self, run: Run, frame: Frame) -> None:
-        self._frames += 1
-        self._report(self._frames, run.frame_count)
 
 
 def _annotations(masks: Mapping[str, str] | str | None) -> Any:
