@@ -12,14 +12,12 @@ from vos.evaluation import evaluate
 from vos.host.tracking import open_source, stream, track
 from vos.initialization.initialize import initialize, read_frame
 from vos.initialization.object_selection import ObjectSelection
-from vos.io.image_file import read_image
 from vos.io.mask_file import read_label_map, write_label_map
 from vos.registry.discovery import load_plugins
 from vos.types.annotation import Annotation
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
 from vos.types.label_map import object_ids
-from vos.types.palette import PALETTE
 from vos.types.prediction import Prediction
 from vos.types.run import Run, RunSummary
 from vos.types.runtime import Runtime
@@ -46,11 +44,9 @@ __all__ = [
     "ObjectSelection",
     # label maps and pictures
     "object_ids",
-    "read_image",
     "read_label_map",
     "write_label_map",
     "draw_objects",
-    "PALETTE",
     # other tools
     "export",
     "import_masks",

@@ -51,7 +51,7 @@ def make_frames(folder: Path, count: int) -> vos.LabelMap:
 
 
 def bare_loop(frames: Path, label_map: vos.LabelMap, output: Path) -> None:
-    from vos import read_image
+    from vos.plugin import read_image
 
     output.mkdir()
     for path in sorted(frames.glob("*.jpg")):

@@ -8,7 +8,7 @@ import pytest
 import vos
 from vos.conversion.exporting import export
 from vos.conversion.importing import import_masks
-from vos.plugin import AnnotationError, InputError
+from vos.plugin import AnnotationError, InputError, read_image
 from vos.testing import StubTracker, TinySequence
 
 FORMATS = ["youtube-vis", "coco", "cvat", "yolo", "label-studio", "mots", "sa-v", "npz", "png"]
@@ -109,7 +109,7 @@ def test_images_are_written_where_they_are_asked_for(finished, tmp_path):
     export(finished, "coco", tmp_path / "a" / "coco.json", options={"images": True}, source=sequence())
     content = json.loads((tmp_path / "a" / "coco.json").read_text())
     for image in content["images"]:
-        assert vos.read_image(tmp_path / "a" / "images" / image["file_name"]).shape == (*SIZE, 3)
+        assert read_image(tmp_path / "a" / "images" / image["file_name"]).shape == (*SIZE, 3)
 
 
 def test_imported_masks_are_annotations_of_a_run(finished, tmp_path):

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import vos
+import vos.plugin
 from vos.cli import main
 from vos.plugin import AnnotationError, EmptyMaskError, WeightsError
 from vos_persam.command import command
@@ -189,7 +190,7 @@ def test_images_of_16_bits_give_the_masks_of_8(files, shapes_checkpoint):
     for name in ("a", "b"):
         image = cv2.imread(str(files / f"{name}.png"))
         cv2.imwrite(str(deep / f"{name}.png"), image.astype(np.uint16) * 257)
-        np.testing.assert_array_equal(vos.read_image(deep / f"{name}.png"), image[..., ::-1])
+        np.testing.assert_array_equal(vos.plugin.read_image(deep / f"{name}.png"), image[..., ::-1])
     cv2.imwrite(str(deep / "grey.png"), cv2.imread(str(files / "b.png"), cv2.IMREAD_GRAYSCALE).astype(np.uint16) * 257)
     cv2.imwrite(str(files / "grey.png"), cv2.imread(str(files / "b.png"), cv2.IMREAD_GRAYSCALE))
     maps = []

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 import vos
-from vos.plugin import AnnotationError, TruncatedSourceError
+from vos.plugin import AnnotationError, TruncatedSourceError, read_image
 from vos.testing import StubTracker, tiny_sequence
 
 
@@ -145,7 +145,7 @@ def test_a_header_that_states_more_pixels_than_there_can_be(tmp_path):
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     path.write_bytes(content)
     with pytest.raises(vos.SourceError, match="not an image that can be read, or damaged"):
-        vos.read_image(path)
+        read_image(path)
 
 
 @pytest.mark.parametrize("location", ["²", 20 * "9", 300 * "x"])

@@ -16,6 +16,7 @@ import vos
 from vos import cli
 from vos.evaluation import HungarianScorer, SemanticScorer
 from vos.evaluation.images.perseg import boundary_region, evaluate_perseg
+from vos.plugin import PALETTE
 
 FRAMES = 8
 
@@ -252,7 +253,7 @@ def test_perseg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 0
     assert out.splitlines()[-1].split()[:2] == ["Mean", f"{100 * (1 + 24 / 36) / 2:.1f}"]
     read = vos.read_label_map(tmp_path / "mine/mug/02.png")
-    Image.fromarray(vos.PALETTE[read]).save(tmp_path / "mine/mug/02.png")  # painted, as PerSAM's script does
+    Image.fromarray(PALETTE[read]).save(tmp_path / "mine/mug/02.png")  # painted, as PerSAM's script does
     assert evaluate_perseg(tmp_path / "PerSeg", tmp_path / "mine") == [cat, mug]
     (tmp_path / "mine/mug/01.png").unlink()
     code, _, err = run(capsys, "eval", "perseg", "--gt", tmp_path / "PerSeg", "--pred", tmp_path / "mine")

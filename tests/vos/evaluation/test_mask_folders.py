@@ -19,6 +19,7 @@ from vos.errors import InputError, OptionError
 from vos.evaluation import DavisTree, FaultsError, Scores, score_sequence
 from vos.evaluation.datasets.davis_layout import natural_order
 from vos.evaluation.datasets.mask_file import read_mask_file
+from vos.plugin import PALETTE
 
 SEQUENCES = ("bear", "dog")
 FRAMES = 20
@@ -361,7 +362,7 @@ def test_any_lossless_way_to_store_ids_reads_the_same(tmp_path: Path) -> None:
     image.save(tmp_path / "grey.png")
     image.save(tmp_path / "grey-small.png", optimize=True, compress_level=9)
     few = image.copy()
-    few.putpalette(vos.PALETTE[:16].tobytes())
+    few.putpalette(PALETTE[:16].tobytes())
     few.save(tmp_path / "four-bits.png", bits=4)
     import cv2
 

@@ -9,6 +9,7 @@ from PIL import Image
 import vos
 from vos.io.image_file import IMAGE_SUFFIXES
 from vos.io.value_scale import find_value_scale
+from vos.plugin import read_image
 
 RAMP = np.linspace(0, 1, 40 * 60).reshape(40, 60)
 
@@ -25,7 +26,7 @@ def test_suffixes_are_read_as_pillow_reads_them(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     Image.fromarray(colours()).save(path, **({"lossless": True} if suffix in (".webp", ".jp2") else {}))
     with Image.open(path) as image:
-        assert np.array_equal(vos.read_image(path), image.convert("RGB"))
+        assert np.array_equal(read_image(path), image.convert("RGB"))
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"])
@@ -35,10 +36,10 @@ def test_bytes_after_a_jpeg_do_not_matter(tmp_path, suffix, trailer):
     content = (tmp_path / "a.jpg").read_bytes()
     path = tmp_path / f"b{suffix}"
     path.write_bytes(content + trailer)
-    assert np.array_equal(vos.read_image(path), vos.read_image(tmp_path / "a.jpg"))
+    assert np.array_equal(read_image(path), read_image(tmp_path / "a.jpg"))
     path.write_bytes(content[: len(content) // 2] + bytes(len(trailer)))
     with pytest.raises(vos.SourceError, match=f"b{suffix}: the image is cut short"):
-        vos.read_image(path)
+        read_image(path)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif", ".avif"])
@@ -53,7 +54,7 @@ def test_orientation_tags_are_applied(tmp_path, suffix, orientation):
     transposed = image.transpose(1, 0, 2)
     views = [image, image[:, ::-1], image[::-1, ::-1], image[::-1], transposed, np.rot90(image, -1)]
     turned = [*views, transposed[::-1, ::-1], np.rot90(image)][orientation - 1]
-    read = vos.read_image(path)
+    read = read_image(path)
     assert read.shape == turned.shape
     assert np.abs(read.astype(int) - turned).mean() < 6
 
@@ -65,7 +66,7 @@ def test_bits_that_are_used_are_scaled_to_eight(tmp_path, bits, suffix, channels
     values = np.rint(RAMP * ((1 << bits) - 1)).astype(np.uint16)
     stored = values if channels == 1 else np.dstack([values, values // 2, values // 4])
     cv2.imwrite(str(tmp_path / f"a{suffix}"), stored if channels == 1 else stored[..., ::-1])
-    read = vos.read_image(tmp_path / f"a{suffix}")
+    read = read_image(tmp_path / f"a{suffix}")
     expected = stored if channels == 3 else np.dstack([values] * 3)
     assert np.array_equal(read, expected >> (bits - 8))
 
@@ -73,7 +74,7 @@ def test_bits_that_are_used_are_scaled_to_eight(tmp_path, bits, suffix, channels
 @pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 255), (-5, 3000)])
 def test_floating_point_tiff(tmp_path, low, high):
     Image.fromarray((low + RAMP * (high - low)).astype(np.float32)).save(tmp_path / "a.tif")
-    assert np.abs(vos.read_image(tmp_path / "a.tif")[..., 1] - RAMP * 255).max() <= 0.51
+    assert np.abs(read_image(tmp_path / "a.tif")[..., 1] - RAMP * 255).max() <= 0.51
 
 
 def test_one_scale_for_dark_and_bright_frames():
@@ -93,7 +94,7 @@ def test_damage_is_one_line(tmp_path, capfd):
     (tmp_path / "c.png").mkdir()
     for name in ("a.png", "b.tif", "c.png", "d.png"):
         with pytest.raises(vos.SourceError, match=f"{name}: .*(damaged|a folder|No such file)") as caught:
-            vos.read_image(tmp_path / name)
+            read_image(tmp_path / name)
         assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
 
@@ -102,4 +103,4 @@ def test_damage_is_one_line(tmp_path, capfd):
 def test_a_pipe_is_no_image(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(vos.SourceError, match="not a regular file"):
-        vos.read_image(tmp_path / "a.png")
+        read_image(tmp_path / "a.png")

@@ -10,7 +10,7 @@ from PIL import Image
 
 import vos
 from vos.io.mask_file import encode_label_map
-from vos.plugin import AnnotationError, EmptyMaskError
+from vos.plugin import PALETTE, AnnotationError, EmptyMaskError
 from vos.types.label_map import masks_of, without_void
 
 label_maps = hnp.arrays(np.uint8, st.tuples(st.integers(1, 20), st.integers(1, 20)), elements=st.integers(0, 254))
@@ -91,18 +91,18 @@ def test_palette_file_with_void_keeps_void(tmp_path, square):
 
 def test_rgb_in_palette_colours_is_mapped_and_logged(tmp_path, square, caplog):
     with caplog.at_level(logging.INFO, logger="vos"):
-        assert np.array_equal(vos.read_label_map(save(tmp_path, vos.PALETTE[square])), square)
+        assert np.array_equal(vos.read_label_map(save(tmp_path, PALETTE[square])), square)
     assert "mapped to ids (1, 3)" in caplog.text
 
 
 def test_rgba_takes_transparent_as_background(tmp_path, square):
     alpha = np.where(square == 1, 0, 255).astype(np.uint8)
-    path = save(tmp_path, np.dstack([vos.PALETTE[square], alpha]))
+    path = save(tmp_path, np.dstack([PALETTE[square], alpha]))
     assert vos.object_ids(vos.read_label_map(path)) == (3,)
 
 
 def test_foreign_colours_are_refused(tmp_path, square):
-    pixels = vos.PALETTE[square].copy()
+    pixels = PALETTE[square].copy()
     pixels[0, 0] = (1, 2, 3)
     with pytest.raises(AnnotationError, match=r"1 pixels in colours outside the DAVIS palette, first \(1, 2, 3\)"):
         vos.read_label_map(save(tmp_path, pixels))
