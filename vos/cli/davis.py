@@ -57,7 +57,7 @@ def command(
       vos davis --root DAVIS --set 2016/val -o out/davis16
       vos davis --root DAVIS --set 2017/val --tracker persam -O model=vit_b -j 4 -o out/persam
     """
-    from vos.evaluation.davis_benchmark import BenchmarkJob, SequenceResult, benchmark
+    from vos.evaluation.benchmark.davis_benchmark import BenchmarkJob, SequenceResult, benchmark
     from vos.evaluation.reports.tables import write_text
     from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
     from vos.host.progress import ProgressBar

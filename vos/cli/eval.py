@@ -164,7 +164,7 @@ def semantic(
     from vos.evaluation.images.class_maps import evaluate_semantic
     from vos.evaluation.images.labelled_images import folders, labelled_images
     from vos.evaluation.reports.tables import percent, table, write_text
-    from vos.evaluation.scores import without_nan
+    from vos.evaluation.video.scores import without_nan
     from vos.host.input_protection import files_of_tree, refuse_replacing
 
     outputs = [json_path] if json_path else []

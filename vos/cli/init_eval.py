@@ -124,7 +124,7 @@ def command(
         for name, iou in scores["iou"].items():
             click.echo(f"  {name:20s} {'-' if iou is None else f'{iou * 100:5.1f}'}")
     if json_path is not None:
-        from vos.evaluation.scores import without_nan
+        from vos.evaluation.video.scores import without_nan
         from vos.io.atomic_files import atomic_write
 
         atomic_write(json_path, json.dumps(without_nan(scores), indent=2) + "\n")

@@ -20,7 +20,7 @@ from vos.evaluation import (
 )
 from vos.evaluation.metrics import statistics
 from vos.evaluation.reports.tables import global_csv, per_sequence_csv
-from vos.evaluation.scores import Scores
+from vos.evaluation.video.scores import Scores
 
 SETS = [
     ("synthetic_semi", "davis-2017"),

@@ -13,7 +13,7 @@ from vos.errors import InputError
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
 from vos.evaluation.metrics.frame_scores import FrameScores, score_frame, score_proposals
 from vos.evaluation.metrics.statistics import Statistics, mean_of, statistics
-from vos.evaluation.protocol import Protocol, protocol_named
+from vos.evaluation.video.protocol import Protocol, protocol_named
 from vos.types.arrays import LabelMap
 from vos.types.label_map import VOID, object_ids, without_void
 

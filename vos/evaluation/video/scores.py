@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vos.evaluation.metrics.statistics import Statistics, mean_of
-from vos.evaluation.protocol import Protocol
-from vos.evaluation.sequence_scores import ObjectScores, SequenceScores
+from vos.evaluation.video.protocol import Protocol
+from vos.evaluation.video.sequence_scores import ObjectScores, SequenceScores
 
 
 @dataclass(frozen=True)

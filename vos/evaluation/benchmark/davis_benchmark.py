@@ -18,9 +18,9 @@ import numpy as np
 from vos.errors import InputError, OptionError, OutputExistsError, VosError
 from vos.evaluation.datasets.davis_layout import DavisTree
 from vos.evaluation.datasets.mask_folders import evaluate
-from vos.evaluation.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.reports.tables import percent, table, write_csv, write_text
-from vos.evaluation.scores import Scores
+from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
+from vos.evaluation.video.scores import Scores
 from vos.host.input_protection import refuse_replacing
 from vos.io.atomic_files import safe_name
 from vos.io.mask_file import read_label_map
