@@ -9,9 +9,10 @@ from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticS
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, boundary_accuracy, boundary_of, tolerance_in_pixels
 from vos.evaluation.metrics.region_similarity import region_similarity
 from vos.evaluation.metrics.statistics import Statistics, mean_of, statistics
+from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import PROTOCOLS, Protocol, protocol_named
 from vos.evaluation.video.scores import Scores
-from vos.evaluation.video.sequence_scores import ObjectScores, SequenceScorer, SequenceScores, score_sequence
+from vos.evaluation.video.sequence_scores import SequenceScorer, score_sequence
 
 __all__ = [
     "region_similarity",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -15,7 +16,16 @@ TESTS = Path(__file__).parents[2]
 
 @pytest.fixture(scope="session")
 def golden() -> Path:
-    return TESTS / "data" / "davis_eval"
+    """Vectors of the official tools; ``VOS_GOLDEN=DIR`` takes another folder of the same files."""
+    other = Path(os.environ["VOS_GOLDEN"]) / "davis_eval" if "VOS_GOLDEN" in os.environ else None
+    return other if other is not None and other.is_dir() else TESTS / "data" / "davis_eval"
+
+
+@pytest.fixture(scope="session")
+def protocols() -> Path:
+    """Vectors of newer protocols; ``VOS_GOLDEN=DIR`` takes ``DIR/protocols``."""
+    other = Path(os.environ["VOS_GOLDEN"]) / "protocols" if "VOS_GOLDEN" in os.environ else None
+    return other if other is not None and other.is_dir() else TESTS / "data" / "protocols"
 
 
 @pytest.fixture(scope="session")

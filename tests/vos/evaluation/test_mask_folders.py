@@ -347,7 +347,8 @@ def test_faults_of_the_truth(tree: Path, tmp_path: Path) -> None:
     vos.write_label_map(truth / "dog/00000.png", np.zeros((60, 90), dtype=np.uint8))
     found = faults(truth, tree / "predictions")
     assert found == [
-        f"{truth}/dog/00000.png: no object in the first annotated frame",
+        f"{truth}/dog/00000.png: no object in the first annotated frame. Leave the sequence out with --set FILE, "
+        "or take a protocol that scores objects which appear later, such as --protocol youtube-vos",
         f"{truth}/bear/00004.png: an RGB picture, expected a palette or greyscale PNG with ids",
     ]
     for path in sorted((truth / "dog").glob("*.png"))[2:]:
@@ -480,3 +481,42 @@ def test_the_order_of_files_whose_names_begin_with_digits_of_other_scripts() -> 
     names = ["a10.png", "a9.png", "٣0.png", "²1.png", "7.png"]
     found = [path.name for path in sorted(map(Path, names), key=natural_order)]
     assert found == ["7.png", "a9.png", "a10.png", "²1.png", "٣0.png"]
+
+
+def test_folders_without_masks_are_no_sequences(tree: Path, tmp_path: Path) -> None:
+    truth = tmp_path / "truth"
+    shutil.copytree(tree / "Annotations/480p", truth)
+    (truth / "@eaDir" / "00000.png").mkdir(parents=True)
+    scores = vos.evaluate(truth, tree / "predictions")
+    assert [sequence.name for sequence in scores.sequences] == ["bear", "dog"]
+    assert scores.notes == [f"{truth}: left out as no sequences, since they hold no PNG file: @eaDir"]
+
+
+def test_unpadded_and_upper_case_names_are_paired_by_number(tree: Path, tmp_path: Path) -> None:
+    renamed = tmp_path / "renamed"
+    shutil.copytree(tree / "predictions", renamed)
+    for path in sorted(renamed.glob("*/*.png")):
+        path.rename(path.with_name(f"{int(path.stem)}.PNG"))
+    scores = vos.evaluate(tree / "Annotations/480p", renamed)
+    assert scores.j_and_f == vos.evaluate(tree / "Annotations/480p", tree / "predictions").j_and_f
+    assert "paired with annotations by number" in scores.notes[0]
+
+
+@pytest.mark.parametrize("missing", ["error", "zero"])
+def test_masks_under_other_names_are_never_scored_as_missing(tree: Path, tmp_path: Path, missing: str) -> None:
+    renamed = tmp_path / "renamed"
+    shutil.copytree(tree / "predictions", renamed)
+    for path in sorted((renamed / "bear").glob("*.png")):
+        path.rename(path.with_name(f"mask_{path.name}"))
+    with pytest.raises(FaultsError, match=r"but it holds mask_00000.png and .* more") as caught:
+        vos.evaluate(tree / "Annotations/480p", renamed, missing=missing)
+    assert "--missing zero" not in str(caught.value)
+    assert "Rename the masks" in str(caught.value)
+
+
+def test_a_sequence_has_one_name_for_tracking_and_scoring(tree: Path, tmp_path: Path) -> None:
+    name = 'a,b"c'
+    for kind, folder in (("Annotations/480p", name), ("predictions", vos.io.atomic_files.safe_name(name))):
+        shutil.copytree(tree / kind / "bear", tmp_path / kind / folder)
+    scores = vos.evaluate(tmp_path / "Annotations/480p", tmp_path / "predictions")
+    assert [sequence.name for sequence in scores.sequences] == [name]

@@ -13,14 +13,21 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vos.errors import InputError, VosError
-from vos.evaluation.datasets.davis_layout import natural_order
+from vos.evaluation.datasets.frame_pairs import pair_by_name
 from vos.evaluation.datasets.mask_file import MANY_VALUES, read_mask_file
-from vos.evaluation.datasets.sequence_folders import find_sequences, frames_beside, prediction_folder, unseen_objects
+from vos.evaluation.datasets.sequence_folders import (
+    find_sequences,
+    frames_beside,
+    png_files,
+    prediction_folder,
+    unseen_objects,
+)
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
 from vos.evaluation.metrics.frame_scores import FrameScores
+from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores, SequenceFiles
-from vos.evaluation.video.sequence_scores import SequenceScorer, SequenceScores, describe_stray
+from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray
 from vos.types.arrays import LabelMap
 from vos.types.label_map import VOID, object_ids
 
@@ -61,6 +68,8 @@ class _Sequence:
     scorer: SequenceScorer
     binary: bool
     results: dict[int, FrameScores | str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     def chunks(self) -> Iterator[_Chunk]:
         for start in range(0, len(self.truths), CHUNK):
@@ -132,7 +141,12 @@ def evaluate(
     if not predictions.is_dir():
         raise InputError(f"{predictions}: no such folder of predictions.")
     unseen = None if meta is None else unseen_objects(Path(meta), seen_meta)
-    truth_folders = find_sequences(Path(truth), sequences, unsupervised=rules.max_proposals is not None)
+    truth_folders, remarks = find_sequences(
+        Path(truth),
+        sequences,
+        unsupervised=rules.max_proposals is not None,
+        object_folders=rules.object_folders,
+    )
     prediction_folders = {
         sequence: prediction_folder(predictions, sequence, alone=len(truth_folders) == 1) for sequence in truth_folders
     }
@@ -151,10 +165,7 @@ def evaluate(
     _score_all(plans, workers, progress)
     finished = [_finish(plan, faults) for plan in plans]
     if faults:
-        hint = ""
-        if missing == "error" and any("no such f" in fault for fault in faults):
-            hint = "Use --missing zero to score missing frames and sequences as empty."
-        raise FaultsError(str(predictions), faults, hint)
+        raise FaultsError(str(predictions), faults, _advice(plans, faults, missing))
     files = {
         sequence: SequenceFiles(folder, prediction_folders[sequence], frames_beside(folder))
         for sequence, folder in truth_folders.items()
@@ -163,10 +174,34 @@ def evaluate(
         name or predictions.resolve().name,
         rules,
         tolerance,
-        tuple(scores for scores in finished if scores is not None),
+        _joined([scores for scores in finished if scores is not None], rules),
         unseen,
         files,
+        remarks,
     )
+
+
+def _joined(finished: list[SequenceScores], rules: Protocol) -> tuple[SequenceScores, ...]:
+    """Join the objects of a sequence where each has a folder of its own, and name them by these."""
+    if not rules.object_folders:
+        return tuple(finished)
+    joined: dict[str, list[ObjectScores]] = {}
+    notes: dict[str, tuple[str, ...]] = {}
+    for scores in finished:
+        sequence, _, number = scores.name.rpartition("/")
+        renamed = [replace(one, object_id=int(number), label=int(number)) for one in scores.objects]
+        joined.setdefault(sequence, []).extend(renamed)
+        notes[sequence] = (*notes.get(sequence, ()), *(f"object {number}: {note}" for note in scores.notes))
+    return tuple(SequenceScores(name, tuple(objects), notes[name]) for name, objects in joined.items())
+
+
+def _advice(plans: Sequence[_Sequence], faults: Sequence[str], missing: Missing) -> str:
+    """Say how to go on after faults; ``--missing zero`` only where no mask lies there under another name."""
+    if any(plan.unused for plan in plans):
+        return "Rename the masks as the annotations are named: a mask under another name would be scored as missing."
+    if missing == "error" and any("no such f" in fault for fault in faults):
+        return "Use --missing zero to score missing frames and sequences as empty."
+    return ""
 
 
 def _plan(
@@ -179,10 +214,13 @@ def _plan(
     faults: list[str],
 ) -> _Sequence | None:
     """Pair a sequence's files, or say why that cannot be done."""
-    annotated = sorted(truth_folder.glob("[!.]*.png"), key=natural_order)
+    annotated = png_files(truth_folder)
     scored = annotated[int(protocol.skip_first) : len(annotated) - int(protocol.skip_last)]
     if not scored:
-        faults.append(f"{truth_folder}: {len(annotated)} PNG files, and {protocol.name} leaves none of them to score")
+        faults.append(
+            f"{truth_folder}: {len(annotated)} PNG files, and {protocol.name} leaves none of them to score. "
+            "Leave the sequence out with --set FILE, or score the frames at the ends too with --all-frames"
+        )
         return None
     try:
         first = read_mask_file(annotated[0])
@@ -191,23 +229,33 @@ def _plan(
         return None
     binary = first.binary
     first_truth = (first.label_map == VOID).view(np.uint8) if binary else first.label_map
-    if not object_ids(first_truth) and protocol.objects == "first-frame":
-        faults.append(f"{annotated[0]}: no object in the first annotated frame")
+    if not object_ids(first_truth) and protocol.of_first_frame:
+        faults.append(
+            f"{annotated[0]}: no object in the first annotated frame. Leave the sequence out with --set FILE, "
+            "or take a protocol that scores objects which appear later, such as --protocol youtube-vos"
+        )
         return None
-    there = {path.name for path in prediction_folder.iterdir()} if prediction_folder.is_dir() else set()
     if not prediction_folder.is_dir() and missing == "error":
         faults.append(f"{prediction_folder}: no such folder ({len(scored)} frames to score)")
         return None
-    paths: list[Path | None] = []
-    for path in scored:
-        if path.name in there:
-            paths.append(prediction_folder / path.name)
-            continue
-        paths.append(None)
-        if missing == "error":
-            faults.append(f"{prediction_folder / path.name}: no such file")
+    pairs = pair_by_name(scored, png_files(prediction_folder))
     scorer = SequenceScorer(name, first_truth, protocol, tolerance=tolerance)
-    return _Sequence(name, scored, paths, scorer, binary)
+    plan = _Sequence(name, scored, pairs.predictions, scorer, binary, notes=pairs.notes, unused=pairs.unused)
+    absent = [path.name for path, found in zip(scored, pairs.predictions, strict=True) if found is None]
+    # Masks under other names are missing because of their names: they are never scored as empty.
+    if absent and (missing == "error" or len(pairs.unused) >= len(absent)):
+        if pairs.unused:
+            faults.append(
+                f"{prediction_folder}: no {absent[0]}{_and_more(absent)}, "
+                f"but it holds {pairs.unused[0]}{_and_more(pairs.unused)}"
+            )
+        else:
+            faults.extend(f"{prediction_folder / lost}: no such file" for lost in absent)
+    return plan
+
+
+def _and_more(names: Sequence[str]) -> str:
+    return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
 def _score_all(plans: Sequence[_Sequence], workers: int, progress: Callable[[int, int], None] | None) -> None:
@@ -318,5 +366,7 @@ def _finish(plan: _Sequence, faults: list[str]) -> SequenceScores | None:
         return None
     scores = scorer.scores()
     absent = plan.predictions.count(None)
-    note = f"{absent} of {len(plan.predictions)} frames have no prediction and were scored as empty"
-    return replace(scores, notes=(*scores.notes, note)) if absent else scores
+    notes = (*scores.notes, *plan.notes)
+    if absent:
+        notes += (f"{absent} of {len(plan.predictions)} frames have no prediction and were scored as empty",)
+    return replace(scores, notes=notes)

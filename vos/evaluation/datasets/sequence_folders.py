@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from vos.errors import InputError
-from vos.evaluation.datasets.davis_layout import DavisTree, read_names
+from vos.evaluation.datasets.davis_layout import DavisTree, natural_order, read_names
+from vos.io.atomic_files import safe_name
 
 
 def find_sequences(
-    truth: Path, sequences: str | Sequence[str] | None = None, *, unsupervised: bool = False
-) -> dict[str, Path]:
+    truth: Path,
+    sequences: str | Sequence[str] | None = None,
+    *,
+    unsupervised: bool = False,
+    object_folders: bool = False,
+) -> tuple[dict[str, Path], tuple[str, ...]]:
     """Find the annotated sequences of a data set.
 
     Args:
         truth: a DAVIS or YouTube-VOS root, a folder of sequence folders, or one sequence's folder.
         sequences: names, a set's name or a text file of names; None for all.
         unsupervised: take a DAVIS root's ``Annotations_unsupervised`` if it is there.
+        object_folders: sequences hold one folder of PNG files for each object (SA-V).
     Returns:
-        Folders of label maps by sequence, in order.
+        Folders of label maps by sequence, in order (``SEQUENCE/OBJECT`` with object folders); and notes,
+        such as the names of folders that hold no PNG file and are no sequences.
     Raises:
         InputError: there are none, or some that were asked for are not there.
     """
@@ -28,12 +36,11 @@ def find_sequences(
         raise InputError(f"{truth}: no such folder of annotations.")
     tree = DavisTree(truth, unsupervised=unsupervised) if (truth / "Annotations").is_dir() else None
     folder = truth if tree is None else tree.annotation_folder
+    notes: tuple[str, ...] = ()
     if sequences is None:
-        if any(path.suffix == ".png" for path in folder.iterdir()):
-            return {folder.resolve().name: folder}
-        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-        if not names:
-            raise InputError(f"{folder}: no sequences in it. Expected a folder of PNG label maps for each sequence.")
+        if not object_folders and png_files(folder):
+            return {folder.resolve().name: folder}, ()
+        names, notes = _sequences_in(folder, object_folders)
     elif isinstance(sequences, str):
         names = _names_of_set(truth, tree, sequences)
     else:
@@ -43,7 +50,48 @@ def find_sequences(
         raise InputError(f"{sequences or 'sequences'}: no sequence named.")
     if lost:
         raise InputError(f"{folder}: {len(lost)} of {len(names)} sequences asked for are not there, first {lost[0]}.")
-    return {sequence: folder / sequence for sequence in names}
+    if object_folders:
+        inner = [(name, path.name) for name in names for path in _folders(folder / name) if png_files(path)]
+        for name, number in inner:
+            if not number.isdecimal():
+                raise InputError(f"{folder / name / number}: sa-v expects folders named by number, such as 000.")
+        if not inner:
+            raise InputError(f"{folder}: no SEQUENCE/OBJECT/FRAME.png in it, as the protocol expects.")
+        return {f"{name}/{number}": folder / name / number for name, number in inner}, notes
+    return {sequence: folder / sequence for sequence in names}, notes
+
+
+def png_files(folder: Path) -> list[Path]:
+    """List the PNG files of a folder in natural order: ``.png`` or ``.PNG``, no folders and no hidden files."""
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if entry.name[-4:].lower() == ".png" and not entry.name.startswith(".") and entry.is_file()
+        ]
+    return sorted((folder / name for name in names), key=natural_order)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _sequences_in(folder: Path, object_folders: bool) -> tuple[list[str], tuple[str, ...]]:
+    """The folders that hold PNG files, and a note that names the others."""
+    inside = _folders(folder)
+    held = [
+        path.name
+        for path in inside
+        if (any(map(png_files, _folders(path))) if object_folders else bool(png_files(path)))
+    ]
+    others = [path.name for path in inside if path.name not in set(held)]
+    if not held:
+        there = f" Folders without one: {', '.join(others[:5])}." if others else ""
+        raise InputError(f"{folder}: no sequences in it. Expected a folder of PNG label maps for each sequence.{there}")
+    shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
+    return held, ((f"{folder}: left out as no sequences, since they hold no PNG file: {shown}",) if others else ())
 
 
 def _names_of_set(truth: Path, tree: DavisTree | None, name: str) -> list[str]:
@@ -92,9 +140,26 @@ def _meta_objects(path: Path) -> list[tuple[str, int, dict[str, object]]]:
 
 
 def prediction_folder(predictions: Path, sequence: str, *, alone: bool) -> Path:
-    """The folder of a sequence's predictions; for a single sequence that may be the folder given."""
+    """Find the folder of a sequence's predictions.
+
+    Args:
+        predictions: the folder of all predictions; for a single sequence its own folder fits too.
+        sequence: the sequence's name; ``vos track`` names folders by its safe form (``a,b_c`` for ``a,b"c``),
+            which is found too, as is a name that differs by case alone.
+        alone: only this sequence is scored.
+    Returns:
+        The folder, which need not exist.
+    """
     inner = predictions / sequence
-    return predictions if alone and not inner.is_dir() and any(predictions.glob("*.png")) else inner
+    if inner.is_dir():
+        return inner
+    safe = predictions.joinpath(*map(safe_name, sequence.split("/")))
+    if safe.is_dir():
+        return safe
+    if alone and png_files(predictions):
+        return predictions
+    alike = [path for path in _folders(predictions) if path.name.casefold() == sequence.casefold()]
+    return alike[0] if len(alike) == 1 else inner
 
 
 def frames_beside(truth_folder: Path) -> Path | None:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from vos.evaluation.metrics import packed_masks as bits
+from vos.evaluation.metrics.adaptive_boundary import score_pair_adaptive
 from vos.evaluation.metrics.boundary_accuracy import f_measure
 from vos.evaluation.metrics.region_similarity import jaccard
 from vos.types.arrays import LabelMap
+
+Measures = Literal["j-f", "j", "j-f-adaptive"]
 
 FEW_IDS = 16
 """Up to this id, looking for each id in turn is faster than a histogram of the pixels."""
@@ -27,7 +31,8 @@ class FrameScores:
         prediction_ids: ids that the prediction holds here, ascending.
         object_ids: the objects that were scored: rows of ``j`` and ``f``, after the proposals if any.
         j: float64 (K,), or (P + 1, K + 1) of proposals against objects, the last ones of each empty.
-        f: the same for F.
+        f: the same for F; NaN where the protocol measures J alone.
+        f_adaptive: float64 (K,), F with MOSEv2's tolerance; None where it is not measured.
     """
 
     truth_ids: tuple[int, ...]
@@ -35,24 +40,37 @@ class FrameScores:
     object_ids: tuple[int, ...]
     j: npt.NDArray[np.float64]
     f: npt.NDArray[np.float64]
+    f_adaptive: npt.NDArray[np.float64] | None = None
 
 
-def score_frame(truth: LabelMap, prediction: LabelMap, object_ids: Collection[int], radius: int) -> FrameScores:
+def score_frame(
+    truth: LabelMap, prediction: LabelMap, object_ids: Collection[int] | None, radius: int, measures: Measures = "j-f"
+) -> FrameScores:
     """Measure J and F of objects whose ids are the same in truth and prediction.
 
     Args:
         truth: uint8 (H, W), without void.
         prediction: uint8 (H, W).
-        object_ids: ids that are scored besides those of the truth.
+        object_ids: ids that are scored besides those of the truth; None for all that are predicted.
         radius: boundary tolerance in pixels.
+        measures: what to measure, as in ``Protocol``.
     Returns:
         Scores of the ids that truth or prediction hold; an object in neither has J = F = 1.
     """
     truths, predictions = split(truth), split(prediction)
-    wanted = {*object_ids, *truths}
+    wanted = {*truths, *(predictions if object_ids is None else object_ids)}
     scored = tuple(sorted({*truths, *predictions} & wanted))
     nothing = np.zeros((truth.shape[0], -(-truth.shape[1] // bits.WORD)), dtype=np.uint64)
-    scores = [score_pair(truths.get(i, nothing), predictions.get(i, nothing), truth.shape[1], radius) for i in scored]
+    pairs = [(truths.get(i, nothing), predictions.get(i, nothing)) for i in scored]
+    if measures == "j-f-adaptive":
+        rows = [score_pair_adaptive(known, found, (truth.shape[0], truth.shape[1])) for known, found in pairs]
+        columns = np.array(rows, dtype=np.float64).reshape(len(scored), 3).T
+        return FrameScores(tuple(truths), tuple(predictions), scored, *columns)
+    if measures == "j":
+        areas = [(bits.count(known & found), bits.count(known), bits.count(found)) for known, found in pairs]
+        j = np.array([jaccard(*three) for three in areas], dtype=np.float64)
+        return FrameScores(tuple(truths), tuple(predictions), scored, j, np.full(len(scored), np.nan))
+    scores = [score_pair(known, found, truth.shape[1], radius) for known, found in pairs]
     table = np.array(scores, dtype=np.float64).reshape(len(scored), 2)
     return FrameScores(tuple(truths), tuple(predictions), scored, table[:, 0], table[:, 1])
 

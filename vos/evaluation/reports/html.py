@@ -19,8 +19,8 @@ from vos.errors import InputError
 from vos.evaluation.datasets.mask_file import MaskFile, read_mask_file
 from vos.evaluation.metrics.boundary_accuracy import boundary_of
 from vos.evaluation.reports.tables import CATEGORY_COLUMNS, GLOBAL_COLUMNS, percent
+from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.scores import Scores, SequenceFiles
-from vos.evaluation.video.sequence_scores import ObjectScores, SequenceScores
 from vos.types.arrays import AnyArray, BoolArray, Image
 from vos.types.label_map import VOID
 from vos.types.palette import PALETTE

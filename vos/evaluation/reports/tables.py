@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vos.errors import OutputError
+from vos.evaluation.video.object_scores import SequenceScores
 from vos.evaluation.video.scores import Scores
-from vos.evaluation.video.sequence_scores import SequenceScores
 from vos.io.atomic_files import atomic_write
 
 GLOBAL_COLUMNS = {

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from vos.errors import OptionError
+from vos.evaluation.metrics.frame_scores import Measures
 
-Objects = Literal["first-frame", "from-appearance"]
+Objects = Literal["first-frame", "from-appearance", "from-sight", "all", "numbered"]
 
 
 @dataclass(frozen=True)
@@ -19,13 +20,21 @@ class Protocol:
         summary: one line for people.
         merge: score all objects as one (DAVIS-2016).
         objects: ``"first-frame"``: the objects of the first annotated frame, over all scored frames;
-            ``"from-appearance"``: every object, from the annotated frame after its first (YouTube-VOS).
+            ``"from-appearance"``: every object, from the annotated frame after its first (YouTube-VOS);
+            ``"from-sight"``: every object, from the first scored frame that shows it in truth or prediction (SA-V);
+            ``"numbered"``: 1 to the highest id of the first annotated frame, over all scored frames (VOST);
+            ``"all"``: every object of the truth, over all scored frames (MOSE).
         skip_first: leave out the first annotated frame, which a tracker is given.
         skip_last: leave out the last annotated frame.
         use_void: pixels of 255 in the truth do not count; else they are background.
         max_proposals: predicted ids are proposals, at most so many, matched one to one to the objects
             over the whole sequence so that the sum of J&F is highest; None: ids name the objects.
         official: reproduce the official tool where it is at fault; docs/evaluation.md lists how.
+        measures: ``"j-f"``; ``"j"`` alone (VOST); ``"j-f-adaptive"``: F also with a tolerance that follows the
+            object's area (MOSEv2).
+        object_folders: one folder of binary masks for each object of a sequence (SA-V).
+        ignore_unknown_ids: predicted ids that the truth lacks are background and are named in a note; else
+            they are a fault.
     """
 
     name: str
@@ -37,6 +46,14 @@ class Protocol:
     use_void: bool = False
     max_proposals: int | None = None
     official: bool = False
+    measures: Measures = "j-f"
+    object_folders: bool = False
+    ignore_unknown_ids: bool = False
+
+    @property
+    def of_first_frame(self) -> bool:
+        """Whether the first annotated frame says which objects there are."""
+        return self.objects in ("first-frame", "numbered")
 
     def for_all_frames(self) -> Protocol:
         """The same rules, with no frame left out at either end."""
@@ -66,6 +83,33 @@ PROTOCOLS: dict[str, Protocol] = {
             "sparse",
             "Each object of the first frame; every annotated frame but the first.",
             skip_last=False,
+        ),
+        Protocol(
+            "sa-v",
+            "A folder of binary masks for each object; its first and last annotated frame left out.",
+            merge=True,
+            objects="from-sight",
+            object_folders=True,
+        ),
+        Protocol(
+            "lvos",
+            "As youtube-vos, but the last frame is left out; also V, the stability of an object's scores.",
+            objects="from-appearance",
+            ignore_unknown_ids=True,
+        ),
+        Protocol(
+            "vost",
+            "J of objects 1 to the highest of the first frame, and of the last quarter (J_tr).",
+            objects="numbered",
+            measures="j",
+            ignore_unknown_ids=True,
+        ),
+        Protocol(
+            "mose",
+            "Each object over all frames but the first and last; F also with MOSEv2's adaptive tolerance.",
+            objects="all",
+            measures="j-f-adaptive",
+            ignore_unknown_ids=True,
         ),
     )
 }

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vos.evaluation.metrics.statistics import Statistics, mean_of
+from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol
-from vos.evaluation.video.sequence_scores import ObjectScores, SequenceScores
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Scores:
         sequences: the sequences' scores, in order.
         unseen: sequences and object ids of unseen categories (YouTube-VOS); None where not asked for.
         files: where each sequence's pictures are.
+        remarks: what a reader should know of the data set, such as folders that were left out.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Scores:
     sequences: tuple[SequenceScores, ...]
     unseen: frozenset[tuple[str, int]] | None = None
     files: Mapping[str, SequenceFiles] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
 
     @property
     def objects(self) -> list[tuple[str, ObjectScores]]:
@@ -74,7 +76,10 @@ class Scores:
     @property
     def notes(self) -> list[str]:
         """What a reader should know, each with its sequence's name."""
-        return [f'sequence "{sequence.name}": {note}' for sequence in self.sequences for note in sequence.notes]
+        return [
+            *self.remarks,
+            *(f'sequence "{sequence.name}": {note}' for sequence in self.sequences for note in sequence.notes),
+        ]
 
     def by_category(self) -> dict[str, float] | None:
         """J and F of seen and unseen categories, and their mean G (YouTube-VOS).

@@ -3,90 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from vos.errors import InputError
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
 from vos.evaluation.metrics.frame_scores import FrameScores, score_frame, score_proposals
-from vos.evaluation.metrics.statistics import Statistics, mean_of, statistics
+from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named
 from vos.types.arrays import LabelMap
 from vos.types.label_map import VOID, object_ids, without_void
-
-Series = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class ObjectScores:
-    """One object's scores over time.
-
-    Attributes:
-        object_id: its id in the truth; 1 where objects are merged.
-        frames: names of the T scored frames.
-        j: float64 (T,), J in each.
-        f: float64 (T,), F in each.
-        proposal_id: the predicted id that was matched to it; None where ids name the objects, or
-            where nothing was left to match.
-        label: the number in the official tables (``SEQUENCE_1``).
-        official: the decay is the official tool's.
-    """
-
-    object_id: int
-    frames: tuple[str, ...]
-    j: Series
-    f: Series
-    proposal_id: int | None = None
-    label: int = 0
-    official: bool = False
-
-    @cached_property
-    def j_statistics(self) -> Statistics:
-        """Mean, recall and decay of J."""
-        return statistics(self.j, official=self.official)
-
-    @cached_property
-    def f_statistics(self) -> Statistics:
-        """Mean, recall and decay of F."""
-        return statistics(self.f, official=self.official)
-
-    @property
-    def j_and_f(self) -> float:
-        """Mean of mean J and mean F."""
-        return (self.j_statistics.mean + self.f_statistics.mean) / 2
-
-
-@dataclass(frozen=True, eq=False)
-class SequenceScores:
-    """The scores of one sequence.
-
-    Attributes:
-        name: the sequence.
-        objects: its objects, ascending by id (with ``official``: by matched proposal).
-        notes: what a reader should know, such as objects that the protocol leaves out.
-    """
-
-    name: str
-    objects: tuple[ObjectScores, ...]
-    notes: tuple[str, ...] = ()
-
-    @cached_property
-    def j(self) -> Statistics:
-        """Mean over the objects of J's statistics."""
-        return mean_of([o.j_statistics for o in self.objects if len(o.j)])
-
-    @cached_property
-    def f(self) -> Statistics:
-        """Mean over the objects of F's statistics."""
-        return mean_of([o.f_statistics for o in self.objects if len(o.f)])
-
-    @property
-    def j_and_f(self) -> float:
-        """Mean of mean J and mean F."""
-        return (self.j.mean + self.f.mean) / 2
 
 
 class SequenceScorer:
@@ -115,7 +42,7 @@ class SequenceScorer:
         held = object_ids(first_truth)
         if self.protocol.merge:
             self.first_ids: tuple[int, ...] = (1,)
-        elif self.protocol.official:
+        elif self.protocol.official or self.protocol.objects == "numbered":
             self.first_ids = tuple(range(1, max(held, default=0) + 1))
         else:
             self.first_ids = held
@@ -143,7 +70,9 @@ class SequenceScorer:
             truth, prediction = (truth > 0).view(np.uint8), (prediction > 0).view(np.uint8)
         if protocol.max_proposals is not None:
             return score_proposals(truth, prediction, self.radius)
-        return score_frame(truth, prediction, self.first_ids, self.radius)
+        # An object that appears later is scored in every frame, also where the truth lacks it.
+        wanted = self.first_ids if protocol.of_first_frame else None
+        return score_frame(truth, prediction, wanted, self.radius, protocol.measures)
 
     def add(self, scores: FrameScores, frame: str) -> None:
         """Take the scores of the next annotated frame that counts.
@@ -177,6 +106,8 @@ class SequenceScorer:
                 if extra:
                     over.append((frame, tuple(sorted(extra))))
             return over
+        if self.protocol.ignore_unknown_ids:
+            return []
         known = {*self.first_ids, *(() if self.protocol.official else self._truth_ids)}
         found = ((frame, tuple(i for i in scores.prediction_ids if i not in known)) for frame, scores in self._frames)
         return [(frame, ids) for frame, ids in found if ids]
@@ -190,7 +121,7 @@ class SequenceScorer:
         protocol = self.protocol
         if protocol.max_proposals is not None:
             return SequenceScores(self.name, tuple(self._matched()), self._notes())
-        ids = sorted({*self.first_ids, *self._truth_ids}) if protocol.objects == "from-appearance" else self.first_ids
+        ids = self.first_ids if protocol.of_first_frame else sorted({*self.first_ids, *self._truth_ids})
         return SequenceScores(self.name, tuple(self._object(i) for i in ids), self._notes())
 
     @cached_property
@@ -202,13 +133,28 @@ class SequenceScorer:
         if self.protocol.objects == "from-appearance" and object_id not in self.first_ids:
             first = next(n for n, (_, scores) in enumerate(frames) if object_id in scores.truth_ids)
             frames = frames[first + self.protocol.skip_first :]
-        j, f = np.ones((2, len(frames)))
+        if self.protocol.objects == "from-sight":
+            seen = (n for n, (_, scores) in enumerate(frames) if object_id in scores.object_ids)
+            frames = frames[next(seen, len(frames)) :]
+        j, f, f_adaptive = np.ones((3, len(frames)))
         for n, (_, scores) in enumerate(frames):
             if object_id in scores.object_ids:
                 row = scores.object_ids.index(object_id)
                 j[n], f[n] = scores.j[row], scores.f[row]
-        names = tuple(name for name, _ in frames)
-        return ObjectScores(object_id, names, j, f, label=object_id, official=self.protocol.official)
+                if scores.f_adaptive is not None:
+                    f_adaptive[n] = scores.f_adaptive[row]
+        if self.protocol.measures == "j":
+            f[:] = np.nan
+        return ObjectScores(
+            object_id,
+            tuple(name for name, _ in frames),
+            j,
+            f,
+            label=object_id,
+            official=self.protocol.official,
+            present=np.array([object_id in scores.truth_ids for _, scores in frames], dtype=np.bool_),
+            f_adaptive=f_adaptive if self.protocol.measures == "j-f-adaptive" else None,
+        )
 
     def _matched(self) -> Iterable[ObjectScores]:
         """Match proposals to objects as the official tool does, over the whole sequence."""
@@ -245,9 +191,15 @@ class SequenceScorer:
 
     def _notes(self) -> tuple[str, ...]:
         later = sorted(self._truth_ids - set(self.first_ids))
-        if self.protocol.objects == "from-appearance" or not later:
-            return ()
+        known = {*self.first_ids, *self._truth_ids}
+        unknown = sorted({i for _, scores in self._frames for i in scores.prediction_ids if i not in known})
+        notes: tuple[str, ...] = ()
+        if self.protocol.ignore_unknown_ids and unknown:
+            notes = (f"predicted ids {', '.join(map(str, unknown))} are no objects of the truth and were ignored",)
+        if not self.protocol.of_first_frame or not later:
+            return notes
         return (
+            *notes,
             f"objects {', '.join(map(str, later))} first appear after the first annotated frame; "
             f"{self.protocol.name} does not score them",
         )

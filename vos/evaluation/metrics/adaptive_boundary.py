@@ -1,0 +1,109 @@
+"""F with MOSEv2's tolerance, which follows the object's area; and J as MOSEv2 computes it."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+
+from vos.evaluation.metrics import packed_masks as bits
+from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, f_measure
+from vos.types.arrays import Size
+
+AREA_TOLERANCE = 0.1
+"""The adaptive tolerance, as a share of the square root of the truth's area."""
+
+
+def score_pair_adaptive(truth: bits.Bits, mask: bits.Bits, size: Size) -> tuple[float, float, float]:
+    """Measure J, F and the adaptive F of two packed masks, by the rules of MOSEv2.
+
+    Args:
+        truth: packed (H, words).
+        mask: packed, the same shape.
+        size: (H, W) of the frame.
+    Returns:
+        J as (intersection + 1) / (union + 1); F with the tolerance of 0.008 of the diagonal; F with a
+        tolerance of 0.1 x sqrt(area of the truth), rounded up, where that is smaller.
+    Source: henghuiding/MOSE-api, MOSEv2/sam2_rcms/tools/metricsv2.py:9-31, :161-206 and score.py:86 at b9afc7d.
+        Where the adaptive tolerance is not smaller, both F use 0.008 of the diagonal without rounding, and the
+        structuring element of that radius is off centre; published scores have both, so they are kept.
+    """
+    box = bits.bounding_slices(truth | mask)
+    if box is None:
+        return 1.0, 1.0, 1.0
+    rows, words = box
+    both = np.stack((truth[rows, words], mask[rows, words]))
+    shared, areas = bits.count(both[0] & both[1]), (bits.count(both[0]), bits.count(both[1]))
+    j = (shared + 1) / (sum(areas) - shared + 1)
+    last_bit = (size[1] - 1) % bits.WORD if words.stop * bits.WORD >= size[1] else bits.WORD - 1
+    outlines = bits.boundaries(both, last_bit)
+    lengths = bits.count(outlines[0]), bits.count(outlines[1])
+    if not lengths[0] or not lengths[1]:
+        f = f_measure(0, lengths[1], 0, lengths[0])
+        return j, f, f
+    usual = TOLERANCE * float(np.linalg.norm(size))
+    adaptive = math.ceil(AREA_TOLERANCE * math.sqrt(areas[0]))
+    if adaptive >= usual:
+        f = _f_within(outlines, lengths, usual)
+        return j, f, f
+    return j, _f_within(outlines, lengths, math.ceil(usual)), _f_within(outlines, lengths, adaptive)
+
+
+def _f_within(outlines: bits.Bits, lengths: tuple[int, int], radius: float) -> float:
+    """F of the outlines (2, H, words) of truth and mask, of so many pixels, with a tolerance in pixels."""
+    near = bits.dilate(outlines, int(radius)) if radius == int(radius) else dilate_off_centre(outlines, radius)
+    matched = outlines & near[::-1]
+    return f_measure(bits.count(matched[1]), lengths[1], bits.count(matched[0]), lengths[0])
+
+
+def dilate_off_centre(masks: bits.Bits, radius: float) -> bits.Bits:
+    """Dilate packed masks as OpenCV does by scikit-image's disk of a radius that is no whole number.
+
+    Args:
+        masks: packed (..., H, words).
+        radius: pixels, not a whole number, below 63.
+    Returns:
+        Packed masks of the same shape. Bits past the last pixel of a row may be set.
+    """
+    height = masks.shape[-2]
+    # A word more on either side keeps the bits that leave the frame before they come back.
+    masks = np.pad(masks, [(0, 0)] * (masks.ndim - 1) + [(1, 1)])
+    dilated = np.zeros_like(masks)
+    for down, first, last in _disk_rows(radius):
+        if abs(down) >= height:
+            continue
+        run, reach = masks, 1
+        while reach < last - first + 1:
+            step = min(reach, last - first + 1 - reach)
+            run, reach = run | _moved_left(run, step), reach + step
+        run = _moved_left(run, first)
+        if down >= 0:
+            dilated[..., : height - down, :] |= run[..., down:, :]
+        else:
+            dilated[..., -down:, :] |= run[..., : height + down, :]
+    return dilated[..., 1:-1]
+
+
+@lru_cache(maxsize=8)
+def _disk_rows(radius: float) -> tuple[tuple[int, int, int], ...]:
+    """Rows of the disk: rows below the anchor, and the first and last column beside it."""
+    steps = np.arange(-radius, radius + 1)
+    anchor = len(steps) // 2
+    inside = steps[:, None] ** 2 + steps[None, :] ** 2 <= radius**2
+    rows = ((row - anchor, np.flatnonzero(line) - anchor) for row, line in enumerate(inside))
+    return tuple((row, int(columns[0]), int(columns[-1])) for row, columns in rows if len(columns))
+
+
+def _moved_left(masks: bits.Bits, distance: int) -> bits.Bits:
+    """Move packed masks left by up to 63 pixels, or right where the distance is negative."""
+    if not distance:
+        return masks
+    near, far = np.uint64(abs(distance)), np.uint64(bits.WORD - abs(distance))
+    if distance > 0:
+        moved: bits.Bits = masks >> near
+        moved[..., :-1] |= masks[..., 1:] << far
+    else:
+        moved = masks << near
+        moved[..., 1:] |= masks[..., :-1] >> far
+    return moved
