@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-GUESTS = ["vos-sam2", "vos-template-tracker", "every-hook", "exec-tracker"]
+GUESTS = ["vos-template-tracker", "every-hook", "exec-tracker"]
 FILES = [path for guest in GUESTS for path in sorted((EXAMPLES / guest).rglob("*.py"))]
 PUBLIC = {"vos", "vos.plugin", "vos.testing", "vos.weights", "vos.evaluation"}
 

@@ -1,0 +1,42 @@
+"""Load a video model of transformers."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import torch
+
+from vos.plugin import ExtraMissingError, hub_folder, load_network
+from vos_hf_video.options import HfVideoOptions
+
+FILES = ("*.json", "*.safetensors")
+
+
+def load_model(options: HfVideoOptions, device: torch.device, dtype: torch.dtype) -> Any:
+    """Load the model that the options name.
+
+    Args:
+        options: which model, and whether to compile it.
+        device: where it runs.
+        dtype: its arithmetic.
+    Returns:
+        A ``Sam2VideoModel``, ``EdgeTamVideoModel`` or ``Sam3TrackerVideoModel`` in evaluation mode.
+    Raises:
+        ExtraMissingError: transformers, or a version of it that has the class, is not installed.
+        WeightsError: the model cannot be found, fetched or loaded.
+    """
+    try:
+        transformers: Any = importlib.import_module("transformers")
+        kind = getattr(transformers, options.model_class)
+    except (ImportError, AttributeError) as error:
+        raise ExtraMissingError(
+            f'no {options.model_class} of transformers ({error}). Install it: pip install "vos-toolkit[hf-video]"'
+        ) from error
+    folder = hub_folder(options.model, files=FILES, needed=("config.json", "*.safetensors"), extra="hf-video")
+    model = load_network(kind, folder).to(device, dtype).eval()
+    if options.compile:
+        # The other parts see other shapes as the memory fills, and would be compiled again.
+        model.vision_encoder.compile()
+        model.memory_encoder.compile()
+    return model
