@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import numpy as np
 from vos.conversion.finished_run import find_results
 from vos.errors import ExtraMissingError
 from vos.types.arrays import LabelMap
+from vos.types.frame import Frame
 from vos.types.label_map import masks_of, object_ids
 
 if TYPE_CHECKING:
@@ -19,10 +21,13 @@ if TYPE_CHECKING:
 COLUMNS = ("sequence", "frame_index", "frame", "object_id", "area", "x0", "y0", "x1", "y1", "centre_x", "centre_y")
 
 
-def to_supervision(label_map: LabelMap, scores: Any = None) -> supervision.Detections:
+def to_supervision(
+    frame: Frame, label_map: LabelMap, scores: Mapping[int, float] | None = None
+) -> supervision.Detections:
     """Turn a label map into supervision's detections, one an object.
 
     Args:
+        frame: the frame, as ``vos.stream`` yields it; its index, name and time go into ``metadata``.
         label_map: uint8 (H, W), as ``vos.stream`` yields it.
         scores: confidence by object id, or None.
     Returns:
@@ -42,8 +47,9 @@ def to_supervision(label_map: LabelMap, scores: Any = None) -> supervision.Detec
     boxes[:, 2:] += 1
     numbers = np.asarray(ids, dtype=np.int64)
     return supervision.Detections(
-        xyxy=boxes, mask=masks, confidence=confidence, class_id=numbers - 1, tracker_id=numbers
-    )
+        xyxy=boxes, mask=masks, confidence=confidence, class_id=numbers - 1, tracker_id=numbers,
+        metadata={"frame_index": frame.index, "frame": frame.name, "time": frame.time},
+    )  # fmt: skip
 
 
 def to_table(result: Path | str) -> pandas.DataFrame:

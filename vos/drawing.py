@@ -72,7 +72,7 @@ def draw_objects(
     contours: bool = True,
     ids: bool = True,
     notes: Mapping[int, str] | None = None,
-    colours: Mapping[int, Colour] | None = None,
+    colours: dict[int, Colour] | None = None,
 ) -> Image:
     """Draw a label map over an image.
 
@@ -83,8 +83,8 @@ def draw_objects(
         contours: draw a line in the object's colour inside its edge, and a dark one around it.
         ids: write each object's id beside it, small.
         notes: short texts by object id, written after the id (a score, a name).
-        colours: RGB by object id; None, and objects that it leaves out, as ``choose_colours`` has them. Give those of
-            the frame before, so that a colour stays through a video.
+        colours: RGB by object id. Objects that it lacks get a colour by ``choose_colours``, which is added to it: the
+            same dict for every frame of a video keeps each object's colour. None begins with none.
     Returns:
         uint8 (H, W, 3), RGB; a new array.
     """
@@ -94,7 +94,8 @@ def draw_objects(
     present = object_ids(label_map)
     if not present:
         return drawn
-    chosen = choose_colours(image, label_map, colours)
+    chosen = {} if colours is None else colours
+    chosen.update(choose_colours(image, label_map, chosen))
     table = np.zeros((256, 3), dtype=np.uint8)
     for object_id in present:
         table[object_id] = chosen[object_id]

@@ -3,7 +3,7 @@
 A plugin needs nothing else of the toolkit but ``vos.testing``, ``vos.weights`` and ``vos.evaluation``.
 """
 
-from vos.drawing import choose_colours, draw_objects
+from vos.drawing import draw_objects
 from vos.errors import (
     AnnotationError,
     EmptyMaskError,
@@ -122,7 +122,6 @@ __all__ = [
     "object_ids",
     "PALETTE",
     "draw_objects",
-    "choose_colours",
     "ObjectSelection",
     "select_objects",
     # files

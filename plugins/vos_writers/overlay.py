@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vos.plugin import Frame, LabelMap, Prediction, Run, choose_colours, draw_objects
+from vos.plugin import Frame, LabelMap, Prediction, Run, draw_objects
 from vos_writers.backward import BackwardSpool
 from vos_writers.options import OverlayOptions, chosen_path, output_path
 from vos_writers.video_file import Coding, VideoFile
@@ -42,7 +42,6 @@ class OverlayWriter:
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
         """Draw and encode one frame; frames before the first annotation come backward and wait on disk."""
         options = self._options
-        self._colours = choose_colours(frame.image, label_map, self._colours)
         picture = draw_objects(
             frame.image,
             label_map,

@@ -3,19 +3,22 @@ import pandas
 import supervision
 
 import vos
+from vos.conversion import export
 from vos.testing import StubTracker, tiny_sequence
 
 
 def test_detections_hold_masks_boxes_and_ids():
     label_map = np.zeros((20, 30), np.uint8)
     label_map[2:5, 3:9], label_map[10:, 20:] = 4, 9
-    detections = vos.to_supervision(label_map, {4: 0.5, 9: 0.25})
+    frame = vos.Frame(7, np.zeros((20, 30, 3), np.uint8), "00007", 0.28)
+    detections = vos.to_supervision(frame, label_map, {4: 0.5, 9: 0.25})
+    assert detections.metadata == {"frame_index": 7, "frame": "00007", "time": 0.28}
     assert isinstance(detections, supervision.Detections)
     assert detections.tracker_id.tolist() == [4, 9]
     assert detections.xyxy.tolist() == [[3, 2, 9, 5], [20, 10, 30, 20]]
     assert np.array_equal(detections.mask[1], label_map == 9)
     assert detections.confidence.tolist() == [0.5, 0.25]
-    assert len(vos.to_supervision(np.zeros((4, 4), np.uint8))) == 0
+    assert len(vos.to_supervision(frame, np.zeros((20, 30), np.uint8))) == 0
 
 
 def test_supervision_reads_exported_coco_and_yolo(tmp_path):
@@ -23,11 +26,11 @@ def test_supervision_reads_exported_coco_and_yolo(tmp_path):
     vos.track(sequence, sequence.label_maps[0], tracker=StubTracker(), output=tmp_path)
     folder = tmp_path / sequence.name
     options = {"images": True}
-    vos.export(folder, "coco", tmp_path / "c" / "coco.json", options=options, source=sequence)
+    export(folder, "coco", tmp_path / "c" / "coco.json", options=options, source=sequence)
     read = supervision.DetectionDataset.from_coco(
         str(tmp_path / "c" / "images"), str(tmp_path / "c" / "coco.json"), force_masks=True
     )
-    vos.export(folder, "yolo", tmp_path / "y", options=options, source=sequence)
+    export(folder, "yolo", tmp_path / "y", options=options, source=sequence)
     yolo = supervision.DetectionDataset.from_yolo(
         str(tmp_path / "y" / "images"),
         str(tmp_path / "y" / "labels"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import vos
-from vos.plugin import InputError, OptionError, SourceInfo, choose_colours
+from vos.drawing import choose_colours
+from vos.plugin import InputError, OptionError, SourceInfo
 from vos.testing import StubTracker, TinySequence
 from vos_writers.alpha import alpha_of
 from vos_writers.timecode import shifted

@@ -10,7 +10,8 @@ import pytest
 from pycocotools import mask as coco_mask
 
 import vos
-from vos.plugin import OptionError, choose_colours
+from vos.drawing import choose_colours
+from vos.plugin import OptionError
 from vos.testing import StubTracker, tiny_sequence
 
 
