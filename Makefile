@@ -52,4 +52,4 @@ $(DEV): $(CORE)
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist site bench-out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv.formats build dist site bench-out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
