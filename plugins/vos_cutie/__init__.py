@@ -1,0 +1,23 @@
+"""Cutie: the tracker ``cutie``, on the package rf-cutie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vos.plugin import Runtime, Tracker, TrackerSpec, hookimpl
+from vos_cutie.options import CutieOptions
+
+
+@hookimpl
+def vos_trackers() -> Sequence[TrackerSpec]:
+    """Offer ``cutie``."""
+    summary = "Cutie: object queries over pixel memory, long-term memory; needs a checkpoint"
+    return [TrackerSpec("cutie", summary, _make, CutieOptions)]
+
+
+def _make(options: CutieOptions, runtime: Runtime) -> Tracker:
+    from vos_cutie.model import load_cutie
+    from vos_cutie.tracker import CutieTracker
+
+    network, config = load_cutie(options, runtime.torch_device())
+    return CutieTracker(network, config, runtime.torch_dtype())
