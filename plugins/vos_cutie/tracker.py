@@ -119,9 +119,9 @@ class CutieTracker:
 
 def _complete_tables(memory: Any) -> None:
     """Give every bucket a row in every table: the package deletes rows that a bucket gets only once it has grown."""
-    for store in (memory.work_mem, getattr(memory, "long_mem", None)):
+    stores = [memory.work_mem, *([memory.long_mem] if memory.use_long_term else [])]
+    for store in stores:
         for name in ("e", "use_cnt", "life_cnt"):
-            table = getattr(store, name, None)
-            if table is not None:
-                for bucket in store.buckets:
-                    table.setdefault(bucket, None)
+            table = getattr(store, name, {})
+            for bucket in store.buckets:
+                table.setdefault(bucket, None)
