@@ -3,8 +3,8 @@
 The decoder's output does not depend on the weights, so it is computed once; the official code runs the decoder in
 each of its 800 or 1000 epochs. ``torch.optim.AdamW`` takes the steps. Its gradients come from a second-order
 expansion of the two losses, which autograd computes over all pixels again once the weights have moved by
-``MAX_SHIFT``. Over the plain loop (all pixels in each epoch) this is RATIO_HERE times as fast at 480 x 854, on one
-thread, with the same weights to 1e-4 (``tests/benchmarks/bench_persam.py``).
+``MAX_SHIFT``. Over the plain loop (all pixels in each epoch) this is 14 times as fast at 480 x 854, on one
+thread (processor time), with the same weights to 1e-4 (``tests/benchmarks/bench_persam.py``).
 """
 
 from __future__ import annotations
