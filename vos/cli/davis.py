@@ -22,7 +22,11 @@ from vos.registry.options import parse_assignments
 @click.option("--protocol", metavar="NAME", help="Rules of scoring, as in vos eval; by default those of the set.")
 @click.option("--resolution", metavar="NAME", help="Folder of the tree, such as 480p.")
 @click.option(
-    "--sequence", "sequences", multiple=True, metavar="NAME", help="Only this one. May be given several times."
+    "--sequence",
+    "sequences",
+    multiple=True,
+    metavar="NAME",
+    help="Only this one; the results keep those finished before.",
 )
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run's masks.")
@@ -57,7 +61,8 @@ def command(
       vos davis --root DAVIS --set 2016/val -o out/davis16
       vos davis --root DAVIS --set 2017/val --tracker persam -O model=vit_b -j 4 -o out/persam
     """
-    from vos.evaluation.benchmark.davis_benchmark import BenchmarkJob, SequenceResult, benchmark
+    from vos.evaluation.benchmark.davis_benchmark import benchmark
+    from vos.evaluation.benchmark.results import BenchmarkJob, SequenceResult
     from vos.evaluation.reports.tables import write_text
     from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
     from vos.host.progress import ProgressBar

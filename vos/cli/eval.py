@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from vos.cli import common
 from vos.errors import InputError
+
+if TYPE_CHECKING:
+    from vos.evaluation.reports.tables import Style
 
 
 class _Group(click.Group):
@@ -44,7 +47,14 @@ class _Group(click.Group):
 @click.option("--meta", type=click.Path(path_type=Path), help="YouTube-VOS meta.json: scores by seen and unseen.")
 @click.option("--seen-meta", type=click.Path(path_type=Path), help="The training set's meta.json: the seen categories.")
 @click.option("--per-sequence", is_flag=True, help="Also print a row for each sequence.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers, frame by frame.")
+@click.option("--sequence", "only", multiple=True, metavar="NAME", help="Only this one. May be given several times.")
+@click.option("--digits", type=click.IntRange(0, 6), default=1, show_default=True, help="Digits after the point.")
+@click.option("--table", "style", type=click.Choice(["text", "md", "latex"]), default="text", show_default=True,
+              help="How the table is written.")  # fmt: skip
+@click.option("--intervals", is_flag=True, help="Print 95 % bootstrap intervals and, for several --pred, paired tests.")
+@click.option("--frames-csv", type=click.Path(path_type=Path), help="Write J and F of every object and frame.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True),
+              help="Write all numbers, frame by frame; - for stdout, in place of the table.")  # fmt: skip
 @click.option(
     "--csv", "csv_path", type=click.Path(path_type=Path), help="Write the official tables: a folder or X.csv."
 )
@@ -64,6 +74,11 @@ def command(
     meta: Path | None,
     seen_meta: Path | None,
     per_sequence: bool,
+    only: tuple[str, ...],
+    digits: int,
+    style: Style,
+    intervals: bool,
+    frames_csv: Path | None,
     json_path: Path | None,
     csv_path: Path | None,
     html_path: Path | None,
@@ -80,12 +95,25 @@ def command(
       davis-2017-unsupervised  up to 20 proposals matched to the objects; void ignored; all frames
       youtube-vos              each object from the annotated frame after its first
       sparse                   every annotated frame but the first
+      sa-v                     a folder of binary masks for each object
+      lvos                     as youtube-vos without the last frame; V besides
+      vost                     J, and J of the last quarter (J_tr)
+      mose                     all objects; F also with the adaptive tolerance of MOSEv2
     """
     if ctx.invoked_subcommand is not None:
         return
     from vos.conversion.importing import prediction_folder
     from vos.evaluation.datasets.mask_folders import evaluate
-    from vos.evaluation.reports.tables import csv_files, sequence_table, summary_table, write_csv, write_text
+    from vos.evaluation.reports.environment import environment
+    from vos.evaluation.reports.tables import (
+        csv_files,
+        interval_lines,
+        per_frame_csv,
+        sequence_table,
+        summary_table,
+        write_csv,
+        write_text,
+    )
     from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
 
     if truth is None or not predictions:
@@ -94,7 +122,8 @@ def command(
     named = [(name, ctx.with_resource(prediction_folder(path, truth, plugins))) for name, path in _named(predictions)]
     set_name = (sequences or "val").rsplit("/", 1)[-1].removesuffix(".txt")
     tables = {name: csv_path / name if len(named) > 1 else csv_path for name, _ in named} if csv_path else {}
-    outputs = [path for path in (json_path, html_path) if path is not None]
+    to_stdout = json_path == Path("-")
+    outputs = [path for path in (json_path, html_path, frames_csv) if path is not None and path != Path("-")]
     outputs += [file for path in tables.values() for file in csv_files(path, set_name)]
     read = files_of_tree([truth, *(folder for _, folder in named)], outputs)
     refuse_replacing(outputs, [*read, *files_in_options(meta, seen_meta, sequences)])
@@ -104,7 +133,7 @@ def command(
             folder,
             name=name,
             protocol=protocol,
-            sequences=sequences,
+            sequences=list(only) or sequences,
             workers=workers,
             missing=missing,
             all_frames=all_frames,
@@ -118,12 +147,20 @@ def command(
     ]
     for note in dict.fromkeys(note for scores in results for note in scores.notes):
         click.echo(f"vos: {note}.", err=True)
-    click.echo(summary_table(results))
-    if per_sequence or len(results) > 1:
-        click.echo("\n" + sequence_table(results))
+    if not to_stdout:
+        click.echo(summary_table(results, style, digits))
+        if per_sequence or len(results) > 1:
+            click.echo("\n" + sequence_table(results, style, digits))
+        if intervals:
+            click.echo("\n" + interval_lines(results, digits))
     if json_path is not None:
-        content: Any = [scores.to_json() for scores in results]
-        write_text(json_path, json.dumps(content[0] if len(content) == 1 else content, indent=1) + "\n")
+        text = json.dumps({**environment(), "results": [scores.to_json() for scores in results]}, indent=1)
+        if to_stdout:
+            click.echo(text)
+        else:
+            write_text(json_path, text + "\n")
+    if frames_csv is not None:
+        write_text(frames_csv, per_frame_csv(results))
     for scores in results if tables else []:
         write_csv(tables[scores.name], scores, set_name)
     if html_path is not None:

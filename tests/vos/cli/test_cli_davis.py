@@ -269,3 +269,17 @@ def test_sets_that_other_editors_wrote(
     found, said, err = davis(capsys, "--root", odd, "--set", "2016/odd", "-o", tmp_path / "out")
     assert found == code
     assert words in said + err
+
+
+def test_one_more_sequence_adds_to_finished_results(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--root", tree, "--set", "2017/val", "-o", tmp_path / "out")
+    davis(capsys, *arguments, "--sequence", "dog")
+    plugin.unlink()
+    code, _, _ = davis(capsys, *arguments, "--sequence", "bear", "--overwrite")
+    assert code == 0
+    assert [line.split()[1] for line in plugin.read_text().splitlines()] == ["0"], "only bear is tracked"
+    results = json.loads((tmp_path / "out/results.json").read_text())
+    assert [sequence["name"] for sequence in results["sequences"]] == ["bear", "dog"]
+    assert {"command", "date", "cpu", "device", "precision", "threads"} <= set(results)

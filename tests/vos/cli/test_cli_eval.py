@@ -67,7 +67,9 @@ def test_a_table_and_all_files(tree: Path, tmp_path: Path, capsys: pytest.Captur
     scores = vos.evaluate(tree, tree / "moved")
     assert float(lines[1].split()[1]) == round(100 * scores.j_and_f, 1)
 
-    content = json.loads(files["json"].read_text())
+    written = json.loads(files["json"].read_text())
+    assert {"command", "date", "cpu", "cores", "python", "vos"} <= set(written)
+    (content,) = written["results"]
     assert content["summary"] == scores.summary()
     assert content["sequences"][1]["objects"][1]["j"] == scores.sequences[1].objects[1].j.tolist()
     assert content["sequences"][0]["objects"][0]["frames"] == [f"{n:05d}" for n in range(1, FRAMES - 1)]
@@ -268,3 +270,41 @@ def test_a_boundary_region_is_what_an_erosion_takes_away() -> None:
     inside = np.zeros_like(mask)
     inside[2:28, 22:58] = True
     assert np.array_equal(region, mask & ~inside)
+
+
+def test_tables_for_papers(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["eval", "--gt", tree, "--pred", f"a_b={tree}/moved", "--pred", f"exact={tree}/exact", "--digits", 2]
+    code, out, _ = run(capsys, *common, "--table", "latex", "--intervals")
+    assert code == 0
+    assert "a\\_b & " in out
+    assert "exact & 100.00 & 100.00" in out
+    assert out.count("\\toprule") == 2
+    assert "better on 2 of 2, p = 0.5000" in out
+    assert "exact: 95 % interval over 2 sequences: 100.00 to 100.00" in out
+    _, out, _ = run(capsys, *common, "--table", "md")
+    assert "| exact | 100.00 | 100.00 |" in out
+
+
+def test_json_to_stdout_and_one_sequence(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    frames = tmp_path / "frames.csv"
+    code, out, _ = run(
+        capsys, "eval", "--gt", tree, "--pred", tree / "moved", "--sequence", "dog", "--json", "-",
+        "--frames-csv", frames,
+    )  # fmt: skip
+    assert code == 0
+    (result,) = json.loads(out)["results"]
+    assert [sequence["name"] for sequence in result["sequences"]] == ["dog"]
+    rows = list(csv.DictReader(frames.read_text().splitlines()))
+    assert len(rows) == 2 * (FRAMES - 2)
+    assert float(rows[0]["J"]) == pytest.approx(result["sequences"][0]["objects"][0]["j"][0], abs=1e-6)
+    assert not Path("-").exists()
+
+
+@pytest.mark.parametrize(("protocol", "columns"), [("vost", "J_tr"), ("lvos", "V"), ("mose", "J&F-dot")])
+def test_protocols_have_columns_of_their_own(
+    tree: Path, capsys: pytest.CaptureFixture[str], protocol: str, columns: str
+) -> None:
+    code, out, _ = run(capsys, "eval", "--gt", tree, "--pred", tree / "exact", "--protocol", protocol)
+    assert code == 0
+    assert columns in out.splitlines()[0].split()
+    assert ("F-Mean" in out) == (protocol != "vost")

@@ -9,17 +9,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vos.errors import InputError, OptionError, OutputExistsError, VosError
+from vos.evaluation.benchmark.results import BenchmarkJob, BenchmarkResult, SequenceResult
 from vos.evaluation.datasets.davis_layout import DavisTree
 from vos.evaluation.datasets.mask_folders import evaluate
-from vos.evaluation.reports.tables import percent, table, write_csv, write_text
-from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
+from vos.evaluation.reports.tables import write_csv, write_text
 from vos.evaluation.video.scores import Scores
 from vos.host.input_protection import refuse_replacing
 from vos.io.atomic_files import safe_name
@@ -27,168 +26,10 @@ from vos.io.mask_file import read_label_map
 from vos.registry.discovery import load_plugins
 from vos.types.annotation import Annotation
 from vos.types.label_map import VOID
-from vos.types.runtime import Runtime
 
 if TYPE_CHECKING:
     from vos.host.annotation_loading import GivenAnnotations
     from vos.types.run import RunSummary
-
-
-@dataclass(frozen=True)
-class BenchmarkJob:
-    """What to run; plain data, so that it reaches worker processes.
-
-    Attributes:
-        root: root of a DAVIS-like tree.
-        output: folder; masks go to ``output/SEQUENCE``, results beside them.
-        set_name: a set of the tree (``"2017/val"``); None for all annotated sequences.
-        tracker: a tracker's name.
-        options: its options by name.
-        protocol: a protocol's name; None for what fits the set.
-        resolution: folder of the tree (``"480p"``); None for the first that is there.
-        sequences: only these of the set; empty for all.
-        max_side: the tracker sees frames at most this long, pixels.
-        runtime: device, precision, threads, seed; threads are those of each worker.
-        overwrite: replace what an earlier run left.
-        plugin_modules: as ``-p``.
-        blocked: as ``--no-plugin``.
-    """
-
-    root: Path
-    output: Path
-    set_name: str | None
-    tracker: str
-    options: Mapping[str, Any]
-    protocol: str | None = None
-    resolution: str | None = None
-    sequences: tuple[str, ...] = ()
-    max_side: int | None = None
-    runtime: Runtime = field(default_factory=Runtime)
-    overwrite: bool = False
-    plugin_modules: tuple[str, ...] = ()
-    blocked: tuple[str, ...] = ()
-
-    @property
-    def rules(self) -> Protocol:
-        """The protocol: the one given, else DAVIS-2016 for its sets, YouTube-VOS for a tree without sets."""
-        if self.protocol is not None:
-            return protocol_named(self.protocol)
-        if self.set_name is None and not self.tree.sets():
-            return protocol_named("youtube-vos")
-        return protocol_named(protocol_of_set(self.set_name))
-
-    @property
-    def tree(self) -> DavisTree:
-        """The data set."""
-        return DavisTree(self.root, self.resolution)
-
-
-@dataclass(frozen=True)
-class SequenceResult:
-    """One sequence, tracked and scored.
-
-    Attributes:
-        sequence: its name.
-        frames: how many frames were tracked.
-        seconds: wall time of tracking them, reading and writing included.
-        skipped: an earlier run had finished it; the time is that run's.
-        details: what the tracker says of itself.
-        scores: of this sequence alone.
-    """
-
-    sequence: str
-    frames: int
-    seconds: float
-    skipped: bool
-    details: Mapping[str, Any]
-    scores: Scores
-
-    @property
-    def fps(self) -> float:
-        """Frames per second; 0 if the time is not known."""
-        return self.frames / self.seconds if self.seconds > 0 else 0.0
-
-    def line(self) -> str:
-        """One line for people."""
-        sequence = self.scores.sequences[0]
-        before = ", finished before" if self.skipped else ""
-        return (
-            f"{self.sequence}: J&F {percent(sequence.j_and_f)}, J {percent(sequence.j.mean)}, "
-            f"F {percent(sequence.f.mean)}; {self.frames} frames, {self.fps:.1f} frames/s{before}"
-        )
-
-
-@dataclass(frozen=True)
-class BenchmarkResult:
-    """All sequences of a set, and what made them.
-
-    Attributes:
-        job: what was asked for.
-        options: the tracker's options, defaults included.
-        versions: of the toolkit and the libraries that decide masks.
-        workers: processes.
-        sequences: results in the order of the set.
-        scores: of the whole set.
-    """
-
-    job: BenchmarkJob
-    options: Mapping[str, Any]
-    versions: Mapping[str, str]
-    workers: int
-    sequences: tuple[SequenceResult, ...]
-    scores: Scores
-
-    @property
-    def fps(self) -> float:
-        """Frames per second of one worker: all frames over the sum of the sequences' times."""
-        seconds = sum(result.seconds for result in self.sequences)
-        return sum(result.frames for result in self.sequences) / seconds if seconds else 0.0
-
-    def table(self) -> str:
-        """The final table: who, how, with what, and the scores times 100."""
-        options = ", ".join(f"{key}={value}" for key, value in self.options.items()) or "none"
-        details = {key: value for result in self.sequences[:1] for key, value in result.details.items()}
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        threads = self.job.runtime.threads
-        facts = [
-            f"set:      {self.job.set_name or 'all'} of {self.job.root} ({self.scores.protocol.name})",
-            f"tracker:  {self.job.tracker}" + "".join(f", {key} {value}" for key, value in details.items()),
-            f"options:  {options}",
-            f"versions: {versions}",
-            f"speed:    {self.fps:.2f} frames/s in each of {self.workers} process{'es' if self.workers > 1 else ''}"
-            + (f" of {threads} thread{'s' if threads > 1 else ''}" if threads else ""),
-        ]
-        rows = [["Sequence", "J&F", "J", "F", "frames/s"]]
-        for result in self.sequences:
-            scores = result.scores.sequences[0]
-            numbers = (scores.j_and_f, scores.j.mean, scores.f.mean)
-            rows.append([result.sequence, *map(percent, numbers), f"{result.fps:.1f}"])
-        whole = self.scores
-        rows.append(["All objects", *map(percent, (whole.j_and_f, whole.j.mean, whole.f.mean)), f"{self.fps:.1f}"])
-        more = (
-            f"J recall {percent(whole.j.recall)}, J decay {percent(whole.j.decay)}, "
-            f"F recall {percent(whole.f.recall)}, F decay {percent(whole.f.decay)}"
-        )
-        return "\n".join([*facts, "", table(rows), "", more])
-
-    def to_json(self) -> dict[str, Any]:
-        """Everything as plain data."""
-        return {
-            "set": self.job.set_name,
-            "tracker": self.job.tracker,
-            "options": json.loads(json.dumps(dict(self.options), default=str)),
-            "details": dict(self.sequences[0].details) if self.sequences else {},
-            "versions": dict(self.versions),
-            "seed": self.job.runtime.seed,
-            "max_side": self.job.max_side,
-            "workers": self.workers,
-            "fps": self.fps,
-            "timing": [
-                {"sequence": r.sequence, "frames": r.frames, "seconds": r.seconds, "skipped": r.skipped}
-                for r in self.sequences
-            ],
-            **self.scores.to_json(),
-        }
 
 
 def benchmark(
@@ -224,7 +65,8 @@ def benchmark(
     unknown = [name for name in job.sequences if name not in names]
     if unknown:
         raise InputError(f"{job.set_name or job.root} has no sequence {unknown[0]}. It has: {', '.join(names)}.")
-    names = [name for name in names if not job.sequences or name in job.sequences]
+    added = finished_before(job) if job.sequences else ()
+    names = [name for name in names if not job.sequences or name in job.sequences or name in added]
     refuse_replacing(
         [job.output / safe_name(name) for name in names],
         [folder / name for folder in (job.tree.frame_folder, job.tree.annotation_folder) for name in names],
@@ -262,6 +104,29 @@ def benchmark(
     write_text(job.output / "results.txt", result.table() + "\n")
     write_csv(job.output, scores, (job.set_name or "all").rsplit("/", 1)[-1])
     return result
+
+
+def finished_before(job: BenchmarkJob) -> tuple[str, ...]:
+    """List the sequences in the output folder's results that ``--sequence`` adds to.
+
+    Args:
+        job: what to run.
+    Returns:
+        Sequences that an earlier run finished with the installed versions; they are scored again, not tracked.
+    """
+    from vos.host.run_record import read_record, versions
+
+    try:
+        earlier = json.loads((job.output / "results.json").read_text())
+        names = [str(sequence["name"]) for sequence in earlier["sequences"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+    records = {name: read_record(job.output / safe_name(name)) for name in names}
+    return tuple(
+        name
+        for name, record in records.items()
+        if record is not None and record.get("state") == "finished" and record.get("versions") == versions()
+    )
 
 
 def _refuse_other_runs(job: BenchmarkJob, names: Sequence[str], options: Mapping[str, Any]) -> None:
@@ -363,7 +228,8 @@ def _track(job: BenchmarkJob, name: str, observers: Sequence[object]) -> RunSumm
 
     record = read_record(job.output / safe_name(name))
     outdated = record is not None and record.get("versions") != versions()
-    replace_it = job.overwrite or outdated
+    wanted = not job.sequences or name in job.sequences
+    replace_it = (job.overwrite and wanted) or outdated
     return track(
         (job.tree.frame_folder / name).resolve(),
         _first_annotation(job, name),

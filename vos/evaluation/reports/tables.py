@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from vos.errors import OutputError
 from vos.evaluation.video.object_scores import SequenceScores
 from vos.evaluation.video.scores import Scores
+from vos.evaluation.video.significance import bootstrap_interval, paired_test
 from vos.io.atomic_files import atomic_write
 
 GLOBAL_COLUMNS = {
@@ -22,17 +27,40 @@ GLOBAL_COLUMNS = {
 }
 """Columns of the official table, and the numbers of ``Scores.summary`` in them."""
 
+PROTOCOL_COLUMNS = {
+    "V": "v",
+    "J_tr": "j_tr",
+    "J&F-dot": "j_and_f_adaptive",
+    "F-dot": "f_adaptive",
+    "J&F-dot-d": "disappearance",
+    "J&F-dot-r": "reappearance",
+}
+"""Columns that only some protocols have: LVOS, VOST, and MOSEv2 (gone and back)."""
+
+Style = Literal["text", "md", "latex"]
+
 CATEGORY_COLUMNS = {"G": "g", "J-Seen": "j_seen", "F-Seen": "f_seen", "J-Unseen": "j_unseen", "F-Unseen": "f_unseen"}
 
 
-def table(rows: Sequence[Sequence[str]]) -> str:
+def table(rows: Sequence[Sequence[str]], style: Style = "text") -> str:
     """Align texts in columns, the first to the left and the others to the right.
 
     Args:
         rows: of equal length, the first one a heading.
+        style: plain text, a Markdown table, or a LaTeX ``tabular`` with ``booktabs`` rules.
     Returns:
         Lines, without a line end after the last.
     """
+    if style == "latex":
+        escaped = [[re.sub(r"([&%_#$])", r"\\\1", cell) for cell in row] for row in rows]
+        head, *body = [f"{' & '.join(row)} \\\\" for row in escaped]
+        columns = f"l{'r' * (len(rows[0]) - 1)}"
+        inside = ["\\toprule", head, "\\midrule", *body, "\\bottomrule"]
+        return "\n".join([f"\\begin{{tabular}}{{{columns}}}", *inside, "\\end{tabular}"])
+    if style == "md":
+        marked = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+        head, *body = [f"| {' | '.join(row)} |" for row in marked]
+        return "\n".join([head, f"|---|{'---:|' * (len(rows[0]) - 1)}", *body])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -41,60 +69,93 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-def percent(value: float, *, signed: bool = False) -> str:
-    """Write a score as it is printed in papers: times 100, one digit after the point."""
+def percent(value: float, *, signed: bool = False, digits: int = 1) -> str:
+    """Write a score as it is printed in papers: times 100, by default one digit after the point."""
     if math.isnan(value):
         return "-"
-    return f"{100 * value:{'+' if signed else ''}.1f}"
+    return f"{100 * value:{'+' if signed else ''}.{digits}f}"
 
 
-def summary_table(results: Sequence[Scores]) -> str:
+def summary_table(results: Sequence[Scores], style: Style = "text", digits: int = 1) -> str:
     """Make the table of the seven DAVIS numbers (and those by category), a row for each result, times 100.
 
     Args:
         results: one for each set of predictions.
+        style: as for ``table``.
+        digits: digits after the point.
     Returns:
         The table's text.
     """
     columns = dict(GLOBAL_COLUMNS)
+    columns |= {label: key for label, key in PROTOCOL_COLUMNS.items() if any(key in one.summary() for one in results)}
+    if all(scores.protocol.measures == "j" for scores in results):
+        columns = {label: key for label, key in columns.items() if key.startswith("j_") and "and" not in key}
     if any(scores.by_category() for scores in results):
         columns |= CATEGORY_COLUMNS
     rows = [["", *columns]]
     for scores in results:
         numbers = scores.summary()
-        rows.append([scores.name, *(percent(numbers.get(key, math.nan)) for key in columns.values())])
-    return table(rows)
+        rows.append([scores.name, *(percent(numbers.get(key, math.nan), digits=digits) for key in columns.values())])
+    return table(rows, style)
 
 
-def sequence_table(results: Sequence[Scores]) -> str:
+def sequence_table(results: Sequence[Scores], style: Style = "text", digits: int = 1) -> str:
     """Make the table of sequences: J&F, J and F of one result, or J&F of several with differences to the first.
 
     Args:
         results: one for each set of predictions, of the same sequences.
+        style: as for ``table``.
+        digits: digits after the point.
     Returns:
         The table's text, times 100.
     """
     if len(results) == 1:
         rows = [["Sequence", "J&F", "J", "F", "Objects"]]
         rows += [
-            [sequence.name, percent(sequence.j_and_f), percent(sequence.j.mean), percent(sequence.f.mean),
-             str(len(sequence.objects))]
+            [
+                sequence.name,
+                *(percent(value, digits=digits) for value in (sequence.j_and_f, sequence.j.mean, sequence.f.mean)),
+                str(len(sequence.objects)),
+            ]
             for sequence in results[0].sequences
         ]  # fmt: skip
-        return table(rows)
+        return table(rows, style)
     first, *others = results
     rows = [["Sequence", first.name, *(cell for scores in others for cell in (scores.name, "+/-"))]]
     for sequences in zip(*(scores.sequences for scores in results), strict=True):
-        rows.append([sequences[0].name, *_compared([sequence.j_and_f for sequence in sequences])])
-    rows.append(["All objects", *_compared([scores.j_and_f for scores in results])])
-    return table(rows)
+        rows.append([sequences[0].name, *_compared([sequence.j_and_f for sequence in sequences], digits)])
+    rows.append(["All objects", *_compared([scores.j_and_f for scores in results], digits)])
+    return table(rows, style)
 
 
-def _compared(values: Sequence[float]) -> list[str]:
-    cells = [percent(values[0])]
+def _compared(values: Sequence[float], digits: int) -> list[str]:
+    cells = [percent(values[0], digits=digits)]
     for value in values[1:]:
-        cells += [percent(value), percent(value - values[0], signed=True)]
+        cells += [percent(value, digits=digits), percent(value - values[0], signed=True, digits=digits)]
     return cells
+
+
+def interval_lines(results: Sequence[Scores], digits: int = 1) -> str:
+    """Write the bootstrap interval of each result, and a paired test of each further one with the first.
+
+    Args:
+        results: one for each set of predictions, of the same sequences.
+        digits: digits after the point.
+    Returns:
+        Lines of text.
+    """
+    lines = []
+    for scores in results:
+        interval = bootstrap_interval(scores)
+        low, high = percent(interval.low, digits=digits), percent(interval.high, digits=digits)
+        lines.append(f"{scores.name}: 95 % interval over {len(scores.sequences)} sequences: {low} to {high}")
+    for scores in results[1:]:
+        found = paired_test(results[0], scores)
+        lines.append(
+            f"{scores.name} against {results[0].name}: {percent(found.difference, signed=True, digits=digits)} a "
+            f"sequence, better on {found.wins} of {found.sequences}, p = {found.p_value:.4f} (sign flips)"
+        )
+    return "\n".join(lines)
 
 
 def global_csv(scores: Scores) -> str:
@@ -114,10 +175,22 @@ def per_sequence_csv(scores: Scores) -> str:
 
 def _object_lines(sequence: SequenceScores) -> list[str]:
     return [
-        f"{sequence.name}_{scores.label},{_three_digits(scores.j_statistics.mean)},"
+        f"{_quoted(f'{sequence.name}_{scores.label}')},{_three_digits(scores.j_statistics.mean)},"
         f"{_three_digits(scores.f_statistics.mean)}"
         for scores in sequence.objects
     ]
+
+
+def per_frame_csv(results: Sequence[Scores]) -> str:
+    """Write J and F of every object in every scored frame, in [0, 1]: one row each, names quoted where needed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["Result", "Sequence", "Object", "Frame", "J", "F"])
+    for scores in results:
+        for sequence, one in scores.objects:
+            for frame, j, f in zip(one.frames, one.j, one.f, strict=True):
+                writer.writerow([scores.name, sequence, one.object_id, frame, f"{j:.6f}", f"{f:.6f}"])
+    return text.getvalue()
 
 
 def csv_files(path: Path, set_name: str = "val") -> tuple[Path, Path]:
@@ -164,3 +237,8 @@ def write_text(path: Path, text: str) -> None:
 
 def _three_digits(value: float) -> str:
     return "" if math.isnan(value) else f"{value:.3f}"
+
+
+def _quoted(text: str) -> str:
+    """A CSV field, in quotes where it holds a comma, a quote or a line end."""
+    return '"' + text.replace('"', '""') + '"' if re.search(r'[",\n\r]', text) else text

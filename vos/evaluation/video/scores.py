@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from vos.evaluation.metrics.statistics import Statistics, mean_of
+from vos.evaluation.video.disappearance import disappearance_and_reappearance
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol
 
@@ -113,7 +114,27 @@ class Scores:
             "f_recall": self.f.recall,
             "f_decay": self.f.decay,
         }
-        return {**numbers, **(self.by_category() or {})}
+        return {**numbers, **self._protocol_numbers(), **(self.by_category() or {})}
+
+    def _protocol_numbers(self) -> dict[str, float]:
+        """What only some protocols report: V of LVOS, J_tr of VOST, the adaptive F of MOSE."""
+        objects = [one for _, one in self.objects if len(one.j)]
+        if self.protocol.name == "lvos":
+            return {"v": _mean([one.instability for one in objects])}
+        if self.protocol.measures == "j":
+            return {"j_tr": _mean([one.j_last.mean for one in objects])}
+        if self.protocol.measures != "j-f-adaptive":
+            return {}
+        f_adaptive = _mean([float(one.f_adaptive.mean()) for one in objects if one.f_adaptive is not None])
+        spans = [disappearance_and_reappearance(one) for one in objects]
+        gone = [pair for pair, _ in spans if pair is not None]
+        back = [pair for _, pair in spans if pair is not None]
+        return {
+            "j_and_f_adaptive": (self.j.mean + f_adaptive) / 2,
+            "f_adaptive": f_adaptive,
+            "disappearance": _mean([sum(pair) / 2 for pair in gone]),
+            "reappearance": _mean([sum(pair) / 2 for pair in back]),
+        }
 
     def to_json(self) -> dict[str, Any]:
         """Everything, per-frame values included, as plain data; what is not a number is None."""
@@ -127,6 +148,10 @@ class Scores:
             "sequences": [_sequence_json(sequence) for sequence in self.sequences],
         })  # fmt: skip
         return content
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
 
 
 def without_nan(data: Any) -> Any:
@@ -157,7 +182,8 @@ def _sequence_json(sequence: SequenceScores) -> dict[str, Any]:
                 "f_decay": scores.f_statistics.decay,
                 "frames": list(scores.frames),
                 "j": scores.j.tolist(),
-                "f": scores.f.tolist(),
+                "f": without_nan(scores.f.tolist()),
+                **({} if scores.f_adaptive is None else {"f_adaptive": scores.f_adaptive.tolist()}),
             }
             for scores in sequence.objects
         ],
