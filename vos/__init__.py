@@ -9,7 +9,8 @@ from vos.conversion.importing import import_masks
 from vos.drawing import draw_objects
 from vos.errors import InputError, PluginError, SourceError, TrackerError, VosError, WriterError
 from vos.evaluation import evaluate
-from vos.host.tracking import open_source, stream, track
+from vos.host.opening import open_source
+from vos.host.tracking import stream, track
 from vos.initialization.initialize import initialize, read_frame
 from vos.initialization.object_selection import ObjectSelection
 from vos.io.mask_file import read_label_map, write_label_map

@@ -22,7 +22,9 @@ from vos.errors import (
     WriterError,
 )
 from vos.host.input_protection import refuse_replacing
-from vos.host.tracking import MadeTracker, make_tracker, open_source, stream, track
+from vos.host.opening import open_source
+from vos.host.tracker_making import MadeTracker, make_tracker
+from vos.host.tracking import stream, track
 from vos.initialization.initialize import initialize, read_frame
 from vos.initialization.object_selection import ObjectSelection, select_objects
 from vos.io.atomic_files import (

@@ -99,7 +99,7 @@ def command(
       vos init dog.mp4 --diffseg --keep 2,5 -o first.png
     """
     from vos.host.input_protection import files_in_options, files_of_run, refuse_replacing
-    from vos.host.tracking import open_source
+    from vos.host.opening import open_source
     from vos.initialization.initialize import initialize, read_frame
 
     shorthands: dict[str, dict[str, Any]] = {

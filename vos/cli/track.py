@@ -101,8 +101,10 @@ def command(
       vos track dog.mp4 --mask first.png --mask 40:corrected.png
       vos track JPEGImages/480p/bear --quality fast
     """
+    from vos.host.opening import open_source
     from vos.host.progress import ProgressBar
-    from vos.host.tracking import open_source, refuse_outputs, track
+    from vos.host.tracking import track
+    from vos.host.writer_making import refuse_outputs
     from vos.registry.plugin_errors import close_or_warn
 
     plugins = common.settings(ctx).plugins
@@ -119,7 +121,7 @@ def command(
         if initializer is not None:
             if masks:
                 raise OptionError("--mask and --init are both given; one of them makes the first mask.")
-            from vos.host.tracking import tracker_options
+            from vos.host.tracker_making import tracker_options
             from vos.initialization.initialize import initialize
 
             tracker_options(tracker, parse_assignments(assignments), plugins)  # a typo should not cost the wait

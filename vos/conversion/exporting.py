@@ -13,8 +13,8 @@ from vos.conversion.finished_run import FinishedRun, find_results
 from vos.errors import InputError, OptionError, OutputExistsError, PluginError
 from vos.host.frame_loop import TrackedFrame
 from vos.host.input_protection import files_of_run, refuse_replacing
+from vos.host.opening import open_source
 from vos.host.output_writers import Outputs
-from vos.host.tracking import open_source
 from vos.protocols.source import Source
 from vos.protocols.writer import NamingWriter, Writer
 from vos.registry.discovery import Plugins, load_plugins

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
 from vos.errors import AnnotationError
 from vos.host.annotation_loading import GivenAnnotations, OneAnnotation
 from vos.registry.discovery import Plugins
@@ -69,7 +71,10 @@ def with_imported(given: GivenAnnotations, info: SourceInfo, indices: range, plu
         found = read_imported(given, plugins)
         return given if found is None else _annotations(Path(given), _chosen(Path(given), found, info), info, indices)
     if isinstance(given, Mapping):
-        return {index: _one(one, int(index), info, plugins) for index, one in given.items()}
+        return {
+            index: _one(one, index, info, plugins) if isinstance(index, (int, np.integer)) else one
+            for index, one in given.items()
+        }
     return given
 
 

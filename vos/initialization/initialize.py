@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vos.errors import PluginError, SourceError
-from vos.host.tracking import open_source
+from vos.host.opening import open_source
 from vos.initialization.object_selection import ObjectSelection, select_objects
 from vos.protocols.initializer import Initializer
 from vos.protocols.source import Source

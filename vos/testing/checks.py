@@ -191,7 +191,7 @@ def contract_test(tracker: str | TrackerFactory, **settings: Any) -> Callable[[T
 def _named(
     name: str, options: Mapping[str, Any] | None, runtime: Runtime | None, plugins: Plugins | None
 ) -> TrackerFactory:
-    from vos.host.tracking import make_tracker, tracker_options
+    from vos.host.tracker_making import make_tracker, tracker_options
 
     loaded = plugins or load_plugins()
     tracker_options(name, options, loaded)

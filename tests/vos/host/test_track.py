@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import vos
-from vos.plugin import OptionError, OutputError, OutputExistsError, TrackerSpec, hookimpl
+from vos.plugin import PALETTE, OptionError, OutputError, OutputExistsError, TrackerSpec, hookimpl
 from vos.testing import StubTracker, tiny_sequence
 
 
@@ -46,7 +46,7 @@ def test_masks_are_davis_files_named_as_the_frames(sequence, tmp_path):
         with Image.open(folder / name) as image:
             assert image.mode == "P"
             assert image.size == (64, 48)
-            assert image.getpalette() == vos.PALETTE.ravel().tolist()
+            assert image.getpalette() == PALETTE.ravel().tolist()
             assert np.array_equal(np.asarray(image), sequence.label_maps[0])
 
 

@@ -56,7 +56,7 @@ def benchmark(
         VosError: sequences that failed; the others are done, and a second run takes up from there.
     """
     from vos.host.run_record import versions
-    from vos.host.tracking import tracker_options
+    from vos.host.tracker_making import tracker_options
 
     rules = job.rules
     if rules.max_proposals is not None:

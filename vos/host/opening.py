@@ -1,0 +1,40 @@
+"""Opening a source of frames."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from vos.errors import SourceError
+from vos.host.memory_source import frames_in_memory
+from vos.protocols.source import Source
+from vos.registry.discovery import Plugins, load_plugins
+from vos.types.arrays import AnyArray
+
+GivenSource: TypeAlias = str | Path | Source | Sequence[Any] | Iterable[Any] | AnyArray
+
+
+def open_source(location: GivenSource, plugins: Plugins | None = None) -> Source:
+    """Open a source of frames.
+
+    Args:
+        location: a video, a folder of images, a camera index, an address; frames in memory (a list or iterator of uint8
+            arrays (H, W, 3), Pillow images or image files; an array or tensor (T, H, W, 3) or (T, 3, H, W)); a ready
+            source is returned.
+        plugins: which plugins are asked; None loads the installed ones.
+    Returns:
+        An open source; close it when done.
+    Raises:
+        SourceError: nothing can read it.
+    """
+    if isinstance(location, Source):
+        return location
+    if not isinstance(location, (str, int, os.PathLike)):
+        return frames_in_memory(location)
+    source = (plugins or load_plugins()).hook.vos_open_source(location=str(location))
+    if source is None:
+        raise SourceError(f"{location}: no plugin can read this. `vos plugins` lists the sources.")
+    assert isinstance(source, Source), "checked where the plugin answers"
+    return source

@@ -1,0 +1,229 @@
+"""One run: everything opened and checked first, then frames tracked, observed and written."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from vos.errors import PluginError, SourceError, TrackerError
+from vos.host.annotation_loading import GivenAnnotations, gather_annotations
+from vos.host.frame_loop import FrameLoop, Merge, TrackedFrame, checked_label_map
+from vos.host.imported_annotations import with_imported
+from vos.host.merging import merge_objects
+from vos.host.opening import GivenSource, open_source
+from vos.host.output_writers import Outputs
+from vos.host.run_config import RunConfig
+from vos.host.tracker_making import MadeTracker, make_tracker
+from vos.io.atomic_files import safe_name
+from vos.protocols.source import Source
+from vos.protocols.tracker import EncodingTracker, Tracker
+from vos.protocols.writer import Writer
+from vos.registry.discovery import Plugins
+from vos.registry.plugin_errors import close_or_warn
+from vos.types.annotation import Annotation
+from vos.types.arrays import LabelMap, Size
+from vos.types.prediction import Prediction
+from vos.types.run import Run, RunSummary
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class PreparedRun:
+    """A run made ready: source and tracker are open, annotations are read and checked, no frame is read.
+
+    Attributes:
+        source: where frames come from.
+        loop: tracks them.
+        plugins: whose observers are called.
+        facts: what writers, observers and ``run.json`` learn of the run.
+        opened: what the run opened and closes at its end.
+        writers: write each frame.
+        observers: objects with observation hooks for this run alone.
+        summary: what was done, once the run has ended well.
+    """
+
+    source: Source
+    loop: FrameLoop
+    plugins: Plugins
+    facts: Run
+    opened: ExitStack
+    object_ids: tuple[int, ...]
+    writers: list[Writer] = field(default_factory=list)
+    observers: list[object] = field(default_factory=list)
+    summary: RunSummary | None = None
+
+    def results(self) -> Generator[TrackedFrame]:
+        """Track all frames; everything is closed when the iterator ends, fails or is dropped.
+
+        The writers begin first: where one cannot, nothing has started, and an earlier run's output stays.
+        """
+        began = time.perf_counter()
+        frames = 0
+        with self.opened, ExitStack() as observed:
+            for observer in self.observers:
+                self.plugins.add_hooks(observer, f"observer {type(observer).__name__}")
+                observed.callback(self.plugins.manager.unregister, observer)
+            outputs = Outputs(self.writers)
+            try:
+                outputs.open(self.facts)
+            except BaseException as error:
+                outputs.abort(error)
+                raise
+            try:
+                self.plugins.hook.vos_run_started(run=self.facts)
+                for tracked in self.loop:
+                    frames += 1
+                    outputs.put(tracked)
+                    self._observe(tracked)
+                    yield tracked
+                if not frames:
+                    raise SourceError(f"{self.source.info.location}: it gave no frame to track.")
+                outputs.close()
+            except BaseException as error:
+                outputs.abort(error)
+                self._report_failure(error)
+                raise
+            seconds = time.perf_counter() - began
+            self.summary = RunSummary(self.facts, frames, self.object_ids, seconds, truncated=self.loop.truncated)
+            self.plugins.hook.vos_run_finished(run=self.facts, summary=self.summary)
+
+    def _observe(self, tracked: TrackedFrame) -> None:
+        self.plugins.hook.vos_frame_done(
+            run=self.facts, frame=tracked.frame, prediction=tracked.prediction, label_map=tracked.label_map
+        )
+
+    def _report_failure(self, error: BaseException) -> None:
+        """Call the observers' failure hook; ``error`` stays the one that is raised."""
+        try:
+            self.plugins.hook.vos_run_failed(run=self.facts, error=error)
+        except Exception as later:
+            logger.warning("while stopping: %s", later)
+
+    def close(self) -> None:
+        """Close what the run opened."""
+        self.opened.close()
+
+
+def prepare_run(
+    source: GivenSource,
+    annotations: GivenAnnotations,
+    config: RunConfig,
+    plugins: Plugins,
+    check: Callable[[Source], None] = lambda source: None,
+) -> PreparedRun:
+    """Open the source, read the annotations, make the tracker, and check that they fit together.
+
+    Args:
+        source: as for ``stream``.
+        annotations: as for ``stream``.
+        config: the settings.
+        plugins: where names are looked up.
+        check: called with the open source before anything slow; raises to refuse the run.
+    Returns:
+        The run; ``results`` runs it, ``close`` drops it.
+    Raises:
+        InputError: bad source, annotation, name or option (subclasses say which).
+    """
+    with ExitStack() as opened:
+        ready = open_source(source, plugins)
+        if not isinstance(source, Source):
+            opened.callback(close_or_warn, f"source {ready.info.location}", ready.close)
+        check(ready)
+        indices = config.frame_indices(ready.info.frame_count, str(ready.info.location))
+        found = gather_annotations(with_imported(annotations, ready.info, indices, plugins), ready.info, indices)
+        made = _tracker_of(config, plugins, opened)
+        loop = FrameLoop(
+            ready,
+            found,
+            made.tracker,
+            made.name,
+            _merge_of(plugins),
+            indices=indices,
+            both_ways=config.both_ways,
+            max_side=config.max_side,
+            allow_truncated=config.allow_truncated,
+        )
+        facts = _facts(ready, found, made, config, indices)
+        ids = tuple(sorted({i for annotation in found.values() for i in annotation.object_ids}))
+        return PreparedRun(ready, loop, plugins, facts, opened.pop_all(), ids)
+
+
+def _tracker_of(config: RunConfig, plugins: Plugins, opened: ExitStack) -> MadeTracker:
+    """Make the tracker, or take one that is ready; only one that was made here is closed with the run."""
+    tracker = config.tracker
+    if isinstance(tracker, MadeTracker):
+        return tracker
+    if isinstance(tracker, str):
+        made = make_tracker(tracker, config.options, config.runtime, plugins)
+        opened.callback(made.close)
+        return made
+    if isinstance(tracker, type) or not isinstance(tracker, (Tracker, EncodingTracker)):
+        raise PluginError(
+            f"tracker is {tracker!r}, expected a tracker's name, or an object with the methods start and step."
+        )
+    return MadeTracker(type(tracker).__name__, dict(config.options or {}), tracker)
+
+
+def _facts(
+    source: Source, annotations: Mapping[int, Annotation], made: MadeTracker, config: RunConfig, indices: range
+) -> Run:
+    info = source.info
+    first = next(iter(annotations))
+    if first > indices[0] and not config.both_ways:
+        logger.info(
+            "frames %d to %d come before the first annotation and are left out; --both-ways tracks them.",
+            indices[0],
+            first - indices.step,
+        )
+    length = len(indices) if config.both_ways else len(indices[indices.index(first) :])
+    return Run(
+        sequence=safe_name(info.name),
+        source=info,
+        tracker=made.name,
+        options=dict(made.options),
+        details=_details(made.tracker, made.name),
+        selection=config.selection(),
+        runtime={k: v for k, v in dataclasses.asdict(config.runtime).items() if k != "cache"},
+        frame_count=length if info.frame_count is not None or config.stop is not None else None,
+        annotated=tuple(annotations),
+        annotation_digest=_digest(annotations),
+        both_ways=config.both_ways,
+    )
+
+
+def _details(tracker: object, name: str) -> dict[str, Any]:
+    details = getattr(tracker, "details", {})
+    if not isinstance(details, Mapping):
+        raise TrackerError(f'tracker "{name}": details is a {type(details).__name__}, expected a dict of plain values.')
+    return dict(details)
+
+
+def _merge_of(plugins: Plugins) -> Merge:
+    """Ask the plugins' ``vos_merge_objects`` first, then the host's argmax."""
+    implementations = plugins.hook.vos_merge_objects.get_hookimpls()
+    if not implementations:
+        return merge_objects
+    who = "plugin " + " or ".join(implementation.plugin_name for implementation in implementations)
+
+    def merge(prediction: Prediction, size: Size) -> LabelMap:
+        label_map = plugins.hook.vos_merge_objects(prediction=prediction, size=size)
+        if label_map is None:
+            return merge_objects(prediction, size)
+        return checked_label_map(label_map, prediction, size, who)
+
+    return merge
+
+
+def _digest(annotations: Mapping[int, Annotation]) -> str:
+    sha = hashlib.sha256()
+    for index, annotation in annotations.items():
+        sha.update(f"{index}:{annotation.size}".encode())
+        sha.update(annotation.label_map.tobytes())
+    return sha.hexdigest()

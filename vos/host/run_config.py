@@ -1,0 +1,79 @@
+"""What a run does: the settings that ``stream``, ``track`` and the command line share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from vos.errors import OptionError
+from vos.host.tracker_making import GivenTracker
+from vos.types.runtime import Runtime
+
+DEFAULT_TRACKER = "propagation"
+UNKNOWN_LENGTH = 1 << 40
+"""Stands for the number of frames of a source that has no length."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Settings of one run.
+
+    Attributes:
+        tracker: a tracker's name, a tracker, or one of ``make_tracker`` that is kept for several runs.
+        options: the tracker's options: values by name, a ready options object, or None.
+        runtime: device, precision, threads, seed.
+        both_ways: track backward too from the first annotation.
+        start: index of the first frame.
+        stop: index after the last frame, or None for all.
+        step: take every ``step``-th frame.
+        max_side: the tracker sees frames at most this long, pixels; None for their own size.
+        allow_truncated: end with a warning where a damaged source ends.
+    """
+
+    tracker: GivenTracker = DEFAULT_TRACKER
+    options: Mapping[str, Any] | Any | None = None
+    runtime: Runtime = field(default_factory=Runtime)
+    both_ways: bool = False
+    start: int = 0
+    stop: int | None = None
+    step: int = 1
+    max_side: int | None = None
+    allow_truncated: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_side is not None and self.max_side < 1:
+            raise OptionError(f"--max-side is {self.max_side}, expected 1 pixel or more.")
+        if self.step < 1 or self.start < 0:
+            raise OptionError(f"--start is {self.start} and --step {self.step}, expected 0 or more and 1 or more.")
+
+    def frame_indices(self, frame_count: int | None, location: str) -> range:
+        """List the frames to track.
+
+        Args:
+            frame_count: the source's number of frames, or None where it has no length.
+            location: the source, for the message.
+        Returns:
+            Frame indices, ascending, at least one.
+        Raises:
+            OptionError: no frame lies between ``start`` and ``stop``.
+        """
+        end = UNKNOWN_LENGTH if frame_count is None else frame_count
+        if self.stop is not None:
+            end = min(end, self.stop)
+        if self.start >= end:
+            has = "no known length" if frame_count is None else f"{frame_count} frames"
+            between = f"between --start {self.start} and --stop {self.stop}"
+            part = f"from --start {self.start} on" if self.stop is None else between
+            raise OptionError(f"{location}: no frame {part}; the source has {has}.")
+        return range(self.start, end, self.step)
+
+    def selection(self) -> dict[str, int]:
+        """Describe which frames are tracked, and how large, for ``run.json``: only what differs from the defaults."""
+        given = {
+            "start": (self.start, 0),
+            "stop": (self.stop, None),
+            "step": (self.step, 1),
+            "max_side": (self.max_side, None),
+        }
+        return {name: value for name, (value, default) in given.items() if value is not None and value != default}
