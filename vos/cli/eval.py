@@ -21,7 +21,7 @@ class _Group(click.Group):
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "--gt DIR --pred [NAME=]DIR [OPTIONS]")
-        formatter.write_usage(ctx.command_path, "semantic|perseg ...")
+        formatter.write_usage(ctx.command_path, "semantic|perseg|submission ...")
 
 
 @click.group("eval", cls=_Group, invoke_without_command=True)
@@ -52,6 +52,7 @@ class _Group(click.Group):
 @click.option("--table", "style", type=click.Choice(["text", "md", "latex"]), default="text", show_default=True,
               help="How the table is written.")  # fmt: skip
 @click.option("--intervals", is_flag=True, help="Print 95 % bootstrap intervals and, for several --pred, paired tests.")
+@click.option("--slices", "by_attribute", is_flag=True, help="Print scores by attribute: size, speed, occlusion, ...")
 @click.option("--frames-csv", type=click.Path(path_type=Path), help="Write J and F of every object and frame.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True),
               help="Write all numbers, frame by frame; - for stdout, in place of the table.")  # fmt: skip
@@ -78,6 +79,7 @@ def command(
     digits: int,
     style: Style,
     intervals: bool,
+    by_attribute: bool,
     frames_csv: Path | None,
     json_path: Path | None,
     csv_path: Path | None,
@@ -110,6 +112,7 @@ def command(
         interval_lines,
         per_frame_csv,
         sequence_table,
+        slice_table,
         summary_table,
         write_csv,
         write_text,
@@ -153,6 +156,8 @@ def command(
             click.echo("\n" + sequence_table(results, style, digits))
         if intervals:
             click.echo("\n" + interval_lines(results, digits))
+        if by_attribute:
+            click.echo("\n" + slice_table(results, style, digits))
     if json_path is not None:
         text = json.dumps({**environment(), "results": [scores.to_json() for scores in results]}, indent=1)
         if to_stdout:
@@ -219,6 +224,25 @@ def semantic(
         by_class = dict(zip(images.classes, scorer.iou.tolist(), strict=True))
         numbers = {"pixel_accuracy": scorer.accuracy, "mean_iou": scorer.mean_iou, "iou": by_class}
         write_text(json_path, json.dumps(without_nan({**numbers, "images": len(images.pairs)}), indent=1) + "\n")
+
+
+@command.command("submission")
+@click.argument("results", type=click.Path(path_type=Path), metavar="RESULTS")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The zip file.")
+@click.option("--names", type=click.Path(path_type=Path), help="Text file of the sequences; by default all.")
+def submission(results: Path, output: Path, names: Path | None) -> None:
+    """Pack a folder of masks for a benchmark's server: a zip of SEQUENCE/FRAME.png.
+
+    \b
+      vos eval submission out/mose -o submission.zip
+    """
+    from vos.evaluation.datasets.davis_layout import read_names
+    from vos.evaluation.datasets.submission import write_submission
+    from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
+
+    refuse_replacing([output], [*files_of_tree([results], [output]), *files_in_options(names)])
+    count = write_submission(results, output, None if names is None else read_names(names))
+    click.echo(f"{output}: {count} masks")
 
 
 @command.command("perseg")

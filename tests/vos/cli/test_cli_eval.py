@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -308,3 +309,34 @@ def test_protocols_have_columns_of_their_own(
     assert code == 0
     assert columns in out.splitlines()[0].split()
     assert ("F-Mean" in out) == (protocol != "vost")
+
+
+def test_scores_by_attribute(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "eval", "--gt", tree, "--pred", tree / "exact", "--slices")
+    assert code == 0
+    assert [line.split() for line in out.splitlines()[-3:]] == [
+        ["Attribute", "Objects", "exact"], ["medium", "3", "100.0"], ["slow", "3", "100.0"],
+    ]  # fmt: skip
+
+
+def test_attributes_are_measured_from_the_truth() -> None:
+    from vos.evaluation.video.attributes import AttributeLimits, attributes_of
+
+    areas = np.array([0, 100, 100, 30, 0, 100])
+    centroids = np.array([[0, 0], [0, 0], [0, 9], [0, 18], [0, 0], [0, 40]], dtype=float)
+    assert attributes_of(areas, centroids, 100_000, AttributeLimits()) == {"small", "fast", "occluded", "disappears"}
+
+
+def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tree / "exact" / "results.json").write_text("{}")
+    target = tmp_path / "submission.zip"
+    assert run(capsys, "eval", "submission", tree / "exact", "-o", target)[0] == 0
+    with zipfile.ZipFile(target) as archive:
+        names = archive.namelist()
+        assert archive.read("dog/00003.png") == (tree / "exact/dog/00003.png").read_bytes()
+    assert len(names) == 2 * FRAMES
+    assert names[0] == "bear/00000.png"
+    (tmp_path / "names.txt").write_text("cat\n")
+    code, _, err = run(capsys, "eval", "submission", tree / "exact", "-o", target, "--names", tmp_path / "names.txt")
+    assert code == 2
+    assert "no masks of 1 sequences, first cat" in err

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from vos.errors import OutputError
+from vos.evaluation.video.attributes import slices
 from vos.evaluation.video.object_scores import SequenceScores
 from vos.evaluation.video.scores import Scores
 from vos.evaluation.video.significance import bootstrap_interval, paired_test
@@ -156,6 +157,16 @@ def interval_lines(results: Sequence[Scores], digits: int = 1) -> str:
             f"sequence, better on {found.wins} of {found.sequences}, p = {found.p_value:.4f} (sign flips)"
         )
     return "\n".join(lines)
+
+
+def slice_table(results: Sequence[Scores], style: Style = "text", digits: int = 1) -> str:
+    """Make the table of attributes, measured from the truth: objects that have one, and their J&F in each result."""
+    tables = [{one.name: one for one in slices(scores)} for scores in results]
+    rows = [["Attribute", "Objects", *(scores.name for scores in results)]]
+    for name, first in tables[0].items():
+        numbers = [one[name].j if math.isnan(one[name].f) else (one[name].j + one[name].f) / 2 for one in tables]
+        rows.append([name, str(first.objects), *(percent(value, digits=digits) for value in numbers)])
+    return table(rows, style)
 
 
 def global_csv(scores: Scores) -> str:

@@ -1,0 +1,49 @@
+"""Pack a folder of results as the benchmarks' servers take it: a zip of SEQUENCE/FRAME.png."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from vos.errors import InputError
+from vos.evaluation.datasets.mask_file import read_mask_file
+from vos.evaluation.datasets.sequence_folders import png_files
+from vos.io.atomic_files import atomic_write
+
+
+def write_submission(results: Path, target: Path, sequences: Sequence[str] | None = None) -> int:
+    """Write the masks of a results folder as a zip file; records, tables and reports stay out.
+
+    Args:
+        results: a folder with a folder of masks for each sequence, as of ``vos davis`` or ``vos track``.
+        target: the zip file; replaced once it is whole.
+        sequences: only these, each of which must be there; None for all.
+    Returns:
+        The number of masks.
+    Raises:
+        InputError: no masks, a sequence that is not there, or a mask that cannot be read.
+        OutputError: the file cannot be written.
+    """
+    if not results.is_dir():
+        raise InputError(f"{results}: no such folder of results.")
+    there = {path.name: path for path in sorted(results.iterdir()) if path.is_dir() and png_files(path)}
+    names = list(there) if sequences is None else list(sequences)
+    lost = [name for name in names if name not in there]
+    if lost or not names:
+        what = f"no masks of {len(lost)} sequences, first {lost[0]}" if lost else "no folder of PNG masks in it"
+        raise InputError(f"{results}: {what}.")
+    files = [(name, path) for name in names for path in png_files(there[name])]
+    for _, path in files:
+        try:
+            read_mask_file(path)
+        except InputError as error:
+            raise InputError(f"{path}: {error}.") from None
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        for name, path in files:
+            # A fixed date makes equal masks an equal file.
+            archive.writestr(zipfile.ZipInfo(f"{name}/{path.name}", (1980, 1, 1, 0, 0, 0)), path.read_bytes())
+    atomic_write(target, packed.getvalue())
+    return len(files)
