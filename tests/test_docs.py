@@ -5,8 +5,10 @@ import importlib.util
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -207,3 +209,44 @@ def test_the_plugin_with_every_hook_passes_the_kit(every_hook):
     plugins, _ = every_hook
     assert check_plugin("every_hook") == ["still", "centre", "areas", "text", "serial", "ids"]
     assert "fresh-start" in check_tracker("still", plugins=plugins)
+
+
+CLIP = Path(vos.__file__).parent / "example_clip"
+
+
+@pytest.fixture
+def example_folder(tmp_path, monkeypatch):
+    """A folder with the files that the first pages speak of, from the example clip."""
+    shutil.copy(CLIP / "clip.mp4", tmp_path / "dog.mp4")
+    first = min((CLIP / "masks").glob("*.png"))
+    shutil.copy(first, tmp_path / "first.png")
+    shutil.copy(first, tmp_path / "later.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_python_of_the_first_pages_runs_as_it_stands(page, example_folder, monkeypatch):
+    """Each block runs as a user pastes it; tracking stops early, as the clip's later frames show nothing new."""
+    short = {name: partial(getattr(vos, name), stop=41 if name == "track" else 2) for name in ("stream", "track")}
+    for name, function in short.items():
+        monkeypatch.setattr(vos, name, function)
+    monkeypatch.setitem(vos.track.keywords, "step", 40)
+    ran = 0
+    for text in re.findall(r"^```python\n(.*?)^```", (ROOT / page).read_text(), re.S | re.M):
+        exec(compile(text, page, "exec"), {})
+        ran += 1
+    assert ran
+    if page == "README.md":
+        assert sorted(p.name for p in (example_folder / "out" / "dog").glob("*.png")) == ["00000.png", "00040.png"]
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_track_commands_of_the_first_pages_run_as_they_stand(page, example_folder):
+    lines = re.findall(r"^vos track .*$", (ROOT / page).read_text(), re.M)
+    assert lines
+    for number, line in enumerate(lines):
+        words = shlex.split(line, comments=True)[1:]
+        result = CliRunner().invoke(cli, [*words, "--stop", "2", "--sequence", f"run{number}"])
+        assert result.exit_code == 0, f"{line}: {result.output}"
+        assert len(list((example_folder / "vos-out" / f"run{number}").glob("*.png"))) == 2
