@@ -54,6 +54,7 @@ DEFAULT_OUTPUT = "vos-out"
 )
 @click.option("--no-masks", is_flag=True, help="Leave out the palette PNG masks.")
 @click.option("--both-ways", is_flag=True, help="Also track backward from the first mask.")
+@click.option("--end", "ends", multiple=True, metavar="ID@INDEX", help="Object ID is no more from this frame on.")
 @click.option("--start", type=click.IntRange(min=0), default=0, help="Index of the first frame, from 0.")
 @click.option("--stop", type=click.IntRange(min=1), default=None, help="Index after the last frame.")
 @click.option("--step", type=click.IntRange(min=1), default=1, help="Take every STEP-th frame.")
@@ -82,6 +83,7 @@ def command(
     writers: tuple[str, ...],
     no_masks: bool,
     both_ways: bool,
+    ends: tuple[str, ...],
     start: int,
     stop: int | None,
     step: int,
@@ -139,6 +141,7 @@ def command(
             writers=all_writers,
             runtime=made_runtime,
             both_ways=both_ways,
+            ends=_ends(ends),
             start=start,
             stop=stop,
             step=step,
@@ -184,6 +187,16 @@ def _masks(masks: tuple[str, ...], start: int) -> GivenAnnotations:
             raise OptionError(f"frame {frame} has two masks: {by_index[frame]} and {file}. Give one with all objects.")
         by_index[frame] = file
     return by_index
+
+
+def _ends(texts: tuple[str, ...]) -> dict[int, int]:
+    ends = {}
+    for text in texts:
+        object_id, at, frame = text.partition("@")
+        if not at or not object_id.isdecimal() or not frame.isdecimal():
+            raise OptionError(f'--end is "{text}", expected ID@INDEX, such as 2@120.')
+        ends[int(object_id)] = int(frame)
+    return ends
 
 
 def _writer(text: str) -> tuple[str, dict[str, str]]:

@@ -74,6 +74,7 @@ class FrameLoop:
         both_ways: bool = False,
         max_side: int | None = None,
         allow_truncated: bool = False,
+        ends: Mapping[int, int] | None = None,
     ) -> None:
         """Check that the parts fit together; nothing is read yet.
 
@@ -87,6 +88,7 @@ class FrameLoop:
             both_ways: also track backward from the first annotation.
             max_side: the tracker sees frames whose longer side is at most this, in pixels.
             allow_truncated: a source that ends early is logged, not raised.
+            ends: frame index from which on an object is no more, by object id; a later annotation begins it anew.
         Raises:
             InputError: the tracker cannot do what the annotations ask, or the source cannot.
             TrackerError: the tracker lacks a method, or cannot say how many frames it wants at once.
@@ -100,6 +102,8 @@ class FrameLoop:
         self._allow_truncated = allow_truncated
         self._size: Size | None = source.info.size
         self._known: set[int] = set()
+        self._ends = dict(ends or {})
+        self._ended: set[int] = set()
         anchor = min(annotations)
         self._forward = indices[indices.index(anchor) :]
         self._backward = indices[indices.index(anchor) :: -1] if both_ways else range(0)
@@ -127,6 +131,8 @@ class FrameLoop:
         ):
             for position, (frame, small, encoding) in enumerate(encoded):
                 annotation = annotations.get(frame.index)
+                if indices.step > 0:
+                    self._end_objects(frame)
                 if position == 0:
                     assert annotation is not None, "a pass begins at an annotated frame"
                     yield self._start(frame, small, encoding, annotation)
@@ -187,6 +193,14 @@ class FrameLoop:
         """Pair each frame with the frame that the tracker sees and its encoding."""
         yield from self._tracker.encode(frames, self._shrink)
 
+    def _end_objects(self, frame: Frame) -> None:
+        """Let the tracker forget each object whose end has come."""
+        for object_id in [i for i, end in self._ends.items() if end <= frame.index and i in self._known]:
+            del self._ends[object_id]
+            self._ended.add(object_id)
+            if self._tracker.forget(frame, object_id):
+                self._known.discard(object_id)
+
     def _shrink(self, frame: Frame) -> Frame:
         return resize_frame(frame, shrunk_size(frame.size, self._max_side))
 
@@ -200,11 +214,14 @@ class FrameLoop:
     def _step(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation | None) -> TrackedFrame:
         prediction = self._tracker.step(small, encoding, self._known)
         label_map = self._merge(prediction, frame.size)
+        if self._ended & set(prediction.object_ids):  # a tracker that cannot forget still answers for them
+            label_map = np.where(np.isin(label_map, list(self._ended)), 0, label_map).astype(np.uint8)
         if annotation is None:
             return TrackedFrame(frame, prediction, _read_only(label_map))
         given = _label_map_of(annotation, frame)
         self._tracker.annotate(small, _own_copy(shrink_label_map(given, small.size)))
         self._known |= set(annotation.object_ids)
+        self._ended -= set(annotation.object_ids)
         corrected = _correct(label_map, given, annotation.object_ids)
         prediction = Prediction.from_label_map(corrected, sorted(self._known))
         return TrackedFrame(frame, prediction, _read_only(corrected))

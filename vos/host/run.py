@@ -138,6 +138,8 @@ def prepare_run(
         check(ready)
         indices = config.frame_indices(ready.info.frame_count, str(ready.info.location))
         found = gather_annotations(with_imported(annotations, ready.info, indices, plugins), ready.info, indices)
+        ids = tuple(sorted({i for annotation in found.values() for i in annotation.object_ids}))
+        config.check_ends(ids)
         made = _tracker_of(config, plugins, opened)
         loop = FrameLoop(
             ready,
@@ -149,9 +151,9 @@ def prepare_run(
             both_ways=config.both_ways,
             max_side=config.max_side,
             allow_truncated=config.allow_truncated,
+            ends=config.ends,
         )
         facts = _facts(ready, found, made, config, indices)
-        ids = tuple(sorted({i for annotation in found.values() for i in annotation.object_ids}))
         return PreparedRun(ready, loop, plugins, facts, opened.pop_all(), ids)
 
 

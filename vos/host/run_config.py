@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,7 @@ class RunConfig:
         step: take every ``step``-th frame.
         max_side: the tracker sees frames at most this long, pixels; None for their own size.
         allow_truncated: end with a warning where a damaged source ends.
+        ends: frame index from which on an object is no more, by object id.
     """
 
     tracker: GivenTracker = DEFAULT_TRACKER
@@ -40,6 +41,7 @@ class RunConfig:
     step: int = 1
     max_side: int | None = None
     allow_truncated: bool = False
+    ends: Mapping[int, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.max_side is not None and self.max_side < 1:
@@ -68,7 +70,7 @@ class RunConfig:
             raise OptionError(f"{location}: no frame {part}; the source has {has}.")
         return range(self.start, end, self.step)
 
-    def selection(self) -> dict[str, int]:
+    def selection(self) -> dict[str, Any]:
         """Describe which frames are tracked, and how large, for ``run.json``: only what differs from the defaults."""
         given = {
             "start": (self.start, 0),
@@ -76,4 +78,18 @@ class RunConfig:
             "step": (self.step, 1),
             "max_side": (self.max_side, None),
         }
-        return {name: value for name, (value, default) in given.items() if value is not None and value != default}
+        chosen = {name: value for name, (value, default) in given.items() if value is not None and value != default}
+        return chosen | ({"ends": {str(i): frame for i, frame in sorted(self.ends.items())}} if self.ends else {})
+
+    def check_ends(self, object_ids: Collection[int]) -> None:
+        """Refuse an end of an object that no annotation has.
+
+        Args:
+            object_ids: of all annotations.
+        Raises:
+            OptionError: the object is not there.
+        """
+        for object_id, frame in self.ends.items():
+            if object_id not in object_ids:
+                has = ", ".join(map(str, sorted(object_ids)))
+                raise OptionError(f"--end {object_id}@{frame}: no mask has object {object_id}. There are: {has}.")

@@ -13,7 +13,14 @@ import numpy as np
 
 from vos.errors import InputError, TrackerError, VosError
 from vos.host.threads import map_ahead
-from vos.protocols.tracker import AnnotatingTracker, Encoding, EncodingAheadTracker, EncodingTracker, Tracker
+from vos.protocols.tracker import (
+    AnnotatingTracker,
+    Encoding,
+    EncodingAheadTracker,
+    EncodingTracker,
+    ForgettingTracker,
+    Tracker,
+)
 from vos.registry.plugin_errors import in_words
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
@@ -112,6 +119,19 @@ class TrackerAdapter:
         """Add or correct objects on the frame that was tracked last."""
         with self._naming(frame):
             cast("AnnotatingTracker", self._tracker).annotate(frame, label_map)
+
+    def forget(self, frame: Frame, object_id: int) -> bool:
+        """Drop an object for good, before ``frame`` is tracked.
+
+        Returns:
+            True if the tracker can forget; False if it goes on answering for the object.
+        """
+        self._rowless.add(object_id)
+        if not isinstance(self._tracker, ForgettingTracker):
+            return False
+        with self._naming(frame):
+            self._tracker.forget(object_id)
+        return True
 
     def _encode_batch(
         self,

@@ -63,6 +63,7 @@ def stream(
     step: int = 1,
     max_side: int | None = None,
     allow_truncated: bool = False,
+    ends: Mapping[int, int] | None = None,
     plugins: Plugins | None = None,
 ) -> LabelMapStream:
     """Track objects lazily: a frame is read and tracked when it is asked for (a few are decoded ahead).
@@ -85,6 +86,8 @@ def stream(
         step: take every ``step``-th frame.
         max_side: the tracker sees frames at most this long, in pixels; label maps have full size.
         allow_truncated: end with a warning where a damaged source ends.
+        ends: the frame index from which on an object is no more, by object id; its pixels become background, and a
+            later annotation of the id begins it anew.
         plugins: which plugins to use; None loads the installed ones.
     Returns:
         An iterator over each frame with its label map: uint8 (H, W), 0 and object ids, read-only.
@@ -92,7 +95,9 @@ def stream(
         InputError: bad source, annotation, name or option (subclasses say which).
         TrackerError: the tracker failed; the message names the frame.
     """
-    config = RunConfig(tracker, options, runtime or Runtime(), both_ways, start, stop, step, max_side, allow_truncated)
+    config = RunConfig(
+        tracker, options, runtime or Runtime(), both_ways, start, stop, step, max_side, allow_truncated, ends or {}
+    )
     return LabelMapStream(prepare_run(source, annotations, config, plugins or load_plugins()))
 
 
@@ -113,6 +118,7 @@ def track(
     resume: bool = False,
     overwrite: bool = False,
     allow_truncated: bool = False,
+    ends: Mapping[int, int] | None = None,
     sequence: str | None = None,
     plugins: Plugins | None = None,
     observers: Sequence[object] = (),
@@ -136,6 +142,7 @@ def track(
         resume: skip if ``output`` holds the same run, finished, with all outputs asked for; else redo it.
         overwrite: replace an earlier run's output.
         allow_truncated: as in ``stream``.
+        ends: as in ``stream``.
         sequence: the folder's name; None for the source's name.
         plugins: as in ``stream``.
         observers: objects with observation hooks (``@hookimpl``) for this run alone.
@@ -146,7 +153,9 @@ def track(
         TrackerError: the tracker failed; the message names the frame.
         WriterError: a writer failed; the message names the frame.
     """
-    config = RunConfig(tracker, options, runtime or Runtime(), both_ways, start, stop, step, max_side, allow_truncated)
+    config = RunConfig(
+        tracker, options, runtime or Runtime(), both_ways, start, stop, step, max_side, allow_truncated, ends or {}
+    )
     plugins = plugins or load_plugins()
     asked = [writers] if isinstance(writers, str) else list(writers)
     asked = [writer for writer in asked if output is not None or can_write_without_output(writer)]

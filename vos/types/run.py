@@ -23,7 +23,7 @@ class Run:
         runtime: device, precision, threads, seed as asked for.
         output: the sequence's own folder (``OUT/<sequence>``), or None where nothing is written.
         frame_count: how many frames will be tracked, or None where the source cannot tell.
-        selection: ``start``, ``stop``, ``step`` and ``max_side`` where they differ from the defaults.
+        selection: ``start``, ``stop``, ``step``, ``max_side`` and ``ends`` where they differ from the defaults.
         annotated: frame indices of the annotations, ascending; the run starts at the first.
         annotation_digest: SHA-256 of the annotations, to tell a run from one with other masks.
         both_ways: True if frames before the first annotation are tracked too; they then come first,
@@ -38,7 +38,7 @@ class Run:
     runtime: Mapping[str, Any] = field(default_factory=dict)
     output: Path | None = None
     frame_count: int | None = None
-    selection: Mapping[str, int] = field(default_factory=dict)
+    selection: Mapping[str, Any] = field(default_factory=dict)
     annotated: tuple[int, ...] = ()
     annotation_digest: str = ""
     both_ways: bool = False

@@ -164,6 +164,23 @@ def test_debug_shows_the_traceback(run, capsys):
         main(["track", "nothing.mp4", "--debug"])
 
 
+@pytest.mark.parametrize("text", ["2", "2@", "@3", "two@3", "2@-1"])
+def test_an_end_that_cannot_be_read_is_refused(files, run, text):
+    images, masks = files
+    code, _, err = run("track", images, "--mask", masks / "00000.png", "--end", text)
+    assert code == 2
+    assert f'--end is "{text}", expected ID@INDEX, such as 2@120' in err
+
+
+def test_an_object_ends_and_the_record_says_where(files, tmp_path, run):
+    images, masks = files
+    assert run("track", images, "--mask", masks / "00000.png", "--end", "2@2", "-o", tmp_path)[0] == 0
+    found = [vos.object_ids(vos.read_label_map(tmp_path / "frames" / f"0000{i}.png")) for i in range(4)]
+    assert [2 in ids for ids in found] == [True, True, False, False]
+    assert all(1 in ids for ids in found)
+    assert json.loads((tmp_path / "frames" / "run.json").read_text())["selection"] == {"ends": {"2": 2}}
+
+
 def test_plugins_lists_offers_with_options(run):
     code, out, _ = run("plugins")
     assert code == 0

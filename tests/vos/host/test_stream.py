@@ -543,3 +543,36 @@ def test_max_side_below_a_pixel_is_refused():
     sequence = tiny_sequence("still")
     with pytest.raises(OptionError, match="--max-side is 0"):
         vos.stream(sequence, sequence.label_maps[0], tracker=StubTracker(), max_side=0)
+
+
+class Keeping:
+    """Keeps every object where it was annotated; it cannot forget."""
+
+    def start(self, frame, label_map):
+        self.label_map = label_map.copy()
+
+    def step(self, frame):
+        return vos.Prediction.from_label_map(self.label_map)
+
+    def annotate(self, frame, label_map):
+        self.label_map = np.where(label_map > 0, label_map, self.label_map)
+
+
+class Forgetting(Keeping):
+    def forget(self, object_id):
+        self.label_map = np.where(self.label_map == object_id, 0, self.label_map).astype(np.uint8)
+
+
+@pytest.mark.parametrize("tracker", [Keeping, Forgetting])
+def test_an_object_ends_at_its_frame_and_a_later_mask_begins_it_anew(tracker):
+    sequence = tiny_sequence("still", length=8, object_ids=(3, 7))
+    first = sequence.label_maps[0]
+    masks = {0: first, 6: np.where(first == 7, 7, 0).astype(np.uint8)}
+    ids = [vos.object_ids(m) for _, m in vos.stream(sequence, masks, tracker=tracker(), ends={7: 4})]
+    assert ids == [(3, 7)] * 4 + [(3,)] * 2 + [(3, 7)] * 2
+
+
+def test_an_end_of_an_object_that_is_not_there_is_refused():
+    sequence = tiny_sequence("still", length=3, object_ids=(3,))
+    with pytest.raises(vos.InputError, match="--end 7@1: no mask has object 7. There are: 3"):
+        vos.stream(sequence, sequence.label_maps[0], tracker=Keeping(), ends={7: 1})
