@@ -48,7 +48,7 @@ $(CORE): pyproject.toml constraints.txt
 	touch $@
 
 $(DEV): $(CORE)
-	$(INSTALL) -e ".[dev,cutie,diffseg,groupvit,hf-video,vit,mobilesam,ray,slurm,docs]"
+	$(INSTALL) -e ".[dev,cutie,diffseg,groupvit,hf-video,vit,mobilesam,ray,slurm,web,docs]"
 	touch $@
 
 clean:

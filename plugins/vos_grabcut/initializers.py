@@ -1,0 +1,109 @@
+"""The initializers ``grabcut`` and ``polygon``."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from vos.plugin import AnyArray, BoolArray, EmptyMaskError, Frame, LabelMap, OptionError, object_ids
+from vos_grabcut.options import GrabCutOptions, PolygonOptions
+from vos_grabcut.prompts import ObjectPrompts, check_inside, parse_polygons, parse_prompts
+from vos_grabcut.rough_mask import read_rough_mask
+from vos_grabcut.segment import refine_mask, segment_object
+
+
+class GrabCutInitializer:
+    """Objects from boxes, points and scribbles, or a rough mask fitted to the image."""
+
+    def __init__(self, options: GrabCutOptions) -> None:
+        """Read the prompts.
+
+        Raises:
+            OptionError: none given, or some that do not read so.
+        """
+        self._options = options
+        self._prompts = parse_prompts(options.boxes, options.points, options.scribbles)
+        if options.mask is not None and self._prompts:
+            raise OptionError("grabcut: a rough mask and other prompts are both given; one of them makes the mask.")
+        if options.mask is None and not self._prompts:
+            raise OptionError('grabcut needs marks: -O "boxes=1:30,40,200,180", or points, scribbles or a rough mask.')
+
+    def initialize(self, frame: Frame) -> LabelMap:
+        """Cut the objects out; see ``vos.Initializer``."""
+        masks: dict[int, BoolArray] = {}
+        if self._options.mask is not None:
+            rough = read_rough_mask(self._options.mask, frame.size)
+            if not self._options.refine:
+                return rough
+            masks = {i: refine_mask(frame.image, rough == i) for i in object_ids(rough)}
+        for object_id, prompts in self._prompts.items():
+            _check(prompts, frame, object_id)
+            masks[object_id] = segment_object(frame.image, prompts, self._marks_of_others(object_id, frame))
+        return merge_masks(masks, frame)
+
+    def _marks_of_others(self, object_id: int, frame: Frame) -> BoolArray | None:
+        """What the other objects' marks lie on: it is not this object's."""
+        strokes = [
+            stroke
+            for other, prompts in self._prompts.items()
+            if other != object_id
+            for stroke in prompts.strokes
+            if stroke.on_object
+        ]
+        if not strokes:
+            return None
+        drawn = np.zeros(frame.size, dtype=np.uint8)
+        for stroke in strokes:
+            points = np.round(stroke.xy).astype(np.int32)
+            cv2.polylines(drawn, [points.reshape(-1, 1, 2)], False, 1, max(1, round(0.008 * min(frame.size))))
+        return np.asarray(drawn > 0)
+
+
+class PolygonInitializer:
+    """Objects inside polygons."""
+
+    def __init__(self, options: PolygonOptions) -> None:
+        """Read the polygons.
+
+        Raises:
+            OptionError: none given, or some that do not read so.
+        """
+        self._polygons = parse_polygons(options.polygons)
+        if not self._polygons:
+            raise OptionError('polygon needs polygons: -O "polygons=1:10,10 200,10 200,150".')
+
+    def initialize(self, frame: Frame) -> LabelMap:
+        """Fill the polygons, in the order given; see ``vos.Initializer``."""
+        label_map = np.zeros(frame.size, dtype=np.uint8)
+        for object_id, polygons in self._polygons.items():
+            for polygon in polygons:
+                check_inside(polygon, frame.size, object_id, "corner")
+                cv2.fillPoly(label_map, [np.round(polygon).astype(np.int32)], object_id)
+        filled: LabelMap = label_map
+        return filled
+
+
+def merge_masks(masks: dict[int, BoolArray], frame: Frame) -> LabelMap:
+    """Make one label map of masks; where two meet, the smaller object is in front.
+
+    Raises:
+        EmptyMaskError: an object has no pixel.
+    """
+    label_map = np.zeros(frame.size, dtype=np.uint8)
+    for object_id, mask in sorted(masks.items(), key=lambda item: -int(item[1].sum())):
+        label_map[mask] = object_id
+    missing = sorted(set(masks) - set(object_ids(label_map)))
+    if missing:
+        raise EmptyMaskError(
+            f"frame {frame.name}: nothing was found for object {missing[0]}. Mark more of it, or draw a polygon."
+        )
+    return label_map
+
+
+def _check(prompts: ObjectPrompts, frame: Frame, object_id: int) -> None:
+    height, width = frame.size
+    for stroke in prompts.strokes:
+        check_inside(stroke.xy, frame.size, object_id, "mark")
+    box: AnyArray | None = prompts.box_xyxy
+    if box is not None and (box[0] >= width or box[1] >= height or box[2] < 0 or box[3] < 0):
+        raise OptionError(f"object {object_id}: the box lies outside the frame of {width}x{height}.")

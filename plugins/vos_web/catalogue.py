@@ -1,0 +1,46 @@
+"""What the page can choose from: trackers and their qualities, writers, prompt methods, recent sessions."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from typing import Any, Literal, get_args, get_origin
+
+from vos.plugin import TrackerSpec, WeightsError
+from vos.version import __version__
+from vos.weights import local_path
+from vos_web.prompts import methods_of
+from vos_web.service import Service
+
+
+def catalogue(service: Service) -> dict[str, Any]:
+    """List what the page can choose from, ready for JSON."""
+    return {
+        "version": __version__,
+        "trackers": [
+            {"name": spec.name, "summary": spec.summary, "qualities": qualities_of(spec)}
+            for spec, _ in service.plugins.trackers.all()
+        ],
+        "writers": [{"name": spec.name, "summary": spec.summary} for spec, _ in service.plugins.writers.all()],
+        "methods": methods_of(service.plugins, _sam_weights_are_there(service)),
+        "sessions": service.store.recent(),
+        "output": str(service.output),
+        "folder": str(service.allowed.folders[0]),
+        "session": service.first,
+    }
+
+
+def qualities_of(spec: TrackerSpec) -> list[str]:
+    """The choices of a tracker's option ``quality``, its default first; empty where it has none."""
+    fields = {field.name: field for field in dataclasses.fields(spec.options)}
+    if "quality" not in fields:
+        return []
+    hint = typing.get_type_hints(spec.options)["quality"]
+    return list(get_args(hint)) if get_origin(hint) is Literal else []
+
+
+def _sam_weights_are_there(service: Service) -> bool:
+    try:
+        return bool(local_path("vit_b", service.runtime.cache).is_file())
+    except WeightsError:
+        return False

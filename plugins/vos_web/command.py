@@ -1,0 +1,123 @@
+"""``vos web``: parse, start the server, print its address, open the browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vos.plugin import ExtraMissingError, InputError, Runtime, load_plugins, object_ids, read_label_map
+
+DEFAULT_OUTPUT = Path("vos-out")
+
+
+def default_sessions() -> Path:
+    """The folder of sessions that people have without naming one."""
+    import platformdirs
+
+    return Path(platformdirs.user_data_dir("vos", appauthor=False)) / "web-sessions"
+
+
+@click.command()
+@click.argument("video", required=False)
+@click.option("--mask", metavar="[INDEX:]FILE", help="Begin with this mask of the first frame, or of frame INDEX.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=DEFAULT_OUTPUT,
+    show_default=True,
+    help="Folder that exports go to.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port on 127.0.0.1; by default a free one.")
+@click.option("--browser/--no-browser", default=True, help="Open the page in the browser.")
+@click.option(
+    "--root",
+    "roots",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    multiple=True,
+    help="Folder whose videos may be opened, beside the home folder and the current one. May be given several times.",
+)
+@click.option(
+    "--sessions",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=None,
+    help="Folder of the sessions; by default one in the user's data folder.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads for the model.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+def command(
+    video: str | None,
+    mask: str | None,
+    output: Path,
+    port: int,
+    browser: bool,
+    roots: tuple[Path, ...],
+    sessions: Path | None,
+    device: str,
+    precision: Any,
+    threads: int | None,
+    seed: int,
+) -> None:
+    """Annotate, track, correct and export VIDEO in the browser.
+
+    The page is for this computer alone: the server listens on 127.0.0.1, and its address holds a random token. What
+    is done is kept in a session on disk; the same command goes on with it.
+
+    \b
+      vos web dog.mp4
+      vos web
+    """
+    try:
+        from vos_web.server.serving import serve
+        from vos_web.service import Service
+    except ImportError as error:
+        raise ExtraMissingError(f'`vos web` needs the extra "web" ({error}): pip install "vos-toolkit[web]"') from error
+    from vos_web.server.paths import AllowedFolders
+
+    path = Path(video).expanduser().resolve() if video is not None else None
+    if path is not None and not path.exists():
+        raise InputError(f"{video}: no such file or folder.")
+    folders = [Path.cwd(), Path.home(), *roots, output.resolve(), *([path.parent] if path is not None else [])]
+    service = Service(
+        load_plugins(),
+        Runtime(device=device, precision=precision, threads=threads, seed=seed),
+        AllowedFolders(folders),
+        sessions or default_sessions(),
+        output.resolve(),
+    )
+    try:
+        if path is not None:
+            service.first = _open(service, path, mask)
+        elif mask is not None:
+            raise InputError("--mask needs a VIDEO.")
+        serve(service, port, on_ready=lambda address: _announce(address, browser))
+    finally:
+        service.close()
+
+
+def _open(service: Any, video: Path, mask: str | None) -> str:
+    opened = service.open_video(video)
+    session = opened.session
+    if mask is not None:
+        index, colon, file = mask.partition(":")
+        later = bool(colon) and index.isdecimal() and not Path(mask).exists()
+        label_map = read_label_map(file if later else mask, session.facts.size)
+        label_map = label_map * (label_map != 255)
+        ids = object_ids(label_map)
+        session.ensure_objects(ids)
+        session.annotate(int(index) if later else 0, label_map, ids)
+    session_id: str = session.facts.id
+    return session_id
+
+
+def _announce(address: str, browser: bool) -> None:
+    click.echo(address)
+    click.echo("Stop with Ctrl+C; the session is kept.", err=True)
+    if browser:
+        import webbrowser
+
+        webbrowser.open(address)

@@ -1,0 +1,166 @@
+"""Jobs of the worker as the server sees them: begin one, publish its events, keep sessions up to date."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+import threading
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vos.plugin import InputError, replacing, safe_name
+from vos_web.server.events import EventHub
+from vos_web.sessions.store import OpenSession
+from vos_web.tracking.plan import TrackingPlan, plan_run
+from vos_web.tracking.worker_process import BusyError, WorkerProcess
+
+
+class Jobs:
+    """The one job that runs at a time, and what pages are told of it."""
+
+    def __init__(self, hub: EventHub, runtime: Mapping[str, Any]) -> None:
+        """Begin without a job.
+
+        Args:
+            hub: events go there.
+            runtime: arguments of ``vos.Runtime`` for trackers.
+        """
+        self._hub = hub
+        self._runtime = dict(runtime)
+        self._worker = WorkerProcess()
+        self._lock = threading.Lock()
+        self._current: dict[str, Any] | None = None
+
+    @property
+    def current(self) -> dict[str, Any] | None:
+        """The running job as pages see it, or None."""
+        return self._current
+
+    def track(self, opened: OpenSession, frame: int, direction: str, until: str) -> None:
+        """Begin to track.
+
+        Args:
+            opened: the session.
+            frame: where the person is.
+            direction: ``forward``, ``backward``, or ``all``: forward from the first annotation, then backward.
+            until: ``end`` or ``pin``.
+        Raises:
+            InputError: nothing to begin from, or a job runs.
+        """
+        plans = make_plans(opened, frame, direction, until)
+        job = {
+            "kind": "track",
+            "folder": str(opened.session.folder),
+            "runtime": self._runtime,
+            "plans": [dataclasses.asdict(plan) for plan in plans],
+        }
+        self._begin(opened, job, {"kind": "track", "direction": direction})
+
+    def export(
+        self,
+        opened: OpenSession,
+        writers: Sequence[tuple[str, Mapping[str, Any]]],
+        folder: Path | None,
+        overwrite: bool,
+    ) -> None:
+        """Begin to export.
+
+        Args:
+            opened: the session.
+            writers: names and options.
+            folder: results go to ``folder/<sequence>/``; None makes one file for a download.
+            overwrite: replace an earlier export.
+        Raises:
+            InputError: a job runs.
+        """
+        job = {
+            "kind": "export",
+            "folder": str(opened.session.folder),
+            "output": str(folder or opened.session.folder / "export"),
+            "writers": writers,
+            "overwrite": overwrite or folder is None,
+        }
+        self._begin(opened, job, {"kind": "export", "download": folder is None})
+
+    def stop(self) -> None:
+        """Ask the running job to stop."""
+        self._worker.stop()
+
+    def close(self) -> None:
+        """End the worker process."""
+        self._worker.close()
+
+    def _begin(self, opened: OpenSession, job: dict[str, Any], facts: dict[str, Any]) -> None:
+        with self._lock:
+            if self._worker.busy:
+                raise BusyError("another job is running. Stop it, or wait for its end.")
+            job_id = f"{time.time_ns():x}"
+            self._current = {
+                **facts, "id": job_id, "session": opened.session.facts.id, "done": 0, "total": 0, "state": "starting"
+            }  # fmt: skip
+            opened.frames.allow_decoding_ahead(False)
+            try:
+                self._worker.run(job, lambda event: self._heard(opened, event))
+            except BaseException:
+                self._current = None
+                opened.frames.allow_decoding_ahead(True)
+                raise
+        self._hub.publish({"type": "job", "job": self._current})
+
+    def _heard(self, opened: OpenSession, event: dict[str, Any]) -> None:
+        current = self._current
+        if current is None:
+            return
+        kind = event["type"]
+        if kind == "frame":
+            levels = {int(i): int(level) for i, level in event["levels"].items()}
+            with opened.session.lock:
+                if event["frame"] not in opened.session.facts.pins or event["ids"] is None or event["ids"]:
+                    opened.session.presence.set(event["frame"], levels, event["ids"])
+        if kind in ("frame", "progress"):
+            current.update(done=event["done"], total=event["total"], state="running", fps=event.get("fps"))
+            frame: dict[str, Any] = {name: event[name] for name in ("frame", "levels", "ids") if name in event}
+            self._hub.publish({"type": "progress", "job": dict(current), **frame})
+            return
+        if kind == "exported":
+            current["path"] = event["path"]
+            if current.get("download"):
+                current["download"] = str(_zipped(Path(event["path"])).name)
+            return
+        if kind in ("finished", "stopped", "failed"):
+            opened.frames.allow_decoding_ahead(True)
+            self._current = None
+            current.update(state=kind, error=event.get("error"))
+        self._hub.publish({"type": "job", "job": dict(current)})
+
+
+def make_plans(opened: OpenSession, frame: int, direction: str, until: str) -> list[TrackingPlan]:
+    """Plan a run, or the two runs that cover the whole video."""
+    session = opened.session
+    if direction == "forward":
+        return [plan_run(session, frame, "forward", "pin" if until == "pin" else "end")]
+    if direction == "backward":
+        return [plan_run(session, frame, "backward", "pin" if until == "pin" else "end")]
+    pins = sorted(pin for pin in session.facts.pins if session.pin(pin) is not None)
+    if not pins:
+        raise InputError("no object is marked yet. Mark one first.")
+    plans = []
+    if pins[0] + 1 < session.facts.frame_count:
+        plans.append(plan_run(session, pins[0], "forward", "end"))
+    if pins[0] > 0:
+        plans.append(plan_run(session, pins[0], "backward", "end"))
+    return plans
+
+
+def _zipped(folder: Path) -> Path:
+    """Pack an export into one file beside it, and remove the folder."""
+    target = folder.parent / f"{safe_name(folder.name)}.zip"
+    with replacing(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, Path(folder.name) / path.relative_to(folder))
+    shutil.rmtree(folder)
+    return target

@@ -1,0 +1,1 @@
+"""The HTTP server: addresses, security, events, frames as JPEG."""

@@ -1,0 +1,83 @@
+"""Which files the page may name: those below a few folders, links resolved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from natsort import natsorted, ns
+
+from vos.plugin import InputError
+
+VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".gif"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+MAX_ENTRIES = 2000
+
+
+class OutsideError(InputError):
+    """A path that leads out of the folders that the page may use."""
+
+
+class AllowedFolders:
+    """The folders below which the page reads videos and writes exports."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        """Take the folders.
+
+        Args:
+            folders: existing folders; the first one is where the page begins to browse.
+        """
+        self.folders = tuple(dict.fromkeys(folder.resolve() for folder in folders))
+
+    def resolve(self, text: str) -> Path:
+        """Make an absolute path of what the page sent.
+
+        Args:
+            text: an absolute path, or one relative to the first folder; ``~`` is the home folder.
+        Returns:
+            The path with ``..`` and links resolved; it need not exist.
+        Raises:
+            OutsideError: it leads out of the allowed folders.
+            InputError: no path at all.
+        """
+        if not text.strip() or "\0" in text:
+            raise InputError("no path was given.")
+        try:
+            path = (self.folders[0] / Path(text.strip()).expanduser()).resolve()
+        except (OSError, RuntimeError, ValueError) as error:
+            raise InputError(f"{text[:200]}: is no path ({error}).") from None
+        if not any(path.is_relative_to(folder) for folder in self.folders):
+            listed = ", ".join(map(str, self.folders))
+            raise OutsideError(f"{path}: lies outside of {listed}. Start `vos web --root FOLDER` to allow another one.")
+        return path
+
+    def browse(self, text: str) -> dict[str, Any]:
+        """List a folder for the page.
+
+        Args:
+            text: a folder, or empty for the first allowed one.
+        Returns:
+            ``path``, ``parent`` (or None), ``frames`` (number of images in it), ``folders`` and ``videos`` by name.
+        Raises:
+            InputError: outside, or not a folder that can be read.
+        """
+        folder = self.resolve(text) if text else self.folders[0]
+        try:
+            entries = [entry for entry in folder.iterdir() if not entry.name.startswith(".")]
+            folders = [entry.name for entry in entries if entry.is_dir()]
+            files = [entry.name for entry in entries if entry.is_file()]
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be read ({error.strerror}).") from error
+        parent = folder.parent
+        above = parent != folder and any(parent.is_relative_to(allowed) for allowed in self.folders)
+        return {
+            "path": str(folder),
+            "parent": str(parent) if above else None,
+            "roots": [str(allowed) for allowed in self.folders],
+            "folders": natsorted(folders, alg=ns.IGNORECASE)[:MAX_ENTRIES],
+            "videos": natsorted((n for n in files if Path(n).suffix.lower() in VIDEO_SUFFIXES), alg=ns.IGNORECASE)[
+                :MAX_ENTRIES
+            ],
+            "frames": sum(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in files),
+        }

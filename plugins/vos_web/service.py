@@ -1,0 +1,133 @@
+"""What the server holds while it runs: sessions, the job, events, and what it allows."""
+
+from __future__ import annotations
+
+import dataclasses
+import secrets
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vos.plugin import InputError, Plugins, Runtime
+from vos_web.jobs import Jobs
+from vos_web.server.events import EventHub
+from vos_web.server.paths import AllowedFolders
+from vos_web.sessions.store import OpenSession, SessionStore
+
+MAX_UPLOAD = 8 * 2**30
+
+
+class Service:
+    """One server's state.
+
+    Attributes:
+        plugins: the loaded plugins.
+        runtime: where models run.
+        allowed: folders of videos and exports.
+        output: where exports go if the page names no folder.
+        store: the sessions.
+        hub: events for the pages.
+        jobs: the running job.
+        max_upload: bytes of a video that is dropped on the page.
+        prompting: held while an initializer runs, since models are not made for two threads.
+        first: id of the session that the page opens at once, or None.
+    """
+
+    def __init__(
+        self,
+        plugins: Plugins,
+        runtime: Runtime,
+        allowed: AllowedFolders,
+        sessions: Path,
+        output: Path,
+        max_upload: int = MAX_UPLOAD,
+    ) -> None:
+        self.plugins = plugins
+        self.runtime = runtime
+        self.output = output
+        self.store = SessionStore(sessions, plugins)
+        self.allowed = AllowedFolders([*allowed.folders, self.store.folder / "uploads"])
+        self.hub = EventHub()
+        self.jobs = Jobs(self.hub, {k: v for k, v in dataclasses.asdict(runtime).items() if k != "cache"})
+        self.max_upload = max_upload
+        self.prompting = threading.Lock()
+        self.first: str | None = None
+
+    def open_video(self, path: Path, fresh: bool = False) -> OpenSession:
+        """Go on with a video's latest session, or begin one.
+
+        Args:
+            path: the video or folder of images.
+            fresh: begin one in any case.
+        Raises:
+            InputError: it cannot be read.
+        """
+        latest = None if fresh else self.store.latest_of(path)
+        return self.store.get(latest) if latest is not None else self.store.create(path)
+
+    def state(self, opened: OpenSession) -> dict[str, Any]:
+        """A session and the running job, for the page."""
+        return {**opened.session.state(), "job": self.jobs.current}
+
+    def change_settings(self, opened: OpenSession, values: Mapping[str, Any]) -> None:
+        """Change a session's ``tracker``, ``quality`` or ``position``.
+
+        Raises:
+            InputError: a value that does not fit.
+        """
+        facts = opened.session.facts
+        for name, value in values.items():
+            if name == "tracker" and isinstance(value, str):
+                self.plugins.trackers.get(value)
+                facts.tracker = value
+            elif name == "quality" and isinstance(value, str) and len(value) < 40:
+                facts.quality = value
+            elif name == "position" and isinstance(value, int) and 0 <= value < facts.frame_count:
+                facts.position = value
+            else:
+                raise InputError(f"a session's {name} cannot be {value!r}.")
+        opened.session.save()
+
+    def remove(self, session_id: str) -> None:
+        """Delete a session.
+
+        Raises:
+            InputError: there is none, or a job runs in it.
+        """
+        current = self.jobs.current
+        if current is not None and current["session"] == session_id:
+            raise InputError("a job runs in this session. Stop it first.")
+        self.store.remove(session_id)
+
+    def upload_folder(self) -> Path:
+        """Make a new folder for one uploaded video."""
+        folder = self.store.folder / "uploads" / secrets.token_hex(6)
+        folder.mkdir(parents=True)
+        return folder
+
+    def export_folder(self, text: object) -> Path | None:
+        """Where an export goes: None for a download, the default for an empty text, else an allowed folder.
+
+        Raises:
+            InputError: a folder outside of the allowed ones.
+        """
+        if text is None:
+            return None
+        return self.allowed.resolve(str(text)) if text else self.output
+
+    def checked_writers(self, given: object) -> Sequence[tuple[str, Mapping[str, Any]]]:
+        """Check the names of writers; pages set no options, so that every file stays in the export's folder.
+
+        Raises:
+            InputError: not a list of known names.
+        """
+        if not isinstance(given, list) or not given or not all(isinstance(name, str) for name in given):
+            raise InputError("choose at least one kind of result.")
+        return [(self.plugins.writers.get(name).name, {}) for name in dict.fromkeys(given)]
+
+    def close(self) -> None:
+        """End the worker, the event streams and the sessions."""
+        self.hub.close()
+        self.jobs.close()
+        self.store.close()

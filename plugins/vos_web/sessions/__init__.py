@@ -1,0 +1,1 @@
+"""Sessions on disk: objects, annotations, masks, and exporting them."""

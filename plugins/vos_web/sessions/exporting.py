@@ -1,0 +1,126 @@
+"""Write a session's label maps with the writers that ``vos track`` has, by replaying them as a tracker's answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vos.plugin import (
+    Annotation,
+    Frame,
+    InputError,
+    LabelMap,
+    Plugins,
+    Prediction,
+    VosError,
+    open_source,
+    track,
+)
+from vos_web.sessions.presence import SURE
+from vos_web.sessions.session import Session
+
+Progress = Callable[[int, int], bool]
+
+
+class _StoppedError(VosError):
+    """The person stopped the export."""
+
+
+class ReplayTracker:
+    """Answers each frame with the session's label map; a frame without one is empty."""
+
+    def __init__(self, session: Session, progress: Progress) -> None:
+        self._session = session
+        self._progress = progress
+        self._done = 1
+        self._ids = session.live_ids()
+
+    def start(self, frame: Frame, label_map: LabelMap) -> None:
+        """Begin; the label map is the session's own."""
+
+    def annotate(self, frame: Frame, label_map: LabelMap) -> None:
+        """Take where an object begins; its masks are the session's own."""
+
+    def step(self, frame: Frame) -> Prediction:
+        """Read the frame's label map."""
+        self._done += 1
+        if not self._progress(self._done, self._session.facts.frame_count):
+            raise _StoppedError("the export was stopped.")
+        label_map = self._session.mask(frame.index)
+        if label_map is None:
+            label_map = np.zeros(self._session.facts.size, dtype=np.uint8)
+        levels = [self._session.presence.level(frame.index, i) / SURE for i in self._ids]
+        return Prediction.from_label_map(label_map, self._ids, scores=levels)
+
+
+def export_session(
+    session: Session,
+    output: Path,
+    writers: Sequence[tuple[str, Mapping[str, Any]]],
+    plugins: Plugins,
+    progress: Progress,
+    overwrite: bool = False,
+) -> Path | None:
+    """Write a session's results.
+
+    Args:
+        session: its label maps.
+        output: a folder; results go to ``output/<sequence>/``, as those of ``vos track``.
+        writers: names and options.
+        plugins: where writers are looked up.
+        progress: told of frames done and of all frames; False stops.
+        overwrite: replace an earlier export.
+    Returns:
+        The folder that was written, or None if it was stopped.
+    Raises:
+        InputError: no frame has a mask, or an earlier run's results are there.
+    """
+    annotations = first_appearances(session)
+    source = open_source(session.facts.source, plugins)
+    try:
+        summary = track(
+            source,
+            annotations,
+            tracker=ReplayTracker(session, progress),
+            output=output,
+            writers=[(name, dict(options)) for name, options in writers],
+            both_ways=True,
+            overwrite=overwrite,
+            plugins=plugins,
+        )
+    except VosError as error:
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, _StoppedError):
+                return None
+            cause = cause.__cause__
+        raise
+    finally:
+        source.close()
+    return summary.run.output
+
+
+def first_appearances(session: Session) -> list[Annotation]:
+    """The label maps of the frames in which objects appear first, so that each is known from there on.
+
+    Raises:
+        InputError: no frame has an object.
+    """
+    seen: set[int] = set()
+    found = []
+    for frame in np.flatnonzero(session.presence.known):
+        index = int(frame)
+        new = {i for i in session.live_ids(index) if i not in seen and session.presence.level(index, i)}
+        if not new:
+            continue
+        label_map = session.mask(index)
+        if label_map is None or not label_map.any():
+            continue
+        seen |= new
+        found.append(Annotation(label_map, index))
+    if not found:
+        raise InputError("no frame has a mask yet. Mark an object and track it first.")
+    return found

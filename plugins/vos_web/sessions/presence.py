@@ -1,0 +1,107 @@
+"""Which object is in which frame, and how sure the tracker is of it: what the timeline shows."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from vos.plugin import VosError, atomic_write
+
+UNKNOWN, TRACKED = 0, 1
+ABSENT = 0
+SURE = 255
+IDS = 255
+
+
+class Presence:
+    """A byte for each frame and object id: 0 absent, else 1 (unsure) to 255 (sure).
+
+    It is kept as a log of JSON lines beside the masks, to which a frame's line is appended once its mask is written;
+    the last line of a frame counts.
+    """
+
+    def __init__(self, frame_count: int, path: Path) -> None:
+        """Read what is there.
+
+        Args:
+            frame_count: frames of the source.
+            path: the log; it need not exist.
+        """
+        self._path = path
+        self.known = np.zeros(frame_count, dtype=np.uint8)
+        self._levels = np.zeros((IDS, frame_count), dtype=np.uint8)
+        if path.exists():
+            self._read()
+
+    def set(self, frame: int, levels: Mapping[int, int], ids: Iterable[int] | None = None) -> None:
+        """Take a frame's presence.
+
+        Args:
+            frame: its index.
+            levels: 1 to 255 by object id; an id that is missing is absent.
+            ids: only these objects are replaced; None replaces all.
+        """
+        self.known[frame] = TRACKED
+        for object_id in range(1, IDS) if ids is None else ids:
+            self._levels[object_id, frame] = levels.get(object_id, ABSENT)
+
+    def append(self, frame: int, levels: Mapping[int, int], ids: Iterable[int] | None = None) -> None:
+        """Take a frame's presence and write it down."""
+        self.set(frame, levels, ids)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(line_of(frame, levels, ids))
+
+    def clear(self, frame: int) -> None:
+        """Forget a frame, as when its mask is removed."""
+        self.known[frame] = UNKNOWN
+        self._levels[:, frame] = ABSENT
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"frame": frame, "cleared": True}) + "\n")
+
+    def level(self, frame: int, object_id: int) -> int:
+        """0 if the object is absent from the frame or the frame is not known, else 1 to 255."""
+        return int(self._levels[object_id, frame])
+
+    def lanes(self, ids: Iterable[int]) -> dict[int, str]:
+        """Give each object's bytes, one a frame, in base64."""
+        return {i: base64.b64encode(self._levels[i].tobytes()).decode() for i in ids}
+
+    def compact(self) -> None:
+        """Write the log anew with one line a frame."""
+        lines = []
+        for frame in np.flatnonzero(self.known):
+            ids = np.flatnonzero(self._levels[:, frame])
+            lines.append(line_of(int(frame), {int(i): int(self._levels[i, frame]) for i in ids}, None))
+        atomic_write(self._path, "".join(lines))
+
+    def _read(self) -> None:
+        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+            try:
+                entry = json.loads(line)
+                frame = int(entry["frame"])
+                if not 0 <= frame < len(self.known):
+                    continue
+                if entry.get("cleared"):
+                    self.known[frame] = UNKNOWN
+                    self._levels[:, frame] = ABSENT
+                    continue
+                levels = {int(i): int(level) for i, level in entry["levels"].items()}
+                self.set(frame, levels, entry.get("ids"))
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+                continue  # a line that a crash cut short; its frame is tracked again
+
+
+def line_of(frame: int, levels: Mapping[int, int], ids: Iterable[int] | None) -> str:
+    """One line of the log."""
+    return json.dumps({"frame": frame, "levels": levels, "ids": None if ids is None else list(ids)}) + "\n"
+
+
+def level_of(score: float) -> int:
+    """Turn a score in [0, 1] into a level from 1 to 255."""
+    if not 0 <= score <= 1:
+        raise VosError(f"a score is {score}, expected 0 to 1.")
+    return 1 + round(score * (SURE - 1))

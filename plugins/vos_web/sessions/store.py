@@ -1,0 +1,162 @@
+"""All sessions: a folder with one folder each."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from pathlib import Path
+from typing import IO, Any
+
+from vos.plugin import InputError, OutputError, Plugins, open_source, safe_name
+from vos_web.server.frame_server import FrameServer
+from vos_web.sessions.session import Session, SessionFacts, read_facts
+
+
+class OpenSession:
+    """A session that this server has open: its state on disk and its frames."""
+
+    def __init__(self, session: Session, frames: FrameServer, lock_file: IO[str]) -> None:
+        self.session = session
+        self.frames = frames
+        self._lock_file = lock_file
+
+    def close(self) -> None:
+        """Stop reading frames and let other servers open the session."""
+        self.frames.close()
+        self._lock_file.close()
+
+
+class SessionStore:
+    """Opens, lists, makes and removes sessions."""
+
+    def __init__(self, folder: Path, plugins: Plugins) -> None:
+        """Take the folder of sessions; it is made if it is not there.
+
+        Raises:
+            OutputError: it cannot be made.
+        """
+        self.folder = folder
+        self._plugins = plugins
+        self._open: dict[str, OpenSession] = {}
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(
+                f"{folder}: cannot be made ({error.strerror}). Give --sessions another folder."
+            ) from error
+
+    def recent(self, limit: int = 30) -> list[dict[str, Any]]:
+        """List sessions, the one that was changed last first."""
+        found: list[dict[str, Any]] = []
+        for path in self.folder.glob("*/session.json"):
+            try:
+                facts = read_facts(path.parent)
+            except InputError:
+                continue
+            found.append(
+                {
+                    "id": facts.id,
+                    "name": facts.name,
+                    "source": facts.source,
+                    "modified": facts.modified,
+                    "frame_count": facts.frame_count,
+                    "objects": sum(not entry.deleted for entry in facts.objects),
+                    "pins": len(facts.pins),
+                    "there": Path(facts.source).exists(),
+                }
+            )
+        return sorted(found, key=lambda entry: entry["modified"], reverse=True)[:limit]
+
+    def create(self, location: Path) -> OpenSession:
+        """Begin a session for a video.
+
+        Raises:
+            InputError: it cannot be read, or is a live stream.
+        """
+        source = open_source(location, self._plugins)
+        try:
+            stamp = time.strftime("%Y%m%d-%H%M%S")
+            session_id = f"{safe_name(source.info.name)[:40]}-{stamp}-{secrets.token_hex(2)}".replace(" ", "_")
+            facts = SessionFacts.of_source(session_id, location, source.info)
+            session = Session(self.folder / session_id, facts)
+            session.save()
+        except BaseException:
+            source.close()
+            raise
+        opened = OpenSession(session, FrameServer(source), _lock(session.folder))
+        self._open[session_id] = opened
+        return opened
+
+    def latest_of(self, location: Path) -> str | None:
+        """Find the session of a video that was changed last."""
+        return next((entry["id"] for entry in self.recent(10_000) if entry["source"] == str(location)), None)
+
+    def get(self, session_id: str) -> OpenSession:
+        """Open a session, or give the one that is open.
+
+        Raises:
+            InputError: there is none of this id, its video is gone or has another length, or another server has it.
+        """
+        if session_id in self._open:
+            return self._open[session_id]
+        folder = self._folder_of(session_id)
+        facts = read_facts(folder)
+        lock_file = _lock(folder)
+        try:
+            source = open_source(facts.source, self._plugins)
+            info = source.info
+            if info.frame_count != facts.frame_count or info.size != facts.size:
+                source.close()
+                raise InputError(
+                    f"{facts.source}: has changed since the session began: {info.frame_count} frames of {info.size}, "
+                    f"the session has {facts.frame_count} of {facts.size}. Open it anew."
+                )
+            session = Session.read(folder)
+            session.presence.compact()
+        except BaseException:
+            lock_file.close()
+            raise
+        self._open[session_id] = OpenSession(session, FrameServer(source), lock_file)
+        return self._open[session_id]
+
+    def remove(self, session_id: str) -> None:
+        """Delete a session's folder; the video stays.
+
+        Raises:
+            InputError: there is none of this id, or another server has it open.
+        """
+        folder = self._folder_of(session_id)
+        opened = self._open.pop(session_id, None)
+        if opened is not None:
+            opened.close()
+        else:
+            _lock(folder).close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Close every open session."""
+        for opened in self._open.values():
+            opened.close()
+        self._open.clear()
+
+    def _folder_of(self, session_id: str) -> Path:
+        folder = self.folder / session_id
+        if safe_name(session_id) != session_id or not (folder / "session.json").is_file():
+            raise InputError(f'there is no session "{session_id[:80]}".')
+        return folder
+
+
+def _lock(folder: Path) -> IO[str]:
+    """Hold a session for this process; the hold ends with the process, however that ends."""
+    file = (folder / "lock").open("w")
+    if os.name == "posix":
+        import fcntl
+
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            raise InputError(f"session {folder.name} is open in another `vos web`. Close that one first.") from None
+    return file

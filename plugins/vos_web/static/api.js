@@ -1,0 +1,69 @@
+// Requests to the server. Addresses are relative: the page's own address holds the token.
+
+export const CLIENT = crypto.getRandomValues(new Uint32Array(2)).join("-");
+
+export class RequestError extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function request(method, path, body, headers = {}) {
+  let response;
+  try {
+    response = await fetch(path, { method, body, headers: { "X-Client": CLIENT, ...headers } });
+  } catch {
+    throw new RequestError("The server does not answer. Start `vos web` again; nothing that was saved is lost.", 0);
+  }
+  if (!response.ok) {
+    const text = await response.text();
+    let message = text;
+    try {
+      message = JSON.parse(text).error ?? text;
+    } catch {
+      // Not JSON: the text itself is the message.
+    }
+    throw new RequestError(message.trim() || `The server answered ${response.status}.`, response.status);
+  }
+  return response;
+}
+
+const json = async (method, path, values) =>
+  (await request(method, path, values === undefined ? undefined : JSON.stringify(values))).json();
+const session = (id) => `api/sessions/${encodeURIComponent(id)}`;
+
+export const api = {
+  start: () => json("GET", "api/start"),
+  browse: (path) => json("GET", `api/browse?path=${encodeURIComponent(path)}`),
+  open: (path, fresh = false) => json("POST", "api/sessions", { path, fresh }),
+  upload: (file) => request("POST", `api/uploads?name=${encodeURIComponent(file.name)}`, file).then((r) => r.json()),
+  state: (id) => json("GET", session(id)),
+  settings: (id, values) => json("PATCH", session(id), values),
+  remove: (id) => json("DELETE", session(id)),
+  frameAddress: (id, index) => `${session(id)}/frames/${index}`,
+  mask: async (id, index) => (await request("GET", `${session(id)}/masks/${index}`)).arrayBuffer(),
+  annotate: (id, index, runs, ids, keepalive = false) =>
+    request("PUT", `${session(id)}/pins/${index}?ids=${ids.join(",")}`, runs).then((r) => r.json()),
+  importMask: (id, index, file) => request("POST", `${session(id)}/pins/${index}/file`, file).then((r) => r.json()),
+  unpin: (id, index) => json("DELETE", `${session(id)}/pins/${index}`),
+  addObject: (id, name = "") => json("POST", `${session(id)}/objects`, { name }),
+  changeObject: (id, object, changes) => json("PATCH", `${session(id)}/objects/${object}`, changes),
+  prompt: async (id, prompts) => (await request("POST", `${session(id)}/prompt`, JSON.stringify(prompts))).arrayBuffer(),
+  track: (id, values) => json("POST", `${session(id)}/track`, values),
+  export: (id, values) => json("POST", `${session(id)}/export`, values),
+  downloadAddress: (id, name) => `${session(id)}/exports/${encodeURIComponent(name)}`,
+  stop: () => json("POST", "api/stop", {}),
+};
+
+// Listens to the server's events; goes on by itself after a break, and then calls onGap.
+export function listen(onEvent, onGap) {
+  let broken = false;
+  const source = new EventSource("api/events");
+  source.onmessage = (message) => onEvent(JSON.parse(message.data));
+  source.onerror = () => (broken = true);
+  source.onopen = () => {
+    if (broken) onGap();
+    broken = false;
+  };
+}

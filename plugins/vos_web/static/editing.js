@@ -1,0 +1,135 @@
+// Changing label maps: every change is one undo step, and is saved when it is made.
+
+import { api } from "./api.js";
+import { current, redraw } from "./canvas.js";
+import { setRuns } from "./frames.js";
+import { encodeRuns } from "./label_map.js";
+import { emit, height, liveObjects, once, setPresence, store, width } from "./store.js";
+
+const MAX_STEPS = 200;
+const MAX_BYTES = 96e6;
+const done = [], undone = [];
+const waiting = new Map(); // frame -> {runs, ids, unpin}
+let saving = false;
+
+export const hasUnsaved = () => saving || waiting.size > 0;
+export const canUndo = () => done.length > 0;
+export const canRedo = () => undone.length > 0;
+
+export function forgetSteps() {
+  done.length = undone.length = 0;
+  waiting.clear();
+  emit("steps");
+}
+
+// Which ids may be painted over: all but locked objects' (and hidden ones', which cannot be seen).
+export function mayReplace() {
+  const fixed = new Uint8Array(256);
+  for (const object of liveObjects()) if ((object.locked || object.hidden) && object.id !== store.selected) fixed[object.id] = 1;
+  return (id) => !fixed[id];
+}
+
+const cut = (ids, rect) => {
+  const part = new Uint8Array(rect.w * rect.h);
+  for (let y = 0; y < rect.h; y++) {
+    const start = (rect.y + y) * width() + rect.x;
+    part.set(ids.subarray(start, start + rect.w), y * rect.w);
+  }
+  return part;
+};
+
+const paste = (ids, rect, part) => {
+  for (let y = 0; y < rect.h; y++) ids.set(part.subarray(y * rect.w, (y + 1) * rect.w), (rect.y + y) * width() + rect.x);
+};
+
+// Takes a change that was made to current.ids within a rectangle; `before` is the whole label map as it was.
+export function commit(before, rect) {
+  const old = cut(before, rect), fresh = cut(current.ids, rect);
+  const touched = new Set();
+  for (let i = 0; i < old.length; i++) {
+    if (old[i] === fresh[i]) continue;
+    if (old[i]) touched.add(old[i]);
+    if (fresh[i]) touched.add(fresh[i]);
+  }
+  if (!touched.size) return false;
+  const pinsBefore = store.pins.get(current.frame) ?? [];
+  done.push({ frame: current.frame, rect, old, fresh, touched: [...touched], pinsBefore });
+  undone.length = 0;
+  while (done.length > MAX_STEPS || done.reduce((sum, step) => sum + 2 * step.old.length, 0) > MAX_BYTES) done.shift();
+  save([...touched]);
+  emit("steps");
+  return true;
+}
+
+function save(touched, pins) {
+  const { frame, ids } = current;
+  const runs = encodeRuns(ids);
+  setRuns(frame, runs);
+  const earlier = waiting.get(frame)?.ids ?? [];
+  waiting.set(frame, { runs, ids: [...new Set([...earlier, ...touched])], unpin: pins !== undefined && !pins.length });
+  const present = new Set(ids);
+  present.delete(0);
+  if (pins !== undefined && !pins.length) store.pins.delete(frame);
+  else store.pins.set(frame, [...new Set([...(store.pins.get(frame) ?? []), ...touched])].sort((a, b) => a - b));
+  setPresence(frame, Object.fromEntries([...present].map((id) => [id, 255])));
+  emit("pins");
+  drain();
+}
+
+async function drain() {
+  if (saving) return;
+  saving = true;
+  try {
+    while (waiting.size) {
+      const [frame, change] = waiting.entries().next().value;
+      waiting.delete(frame);
+      try {
+        await api.annotate(store.session.id, frame, change.runs, change.ids);
+        if (change.unpin) await api.unpin(store.session.id, frame);
+      } catch (error) {
+        if (!waiting.has(frame)) waiting.set(frame, change);
+        emit("error", error);
+        if (error.status !== 0) waiting.delete(frame);
+        else await new Promise((resolve) => setTimeout(resolve, 2000));
+      }
+    }
+  } finally {
+    saving = false;
+    emit("saved");
+  }
+}
+
+// Waits until the server has every change.
+export async function flush() {
+  while (hasUnsaved()) await new Promise((resolve) => once("saved", resolve));
+}
+
+export async function undo(goTo) {
+  const step = done.pop();
+  if (!step) return;
+  await goTo(step.frame);
+  paste(current.ids, step.rect, step.old);
+  undone.push(step);
+  redraw(step.rect);
+  save(step.touched, step.pinsBefore);
+  emit("steps");
+}
+
+export async function redo(goTo) {
+  const step = undone.pop();
+  if (!step) return;
+  await goTo(step.frame);
+  paste(current.ids, step.rect, step.fresh);
+  done.push(step);
+  redraw(step.rect);
+  save(step.touched);
+  emit("steps");
+}
+
+// Takes all pixels of an object out of the frame: the person says that it is absent here.
+export function eraseObject(id) {
+  const before = current.ids.slice();
+  for (let i = 0; i < current.ids.length; i++) if (current.ids[i] === id) current.ids[i] = 0;
+  redraw();
+  return commit(before, { x: 0, y: 0, w: width(), h: height() });
+}

@@ -1,0 +1,227 @@
+// The page: puts the parts together.
+
+import { api } from "./api.js";
+import { fit, resetCanvas, zoomAt } from "./canvas.js";
+import { say, showExport, showHelp } from "./dialogs.js";
+import { canRedo, canUndo, flush, forgetSteps, hasUnsaved, redo, undo } from "./editing.js";
+import { forgetAll, forgetMasks } from "./frames.js";
+import { startKeys, toLeastSure } from "./keys.js";
+import { drawCard, drawObjects, startObjects } from "./objects.js";
+import { openFile, showOpenScreen, startOpenScreen } from "./open_screen.js";
+import { drawPosition, goTo, reshow, startPlayer } from "./player.js";
+import { hasPrompts, resetPrompts } from "./prompting.js";
+import { emit, liveObjects, on, store, takeState } from "./store.js";
+import { refresh, startTimeline } from "./timeline.js";
+import { changeSize, options, resetShapes, setTool, startTools } from "./tools.js";
+import { drawJob, startTracking, stopFollowing } from "./tracking.js";
+
+const $ = (id) => document.getElementById(id);
+
+function openSession(state) {
+  forgetAll();
+  forgetSteps();
+  resetPrompts();
+  store.session = null;
+  takeState(state);
+  $("open-screen").hidden = true;
+  $("editor").hidden = false;
+  document.title = `${state.name} · vos`;
+  history.replaceState(null, "", `#${encodeURIComponent(state.id)}`);
+  $("video-name").textContent = state.name;
+  $("video-name").title = state.source;
+  $("video-facts").textContent = `${state.size[1]}×${state.size[0]} · ${state.frame_count} frames${state.fps ? ` · ${Math.round(100 * state.fps) / 100} frames/s` : ""}`;
+  resetCanvas();
+  resetShapes();
+  drawSettings();
+  drawTool();
+  drawObjects();
+  drawPosition();
+  drawCard();
+  drawJob();
+  refresh();
+  goTo(store.frame);
+}
+
+function drawSettings() {
+  const { trackers } = store.catalogue;
+  $("tracker").replaceChildren(...trackers.map((tracker) => new Option(tracker.name, tracker.name, false, tracker.name === store.session.tracker)));
+  const tracker = trackers.find((t) => t.name === store.session.tracker);
+  $("tracker").title = tracker?.summary ?? "";
+  const qualities = tracker?.qualities ?? [];
+  $("quality-label").hidden = !qualities.length;
+  $("quality").replaceChildren(...qualities.map((q) => new Option(q, q, false, q === (store.session.quality || "balanced"))));
+  const names = { grabcut: "Colours and edges", sam: "Segment Anything" };
+  const { methods } = store.catalogue;
+  if (!$("method").options.length) $("method").replaceChildren(...[...methods].reverse().map((method) => new Option(names[method] ?? method, method)));
+}
+
+async function changeSettings(values) {
+  Object.assign(store.session, values);
+  drawSettings();
+  await api.settings(store.session.id, values).catch((error) => emit("error", error));
+}
+
+function drawTool() {
+  const tool = store.tool;
+  for (const button of document.querySelectorAll("[data-tool]")) button.setAttribute("aria-pressed", button.dataset.tool === tool);
+  const marking = ["points", "box", "scribble"].includes(tool);
+  $("option-size").hidden = !["brush", "eraser"].includes(tool);
+  $("option-tolerance").hidden = tool !== "flood";
+  $("option-sign").hidden = !["points", "scribble"].includes(tool);
+  $("option-method").hidden = !marking || $("method").options.length < 2;
+  $("option-accept").hidden = !hasPrompts();
+  $("brush-size").value = options.size;
+  $("brush-size-text").textContent = options.size;
+  $("sign-plus").classList.toggle("on", !options.beside);
+  $("sign-minus").classList.toggle("on", options.beside);
+  const untouched = store.session && !store.pins.size && !liveObjects().length;
+  $("hint").hidden = !untouched;
+  $("hint").textContent = "Click on the object that you want to track. Alt+click beside it takes a part away.";
+}
+
+function drawSteps() {
+  $("undo").disabled = !canUndo();
+  $("redo").disabled = !canRedo();
+}
+
+async function doExport(values, overwrite = false) {
+  try {
+    await flush();
+    const { job } = await api.export(store.session.id, { ...values, overwrite });
+    store.job = job;
+    store.exported = values;
+    emit("job");
+  } catch (error) {
+    emit("error", error);
+  }
+}
+
+function onExported(job) {
+  if (job.download) {
+    say("The export is ready.", { action: "Download", href: api.downloadAddress(job.session, job.download), seconds: 60 });
+    const link = document.createElement("a");
+    link.href = api.downloadAddress(job.session, job.download);
+    link.download = job.download;
+    link.click();
+  } else {
+    say(`Written to ${job.path}`, { seconds: 15 });
+  }
+}
+
+function onError(error) {
+  if (store.exported && /overwrite/i.test(error.message)) {
+    const values = store.exported;
+    store.exported = null;
+    say("An earlier export is in that folder.", { bad: true, action: "Replace it", run: () => doExport(values, true), seconds: 20 });
+    return;
+  }
+  say(error.message, { bad: true });
+}
+
+function startDropping() {
+  let inside = 0;
+  addEventListener("dragenter", (event) => {
+    event.preventDefault();
+    inside++;
+    $("drop-veil").hidden = false;
+  });
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("dragleave", () => {
+    if (--inside <= 0) $("drop-veil").hidden = true;
+  });
+  addEventListener("drop", async (event) => {
+    event.preventDefault();
+    inside = 0;
+    $("drop-veil").hidden = true;
+    const file = event.dataTransfer.files[0];
+    if (!file) return;
+    try {
+      if (file.type === "image/png" && store.session) {
+        await flush();
+        takeState(await api.importMask(store.session.id, store.frame, file));
+        forgetMasks(store.frame);
+        reshow();
+      } else {
+        emit("busy", `Copying ${file.name}…`);
+        await openFile(file);
+      }
+    } catch (error) {
+      emit("error", error);
+    } finally {
+      emit("busy", null);
+    }
+  });
+}
+
+function wireButtons() {
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    button.setAttribute("aria-pressed", "false");
+    button.onclick = () => setTool(button.dataset.tool);
+  }
+  $("undo").onclick = () => undo(goTo);
+  $("redo").onclick = () => redo(goTo);
+  $("zoom-in").onclick = () => zoomAt(1.25);
+  $("zoom-out").onclick = () => zoomAt(1 / 1.25);
+  $("zoom-fit").onclick = fit;
+  $("help").onclick = showHelp;
+  $("least").onclick = toLeastSure;
+  $("clear-prompts").onclick = resetPrompts;
+  $("brush-size").oninput = (event) => changeSize(Number(event.target.value) / options.size);
+  $("tolerance").oninput = (event) => (options.tolerance = Number(event.target.value));
+  for (const [id, beside] of [["sign-plus", false], ["sign-minus", true]]) {
+    $(id).onclick = () => {
+      options.beside = beside;
+      drawTool();
+    };
+  }
+  $("tracker").onchange = (event) => changeSettings({ tracker: event.target.value, quality: "" });
+  $("quality").onchange = (event) => changeSettings({ quality: event.target.value });
+  $("export").onclick = () => showExport(store.catalogue.writers, store.catalogue.output, doExport);
+  $("home").onclick = async () => {
+    await flush();
+    store.session = null;
+    history.replaceState(null, "", "#");
+    showOpenScreen().catch(onError);
+  };
+}
+
+async function start() {
+  startOpenScreen(openSession);
+  startObjects();
+  startPlayer();
+  startTimeline((frame) => {
+    stopFollowing();
+    goTo(frame);
+  });
+  startTools();
+  startTracking();
+  startKeys();
+  startDropping();
+  wireButtons();
+  drawSteps();
+  on("tool", drawTool);
+  on("prompts", drawTool);
+  on("objects", drawTool);
+  on("pins", drawTool);
+  on("steps", drawSteps);
+  on("error", onError);
+  on("exported", onExported);
+  on("message", (message) => (typeof message === "string" ? say(message) : say(message.text, message)));
+  on("busy", (text) => {
+    $("busy").hidden = !text;
+    $("busy-text").textContent = text ?? "";
+  });
+  addEventListener("beforeunload", (event) => hasUnsaved() && event.preventDefault());
+  store.catalogue = await api.start();
+  const wanted = decodeURIComponent(location.hash.slice(1)) || store.catalogue.session;
+  if (wanted) {
+    try {
+      return openSession(await api.state(wanted));
+    } catch (error) {
+      say(error.message, { bad: true });
+    }
+  }
+  await showOpenScreen();
+}
+
+start().catch((error) => say(error.message, { bad: true, seconds: 60 }));

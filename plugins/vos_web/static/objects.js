@@ -1,0 +1,178 @@
+// The list of objects, and what is known of the frame that is shown.
+
+import { api } from "./api.js";
+import { eraseObject } from "./editing.js";
+import { colourOf } from "./label_map.js";
+import { openMenu } from "./dialogs.js";
+import { resetPrompts } from "./prompting.js";
+import { addObject, changeObject, emit, lane, liveObjects, on, select, selectedObject, store } from "./store.js";
+
+const list = document.getElementById("objects");
+const card = document.getElementById("frame-card");
+
+export function choose(id) {
+  if (id === store.selected) return;
+  resetPrompts();
+  select(id);
+}
+
+export async function newObject() {
+  resetPrompts();
+  try {
+    const object = await addObject();
+    emit("message", `${object.name}: mark it in any frame.`);
+  } catch (error) {
+    emit("error", error);
+  }
+}
+
+const attempt = (promise) => promise.catch((error) => emit("error", error));
+
+export const toggleHidden = (object) => object && attempt(changeObject(object.id, { hidden: !object.hidden }));
+
+export async function remove(object) {
+  if (!object) return;
+  await attempt(changeObject(object.id, { deleted: true }));
+  emit("message", { text: `${object.name} is deleted.`, action: "Undo", run: () => attempt(changeObject(object.id, { deleted: false })) });
+}
+
+export function rename(object) {
+  const row = list.querySelector(`[data-id="${object.id}"] .name`);
+  const input = document.createElement("input");
+  input.type = "text";
+  input.value = object.name;
+  input.className = "name";
+  input.setAttribute("aria-label", "Name");
+  row.replaceWith(input);
+  input.focus();
+  input.select();
+  let over = false;
+  const finish = (keep) => {
+    if (over) return;
+    over = true;
+    if (keep && input.value.trim() && input.value !== object.name) attempt(changeObject(object.id, { name: input.value }));
+    else drawObjects();
+  };
+  input.onblur = () => finish(true);
+  input.onkeydown = (event) => {
+    event.stopPropagation();
+    if (event.key === "Enter") finish(true);
+    if (event.key === "Escape") finish(false);
+  };
+}
+
+const icon = (name) => {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `#i-${name}`);
+  svg.append(use);
+  return svg;
+};
+
+function button(name, title, quiet, onClick) {
+  const made = document.createElement("button");
+  made.className = `icon-button${quiet ? " quiet" : ""}`;
+  made.title = title;
+  made.setAttribute("aria-label", title);
+  made.append(icon(name));
+  made.onclick = (event) => {
+    event.stopPropagation();
+    onClick(made);
+  };
+  return made;
+}
+
+function menuOf(object) {
+  const ended = object.end !== null;
+  return [
+    ["Rename", () => rename(object)],
+    ["Absent in this frame", () => eraseObject(object.id) || emit("message", `${object.name} has no pixels in this frame.`)],
+    ended
+      ? [`Ends at frame ${object.end}: remove the end`, () => attempt(changeObject(object.id, { end: null }))]
+      : [`Gone from this frame on`, () => (store.frame ? attempt(changeObject(object.id, { end: store.frame })) : emit("message", "It would have no frame left. Delete it instead."))],
+    ["Delete", () => remove(object), "danger"],
+  ];
+}
+
+export function drawObjects() {
+  const objects = liveObjects();
+  if (!objects.length) {
+    const empty = document.createElement("li");
+    empty.className = "empty";
+    empty.textContent = "Click on an object in the frame to mark the first one.";
+    list.replaceChildren(empty);
+    return;
+  }
+  list.replaceChildren(
+    ...objects.map((object, place) => {
+      const row = document.createElement("li");
+      row.dataset.id = object.id;
+      row.classList.toggle("selected", object.id === store.selected);
+      row.classList.toggle("absent", !lane(object.id)[store.frame]);
+      const swatch = document.createElement("span");
+      swatch.className = "swatch";
+      swatch.style.background = colourOf(object.id);
+      const name = document.createElement("button");
+      name.className = "name";
+      name.textContent = object.name;
+      name.title = place < 9 ? `${object.name} (key ${place + 1}); double-click to rename` : object.name;
+      name.onclick = () => choose(object.id);
+      name.ondblclick = () => rename(object);
+      row.append(
+        swatch,
+        name,
+        button(object.hidden ? "eye-off" : "eye", object.hidden ? "Show" : "Hide (H)", !object.hidden, () => toggleHidden(object)),
+        button(object.locked ? "lock" : "unlock", object.locked ? "Unlock" : "Lock: not painted over", !object.locked, () => attempt(changeObject(object.id, { locked: !object.locked }))),
+        button("more", "More", true, (at) => openMenu(at, menuOf(object))),
+      );
+      row.onclick = () => choose(object.id);
+      return row;
+    }),
+  );
+}
+
+// What the frame is: annotated, tracked or untouched.
+export function drawCard() {
+  if (!store.session) return;
+  const ids = store.pins.get(store.frame);
+  card.replaceChildren();
+  const text = document.createElement("span");
+  text.className = "muted";
+  card.append(text);
+  if (ids) {
+    text.textContent = "Annotated frame (pin)";
+    const unpin = document.createElement("button");
+    unpin.textContent = "Unpin";
+    unpin.title = "Let the tracker change this frame again";
+    unpin.onclick = async () => {
+      await attempt(api.unpin(store.session.id, store.frame));
+      store.pins.delete(store.frame);
+      emit("pins");
+    };
+    card.append(unpin);
+  } else if (store.known[store.frame]) {
+    const selected = selectedObject();
+    const level = selected ? lane(selected.id)[store.frame] : 0;
+    text.textContent = !selected ? "Tracked frame" : level ? `${selected.name}: ${Math.round((100 * level) / 255)} % sure` : `${selected.name} is not in this frame`;
+  } else {
+    text.textContent = "Not tracked yet";
+  }
+}
+
+let drawn = "";
+export function startObjects() {
+  document.getElementById("add-object").onclick = newObject;
+  on("objects", () => store.session && (drawObjects(), drawCard()));
+  for (const name of ["pins", "presence", "frame"]) {
+    on(name, () => {
+      if (!store.session) return;
+      drawCard();
+      // The list changes only with which objects are in the frame.
+      const now = liveObjects().map((object) => (lane(object.id)[store.frame] ? 1 : 0)).join("");
+      if (now !== drawn) {
+        drawn = now;
+        for (const row of list.querySelectorAll("[data-id]")) row.classList.toggle("absent", !lane(Number(row.dataset.id))[store.frame]);
+      }
+    });
+  }
+}

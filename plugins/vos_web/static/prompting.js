@@ -1,0 +1,101 @@
+// Clicks, boxes and scribbles: sent to the server, and turned into a mask of the selected object.
+//
+// On an object without pixels the marks make its mask. On one that has some, marks on the object add a region and
+// marks beside it take one away, so a good mask is never thrown away for one click.
+
+import { api } from "./api.js";
+import { current, redraw } from "./canvas.js";
+import { commit, mayReplace } from "./editing.js";
+import { decodeRuns, fullRect } from "./label_map.js";
+import { emit, height, store, width } from "./store.js";
+
+let prompts = null; // {frame, id, box, points, scribbles, base, mode}
+let latest = 0;
+let pending = Promise.resolve();
+
+// Resolves once every mask that was asked for is there.
+export const settled = () => pending;
+
+export const marks = () =>
+  prompts && prompts.frame === store.frame
+    ? [...prompts.points, ...prompts.scribbles.map((s) => ({ ...s.xy[0], label: s.label }))]
+    : [];
+
+export const hasPrompts = () => Boolean(prompts);
+
+export function resetPrompts() {
+  prompts = null;
+  latest++;
+  emit("prompts");
+}
+
+function ready(id, label) {
+  if (prompts?.frame === store.frame && prompts.id === id) return;
+  const base = current.ids.slice();
+  const mode = !base.includes(id) ? "new" : label ? "add" : "remove";
+  prompts = { frame: store.frame, id, box: null, points: [], scribbles: [], base, mode };
+}
+
+export function addPoint(id, point, label) {
+  ready(id, label);
+  prompts.points.push({ ...point, label: label ? 1 : 0 });
+  return (pending = run());
+}
+
+export function addStroke(id, xy, label) {
+  ready(id, label);
+  const thin = xy.filter((_, i) => i % 3 === 0 || i === xy.length - 1);
+  prompts.scribbles.push({ xy: thin, label: label ? 1 : 0 });
+  return (pending = run());
+}
+
+export function addBox(id, box) {
+  prompts = null;
+  ready(id, true);
+  prompts.mode = "new";
+  prompts.box = box;
+  return (pending = run());
+}
+
+async function run() {
+  const asked = prompts, ticket = ++latest;
+  const flip = asked.mode === "remove";
+  const sign = (label) => (flip ? 1 - label : label);
+  const round = (value) => Math.round(value * 10) / 10;
+  emit("prompts");
+  if (!asked.box && ![...asked.points, ...asked.scribbles].some((mark) => sign(mark.label))) {
+    emit("message", "Mark the object itself first, then what is beside it.");
+    prompts = null;
+    return emit("prompts");
+  }
+  const method = document.getElementById("method").value || "grabcut";
+  const slow = setTimeout(() => emit("busy", method === "sam" ? "Segment Anything looks at this frame…" : "Finding the object…"), 250);
+  try {
+    const buffer = await api.prompt(store.session.id, {
+      frame: asked.frame,
+      method,
+      box: asked.box?.map(round) ?? null,
+      points: asked.points.map((p) => [round(p.x), round(p.y), sign(p.label)]),
+      scribbles: asked.scribbles.map((s) => ({ label: sign(s.label), xy: s.xy.map((p) => [round(p.x), round(p.y)]) })),
+    });
+    if (ticket !== latest || current.frame !== asked.frame) return;
+    apply(asked, decodeRuns(buffer, width() * height()));
+  } catch (error) {
+    if (ticket === latest) emit("error", error);
+  } finally {
+    clearTimeout(slow);
+    emit("busy", null);
+  }
+}
+
+function apply({ id, base, mode }, found) {
+  const before = current.ids.slice();
+  const may = mayReplace();
+  for (let i = 0; i < base.length; i++) {
+    const was = base[i];
+    if (found[i]) current.ids[i] = mode === "remove" ? (was === id ? 0 : was) : may(was) ? id : was;
+    else current.ids[i] = was === id && mode === "new" ? 0 : was;
+  }
+  redraw();
+  commit(before, fullRect(width(), height()));
+}

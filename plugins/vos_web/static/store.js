@@ -1,0 +1,115 @@
+// What the page knows of the open session, and who wants to hear of changes.
+
+import { api } from "./api.js";
+
+const listeners = new Map();
+
+export const store = {
+  catalogue: null,
+  session: null, // id, name, source, frame_count, size [H, W], fps, tracker, quality
+  objects: [], // id, name, hidden, locked, deleted, end
+  pins: new Map(), // frame -> ids
+  known: new Uint8Array(0), // 1 where a frame has a label map
+  lanes: new Map(), // id -> Uint8Array, 0 absent, 1..255 how sure
+  frame: 0,
+  selected: 0, // object id
+  tool: "points",
+  job: null,
+};
+
+export function on(name, listener) {
+  if (!listeners.has(name)) listeners.set(name, []);
+  listeners.get(name).push(listener);
+}
+
+export function once(name, listener) {
+  const list = listeners.get(name) ?? [];
+  const own = (value) => {
+    listeners.set(name, listeners.get(name).filter((other) => other !== own));
+    listener(value);
+  };
+  listeners.set(name, [...list, own]);
+}
+
+export function emit(name, value) {
+  for (const listener of listeners.get(name) ?? []) listener(value);
+}
+
+export const width = () => store.session.size[1];
+export const height = () => store.session.size[0];
+export const liveObjects = () => store.objects.filter((object) => !object.deleted);
+export const selectedObject = () => liveObjects().find((object) => object.id === store.selected);
+
+export function takeState(state) {
+  const sameSession = store.session?.id === state.id;
+  store.session = state;
+  store.objects = state.objects;
+  store.pins = new Map(Object.entries(state.pins).map(([frame, ids]) => [Number(frame), ids]));
+  store.known = new Uint8Array(state.frame_count);
+  for (let i = 0; i < state.known.length; i += 2) store.known.fill(1, state.known[i], state.known[i + 1]);
+  store.lanes = new Map();
+  for (const [id, text] of Object.entries(state.lanes)) {
+    store.lanes.set(Number(id), Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
+  }
+  store.job = state.job;
+  if (!sameSession) {
+    store.frame = Math.min(state.position, state.frame_count - 1);
+    store.selected = liveObjects()[0]?.id ?? 0;
+  } else if (!selectedObject()) {
+    store.selected = liveObjects()[0]?.id ?? 0;
+  }
+  emit("objects");
+  emit("presence");
+  emit("job");
+}
+
+export function lane(id) {
+  if (!store.lanes.has(id)) store.lanes.set(id, new Uint8Array(store.session.frame_count));
+  return store.lanes.get(id);
+}
+
+// Takes which objects are in a frame; `ids` limits it to some objects.
+export function setPresence(frame, levels, ids) {
+  store.known[frame] = 1;
+  for (const id of ids ?? store.objects.map((object) => object.id)) lane(id)[frame] = levels[id] ?? 0;
+  emit("presence");
+}
+
+export function select(id) {
+  if (store.selected === id) return;
+  store.selected = id;
+  emit("objects");
+}
+
+export async function addObject(name = "") {
+  const object = await api.addObject(store.session.id, name);
+  store.objects.push(object);
+  store.selected = object.id;
+  emit("objects");
+  return object;
+}
+
+export async function changeObject(id, changes) {
+  const changed = await api.changeObject(store.session.id, id, changes);
+  const place = store.objects.findIndex((object) => object.id === id);
+  store.objects[place] = changed;
+  if (changed.deleted && store.selected === id) store.selected = liveObjects()[0]?.id ?? 0;
+  emit("objects");
+  emit("presence");
+  if ("deleted" in changes || "end" in changes) emit("masks-stale");
+}
+
+// The frame, other than a pin, in which some object is present and the tracker is least sure of it.
+export function leastConfident() {
+  let best = -1, lowest = 256;
+  for (const object of liveObjects()) {
+    const levels = lane(object.id);
+    for (let frame = 0; frame < levels.length; frame++) {
+      if (levels[frame] && levels[frame] < lowest && !store.pins.has(frame)) {
+        lowest = levels[frame];
+        best = frame;
+      }
+    }
+  }
+  return best;
+}

@@ -1,0 +1,246 @@
+// Tools: what the pointer does on the canvas.
+
+import { current, drawGuides, framePixels, pan, redraw, toFrame, toScreen, view, zoomAt } from "./canvas.js";
+import { commit, mayReplace } from "./editing.js";
+import { colourOf, fillPolygon, floodFill, paintLine, union } from "./label_map.js";
+import { addBox, addPoint, addStroke, marks, resetPrompts } from "./prompting.js";
+import { addObject, emit, height, on, selectedObject, store, width } from "./store.js";
+
+const viewport = document.getElementById("viewport");
+export const options = { size: 14, tolerance: 24, beside: false };
+
+let gesture = null; // what the pressed pointer does
+let corners = []; // of the polygon that is being drawn
+let cursor = null; // last place of the pointer, frame pixels
+const touches = new Map();
+
+export function setTool(tool) {
+  if (store.tool === tool) return;
+  store.tool = tool;
+  corners = [];
+  resetPrompts();
+  emit("tool");
+  drawAll();
+}
+
+export const changeSize = (factor) => {
+  options.size = Math.max(1, Math.min(120, Math.round(factor > 1 ? Math.max(options.size + 1, options.size * factor) : Math.min(options.size - 1, options.size * factor))));
+  emit("tool");
+  drawAll();
+};
+
+export function cancel() {
+  if (gesture?.before) {
+    current.ids.set(gesture.before);
+    redraw();
+  }
+  gesture = null;
+  corners = [];
+  resetPrompts();
+  drawAll();
+}
+
+export function finishPolygon() {
+  if (corners.length < 3) return;
+  const drawn = corners;
+  corners = [];
+  withObject((id) => {
+    const before = current.ids.slice();
+    const rect = fillPolygon(current.ids, width(), height(), drawn, id, mayReplace());
+    redraw(rect);
+    commit(before, rect);
+  });
+  drawAll();
+}
+
+// Runs an action with the selected object; makes the first one where there is none.
+async function withObject(action) {
+  const frame = current.frame;
+  const object = selectedObject() ?? (await addObject());
+  if (object.locked) return emit("message", `${object.name} is locked. Unlock it to change it.`);
+  if (current.frame === frame) await action(object.id);
+}
+
+const inside = (point) => point.x >= 0 && point.y >= 0 && point.x < width() && point.y < height();
+const held = (point) => ({ x: Math.max(0, Math.min(width() - 1, point.x)), y: Math.max(0, Math.min(height() - 1, point.y)) });
+const isBeside = (event) => event.altKey || options.beside;
+
+function begin(event) {
+  const point = toFrame(event);
+  if (event.button === 1 || event.button === 2 || event.ctrlKey || event.metaKey) {
+    gesture = { kind: "pan", x: event.clientX, y: event.clientY };
+    viewport.classList.add("panning");
+    return;
+  }
+  if (event.button !== 0 || current.frame !== store.frame) return;
+  if (store.tool === "brush" || store.tool === "eraser") {
+    const object = selectedObject();
+    if (!object && store.tool === "eraser") return;
+    withObject((id) => {
+      gesture = { kind: "paint", before: current.ids.slice(), id, last: point, rect: null, may: mayReplace() };
+      paint(point);
+    });
+  } else if (store.tool === "box") {
+    gesture = { kind: "box", from: held(point), to: held(point) };
+  } else if (store.tool === "scribble") {
+    gesture = { kind: "scribble", xy: [held(point)], beside: isBeside(event) };
+  } else if (store.tool === "points" && inside(point)) {
+    withObject((id) => addPoint(id, point, !isBeside(event)));
+  } else if (store.tool === "flood" && inside(point)) {
+    withObject((id) => {
+      const before = current.ids.slice();
+      const rect = floodFill(current.ids, framePixels(), width(), height(), point, options.tolerance, isBeside(event) ? 0 : id, mayReplace());
+      redraw(rect);
+      commit(before, rect);
+    });
+  } else if (store.tool === "polygon") {
+    const first = corners[0] && toScreen(corners[0]), here = toScreen(point);
+    if (corners.length > 2 && Math.hypot(first.x - here.x, first.y - here.y) < 9) finishPolygon();
+    else corners.push(held(point));
+  }
+  drawAll();
+}
+
+function paint(point) {
+  const erasing = store.tool === "eraser";
+  const may = erasing ? (id) => id === gesture.id : gesture.may;
+  const rect = paintLine(current.ids, width(), height(), gesture.last, point, options.size / 2, erasing ? 0 : gesture.id, may);
+  gesture.last = point;
+  gesture.rect = union(gesture.rect, rect);
+  if (rect.w && rect.h) redraw(rect);
+}
+
+function move(event) {
+  cursor = toFrame(event);
+  if (gesture?.kind === "pan") {
+    pan(event.clientX - gesture.x, event.clientY - gesture.y);
+    gesture.x = event.clientX;
+    gesture.y = event.clientY;
+  } else if (gesture?.kind === "paint") {
+    const events = event.getCoalescedEvents?.() ?? [];
+    for (const part of events.length ? events : [event]) paint(toFrame(part));
+  } else if (gesture?.kind === "box") {
+    gesture.to = held(cursor);
+  } else if (gesture?.kind === "scribble") {
+    gesture.xy.push(held(cursor));
+  }
+  drawAll();
+}
+
+function end() {
+  const ended = gesture;
+  gesture = null;
+  viewport.classList.remove("panning");
+  if (ended?.kind === "paint" && ended.rect?.w && ended.rect?.h) commit(ended.before, ended.rect);
+  if (ended?.kind === "box") {
+    const { from, to } = ended;
+    const box = [Math.min(from.x, to.x), Math.min(from.y, to.y), Math.max(from.x, to.x), Math.max(from.y, to.y)];
+    if (box[2] - box[0] >= 3 && box[3] - box[1] >= 3) withObject((id) => addBox(id, box));
+  }
+  if (ended?.kind === "scribble") withObject((id) => addStroke(id, ended.xy, !ended.beside));
+  drawAll();
+}
+
+export function drawAll() {
+  if (!store.session) return drawGuides([]);
+  const shapes = [];
+  const colour = selectedObject() ? colourOf(store.selected) : "#ffffff";
+  const screen = (list) => list.map(toScreen).map((p) => `${p.x},${p.y}`).join(" ");
+  const outlined = (name, attributes) => {
+    shapes.push([name, { ...attributes, fill: "none", stroke: "#000", "stroke-width": 4, "stroke-opacity": 0.45 }]);
+    shapes.push([name, { ...attributes, fill: "none", stroke: colour, "stroke-width": 2 }]);
+  };
+  if (gesture?.kind === "box") {
+    const a = toScreen(gesture.from), b = toScreen(gesture.to);
+    outlined("rect", { x: Math.min(a.x, b.x), y: Math.min(a.y, b.y), width: Math.abs(a.x - b.x), height: Math.abs(a.y - b.y) });
+  }
+  if (gesture?.kind === "scribble") outlined("polyline", { points: screen(gesture.xy), "stroke-linecap": "round" });
+  if (corners.length) {
+    outlined("polyline", { points: screen(cursor ? [...corners, cursor] : corners) });
+    for (const corner of corners) {
+      const { x, y } = toScreen(corner);
+      shapes.push(["circle", { cx: x, cy: y, r: 4, fill: "#fff", stroke: colour, "stroke-width": 2 }]);
+    }
+  }
+  for (const point of marks()) {
+    const { x, y } = toScreen(point);
+    shapes.push(["circle", { cx: x, cy: y, r: 6, fill: point.label ? colour : "#fff", stroke: point.label ? "#fff" : "#d22", "stroke-width": 2 }]);
+    shapes.push(["path", { d: point.label ? `M${x - 3} ${y}h6M${x} ${y - 3}v6` : `M${x - 3} ${y}h6`, stroke: point.label ? "#fff" : "#d22", "stroke-width": 1.6 }]);
+  }
+  if (cursor && !gesture?.kind?.startsWith("pan") && (store.tool === "brush" || store.tool === "eraser")) {
+    const { x, y } = toScreen(cursor);
+    const r = Math.max(1.5, (options.size / 2) * view.scale);
+    shapes.push(["circle", { cx: x, cy: y, r, fill: "none", stroke: "#000", "stroke-opacity": 0.6, "stroke-width": 3 }]);
+    shapes.push(["circle", { cx: x, cy: y, r, fill: "none", stroke: store.tool === "eraser" ? "#fff" : colour, "stroke-width": 1.5 }]);
+  }
+  drawGuides(shapes);
+}
+
+function onCanvas(event) {
+  return !event.target.closest(".tool-options, .zoom-box, .busy");
+}
+
+// Two fingers zoom and pan; one finger or a pen draws.
+function pinch(event) {
+  const before = [...touches.values()];
+  touches.set(event.pointerId, { clientX: event.clientX, clientY: event.clientY });
+  const after = [...touches.values()];
+  const middle = ([a, b]) => ({ x: (a.clientX + b.clientX) / 2, y: (a.clientY + b.clientY) / 2 });
+  const apart = ([a, b]) => Math.hypot(a.clientX - b.clientX, a.clientY - b.clientY);
+  const from = middle(before), to = middle(after);
+  pan(to.x - from.x, to.y - from.y);
+  if (apart(before) > 0) zoomAt(apart(after) / apart(before), to.x, to.y);
+}
+
+export function startTools() {
+  viewport.addEventListener("pointerdown", (event) => {
+    if (!store.session || !onCanvas(event)) return;
+    viewport.focus({ preventScroll: true });
+    viewport.setPointerCapture(event.pointerId);
+    if (event.pointerType === "touch") {
+      touches.set(event.pointerId, { clientX: event.clientX, clientY: event.clientY });
+      if (touches.size === 2) cancelStroke();
+      if (touches.size > 1) return;
+    }
+    begin(event);
+  });
+  viewport.addEventListener("pointermove", (event) => {
+    if (!store.session) return;
+    if (touches.size === 2 && touches.has(event.pointerId)) pinch(event);
+    else if (touches.size < 2) move(event);
+  });
+  const up = (event) => {
+    touches.delete(event.pointerId);
+    if (store.session && !touches.size) end();
+  };
+  viewport.addEventListener("pointerup", up);
+  viewport.addEventListener("pointercancel", up);
+  viewport.addEventListener("pointerleave", () => {
+    cursor = null;
+    drawAll();
+  });
+  viewport.addEventListener("dblclick", () => store.tool === "polygon" && finishPolygon());
+  viewport.addEventListener("contextmenu", (event) => event.preventDefault());
+  viewport.addEventListener("wheel", (event) => {
+    if (!onCanvas(event)) return;
+    event.preventDefault();
+    if (event.shiftKey) pan(-event.deltaY, 0);
+    else zoomAt(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0015)), event.clientX, event.clientY);
+  }, { passive: false });
+  document.addEventListener("view", drawAll);
+  for (const name of ["objects", "prompts", "shown"]) on(name, drawAll);
+}
+
+function cancelStroke() {
+  if (gesture?.before) {
+    current.ids.set(gesture.before);
+    redraw();
+  }
+  gesture = null;
+}
+
+export const resetShapes = () => {
+  corners = [];
+  gesture = null;
+  drawAll();
+};

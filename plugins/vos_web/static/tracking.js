@@ -1,0 +1,104 @@
+// Tracking and exporting: begin, follow, stop.
+
+import { api, listen, CLIENT } from "./api.js";
+import { flush } from "./editing.js";
+import { forgetMasks } from "./frames.js";
+import { goTo, reshow } from "./player.js";
+import { settled } from "./prompting.js";
+import { emit, on, setPresence, store, takeState } from "./store.js";
+
+const $ = (id) => document.getElementById(id);
+let follow = false, lastShown = 0;
+
+export async function track(direction, until = "end") {
+  if (store.job) return;
+  try {
+    await settled();
+    await flush();
+    const { job } = await api.track(store.session.id, { frame: store.frame, direction, until });
+    store.job = job;
+    follow = true;
+    emit("job");
+  } catch (error) {
+    emit("error", error);
+  }
+}
+
+export const stop = () => api.stop().catch((error) => emit("error", error));
+
+function onProgress(event) {
+  store.job = event.job;
+  drawJob();
+  if (event.job.session !== store.session?.id || event.frame === undefined) return;
+  forgetMasks(event.frame);
+  setPresence(event.frame, event.levels, event.ids);
+  // Follow the tracker, but not faster than the page can draw.
+  if (follow && performance.now() - lastShown > 60 && !document.hidden) {
+    lastShown = performance.now();
+    goTo(event.frame, { keepPlaying: true });
+  } else if (event.frame === store.frame) {
+    reshow();
+  }
+}
+
+function onJob(event) {
+  const { job } = event;
+  const ended = ["finished", "stopped", "failed"].includes(job.state);
+  store.job = ended ? null : job;
+  emit("job");
+  if (!ended) return;
+  follow = false;
+  if (job.state === "failed") return emit("error", new Error(job.error));
+  if (job.kind === "track") {
+    forgetMasks();
+    reshow();
+    emit("message", job.state === "stopped" ? `Stopped. ${job.done} frames are kept; Track goes on from here.` : `Tracked ${job.done} frames. Step through them with ← and →, and paint where one is wrong.`);
+  } else if (job.state === "finished") {
+    emit("exported", job);
+  }
+}
+
+async function refreshState() {
+  if (!store.session) return;
+  const state = await api.state(store.session.id);
+  takeState(state);
+  forgetMasks();
+  reshow();
+}
+
+function onEvent(event) {
+  if (event.type === "progress") onProgress(event);
+  else if (event.type === "job") onJob(event);
+  else if (event.type === "resync") refreshState();
+  else if (event.type === "changed" && event.session === store.session?.id && event.client !== CLIENT) refreshState();
+}
+
+// Moving by hand stops following; the tracker goes on.
+export const stopFollowing = () => (follow = false);
+
+export function drawJob() {
+  const job = store.job;
+  $("track-buttons").hidden = Boolean(job);
+  $("stop").hidden = $("progress").hidden = !job;
+  if (!job) return;
+  const bar = $("progress-bar");
+  if (job.total) bar.value = job.done / job.total;
+  else bar.removeAttribute("value");
+  const left = job.fps ? (job.total - job.done) / job.fps : 0;
+  const verb = job.kind === "export" ? "Exporting" : "Tracking";
+  $("progress-text").textContent = !job.total
+    ? `${verb}: starting…`
+    : `${verb} ${job.done} / ${job.total}${job.fps ? ` · ${job.fps.toFixed(1)} frames/s · ${inWords(left)} left` : ""}`;
+}
+
+const inWords = (seconds) => (seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`);
+
+export function startTracking() {
+  $("track-forward").onclick = () => track("forward");
+  $("track-backward").onclick = () => track("backward");
+  $("track-pin").onclick = () => track("forward", "pin");
+  $("track-all").onclick = () => track("all");
+  $("stop").onclick = stop;
+  on("job", drawJob);
+  listen(onEvent, () => refreshState().catch((error) => emit("error", error)));
+}

@@ -1,0 +1,1 @@
+"""Tracking a session in a worker process."""

@@ -1,0 +1,204 @@
+"""Do a tracking plan: stream label maps from the tracker, and write each one into the session.
+
+Runs in the worker process. A run that is stopped stays suspended with the tracker's memory, so that going on from
+there gives the masks that an unstopped run gives.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vos.plugin import (
+    Annotation,
+    Frame,
+    LabelMap,
+    Plugins,
+    Prediction,
+    Runtime,
+    Source,
+    object_ids,
+    open_source,
+    stream,
+    write_label_map,
+)
+from vos_web import LastPrediction
+from vos_web.sessions.presence import level_of
+from vos_web.sessions.session import Session, keep_ids
+from vos_web.tracking.plan import TrackingPlan
+from vos_web.tracking.reordered_source import ReorderedSource
+
+Emit = Callable[[dict[str, Any]], None]
+ShouldStop = Callable[[], bool]
+
+
+class ResumeKey(NamedTuple):
+    """What must be the same for a suspended run to go on."""
+
+    session: str
+    revision: int
+    tracker: str
+    quality: str
+    step: int
+    next_frame: int
+    targets: tuple[int, ...]
+
+
+@dataclass
+class SuspendedRun:
+    """A run that was stopped: its tracker, ready for its next frame."""
+
+    key: ResumeKey
+    results: Generator[tuple[Frame, LabelMap]]
+    source: Source
+    order: list[int]
+    last: LastPrediction
+
+    def close(self) -> None:
+        """Let go of the tracker and the source."""
+        self.results.close()
+        self.source.close()
+
+
+class TrackingRunner:
+    """Runs plans one after another, and keeps the last one that was stopped."""
+
+    def __init__(self, plugins: Plugins, runtime: Runtime) -> None:
+        self._plugins = plugins
+        self._runtime = runtime
+        self._last = LastPrediction()
+        self._suspended: SuspendedRun | None = None
+        plugins.add_hooks(self._last, "vos web")
+
+    def run(self, session: Session, plan: TrackingPlan, emit: Emit, should_stop: ShouldStop) -> bool:
+        """Track.
+
+        Args:
+            session: label maps are read from its folder and written there.
+            plan: what to do.
+            emit: told of each frame: ``frame``, ``levels``, ``ids``, ``fps``, ``done``, ``total``.
+            should_stop: asked after each frame.
+        Returns:
+            True if the plan is done, False if it was stopped.
+        Raises:
+            VosError: the tracker or the source failed.
+        """
+        run = self._resume(session, plan) or self._begin(session, plan)
+        finished = False
+        try:
+            finished = self._drain(run, session, plan, emit, should_stop)
+        finally:
+            if finished or self._suspended is not run:
+                run.close()
+                self._suspended = None
+        return finished
+
+    def close(self) -> None:
+        """Let go of a suspended run."""
+        if self._suspended is not None:
+            self._suspended.close()
+            self._suspended = None
+
+    def _begin(self, session: Session, plan: TrackingPlan) -> SuspendedRun:
+        self.close()
+        facts = session.facts
+        end = facts.frame_count if plan.step == 1 else -1
+        order = [*plan.prior, *range(plan.start, end, plan.step)]
+        annotations = _annotations(session, plan, order)
+        source = open_source(facts.source, self._plugins)
+        try:
+            results = stream(
+                ReorderedSource(source, order),
+                annotations,
+                tracker=facts.tracker,
+                options={"quality": facts.quality} if facts.quality else {},
+                runtime=self._runtime,
+                plugins=self._plugins,
+            )
+        except BaseException:
+            source.close()
+            raise
+        for _ in range(len(plan.prior) + 1):
+            next(results)
+        return SuspendedRun(_key(session, plan, plan.start + plan.step), results, source, order, self._last)
+
+    def _resume(self, session: Session, plan: TrackingPlan) -> SuspendedRun | None:
+        found = self._suspended
+        if found is not None and found.key == _key(session, plan, plan.start + plan.step):
+            return found
+        return None
+
+    def _drain(
+        self, run: SuspendedRun, session: Session, plan: TrackingPlan, emit: Emit, should_stop: ShouldStop
+    ) -> bool:
+        began = time.perf_counter()
+        frames = plan.frames
+        for done, frame_index in enumerate(frames, 1):
+            _, label_map = next(run.results)
+            levels, ids = _store(session, plan, frame_index, label_map, self._last.prediction)
+            fps = done / (time.perf_counter() - began)
+            emit({"frame": frame_index, "levels": levels, "ids": ids, "fps": fps, "done": done, "total": len(frames)})
+            if done < len(frames) and should_stop():
+                run.key = _key(session, plan, frame_index + plan.step)
+                self._suspended = run
+                return False
+        return True
+
+
+def _key(session: Session, plan: TrackingPlan, next_frame: int) -> ResumeKey:
+    facts = session.facts
+    return ResumeKey(facts.id, facts.revision, facts.tracker, facts.quality, plan.step, next_frame, plan.targets)
+
+
+def _annotations(session: Session, plan: TrackingPlan, order: list[int]) -> dict[int, Annotation]:
+    """The annotations by position in ``order``: the prior ones, the start's whole label map, those on the way."""
+    places = {frame: position for position, frame in enumerate(order)}
+    maps: dict[int, LabelMap | None] = {}
+    for frame in plan.prior:
+        found = session.pin(frame)
+        maps[frame] = None if found is None else _without(found, plan.absent)
+    maps[plan.start] = session.mask(plan.start)
+    for frame in plan.annotated:
+        maps[frame] = session.pin(frame)
+    return {
+        places[frame]: Annotation(label_map, places[frame])
+        for frame, label_map in maps.items()
+        if frame in places and label_map is not None and label_map.any()
+    }
+
+
+def _store(
+    session: Session, plan: TrackingPlan, frame: int, label_map: LabelMap, prediction: Prediction | None
+) -> tuple[dict[int, int], list[int] | None]:
+    """Write one frame's label map; return the levels of the objects that it changed, and their ids (None: all)."""
+    if frame not in session.facts.pins and session.pin_path(frame).exists():
+        return {}, []  # the person annotated it while the run was under way
+    earlier = session.mask(frame)
+    live = session.live_ids(frame)
+    kept = {i for i, first in plan.kept_from.items() if (frame - first) * plan.step >= 0}
+    if earlier is None:
+        composed, ids = keep_ids(label_map, live), None
+    else:
+        fresh = [i for i in live if i in plan.targets and i not in kept]
+        composed = keep_ids(label_map, fresh)
+        composed = np.where(composed > 0, composed, keep_ids(earlier, set(live) - set(fresh)))
+        ids = fresh
+    write_label_map(session.mask_path(frame), composed)
+    scores = _scores(prediction)
+    levels = {i: level_of(scores.get(i, 1.0)) for i in object_ids(composed) if ids is None or i in ids}
+    session.presence.append(frame, levels, ids)
+    return levels, ids
+
+
+def _scores(prediction: Prediction | None) -> dict[int, float]:
+    if prediction is None or prediction.scores is None:
+        return {}
+    return {i: float(score) for i, score in zip(prediction.object_ids, prediction.scores, strict=True)}
+
+
+def _without(label_map: LabelMap, ids: tuple[int, ...]) -> LabelMap:
+    return keep_ids(label_map, set(range(1, 255)) - set(ids)) if ids else label_map
