@@ -18,7 +18,7 @@ INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check -c constra
 demo: $(CORE)
 	$(BIN)/vos demo
 
-test: lint
+test: lint browser
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 check: lint
@@ -26,6 +26,10 @@ check: lint
 
 formats: $(CORE)
 	tests/formats_env/run $(BIN)/python
+
+# The tests of the web page drive a real browser.
+browser:
+	@.ci/install-browser
 
 lint: $(DEV)
 	$(BIN)/ruff check .

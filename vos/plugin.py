@@ -24,7 +24,7 @@ from vos.errors import (
 from vos.host.input_protection import refuse_replacing
 from vos.host.opening import open_source
 from vos.host.tracker_making import MadeTracker, make_tracker
-from vos.host.tracking import stream, track
+from vos.host.tracking import LabelMapStream, stream, track
 from vos.initialization.initialize import initialize, read_frame
 from vos.initialization.object_selection import ObjectSelection, select_objects
 from vos.io.atomic_files import (
@@ -148,6 +148,7 @@ __all__ = [
     "load_part",
     # a plugin's own verb runs what a user's program runs
     "stream",
+    "LabelMapStream",
     "track",
     "make_tracker",
     "MadeTracker",

@@ -200,6 +200,8 @@ def _connected(mask: BoolArray, marks: BoolArray) -> BoolArray:
 def _enlarge(mask: BoolArray, image: Image, config: SegmentConfig) -> BoolArray:
     """Bring a mask to the image's size; its edge follows the image's."""
     height, width = image.shape[:2]
+    if mask.shape == (height, width):
+        return mask
     soft = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
     radius = max(2, round(config.smoothing_radius * min(height, width)))
     return np.asarray(guided_filter(image, np.asarray(soft), radius) > 0.5)

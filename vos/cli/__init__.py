@@ -21,6 +21,7 @@ from vos.version import __version__
 VERBS: dict[str, tuple[str, str]] = {
     "track": ("vos.cli.track", "Track objects through a video: a mask for every frame."),
     "init": ("vos.cli.init", "Make a first label map: from points, boxes, a text, or nothing."),
+    "frame": ("vos.cli.frame", "Write one frame as a picture, to draw a mask on."),
     "demo": ("vos.cli.demo", "Track the example clip and print its scores."),
     "davis": ("vos.cli.davis", "Run a tracker over a DAVIS tree and score it."),
     "eval": ("vos.cli.eval", "Score existing masks: J, F and J&F."),

@@ -184,23 +184,17 @@ class Session:
             self.save()
 
     def unpin(self, frame: int) -> None:
-        """Make a pin an ordinary frame again; its label map stays as it is."""
+        """Make a pin an ordinary frame again; its label map stays as it is, unless no object is in it."""
         with self.lock:
             if self.facts.pins.pop(frame, None) is None:
                 raise InputError(f"frame {frame} is not annotated.")
             self.facts.revision += 1
             self.save()
             self.pin_path(frame).unlink(missing_ok=True)
-
-    def clear_masks(self, frames: Iterable[int]) -> None:
-        """Remove the label maps of frames that are not pins."""
-        with self.lock:
-            for frame in frames:
-                if frame not in self.facts.pins and self.presence.known[frame]:
-                    self.presence.clear(frame)
-                    self.mask_path(frame).unlink(missing_ok=True)
-            self.facts.revision += 1
-            self.save()
+            left = self._read(self.mask_path(frame))
+            if left is not None and not left.any():
+                self.presence.clear(frame)
+                self.mask_path(frame).unlink(missing_ok=True)
 
     def add_object(self, name: str = "") -> ObjectEntry:
         """Add an object with the next free id.

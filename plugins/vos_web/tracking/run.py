@@ -7,7 +7,7 @@ there gives the masks that an unstopped run gives.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from vos.plugin import (
     Annotation,
-    Frame,
     LabelMap,
+    LabelMapStream,
     Plugins,
     Prediction,
     Runtime,
@@ -53,7 +53,7 @@ class SuspendedRun:
     """A run that was stopped: its tracker, ready for its next frame."""
 
     key: ResumeKey
-    results: Generator[tuple[Frame, LabelMap]]
+    results: LabelMapStream
     source: Source
     order: list[int]
     last: LastPrediction

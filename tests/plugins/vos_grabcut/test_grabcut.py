@@ -1,0 +1,118 @@
+"""Boxes, points, scribbles, polygons and rough masks become masks without weights."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+import vos
+from vos.plugin import OptionError
+from vos_grabcut.rough_mask import read_rough_mask
+
+SIZE = (120, 160)
+
+
+@pytest.fixture(scope="module")
+def scene():
+    """A blue ellipse and an orange square on a textured green ground, and their exact masks."""
+    rng = np.random.default_rng(0)
+    image = np.empty((*SIZE, 3), np.uint8)
+    image[:] = (60, 120, 70)
+    ellipse, square = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.uint8)
+    cv2.ellipse(ellipse, (50, 60), (26, 34), 20, 0, 360, 1, -1)
+    cv2.rectangle(square, (105, 30), (140, 70), 1, -1)
+    image[ellipse > 0] = (40, 70, 190)
+    image[square > 0] = (230, 140, 40)
+    noisy = np.clip(image + rng.normal(0, 9, image.shape), 0, 255).astype(np.uint8)
+    return np.ascontiguousarray(cv2.GaussianBlur(noisy, (3, 3), 0)), ellipse > 0, square > 0
+
+
+def iou(a, b):
+    return (a & b).sum() / (a | b).sum()
+
+
+@pytest.mark.parametrize(
+    ("options", "least"),
+    [
+        ({"boxes": "1:20,20,82,98"}, 0.93),
+        ({"points": "1:50,60,+"}, 0.95),
+        ({"scribbles": "1:40,45 50,60 58,80 +"}, 0.95),
+        ({"boxes": "1:20,20,82,98", "points": "1:50,60,+;1:22,22,-"}, 0.95),
+    ],
+)
+def test_marks_give_the_object(scene, options, least):
+    image, ellipse, _ = scene
+    assert iou(vos.initialize(image, "grabcut", options) == 1, ellipse) > least
+
+
+def test_two_objects_each_get_their_pixels(scene):
+    image, ellipse, square = scene
+    label_map = vos.initialize(image, "grabcut", {"boxes": "3:20,20,82,98;7:100,25,145,75"})
+    assert vos.object_ids(label_map) == (3, 7)
+    assert iou(label_map == 3, ellipse) > 0.93
+    assert iou(label_map == 7, square) > 0.93
+
+
+def test_marks_are_kept_and_the_same_marks_give_the_same_mask(scene):
+    image = scene[0]
+    options = {"scribbles": "1:50,60 60,60 +;1:50,40 60,40 -"}
+    first, second = (vos.initialize(image, "grabcut", options) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert first[60, 55] == 1
+    assert first[40, 55] == 0
+
+
+def test_a_rough_mask_is_fitted_to_the_image(scene, tmp_path):
+    image, ellipse, _ = scene
+    rough = cv2.dilate(ellipse.astype(np.uint8), np.ones((9, 9)))
+    drawn = np.zeros((*SIZE, 3), np.uint8)
+    drawn[rough > 0] = (255, 0, 0)
+    Image.fromarray(cv2.GaussianBlur(drawn, (5, 5), 0)).save(tmp_path / "rough.png")
+    fitted = vos.initialize(image, "grabcut", {"mask": tmp_path / "rough.png"}) > 0
+    assert iou(fitted, ellipse) > iou(rough > 0, ellipse) + 0.05
+    assert iou(fitted, ellipse) > 0.93
+
+
+def test_painted_colours_are_objects_and_soft_edges_are_not(tmp_path, caplog):
+    drawn = np.zeros((*SIZE, 4), np.uint8)
+    drawn[20:60, 20:60] = (255, 40, 0, 255)
+    drawn[70:100, 90:150] = (0, 200, 255, 255)
+    drawn[19, 20:60] = (128, 20, 0, 255)
+    drawn[61, 20:60] = (255, 40, 0, 90)
+    Image.fromarray(drawn).save(tmp_path / "painted.png")
+    with caplog.at_level("INFO", "vos.grabcut"):
+        label_map = read_rough_mask(tmp_path / "painted.png", SIZE)
+    assert (label_map == 1).sum() == 30 * 60
+    assert (label_map == 2).sum() in (40 * 40, 41 * 40)
+    assert "#ff2800 is object 2" in caplog.text
+
+
+def test_a_polygon_is_filled(scene):
+    label_map = vos.initialize(scene[0], "polygon", {"polygons": "2:10,10 50,10 50,40 10,40"})
+    assert (label_map == 2).sum() == 41 * 31
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("grabcut", {}, "needs marks"),
+        ("grabcut", {"boxes": "1:5,5,5,9"}, "is empty"),
+        ("grabcut", {"boxes": "0:1,1,5,9"}, "id from 1 to 254"),
+        ("grabcut", {"points": "1:5,5,-"}, "only marks beside it"),
+        ("grabcut", {"points": "1:500,5,+"}, "outside the frame of 160x120"),
+        ("grabcut", {"scribbles": "1:a,b"}, "is not id:x,y x,y"),
+        ("polygon", {"polygons": "1:5,5 6,6"}, "2 corners"),
+        ("polygon", {}, "needs polygons"),
+    ],
+)
+def test_prompts_that_do_not_fit_are_said(scene, name, options, message):
+    with pytest.raises(OptionError, match=message):
+        vos.initialize(scene[0], name, options)
+
+
+def test_nothing_painted_and_another_size_are_said(tmp_path):
+    Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(tmp_path / "black.png")
+    with pytest.raises(vos.InputError, match="nothing is painted"):
+        read_rough_mask(tmp_path / "black.png", SIZE)
+    with pytest.raises(vos.InputError, match="160x120, the frame is 80x60"):
+        read_rough_mask(tmp_path / "black.png", (60, 80))

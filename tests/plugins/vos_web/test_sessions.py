@@ -1,0 +1,153 @@
+"""Sessions survive: what is annotated, tracked and set is on disk at once, and comes back."""
+
+import numpy as np
+import pytest
+
+import vos
+from vos.example_clip import CLIP
+from vos_web.sessions.session import Session
+from vos_web.sessions.store import SessionStore
+from vos_web.tracking.plan import plan_run
+from vos_web.tracking.reordered_source import ReorderedSource
+
+
+@pytest.fixture
+def store(tmp_path, plugins):
+    opened = SessionStore(tmp_path / "sessions", plugins)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def session(store):
+    opened = store.create(CLIP).session
+    opened.add_object()
+    opened.add_object("Ball")
+    return opened
+
+
+def painted(session, **squares):
+    """A label map with a square of each id: ``_1=(y, x)``."""
+    label_map = np.zeros(session.facts.size, np.uint8)
+    for name, (y, x) in squares.items():
+        label_map[y : y + 8, x : x + 8] = int(name[1:])
+    return label_map
+
+
+def test_a_session_comes_back_as_it_was(session, store, tmp_path, plugins):
+    session.annotate(5, painted(session, _1=(0, 0), _2=(20, 20)), [1, 2])
+    session.change_object(2, {"name": "Red ball", "end": 30})
+    state = session.state()
+    store.close()
+    again = SessionStore(tmp_path / "sessions", plugins)
+    back = again.get(session.facts.id).session
+    assert back.state() == state
+    assert np.array_equal(back.mask(5), painted(session, _1=(0, 0), _2=(20, 20)))
+    again.close()
+
+
+def test_a_session_is_open_in_one_server_only(session, tmp_path, plugins):
+    with pytest.raises(vos.InputError, match="open in another"):
+        SessionStore(tmp_path / "sessions", plugins).get(session.facts.id)
+
+
+def test_a_line_cut_short_by_a_crash_is_passed_over(session):
+    session.annotate(5, painted(session, _1=(0, 0)), [1])
+    with (session.folder / "presence.jsonl").open("a") as file:
+        file.write('{"frame": 6, "lev')
+    back = Session.read(session.folder)
+    assert back.presence.known[5]
+    assert not back.presence.known[6]
+
+
+def test_deleted_and_ended_objects_are_left_out_and_can_come_back(session):
+    session.annotate(9, painted(session, _1=(0, 0), _2=(20, 20)), [1, 2])
+    session.change_object(1, {"deleted": True})
+    assert vos.object_ids(session.mask(9)) == (2,)
+    session.change_object(1, {"deleted": False})
+    session.change_object(2, {"end": 9})
+    assert vos.object_ids(session.mask(9)) == (1,)
+    session.change_object(2, {"end": None})
+    assert vos.object_ids(session.mask(9)) == (1, 2)
+
+
+def test_more_than_64_objects_are_kept(store):
+    session = store.create(CLIP).session
+    label_map = np.zeros(session.facts.size, np.uint8)
+    label_map.ravel()[: 254 * 9] = np.repeat(np.arange(1, 255), 9)
+    for _ in range(254):
+        session.add_object()
+    session.annotate(0, label_map, range(1, 255))
+    assert np.array_equal(session.mask(0), label_map)
+    with pytest.raises(vos.InputError, match="all 254"):
+        session.add_object()
+
+
+def test_masks_that_do_not_fit_are_refused_and_change_nothing(session):
+    for frame, label_map in (
+        (0, np.zeros((3, 3), np.uint8)),
+        (0, painted(session, _9=(0, 0))),
+        (10**6, painted(session)),
+    ):
+        with pytest.raises(vos.InputError):
+            session.annotate(frame, label_map, [1])
+    assert not session.facts.pins
+    assert not list((session.folder / "masks").iterdir())
+
+
+def test_undoing_the_only_annotation_of_a_frame_leaves_nothing(session):
+    session.annotate(5, painted(session, _1=(0, 0)), [1])
+    session.annotate(5, painted(session), [1])
+    session.unpin(5)
+    assert not session.presence.known[5]
+    assert session.mask(5) is None
+
+
+def known(session, frames, levels):
+    for frame in frames:
+        vos.write_label_map(session.mask_path(frame), painted(session, _1=(0, 0)))
+        session.presence.append(frame, levels)
+
+
+def test_a_run_begins_at_the_frame_and_goes_to_the_end(session):
+    session.annotate(10, painted(session, _1=(0, 0), _2=(20, 20)), [1, 2])
+    count = session.facts.frame_count
+    forward, backward = (plan_run(session, 10, way, "end") for way in ("forward", "backward"))
+    assert (forward.frames, backward.frames) == (range(11, count), range(9, -1, -1))
+    assert forward.targets == (1, 2)
+
+
+def test_a_correction_tracks_the_corrected_object_and_stops_mattering_at_its_next_pin(session):
+    session.annotate(0, painted(session, _1=(0, 0), _2=(20, 20)), [1, 2])
+    known(session, range(1, session.facts.frame_count), {1: 200, 2: 200})
+    session.annotate(20, painted(session, _1=(4, 4), _2=(20, 20)), [1])
+    session.annotate(40, painted(session, _1=(8, 8), _2=(20, 20)), [1])
+    plan = plan_run(session, 20, "forward", "end")
+    assert plan.targets == (1,)
+    assert plan.kept_from == {1: 40}
+    assert plan.frames == range(21, 40)
+    assert plan.prior == (0,)
+
+
+def test_to_the_next_pin_stops_before_it(session):
+    session.annotate(0, painted(session, _1=(0, 0)), [1])
+    session.annotate(12, painted(session, _2=(0, 0)), [2])
+    assert plan_run(session, 0, "forward", "pin").frames == range(1, 12)
+
+
+def test_nothing_to_track_is_said(session):
+    with pytest.raises(vos.InputError, match="no object is marked"):
+        plan_run(session, 3, "forward", "end")
+    session.annotate(session.facts.frame_count - 1, painted(session, _1=(0, 0)), [1])
+    with pytest.raises(vos.InputError, match="no frame left"):
+        plan_run(session, session.facts.frame_count - 1, "forward", "end")
+
+
+def test_frames_in_another_order_are_the_same_frames(plugins):
+    source = vos.open_source(CLIP, plugins)
+    order = [3, 9, 8, 7, 2]
+    found = list(ReorderedSource(source, order).frames())
+    assert [frame.index for frame in found] == list(range(5))
+    for frame, index in zip(found, order, strict=True):
+        assert np.array_equal(frame.image, vos.read_frame(source, index).image)
+    source.close()
