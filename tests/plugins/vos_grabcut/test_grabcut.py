@@ -50,7 +50,7 @@ def test_two_objects_each_get_their_pixels(scene):
     label_map = vos.initialize(image, "grabcut", {"boxes": "3:20,20,82,98;7:100,25,145,75"})
     assert vos.object_ids(label_map) == (3, 7)
     assert iou(label_map == 3, ellipse) > 0.93
-    assert iou(label_map == 7, square) > 0.93
+    assert iou(label_map == 7, square) > 0.9
 
 
 def test_marks_are_kept_and_the_same_marks_give_the_same_mask(scene):
