@@ -103,6 +103,7 @@ def command(
       vos track dog.mp4 --mask first.png --mask 40:corrected.png
       vos track JPEGImages/480p/bear --quality fast
     """
+    from vos.host.mask_arguments import parse_mask_arguments
     from vos.host.opening import open_source
     from vos.host.progress import ProgressBar
     from vos.host.tracking import track
@@ -119,7 +120,7 @@ def command(
     ]
     opened = open_source(source, plugins)
     try:
-        given: GivenAnnotations = _masks(masks, start)
+        given: GivenAnnotations = parse_mask_arguments(masks, start)
         if initializer is not None:
             if masks:
                 raise OptionError("--mask and --init are both given; one of them makes the first mask.")
@@ -168,25 +169,6 @@ def describe(summary: RunSummary) -> str:
     rate = f"{summary.fps:.1f} frames/s" if summary.fps >= 1 else f"{summary.fps:.2f} frames/s"
     where = f" -> {summary.run.output}" if summary.run.output else ""
     return f"{summary.run.sequence}: {frames}, {many} {objects}, {rate}{where}"
-
-
-def _masks(masks: tuple[str, ...], start: int) -> GivenAnnotations:
-    """``FILE`` is for the first frame, ``INDEX:FILE`` for another; a path with a colon may exist as it is."""
-    if not masks:
-        return None
-    if "" in masks:
-        raise OptionError("--mask is empty, expected a file, INDEX:FILE or a folder.")
-    if len(masks) == 1 and Path(masks[0]).is_dir():
-        return masks[0]
-    by_index: dict[int, str] = {}
-    for text in masks:
-        index, colon, path = text.partition(":")
-        later = bool(colon) and index.isdecimal() and not Path(text).exists()
-        frame, file = (int(index), path) if later else (start, text)
-        if frame in by_index:
-            raise OptionError(f"frame {frame} has two masks: {by_index[frame]} and {file}. Give one with all objects.")
-        by_index[frame] = file
-    return by_index
 
 
 def _ends(texts: tuple[str, ...]) -> dict[int, int]:

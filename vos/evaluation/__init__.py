@@ -4,7 +4,8 @@ Light to import: numpy alone. Scores are in [0, 1]; reports show them as printed
 """
 
 from vos.evaluation.datasets.davis_layout import DavisTree
-from vos.evaluation.datasets.mask_folders import FaultsError, evaluate
+from vos.evaluation.datasets.faults import FaultsError
+from vos.evaluation.datasets.mask_folders import evaluate
 from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, boundary_accuracy, boundary_of, tolerance_in_pixels
 from vos.evaluation.metrics.region_similarity import region_similarity

@@ -4,34 +4,59 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from vos.errors import AnnotationError
-from vos.io.mask_file import read_label_map
+from vos.errors import AnnotationError, EmptyMaskError
+from vos.host.annotation_folders import folder_of_sequence, masks_by_frame, object_folders, shortened
+from vos.host.object_masks import ObjectName, ids_of_objects, merge_object_masks
+from vos.io.mask_file import LoadedMask, label_map_of_image, load_mask
 from vos.types.annotation import Annotation
-from vos.types.arrays import LabelMap
-from vos.types.label_map import object_ids
+from vos.types.arrays import AnyArray, LabelMap
+from vos.types.label_map import VOID, object_ids
+from vos.types.mask_values import as_array, to_label_map
 from vos.types.source_info import SourceInfo
+
+if TYPE_CHECKING:
+    import torch
+    from PIL import Image as PillowImage
 
 logger = logging.getLogger(__name__)
 
-OneAnnotation: TypeAlias = Annotation | LabelMap | str | Path
-GivenAnnotations: TypeAlias = OneAnnotation | Sequence[Annotation] | Mapping[int, OneAnnotation] | None
-"""One annotation for the first frame; several, or by frame index; None for those beside the frames."""
+OneMask: TypeAlias = "AnyArray | torch.Tensor | PillowImage.Image | str | Path"
+"""An array or tensor (bool, 0 and 255, or ids), a Pillow image, or a mask file."""
 
-_EXPECTED = "a label map (uint8 (H, W)), a mask file or a vos.Annotation"
+OneAnnotation: TypeAlias = "Annotation | OneMask | Mapping[Any, OneMask]"
+"""The annotation of one frame; a mapping holds one mask for each object, by its id or name."""
+
+GivenAnnotations: TypeAlias = "OneAnnotation | Sequence[Annotation] | Mapping[Any, OneAnnotation] | None"
+"""One annotation for the first frame; several, by frame index; masks by the object's name; None for those beside the
+frames."""
+
+_EXPECTED = "a label map (uint8 (H, W)), a bool mask, a Pillow image, a mask file or a vos.Annotation"
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """One mask as it was given: its frame, the object whose mask it is (None: a label map), and the mask."""
+
+    index: int
+    name: ObjectName | None
+    mask: Any
+    allow_empty: bool = False
 
 
 def gather_annotations(given: GivenAnnotations, info: SourceInfo, indices: range) -> dict[int, Annotation]:
     """Read and check annotations.
 
     Args:
-        given: an ``Annotation``, a label map, a mask file or a folder of mask files named as frames;
-            a list of ``Annotation``; a mapping from frame index to any of the first three; or None
-            to take the objects' first appearances from ``info.annotation_folder``.
+        given: an ``Annotation``, a mask (file, array, tensor, Pillow image) or a folder of masks for the first frame or
+            for those that it names; a list of ``Annotation``; a mapping from frame index to any of these or to a
+            mapping from object to mask; a mapping from an object's name to a mask of the first frame or a folder of
+            masks; or None to take the objects' first appearances from ``info.annotation_folder``.
         info: the source.
         indices: the frames that will be tracked. What has no frame index of its own is for the first.
     Returns:
@@ -63,18 +88,13 @@ def _each(given: GivenAnnotations, info: SourceInfo, indices: range) -> Iterator
     elif isinstance(given, Mapping):
         if not given:
             raise AnnotationError("no annotation given: an empty dict. Give a label map of the first frame.")
-        for index, one in given.items():
-            if not isinstance(index, (int, np.integer)):
-                raise AnnotationError(f"annotations by frame have a key {index!r}, expected a frame index such as 25.")
-            if isinstance(one, Annotation) and one.frame_index != index:
-                raise AnnotationError(
-                    f"frame {index} is given the annotation of frame {one.frame_index}. Make them one."
-                )
-            yield _one(one, int(index), info)
+        yield from _read(list(_entries(given, info, indices)), info)
     elif isinstance(given, (str, Path)) and Path(given).is_dir():
         yield from _from_folder(Path(given), info, indices)
-    elif isinstance(given, (Annotation, str, Path, np.ndarray)):
-        yield _one(given, indices[0], info)
+    elif isinstance(given, Annotation):
+        yield given
+    elif isinstance(given, (str, Path)) or _is_mask(given):
+        yield from _read([_Given(indices[0], None, given)], info)
     else:
         if not isinstance(given, Iterable):
             raise AnnotationError(f"annotation is a {type(given).__name__}, expected {_EXPECTED}.")
@@ -89,15 +109,124 @@ def _each(given: GivenAnnotations, info: SourceInfo, indices: range) -> Iterator
             yield annotation
 
 
-def _one(given: OneAnnotation, index: int, info: SourceInfo) -> Annotation:
-    if isinstance(given, Annotation):
-        return given
-    if isinstance(given, np.ndarray):
-        return Annotation(given, index)
-    if not isinstance(given, (str, Path)):
-        raise AnnotationError(f"annotation of frame {index} is a {type(given).__name__}, expected {_EXPECTED}.")
-    _refuse_a_frame(Path(given), info)
-    return Annotation(read_label_map(given, info.size), index)
+def _entries(given: Mapping[Any, Any], info: SourceInfo, indices: range) -> Iterator[_Given]:
+    """List the masks of a mapping; keys are frame indices, or names of objects of the first frame."""
+    for key, one in given.items():
+        if isinstance(key, str):
+            yield from _of_object(key, one, info, indices)
+        elif not isinstance(key, (int, np.integer)) or isinstance(key, bool):
+            raise AnnotationError(f"annotations by frame have a key {key!r}, expected a frame index such as 25.")
+        elif isinstance(one, Mapping):
+            if not one:
+                raise AnnotationError(f"annotation of frame {key} is an empty dict. Give a mask of each object.")
+            yield from (_Given(int(key), name, mask) for name, mask in one.items())
+        else:
+            if isinstance(one, Annotation) and one.frame_index != key:
+                raise AnnotationError(f"frame {key} is given the annotation of frame {one.frame_index}. Make them one.")
+            yield _Given(int(key), None, one)
+
+
+def _of_object(name: str, one: Any, info: SourceInfo, indices: range) -> Iterator[_Given]:
+    """List the masks of one object: that of the first frame, or those of a folder."""
+    if not isinstance(one, (str, Path)) or not Path(one).is_dir():
+        yield _Given(indices[0], name, one)
+        return
+    by_frame = masks_by_frame(Path(one), info)
+    kept = {index: path for index, path in by_frame.items() if index in indices}
+    if not kept:
+        raise AnnotationError(f"{one}: masks of frames {shortened(list(by_frame))}: {_not_tracked(info, indices)}")
+    yield from (_Given(index, name, path, allow_empty=True) for index, path in kept.items())
+
+
+def _read(entries: Sequence[_Given], info: SourceInfo) -> Iterator[Annotation]:
+    """Read masks and put those of one frame together."""
+    first = min(entry.index for entry in entries)
+    notes: dict[str, list[str]] = {}
+    label_maps = [(entry, _label_map(entry, info, notes, later=entry.index > first)) for entry in entries]
+    for note, paths in notes.items():
+        logger.info("%s: %s.", paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""), note)
+    taken = {i for entry, label_map in label_maps if entry.name is None for i in object_ids(label_map)}
+    ids = ids_of_objects((entry.name for entry in entries if entry.name is not None), taken)
+    by_frame: dict[int, list[tuple[_Given, LabelMap]]] = {}
+    for entry, label_map in label_maps:
+        by_frame.setdefault(entry.index, []).append((entry, label_map))
+    empty = True
+    for index, of_frame in by_frame.items():
+        base = next((label_map for entry, label_map in of_frame if entry.name is None), None)
+        masks = [(_called(e), ids[e.name], label_map) for e, label_map in of_frame if e.name is not None]
+        merged = base if not masks else merge_object_masks(masks, base, index)
+        assert merged is not None, "a frame with an entry has a mask"
+        if object_ids(merged):
+            empty = False
+            yield Annotation(merged, index)
+    if empty:
+        raise EmptyMaskError(f"no object in any of the {len(entries)} masks: all pixels are background or void.")
+
+
+def _label_map(entry: _Given, info: SourceInfo, notes: dict[str, list[str]], *, later: bool) -> LabelMap:
+    """Read one mask; notes on how files were read are gathered, each with the files that it is about."""
+    mask = entry.mask
+    try:
+        if isinstance(mask, Annotation):
+            return mask.label_map
+        if isinstance(mask, (str, Path)):
+            _refuse_a_frame(Path(mask), info)
+            loaded = load_mask(mask, info.size, allow_empty=entry.allow_empty)
+        elif _is_mask(mask):
+            loaded = _of_values(mask, entry.index)
+        else:
+            raise AnnotationError(
+                f"annotation of frame {entry.index} is a {type(mask).__name__}, expected {_EXPECTED}."
+            )
+        if not entry.allow_empty and not object_ids(loaded.label_map):
+            raise EmptyMaskError(
+                f"annotation of frame {entry.index}: no object in it (all pixels are 0 or {VOID}). "
+                "Mark at least one object with an id from 1 to 254."
+            )
+    except EmptyMaskError as error:
+        if not later:
+            raise
+        raise EmptyMaskError(f"{error} {_how_to_end(entry.index)}") from None
+    if loaded.note is not None and entry.name is None:  # the object's id is the one that was given
+        notes.setdefault(loaded.note, []).append(_called(entry))
+    return loaded.label_map
+
+
+def _how_to_end(index: int) -> str:
+    return (
+        "An object that a later mask leaves out goes on as tracked, and one that leaves the frame needs no mask. "
+        f"To end the run before this frame, use --stop {index}."
+    )
+
+
+def _of_values(mask: Any, index: int) -> LoadedMask:
+    """Read an array, a tensor or a Pillow image."""
+    try:
+        if _is_pillow(mask):
+            return label_map_of_image(mask)
+        array = as_array(mask)
+        if array is not None and array.dtype == np.uint8 and array.ndim == 3 and array.shape[2] in (3, 4):
+            from PIL import Image as PillowImage
+
+            return label_map_of_image(PillowImage.fromarray(np.ascontiguousarray(array)))
+        return LoadedMask(to_label_map(mask))
+    except AnnotationError as error:
+        raise AnnotationError(f"annotation of frame {index}: {error}.") from error.__cause__
+
+
+def _is_mask(given: object) -> bool:
+    return _is_pillow(given) or as_array(given) is not None
+
+
+def _is_pillow(given: object) -> bool:
+    return hasattr(given, "getpalette") and hasattr(given, "tobytes")
+
+
+def _called(entry: _Given) -> str:
+    """What a mask is called in messages: its file, or its frame and object."""
+    if isinstance(entry.mask, (str, Path)):
+        return str(entry.mask)
+    return f"annotation of frame {entry.index}" + ("" if entry.name is None else f', object "{entry.name}"')
 
 
 def _refuse_a_frame(mask: Path, info: SourceInfo) -> None:
@@ -111,14 +240,22 @@ def _refuse_a_frame(mask: Path, info: SourceInfo) -> None:
 
 
 def _from_folder(folder: Path, info: SourceInfo, indices: range) -> Iterator[Annotation]:
-    """Take every mask of a folder as an annotation of the frame that it is named after, if that is tracked."""
-    named = _frames_by_name(folder, info)
+    """Take the masks of a folder, or those of its folders, one for each object, for the frames that they name."""
+    folder = folder_of_sequence(folder, info)
+    of_objects = object_folders(folder, info)
+    if of_objects is not None:
+        shown = ", ".join(of_objects)
+        logger.info("%s: a folder for each object: %s.", folder, shown)
+        yield from _read(
+            [e for name, inner in of_objects.items() for e in _of_object(name, inner, info, indices)], info
+        )
+        return
+    named = masks_by_frame(folder, info)
     by_name = {index: path for index, path in named.items() if index in indices}
     if not by_name:
-        raise AnnotationError(f"{folder}: masks of frames {_shortened(list(named))}: {_not_tracked(info, indices)}")
-    logger.info("%s: annotations of %d frames: %s.", folder, len(by_name), _shortened(list(by_name)))
-    for index, path in by_name.items():
-        yield Annotation(read_label_map(path, info.size), index)
+        raise AnnotationError(f"{folder}: masks of frames {shortened(list(named))}: {_not_tracked(info, indices)}")
+    logger.info("%s: annotations of %d frames: %s.", folder, len(by_name), shortened(list(by_name)))
+    yield from _read([_Given(index, None, path) for index, path in by_name.items()], info)
 
 
 def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]:
@@ -130,10 +267,10 @@ def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]
         )
     seen: set[int] = set()
     used: list[int] = []
-    for index, path in _frames_by_name(info.annotation_folder, info).items():
+    for index, path in masks_by_frame(info.annotation_folder, info, strict=False).items():
         if index not in indices:
             continue
-        label_map = read_label_map(path, info.size, allow_empty=True)
+        label_map = load_mask(path, info.size, allow_empty=True).label_map
         new = sorted(set(object_ids(label_map)) - seen)
         if new:
             seen.update(new)
@@ -141,38 +278,15 @@ def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]
             yield Annotation(np.where(np.isin(label_map, new), label_map, 0).astype(np.uint8), index)
     if not used:
         raise AnnotationError(f"{info.annotation_folder}: no object in any label map of the frames to track.")
-    logger.info("%s: objects %s from frames %s.", info.annotation_folder, sorted(seen), _shortened(used))
-
-
-def _frames_by_name(folder: Path, info: SourceInfo) -> dict[int, Path]:
-    """Match mask files to frames by stem, in the order of frames; a video's frames are numbers."""
-    from natsort import natsorted  # here, so that `import vos` stays quick
-
-    paths = natsorted((p for p in folder.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith(".")), str)
-    if info.frame_names is not None:
-        index_of = {name: index for index, name in enumerate(info.frame_names)}
-        matched = {index_of[p.stem]: p for p in paths if p.stem in index_of}
-    else:
-        matched = {int(p.stem): p for p in paths if p.stem.isdecimal()}
-    if not matched:
-        raise AnnotationError(
-            f"{folder}: no PNG in it is named after a frame of {info.location} "
-            f'(such as "{info.frame_names[0] if info.frame_names else "00000"}.png").'
-        )
-    return dict(sorted(matched.items()))
+    logger.info("%s: objects %s from frames %s.", info.annotation_folder, sorted(seen), shortened(used))
 
 
 def _not_tracked(info: SourceInfo, indices: range) -> str:
     if info.frame_count is not None:
         return (
             f"{info.location} has frames 0 to {info.frame_count - 1}, "
-            f"and {_shortened(list(indices[:3]))}... to {indices[-1]} are tracked."
+            f"and {shortened(list(indices[:3]))}... to {indices[-1]} are tracked."
             if len(indices) > 1
             else f"{info.location} has frames 0 to {info.frame_count - 1}, and only {indices[0]} is tracked."
         )
     return f"tracking begins at frame {indices[0]} with step {indices.step}."
-
-
-def _shortened(values: list[int]) -> str:
-    shown = ", ".join(str(v) for v in values[:8])
-    return shown + (f", ... {values[-1]}" if len(values) > 8 else "")

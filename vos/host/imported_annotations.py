@@ -71,9 +71,12 @@ def with_imported(given: GivenAnnotations, info: SourceInfo, indices: range, plu
         found = read_imported(given, plugins)
         return given if found is None else _annotations(Path(given), _chosen(Path(given), found, info), info, indices)
     if isinstance(given, Mapping):
+        by_frame = (int, np.integer)  # other keys name objects
         return {
-            index: _one(one, index, info, plugins) if isinstance(index, (int, np.integer)) else one
-            for index, one in given.items()
+            key: _one(one, int(key), info, plugins)
+            if isinstance(key, by_frame) and not isinstance(one, Mapping)
+            else one
+            for key, one in given.items()
         }
     return given
 
@@ -128,3 +131,8 @@ def _index_of(frame: ImportedFrame, info: SourceInfo) -> int | None:
     if info.frame_names is not None:
         return info.frame_names.index(frame.name) if frame.name in info.frame_names else None
     return int(frame.name) if frame.name.isdecimal() else None
+
+
+def _is_one_frame(key: object, given: object) -> bool:
+    """Say whether an entry is one annotation by frame index; a text key names an object, a mapping holds several."""
+    return isinstance(key, (int, np.integer)) and not isinstance(given, Mapping)

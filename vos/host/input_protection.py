@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from vos.errors import InputError
 from vos.host.annotation_loading import GivenAnnotations
+from vos.io.mask_decoding import MASK_SUFFIXES
 from vos.types.source_info import SourceInfo
 
 _Identity: TypeAlias = tuple[int, int]
@@ -63,10 +64,21 @@ def files_of_run(info: SourceInfo, annotations: GivenAnnotations = None) -> Iter
         yield Path(info.location)
         yield from (path for path in _files_in(info.location) if path.stem in names)
     given = info.annotation_folder if annotations is None else annotations
-    for one in given.values() if isinstance(given, Mapping) else [given]:
-        if isinstance(one, (str, Path)):
-            yield Path(one)
-            yield from (path for path in _files_in(one) if path.suffix.lower() == ".png")
+    yield from _mask_paths(given)
+
+
+def _mask_paths(given: object) -> Iterator[Path]:
+    """The files and folders of given annotations, and the masks in the folders, also one folder for each object."""
+    if isinstance(given, Mapping):
+        for one in given.values():
+            yield from _mask_paths(one)
+    elif isinstance(given, (str, Path)):
+        yield Path(given)
+        for path in _files_in(given):
+            if path.suffix.lower() in MASK_SUFFIXES:
+                yield path
+            elif path.is_dir():
+                yield from (mask for mask in _files_in(path) if mask.suffix.lower() in MASK_SUFFIXES)
 
 
 def files_in_options(*given: Any) -> Iterator[Path]:

@@ -1,9 +1,14 @@
-"""Mask files: reading a label map from any tool's file, writing one as DAVIS does."""
+"""Mask files: reading a label map from any tool's file, writing one as DAVIS does.
+
+This is the one reader of masks. ``read_label_map`` and ``load_mask`` read what a person draws or a tool exports;
+``read_stored_label_map`` reads masks to be scored, where a guess would change a score.
+"""
 
 from __future__ import annotations
 
 import io
 import logging
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +16,50 @@ from PIL import Image as PillowImage
 
 from vos.errors import AnnotationError, EmptyMaskError
 from vos.io.atomic_files import atomic_write
+from vos.io.grey_masks import grey_to_ids, wide_to_ids
+from vos.io.mask_decoding import StoredMask, decode_mask, refuse_other_size, stored_pixels
+from vos.io.palette_masks import palette_to_ids
+from vos.io.regular_files import read_regular_file
+from vos.io.rgb_masks import alpha_to_ids, colours_to_ids
 from vos.types.arrays import AnyArray, LabelMap, Size
-from vos.types.label_map import object_ids
+from vos.types.label_map import VOID, object_ids
 from vos.types.palette import PALETTE
 
 logger = logging.getLogger(__name__)
 
-_MANY_VALUES = 64
 _PALETTE_BYTES = PALETTE.tobytes()
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedMask:
+    """A label map that was read from a file or a picture.
+
+    Attributes:
+        label_map: uint8 (H, W): 0, ids 1..254, 255 void.
+        note: how it was read, where more than the pixel values decided; else None.
+    """
+
+    label_map: LabelMap
+    note: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class StoredLabelMap:
+    """A label map as a file stores it, for scoring.
+
+    Attributes:
+        label_map: uint8 (H, W), ids by palette, or grey values as stored; read-only where the file was plain.
+        note: how the palette was read, if it is not DAVIS's; else None.
+    """
+
+    label_map: LabelMap
+    note: str | None = None
+
+    @property
+    def binary(self) -> bool:
+        """True if the file holds 255, and apart from it only 0: one mask, or only void."""
+        highest = int(self.label_map.max(initial=0))
+        return highest == VOID and not ((self.label_map > 0) & (self.label_map < VOID)).any()
 
 
 def encode_label_map(label_map: LabelMap) -> bytes:
@@ -51,8 +92,9 @@ def write_label_map(path: Path | str, label_map: LabelMap) -> None:
 def read_label_map(path: Path | str, size: Size | None = None, *, allow_empty: bool = False) -> LabelMap:
     """Read a label map from a mask file, whatever tool wrote it, or say why it is none.
 
-    Palette files and greyscale files hold ids; a file with only 0 and 255 (or of one bit) holds one
-    object; RGB files in the DAVIS palette's colours are mapped to ids. The last two are logged.
+    Palette files and greyscale files hold ids. A file with only 0 and 255 (or of one bit) holds one object; RGB files
+    in the DAVIS palette's colours are mapped to ids; the opaque part of a cut-out is one object. Where more than the
+    pixel values decide, a log line says so.
 
     Args:
         path: PNG (or any lossless format that Pillow reads).
@@ -61,95 +103,115 @@ def read_label_map(path: Path | str, size: Size | None = None, *, allow_empty: b
     Returns:
         uint8 (H, W): 0, ids 1..254, 255 void.
     Raises:
-        AnnotationError: not a mask: 16 bit, lossy or anti-aliased, foreign colours, wrong size.
+        AnnotationError: not a mask: damaged, lossy, anti-aliased or dithered, foreign colours, wrong size.
         EmptyMaskError: no object in it.
     """
-    path = Path(path)
-    label_map = _pixels_to_ids(path, _read_pixels(path))
-    if size is not None and label_map.shape != size:
-        height, width = label_map.shape
-        raise AnnotationError(
-            f"{path}: mask is {width}x{height}, the frame is {size[1]}x{size[0]}. "
-            "Draw or resize the mask (nearest neighbour) at the frame's size."
-        )
+    loaded = load_mask(path, size, allow_empty=allow_empty)
+    if loaded.note is not None:
+        logger.info("%s: %s.", path, loaded.note)
+    return loaded.label_map
+
+
+def load_mask(path: Path | str, size: Size | None = None, *, allow_empty: bool = False) -> LoadedMask:
+    """Read a label map from a mask file, with the note that ``read_label_map`` logs.
+
+    Args:
+        path: as for ``read_label_map``, and so are the others.
+        size: (H, W), or None.
+        allow_empty: return a label map without objects.
+    Returns:
+        The label map and the note.
+    Raises:
+        AnnotationError: as ``read_label_map``.
+        EmptyMaskError: as ``read_label_map``.
+    """
+    try:
+        label_map, note = _interpret(decode_mask(_content(path, "no such mask file"), size))
+    except AnnotationError as error:
+        raise AnnotationError(f"{path}: {error}.") from error.__cause__
     if not allow_empty and not object_ids(label_map):
         raise EmptyMaskError(f"{path}: no object in the mask: all pixels are background or void. Mark at least one.")
-    return label_map
+    return LoadedMask(label_map, note)
 
 
-def _read_pixels(path: Path) -> AnyArray:
-    """Read a mask file to uint8 (H, W) indices, or (H, W, 3) colours."""
+def label_map_of_image(image: PillowImage.Image, size: Size | None = None) -> LoadedMask:
+    """Read a label map from a Pillow image, as from a file.
+
+    Args:
+        image: of any mode.
+        size: (H, W) that the label map must have; None for any.
+    Returns:
+        The label map and the note.
+    Raises:
+        AnnotationError: not a mask.
+    """
+    stored = stored_pixels(image)
+    height, width = stored.pixels.shape[:2]
+    refuse_other_size((height, width), size)
+    label_map, note = _interpret(stored)
+    return LoadedMask(label_map, note)
+
+
+def read_stored_label_map(path: Path | str, *, painted: bool = False, by_index: bool = False) -> StoredLabelMap:
+    """Read a mask file to be scored: ids as stored, and no guess.
+
+    Args:
+        path: a PNG file, or any lossless picture that Pillow reads.
+        painted: take an RGB picture as a mask of what is not black, which is 1.
+        by_index: palette indices are the values whatever their colours are, as in maps of classes.
+    Returns:
+        The label map.
+    Raises:
+        AnnotationError: missing, damaged, RGB, 16 bit, dithered; the text is a reason without the path.
+    """
+    stored = decode_mask(_content(path))
+    pixels = stored.pixels
+    if stored.palette is not None:
+        if by_index:
+            return StoredLabelMap(pixels)
+        label_map, note = palette_to_ids(pixels, stored.palette)
+        return StoredLabelMap(label_map, note)
+    if pixels.dtype != np.uint8:
+        raise AnnotationError("more than 8 bits a pixel, expected 8-bit ids")
+    if pixels.ndim == 2:
+        return StoredLabelMap(pixels)
+    if painted:
+        return StoredLabelMap(np.asarray(pixels.any(axis=2), dtype=np.uint8))
+    raise AnnotationError("an RGB picture, expected a palette or greyscale PNG with ids")
+
+
+def _content(path: Path | str, missing: str = "no such file") -> bytes:
     try:
-        with PillowImage.open(path) as image:
-            if image.format in ("JPEG", "WEBP", "MPO") and not _is_lossless(image):
-                raise AnnotationError(
-                    f"{path}: {image.format} is lossy, so ids at edges are lost. Save the mask as PNG."
-                )
-            image.load()
-            if image.mode in ("P", "L"):
-                return np.array(image)
-            if image.mode == "1":
-                return np.array(image.convert("L"))
-            if image.mode.startswith("I") or image.mode == "F":
-                values = np.array(image)
-                raise AnnotationError(
-                    f"{path}: mask has 16 or more bits a pixel (values {values.min()} to {values.max()}), "
-                    "a label map has 8. Save it as an 8-bit palette or greyscale PNG with ids 1 to 254."
-                )
-            if image.mode == "LA":
-                return _opaque(np.array(image))[..., 0]
-            if image.mode in ("RGBA", "PA"):
-                return _opaque(np.array(image.convert("RGBA")))
-            return np.array(image.convert("RGB"))
+        return read_regular_file(path)
     except FileNotFoundError:
-        raise AnnotationError(f"{path}: no such mask file.") from None
-    except (OSError, SyntaxError, ValueError, PillowImage.DecompressionBombError) as error:
-        raise AnnotationError(f"{path}: cannot be read as a mask ({error}). Expected a PNG label map.") from error
+        raise AnnotationError(missing) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AnnotationError(f"cannot be read ({reason})") from error
 
 
-def _is_lossless(image: PillowImage.Image) -> bool:
-    return image.format == "WEBP" and bool(image.info.get("lossless"))
+def _interpret(stored: StoredMask) -> tuple[LabelMap, str | None]:
+    """Read stored pixels as ids; the note says how where more than the values decided."""
+    pixels = stored.pixels
+    if stored.palette is not None:
+        # A palette with transparent colours, most often that of the background.
+        label_map, note = palette_to_ids(pixels, stored.palette)
+        return (label_map if stored.alpha is None else np.where(stored.alpha > 0, label_map, 0).astype(np.uint8)), note
+    if pixels.dtype != np.uint8:
+        return wide_to_ids(pixels)
+    if stored.alpha is not None:
+        opaque, one_object = alpha_to_ids(stored.alpha, pixels)
+        if one_object:
+            return opaque.astype(np.uint8), "a cut-out: what is opaque is read as one object with id 1"
+        pixels = np.where(opaque if pixels.ndim == 2 else opaque[..., None], pixels, 0).astype(np.uint8)
+    grey = _as_grey(pixels)
+    return colours_to_ids(pixels) if grey is None else grey_to_ids(grey)
 
 
-def _opaque(pixels: AnyArray) -> AnyArray:
-    """Drop the alpha channel; transparent pixels become background."""
-    return np.where(pixels[..., -1:] > 127, pixels[..., :-1], 0).astype(np.uint8)
-
-
-def _pixels_to_ids(path: Path, pixels: AnyArray) -> LabelMap:
-    if pixels.ndim == 3:
-        red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-        if not (np.array_equal(red, green) and np.array_equal(red, blue)):
-            return _colours_to_ids(path, pixels)
-        pixels = np.ascontiguousarray(red)
-    counts = np.bincount(pixels.ravel(), minlength=256)
-    foreground = int(counts[1:].sum())
-    values = np.flatnonzero(counts)
-    if set(values.tolist()) <= {0, 255} and counts[255]:
-        logger.info("%s: a 0/255 mask, read as one object with id 1.", path)
-        binary: LabelMap = (pixels == 255).astype(np.uint8)
-        return binary
-    if counts[255] > foreground / 2 or len(values) > _MANY_VALUES:
-        raise AnnotationError(
-            f"{path}: {len(values)} different grey values, as anti-aliased edges or lossy compression leave them; "
-            "expected ids, or only 0 and 255. Export the mask without smoothing, as PNG."
-        )
-    ids: LabelMap = pixels.astype(np.uint8, copy=False)
-    return ids
-
-
-def _colours_to_ids(path: Path, pixels: AnyArray) -> LabelMap:
-    packed = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
-    palette = PALETTE.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
-    order = np.argsort(palette, kind="stable")
-    row = np.clip(np.searchsorted(palette[order], packed), 0, 255)
-    ids: LabelMap = order[row].astype(np.uint8)
-    foreign = palette[ids] != packed
-    if foreign.any():
-        colour = tuple(int(v) for v in pixels[foreign][0])
-        raise AnnotationError(
-            f"{path}: RGB mask with {int(foreign.sum())} pixels in colours outside the DAVIS palette, "
-            f"first {colour}. Save a palette PNG with ids as indices."
-        )
-    logger.info("%s: an RGB mask in the DAVIS palette's colours, mapped to ids %s.", path, object_ids(ids))
-    return ids
+def _as_grey(pixels: AnyArray) -> AnyArray | None:
+    """The grey values of a picture without colour, or None."""
+    if pixels.ndim == 2:
+        return pixels
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    equal = np.array_equal(red, green) and np.array_equal(red, blue)
+    return np.ascontiguousarray(red) if equal else None

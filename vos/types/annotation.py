@@ -9,6 +9,7 @@ import numpy as np
 from vos.errors import AnnotationError, EmptyMaskError
 from vos.types.arrays import LabelMap, Size
 from vos.types.label_map import VOID, object_ids
+from vos.types.mask_values import to_label_map
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,10 +20,11 @@ class Annotation:
     that the label map leaves out go on as tracked. Void pixels (255) say nothing.
 
     Attributes:
-        label_map: uint8 (H, W) at the frame's own size: 0, ids 1..254, 255 void; read-only.
+        label_map: uint8 (H, W) at the frame's own size: 0, ids 1..254, 255 void; read-only. It may be given as
+            ``to_label_map`` takes it: a bool mask, 0 and 255, ids of any integer type, a tensor.
         frame_index: index of the frame in its source, from 0.
     Raises:
-        AnnotationError: not uint8 (H, W), or a negative frame index.
+        AnnotationError: no label map, or a negative frame index.
         EmptyMaskError: no object in it.
     """
 
@@ -30,12 +32,10 @@ class Annotation:
     frame_index: int = 0
 
     def __post_init__(self) -> None:
-        label_map = np.asarray(self.label_map)
-        if label_map.dtype != np.uint8 or label_map.ndim != 2:
-            raise AnnotationError(
-                f"annotation of frame {self.frame_index}: label map is {label_map.dtype} "
-                f"{label_map.shape}, expected uint8 (H, W) with ids 1..254"
-            )
+        try:
+            label_map = to_label_map(self.label_map)
+        except AnnotationError as error:
+            raise AnnotationError(f"annotation of frame {self.frame_index}: {error}.") from None
         if self.frame_index < 0:
             raise AnnotationError(f"annotation's frame index is {self.frame_index}, expected 0 or more")
         view = np.ascontiguousarray(label_map).view()

@@ -107,7 +107,7 @@ def make_mask(tmp_path, kind, label_map):
         ("16-bit", "16 or more bits"),
         ("small", "mask is 32x24, the frame is 64x48"),
         ("soft", "anti-aliased"),
-        ("text", "cannot be read as a mask"),
+        ("text", "not a picture"),
         ("missing", "no such mask file"),
     ],
 )

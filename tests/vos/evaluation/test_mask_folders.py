@@ -18,7 +18,7 @@ import vos
 from vos.errors import InputError, OptionError
 from vos.evaluation import DavisTree, FaultsError, Scores, score_sequence
 from vos.evaluation.datasets.davis_layout import natural_order
-from vos.evaluation.datasets.mask_file import read_mask_file
+from vos.io.mask_file import read_stored_label_map
 from vos.plugin import PALETTE
 
 SEQUENCES = ("bear", "dog")
@@ -369,7 +369,7 @@ def test_any_lossless_way_to_store_ids_reads_the_same(tmp_path: Path) -> None:
 
     cv2.imwrite(str(tmp_path / "filtered.png"), label_map, [cv2.IMWRITE_PNG_STRATEGY, 1])
     for path in tmp_path.glob("*.png"):
-        assert np.array_equal(read_mask_file(path).label_map, label_map), path.name
+        assert np.array_equal(read_stored_label_map(path).label_map, label_map), path.name
 
 
 def test_interlaced_rows_are_put_in_order(tmp_path: Path) -> None:
@@ -383,7 +383,7 @@ def test_interlaced_rows_are_put_in_order(tmp_path: Path) -> None:
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
     )
     (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(framed))
-    assert read_mask_file(tmp_path / "a.png").label_map.tolist() == column[:, None].tolist()
+    assert read_stored_label_map(tmp_path / "a.png").label_map.tolist() == column[:, None].tolist()
 
 
 def test_layouts_of_a_tree(tree: Path, tmp_path: Path) -> None:

@@ -352,7 +352,7 @@ def test_later_annotations_need_a_tracker_that_takes_them():
         ({}, "an empty dict"),
         ((), "an empty list"),
         (5, "annotation is a int, expected a label map"),
-        ({"first": "first.png"}, "have a key 'first', expected a frame index"),
+        ({"first": "first.png"}, "first.png: no such mask file"),
         ({0.5: np.ones((48, 64), np.uint8)}, "have a key 0.5, expected a frame index"),
         ({0: None}, "annotation of frame 0 is a NoneType, expected a label map"),
         ({1: vos.Annotation(np.ones((48, 64), np.uint8), 2)}, "frame 1 is given the annotation of frame 2"),

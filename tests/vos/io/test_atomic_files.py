@@ -95,10 +95,12 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
     received: list[bytes] = []
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     os.set_blocking(reader, True)
+    other_writer = os.open(fifo, os.O_WRONLY)  # until it closes, the reader waits
     thread = threading.Thread(target=lambda: received.append(os.fdopen(reader, "rb").read()))
     content = b"x" * 300_000  # more than a pipe holds
     thread.start()
     atomic_write(fifo, content)
+    os.close(other_writer)
     thread.join()
     assert received == [content]
     assert fifo.is_fifo()

@@ -110,13 +110,13 @@ def test_foreign_colours_are_refused(tmp_path, square):
 
 def test_anti_aliased_is_refused(tmp_path, square):
     soft = Image.fromarray(np.where(square > 0, 255, 0).astype(np.uint8)).resize((97, 71), Image.Resampling.BICUBIC)
-    with pytest.raises(AnnotationError, match=r"\d+ different grey values, as anti-aliased edges"):
+    with pytest.raises(AnnotationError, match=r"\d+ different grey values.*, as anti-aliased edges"):
         vos.read_label_map(save(tmp_path, np.asarray(soft)))
 
 
 def test_a_photograph_is_refused(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (50, 50)).astype(np.uint8)
-    with pytest.raises(AnnotationError, match=r"\d+ different grey values, as anti-aliased edges"):
+    with pytest.raises(AnnotationError, match=r"\d+ different grey values.*, as anti-aliased edges"):
         vos.read_label_map(save(tmp_path, noise))
 
 
@@ -149,8 +149,8 @@ def test_missing_and_damaged_files_say_so(tmp_path, square):
         vos.read_label_map(tmp_path / "none.png")
     path = tmp_path / "cut.png"
     path.write_bytes(encode_label_map(square)[:60])
-    with pytest.raises(AnnotationError, match="cannot be read as a mask"):
+    with pytest.raises(AnnotationError, match="a truncated PNG file|not a picture"):
         vos.read_label_map(path)
     path.write_text("hello")
-    with pytest.raises(AnnotationError, match="cannot be read as a mask"):
+    with pytest.raises(AnnotationError, match="a truncated PNG file|not a picture"):
         vos.read_label_map(path)

@@ -29,9 +29,10 @@ def test_frame_is_contiguous():
 
 def test_annotation_needs_an_object():
     with pytest.raises(EmptyMaskError, match="annotation of frame 4: no object"):
-        vos.Annotation(np.full((2, 2), 255, np.uint8), 4)
-    with pytest.raises(AnnotationError, match=r"bool \(2, 2\), expected uint8"):
-        vos.Annotation(np.ones((2, 2), bool))
+        vos.Annotation(np.zeros((2, 2), np.uint8), 4)
+    with pytest.raises(AnnotationError, match="annotation of frame 0: "):
+        vos.Annotation(np.full((2, 2), 0.5))
+    assert vos.Annotation(np.ones((2, 2), bool)).object_ids == (1,)
     annotation = vos.Annotation(np.array([[0, 7], [255, 2]], np.uint8))
     assert annotation.object_ids == (2, 7)
 

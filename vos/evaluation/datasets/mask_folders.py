@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from vos.errors import InputError, VosError
+from vos.evaluation.datasets.faults import FaultsError
 from vos.evaluation.datasets.frame_pairs import pair_by_name
-from vos.evaluation.datasets.mask_file import MANY_VALUES, read_mask_file
 from vos.evaluation.datasets.sequence_folders import (
     find_sequences,
     frames_beside,
@@ -28,6 +28,7 @@ from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores, SequenceFiles
 from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray
+from vos.io.mask_file import read_stored_label_map
 from vos.types.arrays import LabelMap
 from vos.types.label_map import VOID, object_ids
 
@@ -42,20 +43,8 @@ CHUNK = 16
 SHOWN_FAULTS = 10
 
 
-class FaultsError(InputError):
-    """Predictions or annotations that cannot be scored.
-
-    Attributes:
-        faults: one line for each, ``PATH: what is wrong``.
-    """
-
-    def __init__(self, name: str, faults: Sequence[str], hint: str = "") -> None:
-        self.faults = list(faults)
-        lines = [f"{name}: {len(self.faults)} fault{'s' if len(self.faults) > 1 else ''}, nothing was scored."]
-        lines += [f"  {fault}" for fault in self.faults[:SHOWN_FAULTS]]
-        if len(self.faults) > SHOWN_FAULTS:
-            lines.append(f"  ... and {len(self.faults) - SHOWN_FAULTS} more.")
-        super().__init__("\n".join([*lines, *([hint] if hint else [])]))
+MANY_VALUES = 64
+"""More different grey values than this are no ids."""
 
 
 @dataclass
@@ -223,7 +212,7 @@ def _plan(
         )
         return None
     try:
-        first = read_mask_file(annotated[0])
+        first = read_stored_label_map(annotated[0])
     except InputError as error:
         faults.append(f"{annotated[0]}: {error}")
         return None
@@ -322,7 +311,7 @@ def _score_chunk(chunk: _Chunk) -> list[FrameScores | str]:
 
 
 def _truth(path: Path, binary: bool) -> LabelMap:
-    mask = read_mask_file(path)
+    mask = read_stored_label_map(path)
     if binary:
         if not mask.binary and mask.label_map.any():
             raise InputError("values besides 0 and 255, though the first annotated frame has only these")
@@ -332,7 +321,7 @@ def _truth(path: Path, binary: bool) -> LabelMap:
 
 
 def _prediction(path: Path, scorer: SequenceScorer) -> LabelMap:
-    mask = read_mask_file(path)
+    mask = read_stored_label_map(path)
     label_map = mask.label_map
     if int(label_map.max(initial=0)) <= max(scorer.first_ids, default=0):
         return label_map

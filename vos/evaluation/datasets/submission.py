@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vos.errors import InputError
-from vos.evaluation.datasets.mask_file import read_mask_file
 from vos.evaluation.datasets.sequence_folders import png_files
 from vos.io.atomic_files import atomic_write
+from vos.io.mask_file import read_stored_label_map
 
 
 def write_submission(results: Path, target: Path, sequences: Sequence[str] | None = None) -> int:
@@ -37,7 +37,7 @@ def write_submission(results: Path, target: Path, sequences: Sequence[str] | Non
     files = [(name, path) for name in names for path in png_files(there[name])]
     for _, path in files:
         try:
-            read_mask_file(path)
+            read_stored_label_map(path)
         except InputError as error:
             raise InputError(f"{path}: {error}.") from None
     packed = io.BytesIO()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from vos.errors import InputError
-from vos.evaluation.datasets.mask_file import read_mask_file
-from vos.evaluation.datasets.mask_folders import FaultsError
+from vos.evaluation.datasets.faults import FaultsError
 from vos.evaluation.images.initializer_scores import as_proposals
 from vos.evaluation.images.labelled_images import LabelledImages
 from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
+from vos.io.mask_file import read_stored_label_map
 
 
 def evaluate_semantic(
@@ -37,7 +37,7 @@ def evaluate_semantic(
         found = predictions / f"{image.stem}.png"
         labels = images.read_labels(label_file)
         try:
-            prediction = read_mask_file(found).label_map
+            prediction = read_stored_label_map(found, by_index=True).label_map
             if prediction.shape != labels.shape:
                 size, wanted = prediction.shape, labels.shape
                 raise InputError(f"{size[1]}x{size[0]}, its labels are {wanted[1]}x{wanted[0]}")

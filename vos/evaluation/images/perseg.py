@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 
 from vos.errors import InputError
-from vos.evaluation.datasets.mask_file import read_mask_file
-from vos.evaluation.datasets.mask_folders import FaultsError
+from vos.evaluation.datasets.faults import FaultsError
+from vos.io.mask_file import read_stored_label_map
 from vos.types.arrays import BoolArray
 
 BOUNDARY_SHARE = 0.02
@@ -127,7 +127,7 @@ def _pairs(files: list[Path], predictions: Path, faults: list[str]) -> Iterator[
 
 def _object(path: Path) -> BoolArray:
     """The object in a mask file of ids or of one colour, as PerSeg's annotations and PerSAM's masks are."""
-    return np.asarray(read_mask_file(path, painted=True).label_map > 0)
+    return np.asarray(read_stored_label_map(path, painted=True, by_index=True).label_map > 0)
 
 
 def _score(category: str, pairs: Iterator[tuple[BoolArray, BoolArray]]) -> CategoryScores:

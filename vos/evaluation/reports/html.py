@@ -16,11 +16,11 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from vos.errors import InputError
-from vos.evaluation.datasets.mask_file import MaskFile, read_mask_file
 from vos.evaluation.metrics.boundary_accuracy import boundary_of
 from vos.evaluation.reports.tables import CATEGORY_COLUMNS, GLOBAL_COLUMNS, percent
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.scores import Scores, SequenceFiles
+from vos.io.mask_file import StoredLabelMap, read_stored_label_map
 from vos.types.arrays import AnyArray, BoolArray, Image
 from vos.types.label_map import VOID
 from vos.types.palette import PALETTE
@@ -242,10 +242,10 @@ def _figure(scores: Scores, sequence: SequenceScores, object_scores: ObjectScore
 
 def _draw(files: SequenceFiles, frame: str, object_id: int, predicted_id: int | None, *, merged: bool) -> Image:
     """A frame with the outlines of truth and prediction, at most ``PICTURE_WIDTH`` wide."""
-    truth_file = read_mask_file(files.truth / f"{frame}.png")
+    truth_file = read_stored_label_map(files.truth / f"{frame}.png")
     truth = _mask(truth_file, object_id, merged=merged)
     try:
-        prediction_file = read_mask_file(files.predictions / f"{frame}.png")
+        prediction_file = read_stored_label_map(files.predictions / f"{frame}.png")
         prediction = _mask(prediction_file, predicted_id, merged=merged)
     except InputError:
         prediction = np.zeros_like(truth)
@@ -260,7 +260,7 @@ def _draw(files: SequenceFiles, frame: str, object_id: int, predicted_id: int | 
     return image
 
 
-def _mask(file: MaskFile, object_id: int | None, *, merged: bool) -> BoolArray:
+def _mask(file: StoredLabelMap, object_id: int | None, *, merged: bool) -> BoolArray:
     label_map = file.label_map
     if file.binary:
         return np.asarray(label_map == VOID)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vos.evaluation.datasets.mask_file import read_mask_file
 from vos.evaluation.datasets.sequence_folders import png_files
 from vos.evaluation.metrics.statistics import mean_of
 from vos.evaluation.video.scores import Scores
+from vos.io.mask_file import read_stored_label_map
 from vos.types.label_map import VOID
 
 
@@ -109,7 +109,7 @@ def _attributes_in(folder: Path, merge: bool, limits: AttributeLimits) -> dict[i
     centroids = np.zeros((256, len(files), 2))
     pixels = 1
     for frame, path in enumerate(files):
-        mask = read_mask_file(path)
+        mask = read_stored_label_map(path)
         label_map = mask.label_map
         if mask.binary:
             label_map = (label_map == VOID).astype(np.uint8)

@@ -1,0 +1,85 @@
+"""Grey values of a mask file to object ids: ids as stored, black and white, or equal steps of grey."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vos.errors import AnnotationError
+from vos.io.mask_edges import MAX_RAMP_SHARE, edge_values, is_dithered, ramp_share
+from vos.types.arrays import AnyArray, LabelMap
+from vos.types.label_map import MAX_OBJECT_ID, VOID
+
+HOW_TO_SAVE = "Save it as PNG without smoothing or anti-aliasing (nearest neighbour, hard brush)"
+
+_MAX_SHADES = 51  # equal steps of 5 or more; finer ones cannot be told from ids
+
+
+def grey_to_ids(grey: AnyArray) -> tuple[LabelMap, str | None]:
+    """Read grey values as ids.
+
+    Args:
+        grey: uint8 (H, W).
+    Returns:
+        uint8 (H, W) of 0, ids 1..254 and void 255; and a note for the user where more than the values decided.
+    Raises:
+        AnnotationError: values that smoothing, anti-aliasing or lossy compression left.
+    """
+    counts = np.bincount(grey.ravel(), minlength=256)
+    values = [int(value) for value in np.flatnonzero(counts) if value]
+    if values == [VOID]:
+        if is_dithered(grey, 0):
+            raise AnnotationError(
+                "a dithered black and white picture: objects are mixed of black and white pixels. "
+                "Convert it with a threshold and without dithering"
+            )
+        return (grey == VOID).astype(np.uint8), "a black and white mask, read as one object with id 1"
+    if len(values) > 1:
+        _refuse_smoothed(grey, counts, values)
+    if VOID not in values:
+        return grey, None
+    if _equal_steps(values):
+        ids = np.zeros(256, dtype=np.uint8)
+        ids[values] = np.arange(1, len(values) + 1)
+        shown = ", ".join(map(str, values))
+        return ids[grey], f"grey values {shown} in equal steps, read as objects 1 to {len(values)}"
+    return grey, f"255 is void beside ids, so {int(counts[VOID]):,} pixels belong to no object"
+
+
+def wide_to_ids(values: AnyArray) -> tuple[LabelMap, str | None]:
+    """Read pixels of more than 8 bits as ids.
+
+    Args:
+        values: (H, W), integer or float, as stored.
+    Returns:
+        As ``grey_to_ids``.
+    Raises:
+        AnnotationError: values that are no ids: fractions, negative ones, or above 254.
+    """
+    low, high = values.min(), values.max()
+    if low == 0 and high in (2**16 - 1, 2**32 - 1) and bool(((values == low) | (values == high)).all()):
+        return (values == high).astype(np.uint8), "a black and white mask, read as one object with id 1"
+    if not 0 <= low <= high <= MAX_OBJECT_ID or bool((values != np.floor(values)).any()):
+        raise AnnotationError(
+            f"mask has 16 or more bits a pixel (values {low} to {high}), a label map has 8. "
+            "Save it as an 8-bit palette or greyscale PNG with ids 1 to 254"
+        )
+    return values.astype(np.uint8), None
+
+
+def _refuse_smoothed(grey: AnyArray, counts: AnyArray, values: list[int]) -> None:
+    soft = [value for value in edge_values(grey, ordered=True) if value]
+    white_with_greys = counts[VOID] > counts[1:].sum() / 2 and not _equal_steps(values)
+    if ramp_share(grey) > MAX_RAMP_SHARE or len(soft) > len(values) / 2 or white_with_greys:
+        at_edges = f", {len(soft)} of them only at edges" if soft else ""
+        raise AnnotationError(
+            f"{len(values) + bool(counts[0])} different grey values{at_edges}, as anti-aliased edges or lossy "
+            f"compression leave them; expected ids, or only 0 and 255. {HOW_TO_SAVE}; objects one pixel "
+            "wide go into a palette PNG"
+        )
+
+
+def _equal_steps(values: list[int]) -> bool:
+    """Tell whether values are 255/n, 2*255/n, ... 255, rounded in any way: shades that a person can see."""
+    count = len(values)
+    steps = (255 * step / count for step in range(1, count + 1))
+    return 2 <= count <= _MAX_SHADES and all(abs(value - step) < 1 for value, step in zip(values, steps, strict=True))
