@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 from tqdm import tqdm
 
-from vos.plugin import Runtime
+from vos.plugin import Runtime, general_options, runtime_options
 from vos_persam.images import personalize
 
 
@@ -28,10 +27,8 @@ from vos_persam.images import personalize
     help="Known model to take from the cache folder if no checkpoint is given.",
 )
 @click.option("--compat", is_flag=True, help="Reproduce the official code step by step, its faults included.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads for the model.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@runtime_options
+@general_options
 def command(
     images: tuple[Path, ...],
     reference: Path,
@@ -41,10 +38,7 @@ def command(
     checkpoint: Path | None,
     model: str,
     compat: bool,
-    device: str,
-    precision: Any,
-    threads: int | None,
-    seed: int,
+    runtime: Runtime,
 ) -> None:
     """Segment the objects of a reference image in other images: a label map for each, named as the image."""
     written = personalize(
@@ -56,7 +50,7 @@ def command(
         compat=compat,
         checkpoint=checkpoint,
         model=model,
-        runtime=Runtime(device=device, precision=precision, threads=threads, seed=seed),
+        runtime=runtime,
     )
     for path in tqdm(written, total=len(images), unit="image", disable=not sys.stderr.isatty()):
         click.echo(path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vos.plugin import Runtime, TrackerSpec, hookimpl
+from vos.plugin import Runtime, Shorthand, TrackerSpec, hookimpl
 from vos_propagation.options import PropagationOptions
 
 if TYPE_CHECKING:
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 def vos_trackers() -> Sequence[TrackerSpec]:
     """Offer the tracker ``propagation``."""
     summary = "labels propagated by feature matching; embedded weights, any number of objects, live on a CPU"
-    return [TrackerSpec("propagation", summary, _make, PropagationOptions)]
+    flag = Shorthand(
+        "--quality",
+        "Short for -O quality=NAME; the default tracker has fast, balanced and best.",
+        option="quality",
+        metavar="NAME",
+        verbs=("track", "davis"),
+    )
+    return [TrackerSpec("propagation", summary, _make, PropagationOptions, (flag,))]
 
 
 def _make(options: PropagationOptions, runtime: Runtime) -> PropagationTracker | DinoTracker:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from vos.cli import common
+from vos.cli_options.settings import command_plugins
+from vos.cli_options.shared_options import general_options
 
 
 @click.command("import")
@@ -17,7 +18,7 @@ from vos.cli import common
 )  # fmt: skip
 @click.option("--sequence", metavar="NAME", help="Name of the sequence's folder; by default the name in FILE.")
 @click.option("--overwrite", is_flag=True, help="Write into a folder that holds masks already.")
-@common.general_options
+@general_options
 @click.pass_context
 def command(ctx: click.Context, file: Path, output: Path, sequence: str | None, overwrite: bool) -> None:
     """Write the masks in FILE, of another tool, as DAVIS masks.
@@ -30,6 +31,6 @@ def command(ctx: click.Context, file: Path, output: Path, sequence: str | None, 
     """
     from vos.conversion.importing import import_masks
 
-    plugins = common.settings(ctx).plugins
+    plugins = command_plugins(ctx)
     for folder in import_masks(file, output, sequence=sequence, overwrite=overwrite, plugins=plugins):
         click.echo(str(folder))

@@ -4,7 +4,8 @@ import pytest
 
 import vos
 from vos.plugin import API_VERSION
-from vos.registry.discovery import Origin, Plugins
+from vos.registry.discovery import Plugins
+from vos.registry.offers import Origin
 
 
 def load(**declared):

@@ -20,7 +20,8 @@ from vos.plugin import (
     hookimpl,
     option,
 )
-from vos.registry.discovery import Origin, Plugins
+from vos.registry.discovery import Plugins
+from vos.registry.offers import Origin
 from vos.testing import StubEncodingTracker, StubTracker, tiny_sequence
 
 

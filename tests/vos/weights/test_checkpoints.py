@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -10,7 +11,8 @@ from click.testing import CliRunner
 
 from vos import weights
 from vos.cli.weights import command
-from vos.plugin import WeightsError
+from vos.plugin import PluginError, WeightsError, hookimpl, load_plugins
+from vos.registry.offers import Origin
 
 CONTENT = bytes(range(256)) * 20_000
 
@@ -51,7 +53,19 @@ def server(monkeypatch):
         "A small model",
         len(CONTENT),
     )
-    monkeypatch.setitem(weights.CHECKPOINTS, "small", known)
+
+    class Plugin:
+        @hookimpl
+        def vos_checkpoints(self):
+            return [known]
+
+    def load(*_):
+        plugins = load_plugins()
+        plugins.register(Plugin(), Origin("small", "small", "test"))
+        return plugins
+
+    monkeypatch.setattr("vos.weights.checkpoints.load_plugins", load)
+    monkeypatch.setattr("vos.cli_options.settings.load_plugins", load)
     yield Server
     instance.shutdown()
     instance.server_close()
@@ -91,10 +105,9 @@ def test_what_is_not_the_published_content_is_not_kept(server, tmp_path):
 
 
 def test_no_network_says_where_to_put_the_file(server, tmp_path, monkeypatch):
-    known = dataclasses.replace(weights.CHECKPOINTS["small"], address="http://127.0.0.1:9/small.pth")
-    monkeypatch.setitem(weights.CHECKPOINTS, "small", known)
+    known = dataclasses.replace(weights.checkpoint("small"), address="http://127.0.0.1:9/small.pth")
     with pytest.raises(WeightsError, match=r"cannot be fetched \(no connection\).*or put the file at .*small\.pth"):
-        weights.fetch("small", tmp_path)
+        weights.fetch(known, tmp_path)
 
 
 def test_a_file_of_the_wrong_size_and_one_of_the_wrong_content(server, tmp_path):
@@ -116,14 +129,32 @@ def test_unknown_names():
         weights.checkpoint("vit_g")
 
 
-def test_the_published_files_are_known():
-    assert {c.file_name for c in weights.CHECKPOINTS.values()} == {
-        "sam_vit_b_01ec64.pth",
-        "sam_vit_l_0b3195.pth",
-        "sam_vit_h_4b8939.pth",
-        "mobile_sam.pt",
-    }
-    assert all(len(known.sha256) == 64 for known in weights.CHECKPOINTS.values())
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"file_name": "../vit_b.pth"}, "file_name is '../vit_b.pth', expected a file's name without a folder"),
+        ({"sha256": "abc"}, "sha256 is 'abc', expected 64 hexadecimal digits"),
+        ({"address": "ftp://x"}, "address is 'ftp://x', expected an address that begins with https://"),
+        ({"size": 0}, "size is 0, expected bytes or None"),
+    ],
+)
+def test_a_checkpoint_checks_itself(changed, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        weights.Checkpoint(**{**dataclasses.asdict(weights.checkpoint("vit_b")), **changed})
+
+
+def test_a_name_that_two_plugins_offer_is_an_error_when_used():
+    plugins = load_plugins()
+
+    class Plugin:
+        @hookimpl
+        def vos_checkpoints(self):
+            return [weights.checkpoint("vit_b")]
+
+    plugins.register(Plugin(), Origin("other", "other", "test"))
+    with pytest.raises(PluginError, match=r'two plugins offer a checkpoint named "vit_b": plugin sam .* and .* other'):
+        weights.checkpoint("vit_b", plugins)
+    assert weights.checkpoint("vit_t", plugins).file_name == "mobile_sam.pt"
 
 
 def test_the_verb_lists_fetches_and_verifies(server, tmp_path, monkeypatch):
