@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from vos.cli import common
+from vos.cli_options.settings import command_plugins
+from vos.cli_options.shared_options import general_options
 from vos.errors import OptionError, OutputError, OutputExistsError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
@@ -23,7 +24,7 @@ SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
     help=f"The picture to write; its name ends in {', '.join(SUFFIXES)}.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a picture that is there.")
-@common.general_options
+@general_options
 @click.pass_context
 def command(ctx: click.Context, source: str, index: int, output: Path, overwrite: bool) -> None:
     """Write one frame of VIDEO as a lossless picture, to draw a mask on in a paint program.
@@ -44,7 +45,7 @@ def command(ctx: click.Context, source: str, index: int, output: Path, overwrite
 
     if output.suffix.lower() not in SUFFIXES:
         raise OptionError(f'-o is "{output}", expected a name that ends in {", ".join(SUFFIXES)}: no pixel may change.')
-    plugins = common.settings(ctx).plugins
+    plugins = command_plugins(ctx)
     opened = open_source(source, plugins)
     try:
         refuse_replacing([output], files_of_run(opened.info))
