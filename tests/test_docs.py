@@ -11,7 +11,6 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -121,8 +120,7 @@ def test_commands_in_the_docs_exist_with_their_options(page, line):
             continue
         command = command.get_command(context, words.pop(0))
         assert command is not None, line
-    parameters = command.get_params(click.Context(command, parent=context, info_name=command.name))
-    known = {option for parameter in parameters for option in [*parameter.opts, *parameter.secondary_opts]}
+    known = {option for parameter in command.params for option in [*parameter.opts, *parameter.secondary_opts]}
     for word in words:
         if re.match(r"-{1,2}[a-zA-Z]", word):
             assert word in known, f"{page}: {line}: {word}"
@@ -207,18 +205,9 @@ def test_vos_executors_offers_an_engine_for_many_jobs(every_hook, tmp_path):
     assert "1 of 1 jobs done; 3 frames" in result.stdout
 
 
-def test_vos_checkpoints_offers_weights(every_hook, tmp_path, monkeypatch):
-    monkeypatch.setenv("VOS_CACHE", str(tmp_path))
-    (tmp_path / "tiny_still.pth").write_bytes(b"test")
-    runner = CliRunner()
-    assert "tiny-still" in runner.invoke(cli, ["-p", "every_hook", "weights", "list"]).stdout
-    verified = runner.invoke(cli, ["weights", "verify", "-p", "every_hook"])
-    assert verified.stdout == f"{tmp_path / 'tiny_still.pth'}: ok\n"
-
-
 def test_the_plugin_with_every_hook_passes_the_kit(every_hook):
     plugins, _ = every_hook
-    assert check_plugin("every_hook") == ["still", "centre", "areas", "text", "serial", "ids", "tiny-still"]
+    assert check_plugin("every_hook") == ["still", "centre", "areas", "text", "serial", "ids"]
     assert "fresh-start" in check_tracker("still", plugins=plugins)
 
 

@@ -3,8 +3,6 @@
 A plugin needs nothing else of the toolkit but ``vos.testing``, ``vos.weights`` and ``vos.evaluation``.
 """
 
-from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options, option_assignments, runtime_options
 from vos.drawing import draw_objects
 from vos.errors import (
     AnnotationError,
@@ -58,18 +56,9 @@ from vos.protocols.writer import NamingWriter, Writer
 from vos.registry.discovery import Plugins, load_plugins
 from vos.registry.hookspecs import API_VERSION, hookimpl
 from vos.registry.options import NoOptions, make_options, option, parse_assignments
-from vos.registry.specs import (
-    CommandSpec,
-    ExecutorSpec,
-    FormatSpec,
-    InitializerSpec,
-    Shorthand,
-    TrackerSpec,
-    WriterSpec,
-)
+from vos.registry.specs import CommandSpec, ExecutorSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
 from vos.types.annotation import Annotation
 from vos.types.arrays import AnyArray, BoolArray, FloatArray, Image, LabelMap, Size
-from vos.types.checkpoint import Checkpoint
 from vos.types.frame import Frame
 from vos.types.imported_masks import ImportedFrame, ImportedMasks
 from vos.types.label_map import object_ids
@@ -91,8 +80,6 @@ __all__ = [
     "FormatSpec",
     "CommandSpec",
     "ExecutorSpec",
-    "Shorthand",
-    "Checkpoint",
     "option",
     "NoOptions",
     "make_options",
@@ -159,11 +146,7 @@ __all__ = [
     "hub_folder",
     "load_network",
     "load_part",
-    # a plugin's own verb: options that verbs share, and what a user's program runs
-    "runtime_options",
-    "option_assignments",
-    "general_options",
-    "command_plugins",
+    # a plugin's own verb runs what a user's program runs
     "stream",
     "LabelMapStream",
     "track",

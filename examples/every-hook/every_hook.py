@@ -7,7 +7,6 @@ import click
 import numpy as np
 
 from vos.plugin import (
-    Checkpoint,
     CommandSpec,
     EmptyMaskError,
     ExecutorSpec,
@@ -202,25 +201,6 @@ def vos_commands():
 
 
 # --8<-- [end:vos_commands]
-
-
-# --8<-- [start:vos_checkpoints]
-@hookimpl
-def vos_checkpoints():
-    return [
-        Checkpoint(
-            name="tiny-still",
-            file_name="tiny_still.pth",
-            address="https://example.org/tiny_still.pth",
-            sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-            licence="MIT",
-            model="Still, tiny",
-            size=4,
-        )
-    ]
-
-
-# --8<-- [end:vos_checkpoints]
 
 
 # --8<-- [start:vos_open_source]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vos.plugin import Initializer, InitializerSpec, Runtime, Shorthand, hookimpl
+from vos.plugin import Initializer, InitializerSpec, Runtime, hookimpl
 from vos_diffseg.options import DiffSegOptions
 
 
@@ -18,7 +18,4 @@ def _make(options: DiffSegOptions, runtime: Runtime) -> Initializer:
 def vos_initializers() -> Sequence[InitializerSpec]:
     """Offer "diffseg"."""
     summary = "segments of the frame from Stable Diffusion's attention; no labels, no text (DiffSeg)"
-    flag = Shorthand(
-        "--diffseg", "Objects among the frame's segments, without a prompt (diffseg).", verbs=("init", "track")
-    )
-    return [InitializerSpec("diffseg", summary, _make, DiffSegOptions, segments=True, shorthands=(flag,))]
+    return [InitializerSpec("diffseg", summary, _make, DiffSegOptions, segments=True)]

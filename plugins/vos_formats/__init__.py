@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vos.plugin import FormatSpec, ImportedMasks, Shorthand, Writer, WriterSpec, hookimpl
+from vos.plugin import FormatSpec, ImportedMasks, Writer, WriterSpec, hookimpl
 from vos_formats.options import FileOptions, LabelOptions, MotsOptions, PolygonOptions, YoloOptions
 
 
@@ -59,9 +59,7 @@ def vos_formats() -> Sequence[FormatSpec]:
 def vos_writers() -> Sequence[WriterSpec]:
     """Offer COCO under the writer's name that ``--rle`` stands for."""
     make = _writer("coco", "CocoRleWriter")
-    summary = "One COCO JSON with run-length masks (pycocotools format)."
-    flag = Shorthand("--rle", "Also write a COCO run-length JSON.", option="path", metavar="FILE")
-    return [WriterSpec("coco-rle", summary, make, LabelOptions, (flag,))]
+    return [WriterSpec("coco-rle", "One COCO JSON with run-length masks (pycocotools format).", make, LabelOptions)]
 
 
 def _writer(module: str, name: str) -> Callable[[Any], Writer]:

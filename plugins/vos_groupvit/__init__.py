@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vos.plugin import Initializer, InitializerSpec, Runtime, Shorthand, hookimpl
+from vos.plugin import Initializer, InitializerSpec, Runtime, hookimpl
 from vos_groupvit.options import GroupVitOptions
 
 
@@ -18,19 +18,4 @@ def _make(options: GroupVitOptions, runtime: Runtime) -> Initializer:
 def vos_initializers() -> Sequence[InitializerSpec]:
     """Offer "groupvit"."""
     summary = 'what a text names, such as "dog; person" (GroupViT, zero-shot)'
-    flags = (
-        Shorthand(
-            "--text",
-            'What a text names, such as "dog; person" (groupvit).',
-            option="text",
-            metavar="TEXT",
-            verbs=("init", "track"),
-        ),
-        Shorthand(
-            "--instances",
-            "With --text: an object for each connected piece, not each phrase.",
-            option="instances",
-            verbs=("init", "track"),
-        ),
-    )
-    return [InitializerSpec("groupvit", summary, _make, GroupVitOptions, shorthands=flags)]
+    return [InitializerSpec("groupvit", summary, _make, GroupVitOptions)]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
 
-from vos.plugin import Runtime, general_options, runtime_options
+from vos.plugin import Runtime
 from vos_persam.images import personalize
 
 
@@ -27,8 +28,10 @@ from vos_persam.images import personalize
     help="Known model to take from the cache folder if no checkpoint is given.",
 )
 @click.option("--compat", is_flag=True, help="Reproduce the official code step by step, its faults included.")
-@runtime_options
-@general_options
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads for the model.")
+@click.option("--seed", type=int, default=0, show_default=True)
 def command(
     images: tuple[Path, ...],
     reference: Path,
@@ -38,7 +41,10 @@ def command(
     checkpoint: Path | None,
     model: str,
     compat: bool,
-    runtime: Runtime,
+    device: str,
+    precision: Any,
+    threads: int | None,
+    seed: int,
 ) -> None:
     """Segment the objects of a reference image in other images: a label map for each, named as the image."""
     written = personalize(
@@ -50,7 +56,7 @@ def command(
         compat=compat,
         checkpoint=checkpoint,
         model=model,
-        runtime=runtime,
+        runtime=Runtime(device=device, precision=precision, threads=threads, seed=seed),
     )
     for path in tqdm(written, total=len(images), unit="image", disable=not sys.stderr.isatty()):
         click.echo(path)

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from vos.plugin import Checkpoint, Initializer, InitializerSpec, Runtime, Shorthand, hookimpl
-from vos_sam.known_weights import CHECKPOINTS
+from vos.plugin import Initializer, InitializerSpec, Runtime, hookimpl
 from vos_sam.options import BoxesOptions, EdgesOptions, EverythingOptions, MaskOptions, PointsOptions
 
 
@@ -18,43 +17,14 @@ from vos_sam.options import BoxesOptions, EdgesOptions, EverythingOptions, MaskO
 def vos_initializers() -> Sequence[InitializerSpec]:
     """Offer the Segment Anything initializers."""
     return [
+        InitializerSpec("sam-points", "objects at points that you name (Segment Anything)", _points, PointsOptions),
+        InitializerSpec("sam-boxes", "objects in boxes that you name (Segment Anything)", _boxes, BoxesOptions),
+        InitializerSpec("sam-mask", "a rough mask refined (Segment Anything)", _mask, MaskOptions),
         InitializerSpec(
-            "sam-points", "objects at points that you name (Segment Anything)", _points, PointsOptions,
-            shorthands=(Shorthand(
-                "--points", "Objects at points: + on the object, - beside it (sam-points).",
-                option="points", metavar="ID:X,Y,+;...", verbs=("init", "track"),
-            ),),
+            "sam-everything", "the largest objects, found without a prompt (Segment Anything)", _all, EverythingOptions
         ),
-        InitializerSpec(
-            "sam-boxes", "objects in boxes that you name (Segment Anything)", _boxes, BoxesOptions,
-            shorthands=(Shorthand(
-                "--boxes", "Objects in boxes (sam-boxes).",
-                option="boxes", metavar="ID:X0,Y0,X1,Y1;...", verbs=("init", "track"),
-            ),),
-        ),
-        InitializerSpec(
-            "sam-mask", "a rough mask refined (Segment Anything)", _mask, MaskOptions,
-            shorthands=(Shorthand(
-                "--mask", "A rough mask, refined (sam-mask).", option="mask", metavar="FILE", verbs=("init",),
-            ),),
-        ),
-        InitializerSpec(
-            "sam-everything", "the largest objects, found without a prompt (Segment Anything)", _all, EverythingOptions,
-            shorthands=(Shorthand(
-                "--everything", "The largest objects, without a prompt (sam-everything).", verbs=("init", "track"),
-            ),),
-        ),
-        InitializerSpec(
-            "sam-edges", "edges, as an object with id 1 (Segment Anything)", _edges, EdgesOptions,
-            shorthands=(Shorthand("--edges", "Edges, as an object (sam-edges).", verbs=("init",)),),
-        ),
-    ]  # fmt: skip
-
-
-@hookimpl
-def vos_checkpoints() -> Sequence[Checkpoint]:
-    """Offer the published checkpoints of Segment Anything and MobileSAM."""
-    return list(CHECKPOINTS.values())
+        InitializerSpec("sam-edges", "edges, as an object with id 1 (Segment Anything)", _edges, EdgesOptions),
+    ]
 
 
 def _points(options: PointsOptions, runtime: Runtime) -> Initializer:

@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from vos import weights
 from vos.plugin import WeightsError
-from vos_sam.known_weights import CHECKPOINTS
 
 State = Mapping[str, Tensor]
 
@@ -43,7 +42,7 @@ def resolve_checkpoint(checkpoint: Path | None, model: str, cache: Path) -> Path
         if not checkpoint.is_file():
             raise WeightsError(f"{checkpoint}: no such checkpoint file. `vos weights list` shows the known ones.")
         return checkpoint
-    return weights.local_path(CHECKPOINTS.get(model, model), cache)
+    return weights.local_path(model, cache)
 
 
 def load_sam(path: Path) -> Any:

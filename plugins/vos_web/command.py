@@ -7,16 +7,7 @@ from typing import Any
 
 import click
 
-from vos.plugin import (
-    ExtraMissingError,
-    InputError,
-    Runtime,
-    command_plugins,
-    general_options,
-    object_ids,
-    read_label_map,
-    runtime_options,
-)
+from vos.plugin import ExtraMissingError, InputError, Runtime, load_plugins, object_ids, read_label_map
 
 DEFAULT_OUTPUT = Path("vos-out")
 
@@ -54,12 +45,11 @@ def default_sessions() -> Path:
     default=None,
     help="Folder of the sessions; by default one in the user's data folder.",
 )
-@runtime_options
-@general_options
-@click.pass_context
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=None, help="CPU threads for the model.")
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
 def command(
-    ctx: click.Context,
-    /,
     video: str | None,
     mask: str | None,
     output: Path,
@@ -67,7 +57,10 @@ def command(
     browser: bool,
     roots: tuple[Path, ...],
     sessions: Path | None,
-    runtime: Runtime,
+    device: str,
+    precision: Any,
+    threads: int | None,
+    seed: int,
 ) -> None:
     """Annotate, track, correct and export VIDEO in the browser.
 
@@ -90,8 +83,8 @@ def command(
         raise InputError(f"{video}: no such file or folder.")
     folders = [Path.cwd(), Path.home(), *roots, output.resolve(), *([path.parent] if path is not None else [])]
     service = Service(
-        command_plugins(ctx),
-        runtime,
+        load_plugins(),
+        Runtime(device=device, precision=precision, threads=threads, seed=seed),
         AllowedFolders(folders),
         sessions or default_sessions(),
         output.resolve(),

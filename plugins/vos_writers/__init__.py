@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any
 
-from vos.plugin import Shorthand, Writer, WriterSpec, hookimpl
+from vos.plugin import Writer, WriterSpec, hookimpl
 from vos_writers.options import (
     CutoutOptions,
     ExrOptions,
@@ -27,18 +27,13 @@ def vos_writers() -> Sequence[WriterSpec]:
         WriterSpec(
             "overlay", "Video of the frames with objects, contours and ids (H.264, or VP9 in WebM).",
             _writer("overlay", "OverlayWriter"), OverlayOptions,
-            (Shorthand("--overlay", "Also write an H.264 overlay video.", option="path", metavar="FILE"),),
         ),
         WriterSpec(
             "report", "CSV of every object's place, size and confidence in each frame.",
             _writer("report", "ReportWriter"), ReportOptions,
-            (Shorthand(
-                "--report", "Also write a CSV of places, sizes and confidence.", option="path", metavar="FILE"
-            ),),
         ),
         WriterSpec(
-            "cutouts", "RGBA PNG of each object in each frame.", _writer("cutouts", "CutoutWriter"), CutoutOptions,
-            (Shorthand("--cutouts", "Also write RGBA cut-outs.", option="path", metavar="DIR"),),
+            "cutouts", "RGBA PNG of each object in each frame.", _writer("cutouts", "CutoutWriter"), CutoutOptions
         ),
         WriterSpec(
             "prores", "ProRes 4444 with soft alpha (MOV).", _writer("mattes", "ProresWriter"), ProresOptions

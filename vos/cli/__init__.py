@@ -13,9 +13,7 @@ from typing import Any
 
 import click
 
-from vos.cli_options.log_output import set_up_logging
-from vos.cli_options.settings import Settings, command_plugins, settings
-from vos.cli_options.shared_options import general_options
+from vos.cli import common
 from vos.errors import PluginFailedError, VosError
 from vos.registry.plugin_errors import blaming
 from vos.version import __version__
@@ -43,21 +41,15 @@ HOW_TO_GO_ON = {"track": "; run again with --resume", "davis": "; run again to g
 class _Verbs(click.Group):
     """A group that knows its verbs' summaries without importing them."""
 
-    def make_context(
-        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
-    ) -> click.Context:
-        extra.setdefault("obj", Settings(reserved_verbs=frozenset(VERBS)))
-        return super().make_context(info_name, args, parent, **extra)
-
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return [*VERBS, *(name for name in command_plugins(ctx).commands.names() if name not in VERBS)]
+        return [*VERBS, *(name for name in common.plugin_commands(ctx).names() if name not in VERBS)]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in VERBS:
             command = importlib.import_module(VERBS[cmd_name][0]).command
             assert isinstance(command, click.Command)
             return command
-        offered = command_plugins(ctx).commands
+        offered = common.plugin_commands(ctx)
         if cmd_name not in offered.names():
             return None
         spec, who = offered.get(cmd_name), _owner(ctx, cmd_name)
@@ -80,20 +72,20 @@ class _Verbs(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = [(name, summary) for name, (_, summary) in VERBS.items()]
-        rows += [(spec.name, spec.summary) for spec, _ in command_plugins(ctx).commands.all() if spec.name not in VERBS]
+        rows += [(spec.name, spec.summary) for spec, _ in common.plugin_commands(ctx).all() if spec.name not in VERBS]
         with formatter.section("Verbs"):
             formatter.write_dl(rows)
 
 
 def _owner(ctx: click.Context, name: str) -> str:
     """A plugin's verb and the plugin, for messages."""
-    origins = [origin for spec, origin in command_plugins(ctx).commands.all() if spec.name == name]
+    origins = [origin for spec, origin in common.plugin_commands(ctx).all() if spec.name == name]
     return f'command "{name}" of plugin {" and ".join(map(str, origins))}'
 
 
 @click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, "-V", "--version", prog_name="vos")
-@general_options
+@common.general_options
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Track and segment objects through a video.
@@ -104,7 +96,7 @@ def cli(ctx: click.Context) -> None:
       vos track video.mp4 --mask first.png
       vos demo
     """
-    set_up_logging(settings(ctx).debug)
+    common.set_up_logging(common.settings(ctx).debug)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from vos.cli_options.settings import settings
-from vos.cli_options.shared_options import general_options, option_assignments, runtime_options
-from vos.cli_options.shorthands import ShorthandCommand, takes_shorthands, tracker_assignments
-from vos.host.run_config import DEFAULT_TRACKER
+from vos.cli import common
 from vos.registry.options import parse_assignments
-from vos.types.runtime import Runtime
 
 
-@click.command("davis", cls=ShorthandCommand)
+@click.command()
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="Root of the tree: it holds JPEGImages.")
 @click.option("--set", "set_name", metavar="SET", help="Sequences: 2016/val, 2017/val, ...; by default all.")
-@click.option("-t", "--tracker", default=DEFAULT_TRACKER, show_default=True, help="Who tracks (`vos plugins`).")
-@option_assignments
-@takes_shorthands("trackers")
+@click.option("-t", "--tracker", default="propagation", show_default=True, help="Who tracks (`vos plugins`).")
+@common.option_assignments
+@common.quality_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for masks and results.")
 @click.option("-j", "workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
 @click.option("--protocol", metavar="NAME", help="Rules of scoring, as in vos eval; by default those of the set.")
@@ -34,8 +31,8 @@ from vos.types.runtime import Runtime
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run's masks.")
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report to open in a browser.")
-@runtime_options
-@general_options
+@common.runtime_options
+@common.general_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -52,7 +49,7 @@ def command(
     max_side: int | None,
     overwrite: bool,
     html_path: Path | None,
-    runtime: Runtime,
+    **runtime: Any,
 ) -> None:
     """Run a tracker over a DAVIS tree and score it.
 
@@ -70,18 +67,18 @@ def command(
     from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
     from vos.host.progress import ProgressBar
 
-    known = settings(ctx)
+    known = common.settings(ctx)
     job = BenchmarkJob(
         root=root,
         output=output,
         set_name=set_name,
         tracker=tracker,
-        options=parse_assignments(assignments) | tracker_assignments(ctx),
+        options=parse_assignments(assignments),
         protocol=protocol,
         resolution=resolution,
         sequences=sequences,
         max_side=max_side,
-        runtime=runtime,
+        runtime=common.make_runtime(**runtime),
         overwrite=overwrite,
         plugin_modules=known.plugin_modules,
         blocked=known.blocked,

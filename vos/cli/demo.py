@@ -6,20 +6,18 @@ from pathlib import Path
 
 import click
 
+from vos.cli import common
 from vos.cli.track import DEFAULT_OUTPUT, describe
-from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options, option_assignments
-from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER
 from vos.registry.options import parse_assignments
 
 SEQUENCE = "demo"
 
 
 @click.command()
-@click.option("-t", "--tracker", default=DEFAULT_TRACKER, show_default=True, help="Who tracks (`vos plugins`).")
-@option_assignments
+@click.option("-t", "--tracker", default="propagation", show_default=True, help="Who tracks (`vos plugins`).")
+@common.option_assignments
 @click.option("-o", "--output", default=DEFAULT_OUTPUT, show_default=True, help="Folder for masks and overlay.")
-@general_options
+@common.general_options
 @click.pass_context
 def command(ctx: click.Context, tracker: str, assignments: tuple[str, ...], output: str) -> None:
     """Track the example clip, write masks and an overlay video, and print J and F against the exact masks."""
@@ -36,9 +34,9 @@ def command(ctx: click.Context, tracker: str, assignments: tuple[str, ...], outp
         options=parse_assignments(assignments),
         output=output,
         sequence=SEQUENCE,
-        writers=[DEFAULT_WRITER, "overlay"],
+        writers=["davis", "overlay"],
         overwrite=earlier is not None and Path(str(earlier.get("source"))).parts[-2:] == CLIP.parts[-2:],
-        plugins=command_plugins(ctx),
+        plugins=common.settings(ctx).plugins,
         observers=[ProgressBar()],
     )
     folder = summary.run.output

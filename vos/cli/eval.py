@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from vos.cli_options.settings import command_plugins
+from vos.cli import common
 from vos.errors import InputError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def command(
 
     if truth is None or not predictions:
         raise click.UsageError("vos eval takes --gt DIR and at least one --pred DIR. Try vos eval --help.")
-    plugins = command_plugins(ctx)
+    plugins = common.settings(ctx).plugins
     named = [(name, ctx.with_resource(prediction_folder(path, truth, plugins))) for name, path in _named(predictions)]
     set_name = (sequences or "val").rsplit("/", 1)[-1].removesuffix(".txt")
     tables = {name: csv_path / name if len(named) > 1 else csv_path for name, _ in named} if csv_path else {}

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options, option_assignments
+from vos.cli import common
 from vos.registry.options import parse_assignments
 
 
@@ -19,11 +18,11 @@ from vos.registry.options import parse_assignments
     help="File or folder to write; by default beside the masks. With several sequences, a folder.",
 )  # fmt: skip
 @click.option("--source", metavar="VIDEO", help="What was tracked, if it is not where it was.")
-@option_assignments
+@common.option_assignments
 @click.option("--polygons", is_flag=True, help="Short for -O polygons=true (coco, cvat).")
 @click.option("--images", is_flag=True, help="Short for -O images=true: also write the frames as JPEG.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
-@general_options
+@common.general_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -57,7 +56,7 @@ def command(
         options=parse_assignments((*assignments, *chosen)),
         source=source,
         overwrite=overwrite,
-        plugins=command_plugins(ctx),
+        plugins=common.settings(ctx).plugins,
         progress=_progress("export"),
     )
     for path in written:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options
+from vos.cli import common
 from vos.errors import OptionError, OutputError, OutputExistsError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
@@ -24,7 +23,7 @@ SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
     help=f"The picture to write; its name ends in {', '.join(SUFFIXES)}.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace a picture that is there.")
-@general_options
+@common.general_options
 @click.pass_context
 def command(ctx: click.Context, source: str, index: int, output: Path, overwrite: bool) -> None:
     """Write one frame of VIDEO as a lossless picture, to draw a mask on in a paint program.
@@ -45,7 +44,7 @@ def command(ctx: click.Context, source: str, index: int, output: Path, overwrite
 
     if output.suffix.lower() not in SUFFIXES:
         raise OptionError(f'-o is "{output}", expected a name that ends in {", ".join(SUFFIXES)}: no pixel may change.')
-    plugins = command_plugins(ctx)
+    plugins = common.settings(ctx).plugins
     opened = open_source(source, plugins)
     try:
         refuse_replacing([output], files_of_run(opened.info))

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options
+from vos.cli import common
 
 
 @click.command("import")
@@ -18,7 +17,7 @@ from vos.cli_options.shared_options import general_options
 )  # fmt: skip
 @click.option("--sequence", metavar="NAME", help="Name of the sequence's folder; by default the name in FILE.")
 @click.option("--overwrite", is_flag=True, help="Write into a folder that holds masks already.")
-@general_options
+@common.general_options
 @click.pass_context
 def command(ctx: click.Context, file: Path, output: Path, sequence: str | None, overwrite: bool) -> None:
     """Write the masks in FILE, of another tool, as DAVIS masks.
@@ -31,6 +30,6 @@ def command(ctx: click.Context, file: Path, output: Path, sequence: str | None, 
     """
     from vos.conversion.importing import import_masks
 
-    plugins = command_plugins(ctx)
+    plugins = common.settings(ctx).plugins
     for folder in import_masks(file, output, sequence=sequence, overwrite=overwrite, plugins=plugins):
         click.echo(str(folder))

@@ -2,34 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import click
 import numpy as np
 
-from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options, option_assignments, runtime_options
-from vos.cli_options.shorthands import ShorthandCommand, choosing_flags, chosen_initializer, takes_shorthands
+from vos.cli import common
 from vos.errors import OptionError, OutputError
 from vos.registry.options import parse_assignments
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
-from vos.types.runtime import Runtime
-
-if TYPE_CHECKING:
-    from vos.initialization.object_selection import ObjectSelection
 
 DEFAULT_OUTPUT = Path("first-mask.png")
 PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
-@click.command("init", cls=ShorthandCommand)
+@click.command()
 @click.argument("source", metavar="VIDEO")
 @click.option("--with", "initializer", metavar="NAME", help="The initializer (`vos plugins`); -O sets its options.")
-@takes_shorthands("initializers")
-@option_assignments
+@click.option("--points", metavar="ID:X,Y,+;...", help="Objects at points: + on the object, - beside it (sam-points).")
+@click.option("--boxes", metavar="ID:X0,Y0,X1,Y1;...", help="Objects in boxes (sam-boxes).")
+@click.option("--mask", metavar="FILE", help="A rough mask, refined (sam-mask).")
+@click.option("--everything", is_flag=True, help="The largest objects, without a prompt (sam-everything).")
+@click.option("--edges", is_flag=True, help="Edges, as an object (sam-edges).")
+@click.option("--diffseg", is_flag=True, help="Objects among the frame's segments, without a prompt (diffseg).")
+@click.option("--text", metavar="TEXT", help='What a text names, such as "dog; person" (groupvit).')
+@click.option("--instances", is_flag=True, help="With --text: an object for each connected piece, not each phrase.")
+@common.option_assignments
 @click.option("--frame", "frame_index", type=click.IntRange(min=0), default=0, help="Index of the frame, from 0.")
 @click.option(
     "-o",
@@ -55,10 +55,39 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 @click.option("--max-area", type=click.FloatRange(0, 1), help="Share of the frame; larger segments are background.")
 @click.option("--max-border", type=click.FloatRange(0, 1), help="Share of the border; segments on more are background.")
 @click.option("--order", type=click.Choice(["area", "centre"]), help="Largest first, or nearest to the centre first.")
-@runtime_options
-@general_options
+@common.runtime_options
+@common.general_options
 @click.pass_context
-def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    source: str,
+    initializer: str | None,
+    points: str | None,
+    boxes: str | None,
+    mask: str | None,
+    everything: bool,
+    edges: bool,
+    diffseg: bool,
+    text: str | None,
+    instances: bool,
+    assignments: tuple[str, ...],
+    frame_index: int,
+    output: Path,
+    preview: Path | None,
+    keep: str | None,
+    at: tuple[str, ...],
+    keep_all: bool,
+    max_objects: int | None,
+    min_area: float | None,
+    max_area: float | None,
+    max_border: float | None,
+    order: str | None,
+    device: str,
+    precision: Any,
+    threads: int | None,
+    seed: int,
+) -> None:
     """Make a first label map of one frame of VIDEO, for ``vos track --mask``.
 
     VIDEO is a video file, an image, a folder of images, a camera index, or the address of a stream.
@@ -73,80 +102,74 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     from vos.host.opening import open_source
     from vos.initialization.initialize import initialize, read_frame
 
-    asked = _Asked(**given)
-    name, options = _initializer(ctx, asked)
-    select = _selection(asked)
-    outputs = _outputs(asked)
-    plugins = command_plugins(ctx)
-    opened = open_source(asked.source, plugins)
+    shorthands: dict[str, dict[str, Any]] = {
+        "sam-points": {"points": points},
+        "sam-boxes": {"boxes": boxes},
+        "sam-mask": {"mask": mask},
+        "sam-everything": {"": everything or None},
+        "sam-edges": {"": edges or None},
+        "diffseg": {"": diffseg or None},
+        "groupvit": {"text": text, "instances": instances or None},
+    }
+    name, options = _chosen(initializer, shorthands)
+    selection = {
+        "keep": _numbers("--keep", keep) if keep is not None else None,
+        "at": tuple(_point(text) for text in at) or None,
+        "max_objects": max_objects,
+        "min_area": min_area,
+        "max_area": max_area,
+        "max_border": max_border,
+        "order": order,
+    }
+    if output.suffix.lower() != ".png":
+        raise OptionError(f'-o is "{output}", expected a name that ends in .png: a mask is a palette PNG.')
+    if preview is not None and preview.suffix.lower() not in PREVIEW_SUFFIXES:
+        raise OptionError(f'--preview is "{preview}", expected a name that ends in {", ".join(PREVIEW_SUFFIXES)}.')
+    plugins = common.settings(ctx).plugins
+    options |= parse_assignments(assignments)
+    opened = open_source(source, plugins)
     try:
-        refuse_replacing(outputs, [*files_of_run(opened.info, {}), *files_in_options(options)])
-        frame = read_frame(opened, asked.frame_index, plugins)
+        refuse_replacing(
+            [output] if preview is None else [output, preview],
+            [*files_of_run(opened.info, {}), *files_in_options(options)],
+        )
+        frame = read_frame(opened, frame_index, plugins)
     finally:
         opened.close()
-    label_map = initialize(frame, name, options, runtime=runtime, plugins=plugins, select=select)
-    _write(frame, label_map, asked.output, asked.preview)
+    label_map = initialize(
+        frame,
+        name,
+        options,
+        runtime=common.make_runtime(device, precision, threads, seed),
+        plugins=plugins,
+        select=_selection({key: value for key, value in selection.items() if value is not None}, keep_all),
+    )
+    _write(frame, label_map, output, preview)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What the command line says, by the names of its options."""
-
-    source: str
-    initializer: str | None
-    assignments: tuple[str, ...]
-    frame_index: int
-    output: Path
-    preview: Path | None
-    keep: str | None
-    at: tuple[str, ...]
-    keep_all: bool
-    max_objects: int | None
-    min_area: float | None
-    max_area: float | None
-    max_border: float | None
-    order: str | None
-
-
-def _initializer(ctx: click.Context, asked: _Asked) -> tuple[str, dict[str, Any]]:
-    """The one initializer that ``--with`` or a shorthand names, and its options."""
-    chosen = chosen_initializer(ctx, asked.initializer, "--with")
-    if chosen is None:
-        flags = ", ".join(choosing_flags(ctx))
-        raise OptionError(
-            f"no initializer named. Say how to find the objects: {flags}, or --with NAME (`vos plugins` lists them)."
-        )
-    name, options = chosen
-    return name, options | parse_assignments(asked.assignments)
+def _chosen(initializer: str | None, shorthands: dict[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
+    """The one initializer that ``--with`` or a shorthand names, and the option that the shorthand sets."""
+    given = {
+        name: {key: value for key, value in options.items() if key and value is not None}
+        for name, options in shorthands.items()
+        if any(value is not None for value in options.values())
+    }
+    if initializer is not None:
+        given.setdefault(initializer, {})
+    if len(given) == 1:
+        return next(iter(given.items()))
+    if given:
+        raise OptionError(f"{' and '.join(given)} are both asked for; one initializer makes the mask.")
+    raise OptionError(
+        "no initializer named. Say how to find the objects: --points, --boxes, --mask, --everything, --edges, "
+        "--diffseg, --text, or --with NAME (`vos plugins` lists them)."
+    )
 
 
-def _outputs(asked: _Asked) -> list[Path]:
-    """The files to write, if their names fit."""
-    if asked.output.suffix.lower() != ".png":
-        raise OptionError(f'-o is "{asked.output}", expected a name that ends in .png: a mask is a palette PNG.')
-    if asked.preview is None:
-        return [asked.output]
-    if asked.preview.suffix.lower() not in PREVIEW_SUFFIXES:
-        endings = ", ".join(PREVIEW_SUFFIXES)
-        raise OptionError(f'--preview is "{asked.preview}", expected a name that ends in {endings}.')
-    return [asked.output, asked.preview]
-
-
-def _selection(asked: _Asked) -> ObjectSelection | Literal[False] | None:
-    """How objects are chosen among segments, as ``initialize`` takes it."""
+def _selection(given: dict[str, Any], keep_all: bool) -> Any:
     from vos.initialization.object_selection import ObjectSelection
 
-    wanted = {
-        "keep": _numbers("--keep", asked.keep) if asked.keep is not None else None,
-        "at": tuple(_point(text) for text in asked.at) or None,
-        "max_objects": asked.max_objects,
-        "min_area": asked.min_area,
-        "max_area": asked.max_area,
-        "max_border": asked.max_border,
-        "order": asked.order,
-    }
-    given: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
-    if asked.keep_all:
+    if keep_all:
         if given:
             raise OptionError(f"--all chooses nothing, --{next(iter(given)).replace('_', '-')} does; give one of them.")
         return False

@@ -10,17 +10,15 @@ from typing import Any
 
 import click
 
-from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options, option_assignments, runtime_options
+from vos.cli import common
 from vos.errors import InputError, OptionError
 from vos.registry.options import parse_assignments
-from vos.types.runtime import Runtime
 
 
 @click.command("init-eval")
 @click.argument("root", type=click.Path(path_type=Path), metavar="IMAGES")
 @click.option("--with", "initializer", required=True, metavar="NAME", help="The initializer; -O sets its options.")
-@option_assignments
+@common.option_assignments
 @click.option(
     "--layout",
     type=click.Choice(["coco-stuff-27", "cityscapes", "voc", "context"]),
@@ -41,12 +39,12 @@ from vos.types.runtime import Runtime
     help="Match segments to classes image by image, or take ids as classes.",
 )
 @click.option("--square", type=click.IntRange(min=16), metavar="SIDE", help="Score the central square, scaled to SIDE.")
-@click.option("--true-clusters", is_flag=True, help="Give the initializer each image's number of classes (K-Means-S).")
+@click.option("--true-clusters", is_flag=True, help="Give diffseg each image's number of classes (K-Means-S).")
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
 @click.option("--per-class", is_flag=True, help="Also print each class's IoU.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the scores.")
-@runtime_options
-@general_options
+@common.runtime_options
+@common.general_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -64,7 +62,10 @@ def command(
     limit: int | None,
     per_class: bool,
     json_path: Path | None,
-    runtime: Runtime,
+    device: str,
+    precision: Any,
+    threads: int | None,
+    seed: int,
 ) -> None:
     """Score an initializer over a folder of images and their labels: pixel accuracy and mean IoU, times 100.
 
@@ -83,7 +84,7 @@ def command(
     from vos.initialization.initialize import make_initializer
 
     images = _images(root, layout, split, labels, classes)
-    plugins = command_plugins(ctx)
+    plugins = common.settings(ctx).plugins
     spec = plugins.initializers.get(initializer)
     semantic = protocol == "semantic"
     if semantic and spec.segments:
@@ -95,6 +96,7 @@ def command(
     takes_text = "text" in {field.name for field in dataclasses.fields(spec.options)}
     if semantic and layout is not None and takes_text:
         options.setdefault("text", "; ".join(images.classes[images.has_background :]))
+    runtime = common.make_runtime(device, precision, threads, seed)
     made, _ = make_initializer(initializer, options, runtime, plugins)
     scorer = SemanticScorer(len(images.classes)) if semantic else HungarianScorer(len(images.classes))
     done = score_images(

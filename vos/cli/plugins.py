@@ -7,8 +7,7 @@ from typing import Any
 
 import click
 
-from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options
+from vos.cli import common
 from vos.errors import PluginError
 from vos.registry.discovery import Plugins
 from vos.registry.options import NoOptions, describe_options
@@ -20,14 +19,14 @@ KINDS = ("trackers", "initializers", "writers", "formats", "executors", "command
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--short", is_flag=True, help="Leave out the options.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@general_options
+@common.general_options
 @click.pass_context
 def command(ctx: click.Context, names: tuple[str, ...], short: bool, as_json: bool) -> None:
     """List what the installed plugins offer, with options; NAMEs limit the list.
 
     A plugin that could not be loaded is listed last, with its error.
     """
-    plugins = command_plugins(ctx)
+    plugins = common.settings(ctx).plugins
     listed = describe_plugins(plugins, names)
     found = {offer["name"] for kind in KINDS for offer in listed[kind]}
     for name in names:

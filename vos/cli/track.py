@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
 
-from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options, option_assignments, runtime_options
-from vos.cli_options.shorthands import (
-    ShorthandCommand,
-    added_writers,
-    chosen_initializer,
-    takes_shorthands,
-    tracker_assignments,
-)
+from vos.cli import common
 from vos.errors import OptionError
 from vos.host.annotation_loading import GivenAnnotations
-from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER
-from vos.protocols.source import Source
 from vos.registry.options import parse_assignments
 from vos.types.run import RunSummary
-from vos.types.runtime import Runtime
 
 DEFAULT_OUTPUT = "vos-out"
 
 
-@click.command("track", cls=ShorthandCommand)
+@click.command()
 @click.argument("source", metavar="VIDEO")
 @click.option(
     "--mask",
@@ -40,15 +29,22 @@ DEFAULT_OUTPUT = "vos-out"
 )
 @click.option("--init", "initializer", metavar="NAME", help="Make the first mask with an initializer (`vos plugins`).")
 @click.option("-I", "init_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the initializer.")
-@takes_shorthands("initializers")
-@click.option("-t", "--tracker", default=DEFAULT_TRACKER, show_default=True, help="Who tracks (`vos plugins`).")
-@option_assignments
-@takes_shorthands("trackers")
+@click.option("-t", "--tracker", default="propagation", show_default=True, help="Who tracks (`vos plugins`).")
+@common.option_assignments
+@common.quality_option
 @click.option(
     "-o", "--output", default=DEFAULT_OUTPUT, show_default=True, help="Folder; masks go to OUTPUT/<sequence>/."
 )
 @click.option("--sequence", metavar="NAME", help="Name of the sequence's folder; by default the video's name.")
-@takes_shorthands("writers")
+@click.option("--overlay", type=click.Path(path_type=Path), metavar="FILE", help="Also write an H.264 overlay video.")
+@click.option("--rle", type=click.Path(path_type=Path), metavar="FILE", help="Also write a COCO run-length JSON.")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Also write a CSV of places, sizes and confidence.",
+)
+@click.option("--cutouts", type=click.Path(path_type=Path), metavar="DIR", help="Also write RGBA cut-outs.")
 @click.option(
     "--writer",
     "writers",
@@ -66,10 +62,37 @@ DEFAULT_OUTPUT = "vos-out"
 @click.option("--resume", is_flag=True, help="Skip if this run is finished, redo it if it is not.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run's output.")
 @click.option("--allow-truncated", is_flag=True, help="Accept a damaged video up to its last good frame.")
-@runtime_options
-@general_options
+@common.runtime_options
+@common.general_options
 @click.pass_context
-def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    source: str,
+    masks: tuple[str, ...],
+    initializer: str | None,
+    init_assignments: tuple[str, ...],
+    tracker: str,
+    assignments: tuple[str, ...],
+    output: str,
+    sequence: str | None,
+    overlay: Path | None,
+    rle: Path | None,
+    report: Path | None,
+    cutouts: Path | None,
+    writers: tuple[str, ...],
+    no_masks: bool,
+    both_ways: bool,
+    ends: tuple[str, ...],
+    start: int,
+    stop: int | None,
+    step: int,
+    max_side: int | None,
+    resume: bool,
+    overwrite: bool,
+    allow_truncated: bool,
+    **runtime: Any,
+) -> None:
     """Track objects through VIDEO: a mask for every frame.
 
     VIDEO is a video file, a folder of images, a camera index, or the address of a stream. A folder
@@ -78,98 +101,62 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     \b
       vos track dog.mp4 --mask first.png --overlay dog-overlay.mp4
       vos track dog.mp4 --mask first.png --mask 40:corrected.png
-      vos track dog.mp4 --text "dog; person"
       vos track JPEGImages/480p/bear --quality fast
     """
+    from vos.host.mask_arguments import parse_mask_arguments
     from vos.host.opening import open_source
     from vos.host.progress import ProgressBar
     from vos.host.tracking import track
+    from vos.host.writer_making import refuse_outputs
     from vos.registry.plugin_errors import close_or_warn
 
-    asked = _Asked(**given)
-    plugins = command_plugins(ctx)
-    masks = [] if asked.no_masks else [DEFAULT_WRITER]
-    writers: list[Any] = [*masks, *added_writers(ctx), *map(_writer, asked.writers)]
-    options = parse_assignments(asked.assignments) | tracker_assignments(ctx)
-    opened = open_source(asked.source, plugins)
+    plugins = common.settings(ctx).plugins
+    made_runtime = common.make_runtime(**runtime)
+    shortcuts = {"overlay": overlay, "coco-rle": rle, "report": report, "cutouts": cutouts}
+    all_writers: list[Any] = [
+        *([] if no_masks else ["davis"]),
+        *((name, {"path": path}) for name, path in shortcuts.items() if path is not None),
+        *map(_writer, writers),
+    ]
+    opened = open_source(source, plugins)
     try:
+        given: GivenAnnotations = parse_mask_arguments(masks, start)
+        if initializer is not None:
+            if masks:
+                raise OptionError("--mask and --init are both given; one of them makes the first mask.")
+            from vos.host.tracker_making import tracker_options
+            from vos.initialization.initialize import initialize
+
+            tracker_options(tracker, parse_assignments(assignments), plugins)  # a typo should not cost the wait
+            init_options = parse_assignments(init_assignments, "-I")
+            refuse_outputs(opened, {}, output, all_writers, init_options, sequence=sequence, plugins=plugins)
+            given = initialize(
+                opened, initializer, init_options, runtime=made_runtime, plugins=plugins, frame_index=start
+            )
         summary = track(
             opened,
-            _first_mask(ctx, asked, opened, writers, options, runtime),
-            tracker=asked.tracker,
-            options=options,
-            output=asked.output,
-            writers=writers,
-            runtime=runtime,
-            both_ways=asked.both_ways,
-            ends=_ends(asked.ends),
-            start=asked.start,
-            stop=asked.stop,
-            step=asked.step,
-            max_side=asked.max_side,
-            resume=asked.resume,
-            overwrite=asked.overwrite,
-            allow_truncated=asked.allow_truncated,
-            sequence=asked.sequence,
+            given,
+            tracker=tracker,
+            options=parse_assignments(assignments),
+            output=output,
+            writers=all_writers,
+            runtime=made_runtime,
+            both_ways=both_ways,
+            ends=_ends(ends),
+            start=start,
+            stop=stop,
+            step=step,
+            max_side=max_side,
+            resume=resume,
+            overwrite=overwrite,
+            allow_truncated=allow_truncated,
+            sequence=sequence,
             plugins=plugins,
             observers=[ProgressBar()],
         )
     finally:
-        close_or_warn(f"source {asked.source}", opened.close)
+        close_or_warn(f"source {source}", opened.close)
     click.echo(describe(summary))
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """What the command line says, by the names of its options."""
-
-    source: str
-    masks: tuple[str, ...]
-    initializer: str | None
-    init_assignments: tuple[str, ...]
-    tracker: str
-    assignments: tuple[str, ...]
-    output: str
-    sequence: str | None
-    writers: tuple[str, ...]
-    no_masks: bool
-    both_ways: bool
-    ends: tuple[str, ...]
-    start: int
-    stop: int | None
-    step: int
-    max_side: int | None
-    resume: bool
-    overwrite: bool
-    allow_truncated: bool
-
-
-def _first_mask(
-    ctx: click.Context,
-    asked: _Asked,
-    source: Source,
-    writers: list[Any],
-    options: dict[str, Any],
-    runtime: Runtime,
-) -> GivenAnnotations:
-    """Give the masks of ``--mask``, or what the initializer makes of the first frame; None leaves it to the layout."""
-    from vos.host.mask_arguments import parse_mask_arguments
-    from vos.host.tracker_making import tracker_options
-    from vos.host.writer_making import refuse_outputs
-    from vos.initialization.initialize import initialize
-
-    chosen = chosen_initializer(ctx, asked.initializer, "--init")
-    if chosen is None:
-        return parse_mask_arguments(asked.masks, asked.start)
-    name, init_options = chosen
-    if asked.masks:
-        given = "--init" if asked.initializer is not None else f"initializer {name}"
-        raise OptionError(f"--mask and {given} are both given; one of them makes the first mask.")
-    init_options |= parse_assignments(asked.init_assignments, "-I")
-    plugins = command_plugins(ctx)
-    tracker_options(asked.tracker, options, plugins)  # a typing mistake should not cost the wait
-    refuse_outputs(source, {}, asked.output, writers, init_options, sequence=asked.sequence, plugins=plugins)
-    return initialize(source, name, init_options, runtime=runtime, plugins=plugins, frame_index=asked.start)
 
 
 def describe(summary: RunSummary) -> str:

@@ -11,7 +11,6 @@ from vos.host.tracker_making import GivenTracker
 from vos.types.runtime import Runtime
 
 DEFAULT_TRACKER = "propagation"
-DEFAULT_WRITER = "davis"
 UNKNOWN_LENGTH = 1 << 40
 """Stands for the number of frames of a source that has no length."""
 

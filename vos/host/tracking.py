@@ -10,7 +10,7 @@ from typing import Any
 from vos.host.annotation_loading import GivenAnnotations
 from vos.host.opening import GivenSource
 from vos.host.run import PreparedRun, prepare_run
-from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER, RunConfig
+from vos.host.run_config import DEFAULT_TRACKER, RunConfig
 from vos.host.run_record import RunRecord, prepare_output
 from vos.host.tracker_making import GivenTracker
 from vos.host.writer_making import (
@@ -108,7 +108,7 @@ def track(
     tracker: GivenTracker = DEFAULT_TRACKER,
     options: Mapping[str, Any] | Any | None = None,
     output: str | Path | None = None,
-    writers: Sequence[GivenWriter] = (DEFAULT_WRITER,),
+    writers: Sequence[GivenWriter] = ("davis",),
     runtime: Runtime | None = None,
     both_ways: bool = False,
     start: int = 0,

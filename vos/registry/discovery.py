@@ -10,28 +10,113 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+import inspect
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, is_dataclass
+from difflib import get_close_matches
 from importlib import metadata
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pluggy
 
-from vos.errors import PluginError
+from vos.errors import PluginError, PluginFailedError
+from vos.protocols.source import Source
 from vos.registry import hookspecs
-from vos.registry.offers import BrokenPlugin, Offers, Origin
+from vos.registry.options import describe_options
 from vos.registry.plugin_errors import blaming, in_words
-from vos.registry.spec_checks import check_api_version, check_hook_names, check_source, checked_specs, writer_of
 from vos.registry.specs import CommandSpec, ExecutorSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
-from vos.types.checkpoint import Checkpoint
+from vos.types.source_info import SourceInfo
+from vos.version import __version__
 
 logger = logging.getLogger(__name__)
 
 GROUP = "vos"
 SHIPPED_DISTRIBUTION = "vos-toolkit"
+
+Spec = TypeVar("Spec", TrackerSpec, InitializerSpec, WriterSpec, FormatSpec, CommandSpec, ExecutorSpec)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plugin came from.
+
+    Attributes:
+        plugin: its entry point's name, or the module's for one given with ``-p``.
+        module: the module that holds its hooks.
+        distribution: the installed distribution, or ``"-p"``.
+        version: the distribution's version, or None.
+    """
+
+    plugin: str
+    module: str
+    distribution: str
+    version: str | None = None
+
+    def __str__(self) -> str:
+        version = f" {self.version}" if self.version else ""
+        return f"{self.plugin} ({self.distribution}{version})"
+
+
+@dataclass(frozen=True)
+class BrokenPlugin:
+    """A plugin that was skipped.
+
+    Attributes:
+        origin: which one.
+        error: one line: what is wrong.
+        details: the traceback, for ``--debug``.
+    """
+
+    origin: Origin
+    error: str
+    details: str
+
+
+class Offers(Generic[Spec]):
+    """The specs of one kind that plugins offer, by name."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._offers: dict[str, list[tuple[Spec, Origin]]] = {}
+
+    def add(self, spec: Spec, origin: Origin) -> None:
+        """Take a spec; a second one of the same name makes that name an error when used."""
+        self._offers.setdefault(spec.name, []).append((spec, origin))
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._offers)
+
+    def all(self) -> list[tuple[Spec, Origin]]:
+        """Every spec with its origin, sorted by name; clashing names appear once for each plugin."""
+        return [offer for name in self.names() for offer in self._offers[name]]
+
+    def get(self, name: str) -> Spec:
+        """Find a spec.
+
+        Args:
+            name: as the user typed it.
+        Returns:
+            The spec.
+        Raises:
+            PluginError: nobody offers the name, or two plugins do.
+        """
+        offers = self._offers.get(name, [])
+        if len(offers) > 1:
+            origins = " and ".join(f"plugin {origin}" for _, origin in offers)
+            raise PluginError(
+                f'two plugins offer a {self.kind} named "{name}": {origins}. Block one of them with --no-plugin.'
+            )
+        if not offers:
+            close = get_close_matches(name, self._offers, n=1)
+            hint = f' Did you mean "{close[0]}"?' if close else ""
+            installed = ", ".join(self.names()) or "none"
+            raise PluginError(f'no {self.kind} named "{name}". Installed: {installed}.{hint}')
+        return offers[0][0]
 
 
 class Plugins:
@@ -49,7 +134,6 @@ class Plugins:
         self.formats: Offers[FormatSpec] = Offers("format")
         self.commands: Offers[CommandSpec] = Offers("command")
         self.executors: Offers[ExecutorSpec] = Offers("executor")
-        self.checkpoints: Offers[Checkpoint] = Offers("checkpoint")
 
     @property
     def hook(self) -> Any:
@@ -68,8 +152,8 @@ class Plugins:
             self._skip(origin, PluginError(f"{origin.module} is loaded already, under another name."), log=log)
             return
         try:
-            check_api_version(plugin)
-            check_hook_names(plugin)
+            _check_api_version(plugin)
+            _check_hook_names(plugin)
             self.add_hooks(plugin, f"plugin {origin.plugin}", name=str(origin))
             offers = self._collect(plugin)
         except Exception as error:
@@ -129,7 +213,6 @@ class Plugins:
             ("vos_formats", self.formats, FormatSpec),
             ("vos_commands", self.commands, CommandSpec),
             ("vos_executors", self.executors, ExecutorSpec),
-            ("vos_checkpoints", self.checkpoints, Checkpoint),
         ]
         collected = []
         for hook_name, holder, spec_type in kinds:
@@ -137,10 +220,10 @@ class Plugins:
             for implementation in implementations:
                 if implementation.plugin is not plugin:
                     continue
-                specs = checked_specs(implementation.function(), spec_type, hook_name, holder.kind)
+                specs = _specs(implementation.function(), spec_type, hook_name, holder.kind)
                 collected.append((holder, specs))
                 if spec_type is FormatSpec:
-                    collected.append((self.writers, [writer for spec in specs if (writer := writer_of(spec))]))
+                    collected.append((self.writers, [writer for spec in specs if (writer := _writer_of(spec))]))
         return collected
 
     def _skip(self, origin: Origin, error: BaseException, *, log: bool = True) -> None:
@@ -208,7 +291,92 @@ def _named(function: Callable[..., Any], hook_name: str, who: str) -> Callable[.
         with blaming(f"{who}: {hook_name} failed"):
             answer = function(*arguments)
             if hook_name == "vos_open_source":
-                check_source(answer, who)
+                _check_source(answer, who)
         return answer
 
     return call
+
+
+def _check_source(source: object, who: str) -> None:
+    """Refuse what ``vos_open_source`` may not return."""
+    if source is None:
+        return
+    if not isinstance(source, Source):
+        raise PluginFailedError(
+            f"{who}: vos_open_source returned a {type(source).__name__}, "
+            "expected a vos.plugin.Source (info, frames and close) or None."
+        )
+    if not isinstance(source.info, SourceInfo):
+        raise PluginFailedError(
+            f"{who}: the info of its source is a {type(source.info).__name__}, expected a vos.plugin.SourceInfo."
+        )
+
+
+def _specs(offered: Any, spec_type: type, hook_name: str, kind: str) -> list[Any]:
+    """What a registration hook returned, if each can be listed and asked for."""
+    if isinstance(offered, spec_type) or not isinstance(offered, Iterable):
+        found = type(offered).__name__
+        raise PluginError(f"{hook_name} returned a {found}, expected a list of {spec_type.__name__}.")
+    specs = list(offered)
+    for spec in specs:
+        if not isinstance(spec, spec_type):
+            raise PluginError(f"{hook_name} returned a {type(spec).__name__}, expected {spec_type.__name__}.")
+        _check_spec(spec, kind)
+    return specs
+
+
+def _writer_of(spec: FormatSpec) -> WriterSpec | None:
+    """The writer of ``vos track`` that writes a format, if it can be written."""
+    if spec.exporter is None:
+        return None
+    return WriterSpec(spec.name, spec.summary, spec.exporter, spec.options)
+
+
+def _check_spec(spec: Any, kind: str) -> None:
+    """Refuse a spec that no list could show."""
+    if not isinstance(spec.name, str) or not spec.name:
+        raise PluginError(f'a {kind} is named {spec.name!r}, expected text such as "my-{kind}".')
+    if not isinstance(spec.summary, str):
+        raise PluginError(f'{kind} "{spec.name}": the summary is {spec.summary!r}, expected one line of text.')
+    makes = {CommandSpec: ["load"], FormatSpec: ["exporter", "importer"]}.get(type(spec), ["factory"])
+    for attribute in makes:
+        made = getattr(spec, attribute)
+        if not callable(made) and not (isinstance(spec, FormatSpec) and made is None):
+            raise PluginError(f'{kind} "{spec.name}": {attribute} is {made!r}, expected a function.')
+    if isinstance(spec, CommandSpec):
+        return
+    if not (isinstance(spec.options, type) and is_dataclass(spec.options)):
+        raise PluginError(f'{kind} "{spec.name}": options is {spec.options!r}, expected a dataclass.')
+    with blaming(f'{kind} "{spec.name}": its options cannot be listed'):
+        describe_options(spec.options)
+
+
+def _check_api_version(plugin: object) -> None:
+    """Refuse a plugin that says (``VOS_API = 1``) that it was built for another plugin API."""
+    declared = getattr(plugin, "VOS_API", None)
+    major = hookspecs.API_VERSION[0]
+    if declared is None or declared == major:
+        return
+    if not isinstance(declared, int):
+        raise PluginError(f"its VOS_API is {declared!r}, expected a number such as {major}.")
+    newer = declared > major
+    raise PluginError(
+        f"it was built for version {declared} of the plugin API, this is vos {__version__} with version {major}. "
+        f"Install {'a newer vos' if newer else 'a newer version of the plugin'}."
+    )
+
+
+def _check_hook_names(plugin: object) -> None:
+    """Refuse a hook that is unknown, or has no ``@hookimpl`` above it; pluggy alone would ignore it."""
+    known = [name for name in dir(hookspecs) if name.startswith("vos_")]
+    for name in dir(plugin):
+        function = getattr(plugin, name, None)
+        if not inspect.isroutine(function):
+            continue
+        if not getattr(function, "vos_impl", None):
+            if name in known and not hasattr(function, "vos_spec"):
+                raise PluginError(f"{name} is not marked as a hook. Put @hookimpl above it.")
+            continue
+        if name not in known:
+            close = get_close_matches(name, known, n=1)
+            raise PluginError(f"unknown hook {name}." + (f" Did you mean {close[0]}?" if close else ""))

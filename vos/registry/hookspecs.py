@@ -5,11 +5,11 @@ is found through the entry point group ``vos``. A hook takes any subset of the a
 name. Three kinds of hooks:
 
 - *registration* (``vos_trackers``, ``vos_initializers``, ``vos_writers``, ``vos_formats``, ``vos_commands``,
-  ``vos_executors``, ``vos_checkpoints``): called once when plugins are loaded; every plugin's list is taken.
+  ``vos_executors``): called once when plugins are loaded; every plugin's list is taken.
 - *decision* (``vos_open_source``, ``vos_merge_objects``): plugins are asked in turn, the last
   registered first and the toolkit's own last, until one answers with something other than None.
 - *observation* (``vos_run_started``, ``vos_frame_done``, ``vos_run_finished``, ``vos_run_failed``):
-  called in every plugin; what is returned is ignored; an exception stops the run with the plugin's name.
+  every plugin is told; what is returned is ignored; an exception stops the run with the plugin's name.
 
 A hook speaks to the user by raising a ``VosError``; any other exception is reported with the plugin's
 and the hook's name.
@@ -24,12 +24,11 @@ import pluggy
 from vos.protocols.source import Source
 from vos.registry.specs import CommandSpec, ExecutorSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
 from vos.types.arrays import LabelMap, Size
-from vos.types.checkpoint import Checkpoint
 from vos.types.frame import Frame
 from vos.types.prediction import Prediction
 from vos.types.run import Run, RunSummary
 
-API_VERSION = (1, 2)
+API_VERSION = (1, 1)
 """Version (major, minor) of the plugin API: the hooks here, and the types and protocols they speak of.
 
 The major number rises when a plugin that worked may stop working, the minor one when something is
@@ -84,17 +83,6 @@ def vos_executors() -> Sequence[ExecutorSpec]:  # type: ignore[empty-body]
     """Offer executors: engines that run many jobs (``vos batch``). As ``vos_trackers``."""
 
 
-@hookspec
-def vos_checkpoints() -> Sequence[Checkpoint]:  # type: ignore[empty-body]
-    """Offer published weights: ``vos weights`` lists, fetches and verifies them. As ``vos_trackers``.
-
-    The plugin finds a fetched file with ``vos.weights.local_path``, which says how to get one that is missing.
-
-    Returns:
-        Checkpoints; a name that another plugin also offers is an error when it is used, naming both.
-    """
-
-
 @hookspec(firstresult=True)
 def vos_open_source(location: str) -> Source | None:
     """Open a source of frames.
@@ -130,7 +118,7 @@ def vos_merge_objects(prediction: Prediction, size: Size) -> LabelMap | None:
 
 @hookspec
 def vos_run_started(run: Run) -> None:
-    """Called once, when the writers have begun and before the first frame is read.
+    """Told once, when the writers have begun and before the first frame is read.
 
     Args:
         run: what will be done.
@@ -139,7 +127,7 @@ def vos_run_started(run: Run) -> None:
 
 @hookspec
 def vos_frame_done(run: Run, frame: Frame, prediction: Prediction, label_map: LabelMap) -> None:
-    """Called once per frame, in the order of tracking, in the thread of the frame loop: tracking waits for it.
+    """Told once per frame, in the order of tracking, in the thread of the frame loop: be quick.
 
     Args:
         run: the run.
@@ -151,7 +139,7 @@ def vos_frame_done(run: Run, frame: Frame, prediction: Prediction, label_map: La
 
 @hookspec
 def vos_run_finished(run: Run, summary: RunSummary) -> None:
-    """Called once, after the last writer has closed.
+    """Told once, after the last writer has closed.
 
     Args:
         run: the run.
@@ -161,7 +149,7 @@ def vos_run_finished(run: Run, summary: RunSummary) -> None:
 
 @hookspec
 def vos_run_failed(run: Run, error: BaseException) -> None:
-    """Called once if a run that has started stops early, after the writers have been aborted.
+    """Told once if a run that has started stops early, after the writers have been aborted.
 
     What stopped the run is raised to the user in any case: an exception here is a warning.
 

@@ -10,11 +10,11 @@ import types
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from vos.errors import OptionError, VosError
-from vos.suggestions import did_you_mean
 
 T = TypeVar("T")
 
@@ -194,7 +194,8 @@ def parse_assignments(assignments: Sequence[str], flag: str = "-O") -> dict[str,
 def _known(names: Sequence[str], wrong: str) -> str:
     if not names:
         return "It has no options."
-    return f"It has: {', '.join(names)}.{did_you_mean(wrong, names)}"
+    close = get_close_matches(wrong, names, n=1)
+    return f"It has: {', '.join(names)}." + (f' Did you mean "{close[0]}"?' if close else "")
 
 
 def _parse(value: Any, hint: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What a plugin offers: named trackers, initializers, writers, formats, commands and executors.
+"""What a plugin offers: named trackers, initializers, writers, formats and commands.
 
 A spec is cheap to make: name, summary and options are plain data, and the factory imports what is
 heavy when it is called. So listing plugins imports no model.
@@ -6,7 +6,6 @@ heavy when it is called. So listing plugins imports no model.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,40 +24,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Shorthand:
-    """A flag of the command line that stands for an option of one of a plugin's offers.
-
-    An initializer's flag also chooses the initializer, as ``--with NAME`` does; a writer's flag also adds the writer;
-    a tracker's flag sets the option of the tracker that ``--tracker`` names.
-
-    Attributes:
-        flag: two hyphens and a name: ``"--points"``.
-        help: one sentence for ``--help``.
-        option: the option that it sets; None for a flag that only chooses the initializer or adds the writer.
-        metavar: stands for the value in ``--help`` (``"FILE"``); None for a flag without a value, which sets its
-            option to true.
-        verbs: the verbs that take it: ``"init"``, ``"track"``, ``"davis"``.
-    Raises:
-        ValueError: a flag that cannot be typed, or no verb.
-    """
-
-    flag: str
-    help: str
-    option: str | None = None
-    metavar: str | None = None
-    verbs: tuple[str, ...] = ("track",)
-
-    def __post_init__(self) -> None:
-        """Check the flag and the verbs."""
-        if not re.fullmatch(r"--[a-z][a-z0-9]*(-[a-z0-9]+)*", self.flag):
-            raise ValueError(f'shorthand "{self.flag}": expected two hyphens and a name, such as "--points".')
-        if not isinstance(self.verbs, tuple) or not self.verbs:
-            raise ValueError(f'shorthand "{self.flag}": verbs is {self.verbs!r}, expected a tuple such as ("track",).')
-        if self.metavar is not None and self.option is None:
-            raise ValueError(f'shorthand "{self.flag}": it takes a value ({self.metavar}) but names no option.')
-
-
-@dataclass(frozen=True)
 class TrackerSpec:
     """A tracker that a plugin offers.
 
@@ -67,14 +32,12 @@ class TrackerSpec:
         summary: one line for ``vos plugins``.
         factory: makes a tracker from an ``options`` object and a ``Runtime``.
         options: a dataclass whose fields are declared with ``vos.plugin.option``.
-        shorthands: flags of the command line that set one of the options.
     """
 
     name: str
     summary: str
     factory: Callable[[Any, Runtime], Tracker | EncodingTracker]
     options: type = NoOptions
-    shorthands: tuple[Shorthand, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -84,7 +47,6 @@ class InitializerSpec:
     Attributes:
         segments: True if it divides the whole frame, background included, so that objects are still
             to be chosen (``vos.ObjectSelection``, done by default); False if its ids are objects.
-        shorthands: flags of the command line that choose this initializer.
     """
 
     name: str
@@ -92,7 +54,6 @@ class InitializerSpec:
     factory: Callable[[Any, Runtime], Initializer]
     options: type = NoOptions
     segments: bool = False
-    shorthands: tuple[Shorthand, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,16 +64,13 @@ class WriterSpec:
         name: what the user types.
         summary: one line for ``vos plugins``.
         factory: makes a writer from an ``options`` object.
-        options: a dataclass whose fields are declared with ``vos.plugin.option``. The option ``path``, if there is
-            one, is where it writes.
-        shorthands: flags of the command line that add this writer.
+        options: a dataclass whose fields are declared with ``vos.plugin.option``.
     """
 
     name: str
     summary: str
     factory: Callable[[Any], Writer]
     options: type = NoOptions
-    shorthands: tuple[Shorthand, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +86,6 @@ class FormatSpec:
         importer: reads a file or folder of this format, or returns None where it is of another one; None for a
             format that is only written. It looks at as little as it can: every format is asked in turn.
         options: a dataclass whose fields are declared with ``vos.plugin.option``; those of the exporter.
-        shorthands: flags of the command line that add this format's writer.
     """
 
     name: str
@@ -136,7 +93,6 @@ class FormatSpec:
     exporter: Callable[[Any], Writer] | None
     importer: Callable[[Path], Sequence[ImportedMasks] | None] | None = None
     options: type = NoOptions
-    shorthands: tuple[Shorthand, ...] = ()
 
 
 @dataclass(frozen=True)

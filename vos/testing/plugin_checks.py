@@ -9,8 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-from vos.registry.discovery import Plugins
-from vos.registry.offers import Origin
+from vos.registry.discovery import Origin, Plugins
 from vos.registry.options import check_option
 from vos.testing.contract import ContractError
 
@@ -24,7 +23,7 @@ def check_plugin(module: str) -> list[str]:
     Args:
         module: importable name, as in the entry point.
     Returns:
-        The names of what it offers: trackers, initializers, writers, executors, commands and checkpoints.
+        The names of what it offers: trackers, initializers, writers, executors and commands.
     Raises:
         ContractError: what is wrong, and where that is written.
     """
@@ -40,7 +39,6 @@ def check_plugin(module: str) -> list[str]:
     for command, _ in plugins.commands.all():
         _check_name("command", command.name, command.summary)
         names.append(command.name)
-    names += plugins.checkpoints.names()
     _check_import(module)
     return names
 

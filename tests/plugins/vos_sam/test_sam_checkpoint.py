@@ -9,7 +9,6 @@ import torch
 from vos import Runtime, weights
 from vos.plugin import WeightsError
 from vos_sam.checkpoint import build_sam, load_sam, resolve_checkpoint
-from vos_sam.known_weights import CHECKPOINTS
 from vos_sam.model import SegmentAnything
 from vos_sam.tiny_vit import TinyViT
 
@@ -69,8 +68,8 @@ def test_loading_from_a_file(tiny_state, tmp_path):
 
 
 def test_a_model_is_known_by_its_content_wherever_the_cache_is(tiny_state, tmp_path, monkeypatch):
-    known = replace(CHECKPOINTS["vit_b"], size=None)
-    monkeypatch.setitem(CHECKPOINTS, "vit_b", known)
+    known = replace(weights.CHECKPOINTS["vit_b"], size=None)
+    monkeypatch.setitem(weights.CHECKPOINTS, "vit_b", known)
     said = []
     for number, folder in enumerate(("here", "there", "other")):
         path = tmp_path / folder / known.file_name
@@ -80,19 +79,6 @@ def test_a_model_is_known_by_its_content_wherever_the_cache_is(tiny_state, tmp_p
         said.append(SegmentAnything.load(Runtime(device="cpu", cache=tmp_path / folder)).details)
         assert said[-1] == {"checkpoint": known.file_name, "sha256": weights.sha256_of(path)}
     assert said[0] == said[1] != said[2]
-
-
-def test_the_published_files_are_offered_and_found(tmp_path):
-    offered = weights.known_checkpoints()
-    assert [offered[name] for name in CHECKPOINTS] == list(CHECKPOINTS.values())
-    assert [one.file_name for one in CHECKPOINTS.values()] == [
-        "sam_vit_b_01ec64.pth",
-        "sam_vit_l_0b3195.pth",
-        "sam_vit_h_4b8939.pth",
-        "mobile_sam.pt",
-    ]
-    with pytest.raises(WeightsError, match=r"mobile_sam\.pt: the weights of MobileSAM, TinyViT are not there"):
-        resolve_checkpoint(None, "vit_t", tmp_path)
 
 
 def test_a_truncated_file(tiny_state, tmp_path):

@@ -117,8 +117,8 @@ def test_tracking_begins_with_an_initializer(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no initializer named. Say how to find the objects: --diffseg, --text, --points"),
-        (["--with", "bright", "--diffseg"], "bright and diffseg are both asked for"),
+        ([], "no initializer named. Say how to find the objects: --points"),
+        (["--with", "bright", "--diffseg"], "diffseg and bright are both asked for"),
         (["--diffseg", "--text", "dog"], "diffseg and groupvit are both asked for"),
         (["--with", "brigth"], 'no initializer named "brigth".*Did you mean "bright"'),
         (["--with", "bright", "--keep", "a"], '--keep is "a", expected whole numbers'),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 import vos
 from vos.host.threads import map_ahead
 from vos.plugin import AnnotationError, OptionError, PluginFailedError, SourceInfo, TruncatedSourceError, hookimpl
-from vos.registry.offers import Origin
+from vos.registry.discovery import Origin
 from vos.testing import StubEncodingTracker, StubTracker, tiny_sequence
 
 

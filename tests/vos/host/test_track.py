@@ -201,7 +201,7 @@ def test_unwritable_output_is_said(sequence, tmp_path):
 
 
 def test_named_tracker_is_closed_and_a_given_one_is_not(sequence, tmp_path):
-    from vos.registry.offers import Origin
+    from vos.registry.discovery import Origin
 
     made = []
 

@@ -10,7 +10,7 @@ from PIL import Image
 import vos
 from vos import Frame, ObjectSelection, PluginError, SourceError
 from vos.plugin import EmptyMaskError, InitializerSpec, OptionError, hookimpl, option
-from vos.registry.offers import Origin
+from vos.registry.discovery import Origin
 
 
 class Stripes:

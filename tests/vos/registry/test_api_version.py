@@ -4,8 +4,7 @@ import pytest
 
 import vos
 from vos.plugin import API_VERSION
-from vos.registry.discovery import Plugins
-from vos.registry.offers import Origin
+from vos.registry.discovery import Origin, Plugins
 
 
 def load(**declared):

@@ -6,8 +6,7 @@ import pytest
 
 import vos.plugin
 from vos.plugin import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec, hookimpl
-from vos.registry.discovery import Plugins
-from vos.registry.offers import Origin
+from vos.registry.discovery import Origin, Plugins
 from vos.testing import StubTracker
 
 
@@ -81,7 +80,7 @@ def test_misspelt_hook_is_broken_and_guessed():
 
     plugins = Plugins()
     plugins.register(Plugin(), origin("typo"))
-    assert 'unknown hook "vos_tracker". Did you mean "vos_trackers"?' in plugins.broken[0].error
+    assert "unknown hook vos_tracker. Did you mean vos_trackers?" in plugins.broken[0].error
 
 
 def test_wrong_offer_is_broken():

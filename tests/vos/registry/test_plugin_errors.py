@@ -20,8 +20,7 @@ from vos.plugin import (
     hookimpl,
     option,
 )
-from vos.registry.discovery import Plugins
-from vos.registry.offers import Origin
+from vos.registry.discovery import Origin, Plugins
 from vos.testing import StubEncodingTracker, StubTracker, tiny_sequence
 
 

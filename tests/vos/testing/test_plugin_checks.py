@@ -19,7 +19,7 @@ def vos_trackers():
 
 BAD_PLUGINS = {
     "hooks": [
-        ("vos_trackers():", "vos_trackerz():", 'unknown hook "vos_trackerz". Did you mean "vos_trackers"?'),
+        ("vos_trackers():", "vos_trackerz():", "unknown hook vos_trackerz. Did you mean vos_trackers?"),
         ("vos_trackers():", "vos_trackers(frame):", "Argument.*frame"),
         ("return [vos", "return ['guest'] or [vos", "vos_trackers returned a str, expected TrackerSpec"),
         ("import dataclasses", "import no_such_module, dataclasses", "No module named 'no_such_module'"),

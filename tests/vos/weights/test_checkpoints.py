@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,8 +10,7 @@ from click.testing import CliRunner
 
 from vos import weights
 from vos.cli.weights import command
-from vos.plugin import PluginError, WeightsError, hookimpl, load_plugins
-from vos.registry.offers import Origin
+from vos.plugin import WeightsError
 
 CONTENT = bytes(range(256)) * 20_000
 
@@ -53,19 +51,7 @@ def server(monkeypatch):
         "A small model",
         len(CONTENT),
     )
-
-    class Plugin:
-        @hookimpl
-        def vos_checkpoints(self):
-            return [known]
-
-    def load(*_):
-        plugins = load_plugins()
-        plugins.register(Plugin(), Origin("small", "small", "test"))
-        return plugins
-
-    monkeypatch.setattr("vos.weights.checkpoints.load_plugins", load)
-    monkeypatch.setattr("vos.cli_options.settings.load_plugins", load)
+    monkeypatch.setitem(weights.CHECKPOINTS, "small", known)
     yield Server
     instance.shutdown()
     instance.server_close()
@@ -105,9 +91,10 @@ def test_what_is_not_the_published_content_is_not_kept(server, tmp_path):
 
 
 def test_no_network_says_where_to_put_the_file(server, tmp_path, monkeypatch):
-    known = dataclasses.replace(weights.checkpoint("small"), address="http://127.0.0.1:9/small.pth")
+    known = dataclasses.replace(weights.CHECKPOINTS["small"], address="http://127.0.0.1:9/small.pth")
+    monkeypatch.setitem(weights.CHECKPOINTS, "small", known)
     with pytest.raises(WeightsError, match=r"cannot be fetched \(no connection\).*or put the file at .*small\.pth"):
-        weights.fetch(known, tmp_path)
+        weights.fetch("small", tmp_path)
 
 
 def test_a_file_of_the_wrong_size_and_one_of_the_wrong_content(server, tmp_path):
@@ -129,32 +116,14 @@ def test_unknown_names():
         weights.checkpoint("vit_g")
 
 
-@pytest.mark.parametrize(
-    ("changed", "message"),
-    [
-        ({"file_name": "../vit_b.pth"}, "file_name is '../vit_b.pth', expected a file's name without a folder"),
-        ({"sha256": "abc"}, "sha256 is 'abc', expected 64 hexadecimal digits"),
-        ({"address": "ftp://x"}, "address is 'ftp://x', expected an address that begins with https://"),
-        ({"size": 0}, "size is 0, expected bytes or None"),
-    ],
-)
-def test_a_checkpoint_checks_itself(changed, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
-        weights.Checkpoint(**{**dataclasses.asdict(weights.checkpoint("vit_b")), **changed})
-
-
-def test_a_name_that_two_plugins_offer_is_an_error_when_used():
-    plugins = load_plugins()
-
-    class Plugin:
-        @hookimpl
-        def vos_checkpoints(self):
-            return [weights.checkpoint("vit_b")]
-
-    plugins.register(Plugin(), Origin("other", "other", "test"))
-    with pytest.raises(PluginError, match=r'two plugins offer a checkpoint named "vit_b": plugin sam .* and .* other'):
-        weights.checkpoint("vit_b", plugins)
-    assert weights.checkpoint("vit_t", plugins).file_name == "mobile_sam.pt"
+def test_the_published_files_are_known():
+    assert {c.file_name for c in weights.CHECKPOINTS.values()} == {
+        "sam_vit_b_01ec64.pth",
+        "sam_vit_l_0b3195.pth",
+        "sam_vit_h_4b8939.pth",
+        "mobile_sam.pt",
+    }
+    assert all(len(known.sha256) == 64 for known in weights.CHECKPOINTS.values())
 
 
 def test_the_verb_lists_fetches_and_verifies(server, tmp_path, monkeypatch):

@@ -1,0 +1,110 @@
+"""Stage ``decoder``: the learned network that turns the cues of each object into its logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vos_propagation.backbone.features import FrameFeatures
+from vos_propagation.config import DecoderConfig
+from vos_propagation.ops.boxes import Box, at_stride, batches_of, boxes_around, within
+from vos_propagation.ops.resampling import max_of_others, stack_channels_last, upsample2x
+from vos_propagation.stages.decoder_network import LOGIT_LIMIT, load_decoder
+from vos_propagation.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from vos_propagation.frame_state import FrameState, SequenceState
+
+
+class Decoder(Stage):
+    """Fills ``boxes_s8`` and ``logits_s4``.
+
+    Attributes:
+        network: the learned part.
+        keep_levels: whether frames keep the backbone's levels, which only training needs.
+    """
+
+    name = "decoder"
+
+    def __init__(self, config: DecoderConfig, device: torch.device, dtype: torch.dtype) -> None:
+        self._config, self._dtype = config, dtype
+        self.keep_levels = False
+        self.network = load_decoder()
+        self.network.to(device, dtype).to(memory_format=torch.channels_last)
+
+    def encode(self, features: FrameFeatures) -> FrameFeatures:
+        """Add what the network sees of the image, once for all objects."""
+        levels = features.levels if self.keep_levels else {}
+        return replace(features, decoder_features=self.network.image_features(features.levels), levels=levels)
+
+    def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
+        """Decode each object in a box around where it may be."""
+        likely = torch.maximum(frame.votes.labels[1:], frame.warped_s8) > self._config.likely_share
+        frame.boxes_s8 = boxes_around(likely)
+        frame.logits_s4 = self.decode(frame, *self.cues(frame))
+
+    def cues(self, frame: FrameState) -> tuple[Tensor, Tensor]:
+        """Stack what is known of each object: (K, 11, h8, w8) and (K, 3, h4, w4), as ``DecoderNetwork`` lists it."""
+        own, anchor = frame.votes.labels[1:], frame.anchor_votes.labels[1:]
+        warped, score, similarity = frame.warped_s8, frame.target_score_s8, frame.votes.similarity
+        coarse = [
+            warped,
+            max_of_others(warped),
+            score,
+            max_of_others(score),
+            similarity.expand_as(own),
+            (score.amax(0) - similarity).expand_as(own),
+            anchor,
+            max_of_others(anchor),
+            frame.anchor_votes.similarity.expand_as(own),
+            own,
+            max_of_others(own),
+        ]
+        fine_votes = frame.votes.fine[1:]
+        margin = vote_margin(fine_votes, max_of_others(fine_votes))
+        fine = [frame.warped_s4, max_of_others(frame.warped_s4), (margin + 1) / 2]
+        return torch.stack(coarse, dim=1).to(self._dtype), torch.stack(fine, dim=1).to(self._dtype)
+
+    def decode(self, frame: FrameState, coarse: Tensor, fine: Tensor) -> Tensor:
+        """Run the network in each object's box: float32 (K, h4, w4), the lowest logit outside the boxes."""
+        logits = fine.new_full((len(fine), *fine.shape[2:]), -LOGIT_LIMIT, dtype=torch.float32)
+        image = frame.features.decoder_features
+        assert image is not None
+        for batch in batches_of(frame.boxes_s8, (coarse.shape[2], coarse.shape[3])):
+            seen = [(k, box) for k, _, box in batch]
+            parts = self.network(
+                {stride: _cut(plane, [(0, box) for _, box in seen], stride) for stride, plane in image.items()},
+                _cut(coarse, seen, 8),
+                _cut(fine, seen, 4),
+            )
+            for (k, own, box), part in zip(batch, parts.clamp_(-LOGIT_LIMIT, LOGIT_LIMIT), strict=True):
+                (y, x), (top, left) = at_stride(own, 4), at_stride(box, 4)
+                logits[k, y, x] = part[within(y, top), within(x, left)]
+        return logits
+
+
+def _cut(planes: Tensor, parts: Sequence[tuple[int, Box]], stride: int) -> Tensor:
+    """Cut parts, each a row and a box of cells of 8 px, out of planes (K, C, H / stride, W / stride)."""
+    places = [(row, *at_stride(box, stride)) for row, box in parts]
+    return stack_channels_last(planes[row, :, y, x] for row, y, x in places)
+
+
+def vote_margin(own: Tensor, other: Tensor) -> Tensor:
+    """Compute how far an object's share is above the best other's and the background's; all of one shape."""
+    return own - torch.maximum(other, 1 - own - other)
+
+
+class VotesAsLogits(Stage):
+    """In place of the decoder: the margin of the votes, for plain label propagation."""
+
+    name = "votes_as_logits"
+
+    def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
+        """Fill ``boxes_s8`` and ``logits_s4``."""
+        labels = upsample2x(frame.votes.labels[None])[0]
+        frame.boxes_s8 = boxes_around(frame.votes.labels[1:] > 0)
+        frame.logits_s4 = LOGIT_LIMIT * (labels[1:] - max_of_others(labels)[1:])
