@@ -54,7 +54,7 @@ class OutputError(VosError):
 
 
 class OutputExistsError(InputError):
-    """The output folder holds an earlier run's masks and neither resume nor overwrite was asked."""
+    """An output is there already, or an earlier run's masks, and nothing allows replacing them."""
 
 
 class PluginError(InputError):

@@ -25,6 +25,7 @@ from vos.errors import (
 )
 from vos.host.input_protection import refuse_replacing
 from vos.host.opening import open_source
+from vos.host.output_protection import refuse_existing
 from vos.host.tracker_making import MadeTracker, make_tracker
 from vos.host.tracking import LabelMapStream, stream, track
 from vos.initialization.initialize import initialize, read_frame
@@ -153,6 +154,7 @@ __all__ = [
     "finish_partial",
     "discard_partial",
     "refuse_replacing",
+    "refuse_existing",
     "safe_name",
     # weights
     "cache_folder",

@@ -27,6 +27,7 @@ from vos_persam.images import personalize
     help="Known model to take from the cache folder if no checkpoint is given.",
 )
 @click.option("--compat", is_flag=True, help="Reproduce the official code step by step, its faults included.")
+@click.option("--overwrite", is_flag=True, help="Replace label maps that are there.")
 @runtime_options
 @general_options
 def command(
@@ -38,6 +39,7 @@ def command(
     checkpoint: Path | None,
     model: str,
     compat: bool,
+    overwrite: bool,
     runtime: Runtime,
 ) -> None:
     """Segment the objects of a reference image in other images: a label map for each, named as the image."""
@@ -51,6 +53,7 @@ def command(
         checkpoint=checkpoint,
         model=model,
         runtime=runtime,
+        overwrite=overwrite,
     )
     for path in tqdm(written, total=len(images), unit="image", disable=not sys.stderr.isatty()):
         click.echo(path)

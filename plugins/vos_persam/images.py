@@ -11,6 +11,7 @@ from vos.plugin import (
     Runtime,
     read_image,
     read_label_map,
+    refuse_existing,
     refuse_replacing,
     safe_name,
     write_label_map,
@@ -33,6 +34,7 @@ def personalize(
     checkpoint: Path | None = None,
     model: str = "vit_b",
     runtime: Runtime | None = None,
+    overwrite: bool = False,
 ) -> Iterator[Path]:
     """Segment the objects of a reference image in other images.
 
@@ -46,14 +48,17 @@ def personalize(
         checkpoint: a model's file, or None to take ``model`` from the cache.
         model: a known model.
         runtime: device, precision and cache.
+        overwrite: replace label maps that are there.
     Yields:
         Each label map's path, once it is whole.
     Raises:
         InputError: an image that cannot be read, two images with one name, or a label map that would replace an input.
+        OutputExistsError: a label map is there already, and ``overwrite`` is False.
         WeightsError: no usable checkpoint.
     """
     paths = _outputs(images, output)
     refuse_replacing(paths, [reference, mask, *images, *([] if checkpoint is None else [checkpoint])])
+    refuse_existing(paths, overwrite=overwrite)
     image = read_image(reference)
     label_map = read_label_map(mask, (int(image.shape[0]), int(image.shape[1])))
     sam = SegmentAnything.load(runtime or Runtime(), checkpoint=checkpoint, model=model)

@@ -32,7 +32,7 @@ from vos.types.runtime import Runtime
     help="Only this one; the results keep those finished before.",
 )
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run's masks.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run's masks and report.")
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report to open in a browser.")
 @runtime_options
 @general_options
@@ -66,8 +66,10 @@ def command(
     """
     from vos.evaluation.benchmark.davis_benchmark import benchmark
     from vos.evaluation.benchmark.results import BenchmarkJob, SequenceResult
+    from vos.evaluation.reports.html import html_report, is_html_report
     from vos.evaluation.reports.tables import write_text
     from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.host.output_protection import refuse_existing
     from vos.host.progress import ProgressBar
 
     known = settings(ctx)
@@ -89,13 +91,14 @@ def command(
 
     reports = [html_path] if html_path else []
     refuse_replacing(reports, [*files_of_tree([root], reports), *files_in_options(tracker, job.options)])
+    # A second run goes on with the first one's results, and so with its report.
+    continued = html_path is not None and (output / "results.json").is_file() and is_html_report(html_path)
+    refuse_existing(reports, overwrite=overwrite or continued)
 
     def told(result: SequenceResult) -> None:
         click.echo(result.line())
 
     result = benchmark(job, workers, told=told, observers=[ProgressBar()])
     if html_path is not None:
-        from vos.evaluation.reports.html import html_report
-
         write_text(html_path, html_report([result.scores]))
     click.echo(f"\n{result.table()}\n\nresults: {output / 'results.json'}")

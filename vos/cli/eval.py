@@ -60,6 +60,7 @@ class _Group(click.Group):
     "--csv", "csv_path", type=click.Path(path_type=Path), help="Write the official tables: a folder or X.csv."
 )
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report to open in a browser.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -84,6 +85,7 @@ def command(
     json_path: Path | None,
     csv_path: Path | None,
     html_path: Path | None,
+    overwrite: bool,
 ) -> None:
     """Score existing masks: J, F and J&F, times 100.
 
@@ -118,6 +120,7 @@ def command(
         write_text,
     )
     from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.host.output_protection import refuse_existing
 
     if truth is None or not predictions:
         raise click.UsageError("vos eval takes --gt DIR and at least one --pred DIR. Try vos eval --help.")
@@ -130,6 +133,7 @@ def command(
     outputs += [file for path in tables.values() for file in csv_files(path, set_name)]
     read = files_of_tree([truth, *(folder for _, folder in named)], outputs)
     refuse_replacing(outputs, [*read, *files_in_options(meta, seen_meta, sequences)])
+    refuse_existing(outputs, overwrite=overwrite)
     results = [
         evaluate(
             truth,
@@ -185,6 +189,7 @@ def command(
 @click.option("--classes", type=click.IntRange(1, 256), help="Without --layout: number of classes.")
 @click.option("--hungarian", is_flag=True, help="Values are segments without a class: match them in each image.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers.")
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
 def semantic(
     root: Path,
     predictions: Path,
@@ -194,6 +199,7 @@ def semantic(
     classes: int | None,
     hungarian: bool,
     json_path: Path | None,
+    overwrite: bool,
 ) -> None:
     """Score class maps of single images: pixel accuracy and mean IoU, times 100.
 
@@ -208,9 +214,11 @@ def semantic(
     from vos.evaluation.reports.tables import percent, table, write_text
     from vos.evaluation.video.scores import without_nan
     from vos.host.input_protection import files_of_tree, refuse_replacing
+    from vos.host.output_protection import refuse_existing
 
     outputs = [json_path] if json_path else []
     refuse_replacing(outputs, files_of_tree([root, predictions, *([labels] if labels else [])], outputs))
+    refuse_existing(outputs, overwrite=overwrite)
     if layout is not None:
         images = labelled_images(root, layout, split)
     elif labels is None or classes is None:
@@ -230,7 +238,8 @@ def semantic(
 @click.argument("results", type=click.Path(path_type=Path), metavar="RESULTS")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The zip file.")
 @click.option("--names", type=click.Path(path_type=Path), help="Text file of the sequences; by default all.")
-def submission(results: Path, output: Path, names: Path | None) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+def submission(results: Path, output: Path, names: Path | None, overwrite: bool) -> None:
     """Pack a folder of masks for a benchmark's server: a zip of SEQUENCE/FRAME.png.
 
     \b
@@ -239,8 +248,10 @@ def submission(results: Path, output: Path, names: Path | None) -> None:
     from vos.evaluation.datasets.davis_layout import read_names
     from vos.evaluation.datasets.submission import write_submission
     from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.host.output_protection import refuse_existing
 
     refuse_replacing([output], [*files_of_tree([results], [output]), *files_in_options(names)])
+    refuse_existing([output], overwrite=overwrite)
     count = write_submission(results, output, None if names is None else read_names(names))
     click.echo(f"{output}: {count} masks")
 
@@ -250,16 +261,19 @@ def submission(results: Path, output: Path, names: Path | None) -> None:
 @click.option("--pred", "predictions", type=click.Path(path_type=Path), required=True, help="A folder a category.")
 @click.option("--reference", default="00", show_default=True, help="Stem of the image that was given: not scored.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers.")
-def perseg(truth: Path, predictions: Path, reference: str, json_path: Path | None) -> None:
+@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+def perseg(truth: Path, predictions: Path, reference: str, json_path: Path | None, overwrite: bool) -> None:
     """Score personalised segmentation in PerSeg's layout: mean IoU and boundary IoU, times 100."""
     from dataclasses import asdict
 
     from vos.evaluation.images.perseg import evaluate_perseg, mean_over_categories
     from vos.evaluation.reports.tables import percent, table, write_text
     from vos.host.input_protection import files_of_tree, refuse_replacing
+    from vos.host.output_protection import refuse_existing
 
     outputs = [json_path] if json_path else []
     refuse_replacing(outputs, files_of_tree([truth, predictions], outputs))
+    refuse_existing(outputs, overwrite=overwrite)
     scores = evaluate_perseg(truth, predictions, reference=reference)
     rows = [["Category", "IoU", "bIoU", "Accuracy"]]
     for one in [*scores, mean_over_categories(scores)]:

@@ -8,7 +8,7 @@ import click
 
 from vos.cli_options.settings import command_plugins
 from vos.cli_options.shared_options import general_options
-from vos.errors import OptionError, OutputError, OutputExistsError
+from vos.errors import OptionError, OutputError
 
 SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
 
@@ -40,6 +40,7 @@ def command(ctx: click.Context, source: str, index: int, output: Path, overwrite
 
     from vos.host.input_protection import files_of_run, refuse_replacing
     from vos.host.opening import open_source
+    from vos.host.output_protection import refuse_existing
     from vos.initialization.initialize import read_frame
     from vos.io.atomic_files import replacing
 
@@ -49,8 +50,7 @@ def command(ctx: click.Context, source: str, index: int, output: Path, overwrite
     opened = open_source(source, plugins)
     try:
         refuse_replacing([output], files_of_run(opened.info))
-        if output.exists() and not overwrite:
-            raise OutputExistsError(f"{output}: is there already. Choose another name, or replace it with --overwrite.")
+        refuse_existing([output], overwrite=overwrite)
         frame = read_frame(opened, index, plugins)
     finally:
         opened.close()

@@ -55,6 +55,7 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 @click.option("--max-area", type=click.FloatRange(0, 1), help="Share of the frame; larger segments are background.")
 @click.option("--max-border", type=click.FloatRange(0, 1), help="Share of the border; segments on more are background.")
 @click.option("--order", type=click.Choice(["area", "centre"]), help="Largest first, or nearest to the centre first.")
+@click.option("--overwrite", is_flag=True, help="Replace a mask and a preview that are there.")
 @runtime_options
 @general_options
 @click.pass_context
@@ -71,6 +72,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     """
     from vos.host.input_protection import files_in_options, files_of_run, refuse_replacing
     from vos.host.opening import open_source
+    from vos.host.output_protection import refuse_existing
     from vos.initialization.initialize import initialize, read_frame
 
     asked = _Asked(**given)
@@ -81,6 +83,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     opened = open_source(asked.source, plugins)
     try:
         refuse_replacing(outputs, [*files_of_run(opened.info, {}), *files_in_options(options)])
+        refuse_existing(outputs, overwrite=asked.overwrite)
         frame = read_frame(opened, asked.frame_index, plugins)
     finally:
         opened.close()
@@ -106,6 +109,7 @@ class _Asked:
     max_area: float | None
     max_border: float | None
     order: str | None
+    overwrite: bool
 
 
 def _initializer(ctx: click.Context, asked: _Asked) -> tuple[str, dict[str, Any]]:

@@ -45,6 +45,7 @@ from vos.types.runtime import Runtime
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
 @click.option("--per-class", is_flag=True, help="Also print each class's IoU.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the scores.")
+@click.option("--overwrite", is_flag=True, help="Replace scores that are there.")
 @runtime_options
 @general_options
 @click.pass_context
@@ -64,6 +65,7 @@ def command(
     limit: int | None,
     per_class: bool,
     json_path: Path | None,
+    overwrite: bool,
     runtime: Runtime,
 ) -> None:
     """Score an initializer over a folder of images and their labels: pixel accuracy and mean IoU, times 100.
@@ -80,6 +82,7 @@ def command(
     from vos.evaluation.images.initializer_scores import score_images
     from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
     from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.host.output_protection import refuse_existing
     from vos.initialization.initialize import make_initializer
 
     images = _images(root, layout, split, labels, classes)
@@ -92,6 +95,7 @@ def command(
     outputs = [json_path] if json_path else []
     trees = [root, *([labels] if labels else [])]
     refuse_replacing(outputs, [*files_of_tree(trees, outputs), *files_in_options(options)])
+    refuse_existing(outputs, overwrite=overwrite)
     takes_text = "text" in {field.name for field in dataclasses.fields(spec.options)}
     if semantic and layout is not None and takes_text:
         options.setdefault("text", "; ".join(images.classes[images.has_background :]))

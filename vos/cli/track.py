@@ -64,7 +64,7 @@ DEFAULT_OUTPUT = "vos-out"
 @click.option("--step", type=click.IntRange(min=1), default=1, help="Take every STEP-th frame.")
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
 @click.option("--resume", is_flag=True, help="Skip if this run is finished, redo it if it is not.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run's output.")
+@click.option("--overwrite", is_flag=True, help="Replace the files that this run writes.")
 @click.option("--allow-truncated", is_flag=True, help="Accept a damaged video up to its last good frame.")
 @runtime_options
 @general_options
@@ -154,8 +154,8 @@ def _first_mask(
 ) -> GivenAnnotations:
     """Give the masks of ``--mask``, or what the initializer makes of the first frame; None leaves it to the layout."""
     from vos.host.mask_arguments import parse_mask_arguments
+    from vos.host.planned_outputs import PlannedOutputs
     from vos.host.tracker_making import tracker_options
-    from vos.host.writer_making import refuse_outputs
     from vos.initialization.initialize import initialize
 
     chosen = chosen_initializer(ctx, asked.initializer, "--init")
@@ -167,8 +167,12 @@ def _first_mask(
         raise OptionError(f"--mask and {given} are both given; one of them makes the first mask.")
     init_options |= parse_assignments(asked.init_assignments, "-I")
     plugins = command_plugins(ctx)
-    tracker_options(asked.tracker, options, plugins)  # a typing mistake should not cost the wait
-    refuse_outputs(source, {}, asked.output, writers, init_options, sequence=asked.sequence, plugins=plugins)
+    # Typing mistakes and outputs that are there should not cost the wait for the initializer.
+    tracker_options(asked.tracker, options, plugins)
+    planned = PlannedOutputs.plan(
+        writers, asked.output, plugins, asked.sequence, resume=asked.resume, overwrite=asked.overwrite
+    )
+    planned.check(source, {}, init_options)
     return initialize(source, name, init_options, runtime=runtime, plugins=plugins, frame_index=asked.start)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from vos.conversion.finished_run import FinishedRun, find_results
-from vos.errors import InputError, OptionError, OutputExistsError, PluginError
+from vos.errors import InputError, OptionError, PluginError
 from vos.host.frame_loop import TrackedFrame
 from vos.host.input_protection import files_of_run, refuse_replacing
 from vos.host.opening import open_source
+from vos.host.output_protection import refuse_existing
 from vos.host.output_writers import Outputs
 from vos.protocols.source import Source
 from vos.protocols.writer import NamingWriter, Writer
@@ -129,11 +130,7 @@ class _Job:
         """Refuse to replace what is there, or what is read."""
         inputs = [*self.result.masks, self.result.folder / "run.json", self.result.folder]
         refuse_replacing(self.outputs, inputs)
-        for path in self.outputs:
-            if not overwrite and (path.is_file() or (path.is_dir() and any(path.iterdir()))):
-                raise OutputExistsError(
-                    f"{path} is there already. Use --overwrite to replace it, or -o for another place."
-                )
+        refuse_existing(self.outputs, overwrite=overwrite)
 
     def run(self) -> Iterator[int]:
         """Export; yields the number of frames done."""

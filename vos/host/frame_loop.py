@@ -116,6 +116,11 @@ class FrameLoop:
         if len(self._backward) > 1 and not source.info.seekable:
             raise SourceError(f"{source.info.location}: a live stream cannot go backward. Leave out --both-ways.")
 
+    @property
+    def passes(self) -> tuple[range, range]:
+        """Indices of the frames, in the order in which they are given: backward ones, then forward ones."""
+        return self._backward[1:], self._forward
+
     def __iter__(self) -> Iterator[TrackedFrame]:
         """Track: first backward (descending, without the annotated frame), then forward."""
         if len(self._backward) > 1:

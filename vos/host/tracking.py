@@ -9,19 +9,14 @@ from typing import Any
 
 from vos.host.annotation_loading import GivenAnnotations
 from vos.host.opening import GivenSource
+from vos.host.planned_outputs import PlannedOutputs, remove_partials, stale_masks
 from vos.host.run import PreparedRun, prepare_run
 from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER, RunConfig
-from vos.host.run_record import RunRecord, prepare_output
+from vos.host.run_record import RunRecord
 from vos.host.tracker_making import GivenTracker
-from vos.host.writer_making import (
-    GivenWriter,
-    can_write_without_output,
-    describe_writer,
-    make_writer,
-    refuse_made_outputs,
-)
+from vos.host.writer_making import GivenWriter
 from vos.io.atomic_files import refuse_equal_names, safe_name
-from vos.protocols.source import Source
+from vos.io.output_lock import output_lock
 from vos.registry.discovery import Plugins, load_plugins
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
@@ -140,7 +135,8 @@ def track(
         step: as in ``stream``.
         max_side: as in ``stream``.
         resume: skip if ``output`` holds the same run, finished, with all outputs asked for; else redo it.
-        overwrite: replace an earlier run's output.
+        overwrite: replace what is there: files that this run writes, and an earlier run's masks of the same frames.
+            Masks of other frames, and other files, stay.
         allow_truncated: as in ``stream``.
         ends: as in ``stream``.
         sequence: the folder's name; None for the source's name.
@@ -149,7 +145,8 @@ def track(
     Returns:
         What was done.
     Raises:
-        InputError: as ``stream``; also if ``output`` holds another run.
+        InputError: as ``stream``.
+        OutputExistsError: an earlier run or an output is there, and neither ``resume`` nor ``overwrite`` allows it.
         TrackerError: the tracker failed; the message names the frame.
         WriterError: a writer failed; the message names the frame.
     """
@@ -157,18 +154,12 @@ def track(
         tracker, options, runtime or Runtime(), both_ways, start, stop, step, max_side, allow_truncated, ends or {}
     )
     plugins = plugins or load_plugins()
-    asked = [writers] if isinstance(writers, str) else list(writers)
-    asked = [writer for writer in asked if output is not None or can_write_without_output(writer)]
-    made = [make_writer(writer, plugins) for writer in asked]
-
-    def check(opened: Source) -> None:
-        refuse_made_outputs(opened, annotations, output, asked, made, (tracker, options), sequence)
-
-    run = prepare_run(source, annotations, config, plugins, check)
+    planned = PlannedOutputs.plan(writers, output, plugins, sequence, resume=resume, overwrite=overwrite)
+    run = prepare_run(
+        source, annotations, config, plugins, lambda opened: planned.check(opened, annotations, tracker, options)
+    )
     try:
-        refuse_equal_names(run.source.info.frame_names or (), str(run.source.info.location))
-        run.writers, run.observers = made, list(observers)
-        finished = _set_output(run, output, sequence, [describe_writer(writer) for writer in asked], resume, overwrite)
+        finished = _begin_outputs(run, planned, observers)
         if finished is not None:
             run.close()
             return finished
@@ -181,19 +172,20 @@ def track(
     return run.summary
 
 
-def _set_output(
-    run: PreparedRun,
-    output: str | Path | None,
-    sequence: str | None,
-    writers: list[dict[str, str]],
-    resume: bool,
-    overwrite: bool,
-) -> RunSummary | None:
-    """Name the run's folder and prepare it; returns the summary of an earlier, finished run that is kept."""
-    name = safe_name(sequence or run.source.info.name)
-    folder = None if output is None else Path(output) / name
+def _begin_outputs(run: PreparedRun, planned: PlannedOutputs, observers: Sequence[object]) -> RunSummary | None:
+    """Name and prepare the run's folder; returns the summary of an earlier, finished run that is kept."""
+    info = run.source.info
+    refuse_equal_names(info.frame_names or (), str(info.location))
+    name = safe_name(planned.sequence or info.name)
+    folder = None if planned.output is None else planned.output / name
     run.facts = dataclasses.replace(run.facts, sequence=name, output=folder)
+    run.writers, run.observers = list(planned.writers), list(observers)
     if folder is None:
         return None
-    run.observers.insert(0, RunRecord(folder, writers))
-    return prepare_output(run.facts, writers, resume=resume, overwrite=overwrite)
+    finished = planned.prepare(run.facts)
+    if finished is None:
+        run.opened.enter_context(output_lock(folder))
+        remove_partials(folder)
+        stale = stale_masks(folder, info, run.loop.passes)
+        run.observers.insert(0, RunRecord(planned.descriptions, stale))
+    return finished

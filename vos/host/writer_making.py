@@ -1,17 +1,12 @@
-"""Making the writers of a run, and refusing outputs that are inputs."""
+"""Making the writers of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from vos.errors import PluginFailedError
-from vos.host.annotation_loading import GivenAnnotations
-from vos.host.input_protection import files_in_options, files_of_run, refuse_replacing
-from vos.host.run_record import replaceable
-from vos.io.atomic_files import safe_name
-from vos.protocols.source import Source
 from vos.protocols.writer import NamingWriter, Writer
 from vos.registry.discovery import Plugins
 from vos.registry.options import make_options
@@ -63,53 +58,16 @@ def can_write_without_output(given: GivenWriter) -> bool:
     return not isinstance(given, str) and (not isinstance(given, tuple) or "path" in given[1])
 
 
-def refuse_outputs(
-    source: Source,
-    annotations: GivenAnnotations,
-    output: str | Path | None,
-    writers: Sequence[GivenWriter],
-    *named: Any,
-    sequence: str | None = None,
-    plugins: Plugins,
-) -> None:
-    """Refuse a run whose outputs are among its inputs.
-
-    ``track`` does it itself; who has other work to do before it calls this first.
+def outputs_of(given: GivenWriter, writer: Writer, folder: Path | None) -> list[Path]:
+    """List the files and folders that a writer will write to, as far as it says.
 
     Args:
-        source: what will be tracked.
-        annotations: as for ``track``, and so are ``output``, ``writers`` and ``sequence``.
-        output: as for ``track``.
-        writers: as for ``track``.
-        named: options and the like that may name files that are read.
-        sequence: as for ``track``.
-        plugins: where writers are looked up.
-    Raises:
-        InputError: an output is an input, or two outputs are one.
+        given: as it was asked for.
+        writer: the same, made.
+        folder: the run's own folder, or None.
+    Returns:
+        What the writer names with ``outputs``; else its option ``path``, if it was given.
     """
-    asked = [given for given in writers if output is not None or can_write_without_output(given)]
-    made = [make_writer(given, plugins) for given in asked]
-    refuse_made_outputs(source, annotations, output, asked, made, named, sequence)
-
-
-def refuse_made_outputs(
-    source: Source,
-    annotations: GivenAnnotations,
-    output: str | Path | None,
-    asked: Sequence[GivenWriter],
-    made: Sequence[Writer],
-    named: Sequence[Any],
-    sequence: str | None,
-) -> None:
-    """Do what ``refuse_outputs`` says, for writers that are made."""
-    folder = None if output is None else Path(output) / safe_name(sequence or source.info.name)
-    outputs = [] if folder is None else replaceable(folder)
-    for given, writer in zip(asked, made, strict=True):
-        outputs += _outputs_of(given, writer, folder)
-    refuse_replacing(outputs, [*files_of_run(source.info, annotations), *files_in_options(*named)])
-
-
-def _outputs_of(given: GivenWriter, writer: Writer, folder: Path | None) -> list[Path]:
     if isinstance(writer, NamingWriter):
         return list(writer.outputs(folder))
     path = given[1].get("path") if isinstance(given, tuple) else None

@@ -209,7 +209,7 @@ def test_semantic(tmp_path: Path, capsys: pytest.CaptureFixture[str], hungarian:
     assert (written["mean_iou"], written["pixel_accuracy"]) == (scorer.mean_iou, scorer.accuracy)
     (tmp_path / "mine/0.png").unlink()
     Image.fromarray(np.zeros((5, 5), dtype=np.uint8)).save(tmp_path / "mine/1.png")
-    code, _, err = run(capsys, *arguments)
+    code, _, err = run(capsys, *arguments, "--overwrite")
     assert code == 2
     assert "2 faults" in err
     assert "0.png: no such file" in err
@@ -327,6 +327,19 @@ def test_attributes_are_measured_from_the_truth() -> None:
     assert attributes_of(areas, centroids, 100_000, AttributeLimits()) == {"small", "fast", "occluded", "disappears"}
 
 
+@pytest.mark.parametrize(("flag", "name"), [("--json", "r.json"), ("--html", "r.html"), ("--csv", "r.csv")])
+def test_no_table_or_report_is_replaced_unasked(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: str, name: str
+) -> None:
+    words = ["eval", "--gt", tree, "--pred", tree / "exact", flag, tmp_path / name]
+    (tmp_path / name).write_text("mine")
+    code, _, err = run(capsys, *words)
+    assert code == 2
+    assert "is there already. Choose another name, or --overwrite." in err
+    assert (tmp_path / name).read_text() == "mine"
+    assert run(capsys, *words, "--overwrite")[0] == 0
+
+
 def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tree / "exact" / "results.json").write_text("{}")
     target = tmp_path / "submission.zip"
@@ -337,6 +350,8 @@ def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pyte
     assert len(names) == 2 * FRAMES
     assert names[0] == "bear/00000.png"
     (tmp_path / "names.txt").write_text("cat\n")
-    code, _, err = run(capsys, "eval", "submission", tree / "exact", "-o", target, "--names", tmp_path / "names.txt")
+    code, _, err = run(
+        capsys, "eval", "submission", tree / "exact", "-o", target, "--overwrite", "--names", tmp_path / "names.txt"
+    )
     assert code == 2
     assert "no masks of 1 sequences, first cat" in err

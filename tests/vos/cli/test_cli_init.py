@@ -92,12 +92,23 @@ def test_a_mask_and_a_numbered_preview_are_written(run, tmp_path):
 
 def test_objects_are_chosen_by_number_pixel_and_size(run, tmp_path):
     assert run("--with", "bright", "--max-objects", "1")[1].endswith("1 object: 1 (12.5%)\n")
-    assert run("--with", "bright", "--keep", "2,1")[1].endswith("2 objects: 1 (2.1%), 2 (12.5%)\n")
-    assert run("--with", "bright", "--frame", "1", "--at", "55,45")[1].endswith("1 object: 1 (2.1%)\n")
-    assert run("--with", "bright", "--min-area", "0.05")[1].endswith("1 object: 1 (12.5%)\n")
-    assert run("--with", "bright", "--order", "centre")[1].endswith("2 objects: 1 (12.5%), 2 (2.1%)\n")
-    assert run("--with", "bright", "--all")[1].endswith("2 objects: 4 (12.5%), 5 (2.1%)\n")
+    replace = ("--with", "bright", "--overwrite")
+    assert run(*replace, "--keep", "2,1")[1].endswith("2 objects: 1 (2.1%), 2 (12.5%)\n")
+    assert run(*replace, "--frame", "1", "--at", "55,45")[1].endswith("1 object: 1 (2.1%)\n")
+    assert run(*replace, "--min-area", "0.05")[1].endswith("1 object: 1 (12.5%)\n")
+    assert run(*replace, "--order", "centre")[1].endswith("2 objects: 1 (12.5%), 2 (2.1%)\n")
+    assert run(*replace, "--all")[1].endswith("2 objects: 4 (12.5%), 5 (2.1%)\n")
     assert (tmp_path / "first-mask.png").is_file()
+
+
+@pytest.mark.parametrize(("flag", "name"), [("-o", "mine.png"), ("--preview", "mine.jpg")])
+def test_a_mask_or_picture_that_is_there_is_not_replaced_unasked(run, tmp_path, flag, name):
+    (tmp_path / name).write_text("drawn by hand")
+    code, _, err = run("--with", "bright", flag, name)
+    assert (code, err) == (2, f"vos: {name}: is there already. Choose another name, or --overwrite.\n")
+    assert (tmp_path / name).read_text() == "drawn by hand"
+    assert run("--with", "bright", flag, name, "--overwrite")[0] == 0
+    assert (tmp_path / name).read_bytes() != b"drawn by hand"
 
 
 def test_options_of_the_initializer_are_passed(run):
@@ -157,7 +168,7 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
         ["--text", "dog"],
         ["--with", "groupvit", "--text", "dog", "--instances"],
     ):
-        assert run(*arguments)[0] == 0
+        assert run(*arguments, "--overwrite")[0] == 0
     assert calls == [
         ("sam-points", {"points": "1:5,5,+"}),
         ("sam-boxes", {"boxes": "1:0,0,9,9"}),

@@ -108,7 +108,7 @@ def test_a_layouts_class_names_are_the_text(run, tmp_path):
     assert scores["iou"]["bicycle"] == 1
     assert scores["iou"]["dog"] is None
     # one phrase: level 2 is taken for the background
-    assert ", pixel accuracy 50.0, " in run(*arguments, "-O", "text=aeroplane")[1]
+    assert ", pixel accuracy 50.0, " in run(*arguments, "--overwrite", "-O", "text=aeroplane")[1]
 
 
 @pytest.mark.parametrize(

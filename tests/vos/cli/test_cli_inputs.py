@@ -178,7 +178,7 @@ def test_eval(refused, arguments, output):
 
 
 def test_eval_replaces_its_own_tables_among_the_masks(refused, capsys):
-    for _ in range(2):
+    for overwrite in ([], ["--overwrite"]):
         with pytest.raises(SystemExit) as ended:
             main(
                 [
@@ -192,6 +192,7 @@ def test_eval_replaces_its_own_tables_among_the_masks(refused, capsys):
                     "out/1/s.json",
                     "--csv",
                     "out/1",
+                    *overwrite,
                 ]
             )
         assert ended.value.code == 0, capsys.readouterr().err

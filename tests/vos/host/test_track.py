@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import vos
-from vos.plugin import PALETTE, OptionError, OutputError, OutputExistsError, TrackerSpec, hookimpl
+from vos.plugin import PALETTE, Annotation, OptionError, OutputError, OutputExistsError, TrackerSpec, hookimpl
 from vos.testing import StubTracker, tiny_sequence
 
 
@@ -33,7 +33,8 @@ def record(folder):
 
 def track(source, output, /, **more):
     more.setdefault("tracker", StubTracker())
-    return vos.track(source, source.label_maps[0], output=output, **more)
+    more.setdefault("annotations", source.label_maps[0])
+    return vos.track(source, output=output, **more)
 
 
 def test_masks_are_davis_files_named_as_the_frames(sequence, tmp_path):
@@ -130,10 +131,89 @@ def test_resume_refuses_a_finished_run_whose_masks_are_gone(sequence, tmp_path):
     assert len(masks_in(tmp_path / sequence.name)) == 6
 
 
-def test_a_shorter_rerun_leaves_no_stale_mask(sequence, tmp_path):
+@pytest.mark.parametrize(
+    ("frames", "rewritten"),
+    [({"start": 3}, [3, 4, 5]), ({"stop": 3}, [0, 1, 2]), ({"step": 2}, [0, 2, 4]), ({}, [0, 1, 2, 3, 4, 5])],
+)
+def test_overwrite_replaces_only_the_masks_that_the_run_writes(sequence, tmp_path, frames, rewritten):
     track(sequence, tmp_path)
-    track(sequence, tmp_path, stop=3, overwrite=True)
-    assert masks_in(tmp_path / sequence.name) == ["00000.png", "00001.png", "00002.png"]
+    folder = tmp_path / sequence.name
+    (folder / "notes.txt").write_text("mine")
+    before = {path.name: path.stat().st_ino for path in folder.glob("*.png")}
+    annotations = Annotation(sequence.label_maps[rewritten[0]], rewritten[0])
+    track(sequence, tmp_path, annotations=annotations, overwrite=True, **frames)
+    after = {path.name: path.stat().st_ino for path in folder.glob("*.png")}
+    assert set(after) == set(before)
+    assert [index for index in range(6) if after[f"0000{index}.png"] != before[f"0000{index}.png"]] == rewritten
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_stopped_overwrite_leaves_no_mask_of_the_earlier_run_among_its_frames(sequence, tmp_path):
+    track(sequence, tmp_path)
+    annotations, tracker = Annotation(sequence.label_maps[2], 2), StubTracker(fail_at=4)
+    with pytest.raises(vos.TrackerError):
+        track(sequence, tmp_path, overwrite=True, start=2, tracker=tracker, annotations=annotations)
+    assert masks_in(tmp_path / sequence.name) == ["00000.png", "00001.png", "00002.png", "00003.png"]
+
+
+@pytest.mark.parametrize("name", ["overlay", "report", "cutouts", "coco-rle", "matte-png", "yolo"])
+def test_no_output_of_a_writer_is_replaced_unasked(sequence, tmp_path, name):
+    """A file of anybody under the name that a writer would write, or in the folder."""
+    suffix = {"overlay": ".mp4", "report": ".csv", "coco-rle": ".json"}.get(name, "")
+    path = tmp_path / f"mine{suffix}"
+    mine = path if suffix else path / "1" / "00000.png"
+    mine.parent.mkdir(parents=True, exist_ok=True)
+    mine.write_text("mine")
+    writers = ["davis", (name, {"path": path})]
+    with pytest.raises(OutputExistsError, match=r"(is there|holds files) already\. Choose another .*, or --overwrite"):
+        track(sequence, tmp_path / "out", writers=writers)
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "out").exists()
+    track(sequence, tmp_path / "out", writers=writers, overwrite=True)
+    assert suffix == "" or mine.read_bytes() != b"mine"
+
+
+def test_resume_replaces_its_own_outputs_and_no_others(sequence, tmp_path):
+    table, other = tmp_path / "table.csv", tmp_path / "other.csv"
+    track(sequence, tmp_path / "out", writers=["davis", ("report", {"path": table})])
+    (tmp_path / "out" / sequence.name / "00001.png").unlink()
+    table.write_text("old")
+    assert not track(sequence, tmp_path / "out", writers=["davis", ("report", {"path": table})], resume=True).skipped
+    assert table.read_text().startswith("frame")
+    other.write_text("mine")
+    with pytest.raises(OutputExistsError, match="other.csv: is there already"):
+        track(sequence, tmp_path / "out", writers=["davis", ("report", {"path": other})], resume=True)
+    assert other.read_text() == "mine"
+
+
+def test_what_is_there_is_refused_before_the_tracker_is_made(sequence, tmp_path):
+    track(sequence, tmp_path)
+    made = []
+
+    class Plugin:
+        @hookimpl
+        def vos_trackers(self):
+            return [TrackerSpec("slow", "Slow to make.", lambda options, runtime: made.append(1) or StubTracker())]
+
+    from vos.registry.offers import Origin
+
+    plugins = vos.load_plugins()
+    plugins.register(Plugin(), Origin("slow", "slow", "test"))
+    with pytest.raises(OutputExistsError, match="holds a finished run"):
+        vos.track(sequence, sequence.label_maps[0], tracker="slow", output=tmp_path, plugins=plugins)
+    assert not made
+
+
+def test_two_runs_do_not_write_one_folder(sequence, tmp_path):
+    class Inner:
+        @hookimpl
+        def vos_frame_done(self, frame):
+            if frame.index == 1:
+                with pytest.raises(vos.InputError, match="another run is writing to this folder"):
+                    track(sequence, tmp_path, overwrite=True)
+
+    track(sequence, tmp_path, observers=[Inner()])
+    assert len(masks_in(tmp_path / sequence.name)) == 6
 
 
 class Writer:

@@ -29,11 +29,22 @@ from vos.version import __version__
 COLOURS = ("#1c7ed6", "#e8590c", "#2f9e44", "#9c36b5", "#c2255c", "#0c8599")
 """One for each set of predictions."""
 
+GENERATOR = b'<meta name="generator" content="vos">'
+"""Stands at the beginning of each report."""
+
 TRUTH_COLOUR, PREDICTION_COLOUR = (47, 158, 68), (224, 49, 49)
 WORST_FRAMES = 12
 PICTURE_WIDTH = 640
 
 _WIDTH, _HEIGHT, _LEFT, _SPAN, _TOP, _RISE = 460, 130, 28, 424, 8, 104
+
+
+def is_html_report(path: Path) -> bool:
+    """Say whether a file is a report that ``html_report`` made."""
+    try:
+        return GENERATOR in path.read_bytes()[:200]
+    except OSError:
+        return False
 
 
 def html_report(results: Sequence[Scores]) -> str:

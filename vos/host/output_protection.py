@@ -1,0 +1,41 @@
+"""The rule for every output: nothing that is there is replaced unasked.
+
+``--overwrite`` (``overwrite=True``) replaces the files that are written, and no other file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from vos.errors import OutputExistsError
+from vos.io.atomic_files import PARTIAL_PREFIX
+
+
+def refuse_existing(outputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse to replace what is there; a command calls this before it begins to work.
+
+    Args:
+        outputs: files to be written, and folders to be written into. A folder without files, and a device or pipe such
+            as ``/dev/stdout``, hold nothing that could be lost.
+        overwrite: True lets them be replaced.
+    Raises:
+        OutputExistsError: a file is there, or a folder with files; the message names it.
+    """
+    if overwrite:
+        return
+    for path in outputs:
+        try:
+            folder, file = path.is_dir(), path.is_file() or path.is_symlink()
+        except (OSError, ValueError):  # a name that is too long, say: nothing is there, and writing will say so
+            continue
+        if folder and _holds_files(path):
+            raise OutputExistsError(f"{path}: holds files already. Choose another folder, or --overwrite.")
+        if file and not folder:
+            raise OutputExistsError(f"{path}: is there already. Choose another name, or --overwrite.")
+
+
+def _holds_files(folder: Path) -> bool:
+    """Whether a file lies in a folder at any depth; what a killed run left unfinished does not count."""
+    return any(not name.startswith(PARTIAL_PREFIX) for _, _, names in os.walk(folder) for name in names)

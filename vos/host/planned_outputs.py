@@ -1,0 +1,189 @@
+"""What a run will write: its folder and its writers' files, checked before anything slow begins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vos.errors import InputError, OutputExistsError
+from vos.host.annotation_loading import GivenAnnotations
+from vos.host.input_protection import files_in_options, files_of_run, refuse_replacing
+from vos.host.output_protection import refuse_existing
+from vos.host.resuming import finished_summary
+from vos.host.run_record import RECORD_NAME, masks_in, read_record, remove_files
+from vos.host.writer_making import GivenWriter, can_write_without_output, describe_writer, make_writer, outputs_of
+from vos.io.atomic_files import PARTIAL_PREFIX, safe_name
+from vos.protocols.source import Source
+from vos.protocols.writer import Writer
+from vos.registry.discovery import Plugins
+from vos.types.run import Run, RunSummary
+from vos.types.source_info import SourceInfo
+
+
+@dataclass(frozen=True)
+class PlannedOutputs:
+    """What a run will write.
+
+    Attributes:
+        output: folder of the runs' own folders, or None.
+        asked: the writers as they were given; without an output folder, those that need none.
+        writers: the same, made.
+        sequence: name of the run's own folder, or None for the source's name.
+        resume: True goes on from an earlier run of the same identity.
+        overwrite: True replaces what is there.
+    """
+
+    output: Path | None
+    asked: tuple[GivenWriter, ...]
+    writers: tuple[Writer, ...]
+    sequence: str | None = None
+    resume: bool = False
+    overwrite: bool = False
+
+    @classmethod
+    def plan(
+        cls,
+        writers: str | Sequence[GivenWriter],
+        output: str | Path | None,
+        plugins: Plugins,
+        sequence: str | None = None,
+        *,
+        resume: bool = False,
+        overwrite: bool = False,
+    ) -> PlannedOutputs:
+        """Make the writers.
+
+        Args:
+            writers: as for ``track``, and so are the others.
+            output: as for ``track``.
+            plugins: where writers are looked up.
+            sequence: as for ``track``.
+            resume: as for ``track``.
+            overwrite: as for ``track``.
+        Returns:
+            The plan; nothing is checked or written yet.
+        Raises:
+            PluginError: no writer of a name.
+            OptionError: an option that does not fit.
+        """
+        given = [writers] if isinstance(writers, str) else list(writers)
+        asked = tuple(one for one in given if output is not None or can_write_without_output(one))
+        made = tuple(make_writer(one, plugins) for one in asked)
+        return cls(None if output is None else Path(output), asked, made, sequence, resume, overwrite)
+
+    @property
+    def descriptions(self) -> list[dict[str, str]]:
+        """The writers with their options, for ``run.json``."""
+        return [describe_writer(one) for one in self.asked]
+
+    def check(self, source: Source, annotations: GivenAnnotations, *named: Any) -> None:
+        """Refuse outputs that are inputs, and outputs that are there; called before anything slow.
+
+        Args:
+            source: what will be tracked.
+            annotations: as for ``track``.
+            named: options and the like that may name files that are read.
+        Raises:
+            InputError: an output is an input, or two outputs are one.
+            OutputExistsError: an output is there, and it may not be replaced.
+        """
+        folder = self._folder(source.info)
+        files = [outputs_of(one, writer, folder) for one, writer in zip(self.asked, self.writers, strict=True)]
+        own = [] if folder is None else replaceable(folder)
+        inputs = [*files_of_run(source.info, annotations), *files_in_options(*named)]
+        refuse_replacing([*own, *(path for paths in files for path in paths)], inputs)
+        record = None if folder is None else read_record(folder)
+        if folder is not None and not (self.resume and record is not None):
+            _refuse_earlier_run(folder, record, overwrite=self.overwrite)
+        recorded = record.get("outputs", []) if self.resume and record is not None else []
+        for description, paths in zip(self.descriptions, files, strict=True):
+            if description not in recorded:  # the files of a run that is resumed are its own
+                refuse_existing(paths, overwrite=self.overwrite)
+
+    def prepare(self, run: Run) -> RunSummary | None:
+        """Make the run's folder, or find that an earlier run is finished; an earlier run's masks stay.
+
+        Args:
+            run: with its output folder.
+        Returns:
+            A summary of the finished run, if it is to be skipped; else None.
+        Raises:
+            OutputExistsError: there is another run to resume.
+            InputError: the folder cannot be made.
+        """
+        folder = run.output
+        assert folder is not None, "called only for runs with an output folder"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"{folder}: cannot be used as the output folder ({error.strerror}).") from error
+        record = read_record(folder)
+        if self.resume and not self.overwrite and record is not None:
+            return finished_summary(run, record, self.descriptions)
+        return None
+
+    def _folder(self, info: SourceInfo) -> Path | None:
+        return None if self.output is None else self.output / safe_name(self.sequence or info.name)
+
+
+def replaceable(folder: Path) -> list[Path]:
+    """List what a run may replace or remove in its own folder, and the folder itself.
+
+    Args:
+        folder: ``OUT/<sequence>``; need not be there.
+    Returns:
+        Paths.
+    """
+    try:
+        masks = masks_in(folder)
+    except OSError:  # a name that is too long, say: nothing is there, and preparing the output will say so
+        masks = []
+    return [folder, folder / RECORD_NAME, *(folder / name for name in masks)]
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove the temporary files that a killed run left in its folder; called while the folder is locked."""
+    remove_files(folder, [path.name for path in folder.glob(f"{PARTIAL_PREFIX}*")])
+
+
+def stale_masks(folder: Path, info: SourceInfo, indices: Sequence[range]) -> list[str]:
+    """List an earlier run's masks that a run writes again; those of other frames stay.
+
+    Args:
+        folder: the run's own folder.
+        info: what is tracked.
+        indices: the frames that will be tracked.
+    Returns:
+        File names; none in a folder whose masks no run recorded.
+    """
+    if read_record(folder) is None:
+        return []
+    held = masks_in(folder)
+    if info.frame_names is not None:
+        count = len(info.frame_names)
+        wanted = {f"{safe_name(info.frame_names[i])}.png" for part in indices for i in part if i < count}
+        return [name for name in held if name in wanted]
+    stems = {name: name.removesuffix(".png") for name in held}
+    return [name for name, stem in stems.items() if stem.isdecimal() and any(int(stem) in part for part in indices)]
+
+
+def _refuse_earlier_run(folder: Path, record: dict[str, Any] | None, *, overwrite: bool) -> None:
+    if overwrite:
+        return
+    if record is not None:
+        state = "a finished run" if record.get("finished") else "an unfinished run"
+        raise OutputExistsError(
+            f"{folder} holds {state} of tracker {record.get('tracker')!r}. "
+            "Use --resume to continue, --overwrite to replace it, or -o for another folder."
+        )
+    try:
+        held = masks_in(folder)
+    except OSError:  # preparing the folder will say what is wrong
+        return
+    if held:
+        raise OutputExistsError(
+            f"{folder} holds {len(held)} PNG files that no run of vos recorded (first {held[0]}). "
+            "Choose another folder with -o, or --overwrite."
+        )
