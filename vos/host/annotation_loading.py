@@ -194,8 +194,8 @@ def _label_map(entry: _Given, info: SourceInfo, notes: dict[str, list[str]], *, 
 
 def _how_to_end(index: int) -> str:
     return (
-        "An object that a later mask leaves out goes on as tracked, and one that leaves the frame needs no mask. "
-        f"To end the run before this frame, use --stop {index}."
+        "Objects that a later mask leaves out go on as tracked. "
+        f"To end object 1 at this frame, give no mask of it and --end 1@{index} (in Python ends={{1: {index}}})."
     )
 
 

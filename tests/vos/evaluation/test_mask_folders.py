@@ -520,3 +520,29 @@ def test_a_sequence_has_one_name_for_tracking_and_scoring(tree: Path, tmp_path: 
         shutil.copytree(tree / kind / "bear", tmp_path / kind / folder)
     scores = vos.evaluate(tmp_path / "Annotations/480p", tmp_path / "predictions")
     assert [sequence.name for sequence in scores.sequences] == [name]
+
+
+def test_the_report_shows_masks_that_were_paired_by_number(tree: Path, tmp_path: Path) -> None:
+    from vos.evaluation.reports.html import html_report
+
+    renamed = Path(shutil.copytree(tree / "predictions", tmp_path / "mine"))
+    expected = html_report([vos.evaluate(tree, tree / "predictions", name="mine")])
+    for path in sorted(renamed.glob("*/*.png")):
+        path.rename(path.with_name(f"{int(path.stem)}.PNG"))
+    found = html_report([vos.evaluate(tree, renamed, name="mine")])
+    assert found.count("<img") == expected.count("<img") > 0
+    assert found.split("<figure>")[1:] == expected.split("<figure>")[1:]
+
+
+def test_predictions_whose_palette_was_reordered_score_as_before(tree: Path, predictions: Path) -> None:
+    expected = vos.evaluate(tree, predictions)
+    for path in (predictions / "dog").glob("*.png"):
+        ids = np.array(Image.open(path))
+        image = Image.fromarray(np.array([3, 1, 2, 0], dtype=np.uint8)[ids])
+        image.putpalette(PALETTE[[3, 1, 2, 0]].tobytes())
+        image.save(path)
+    for workers in (1, 2):
+        found = vos.evaluate(tree, predictions, workers=workers)
+        assert values(found) == values(expected)
+        assert len(found.notes) == 1
+        assert "DAVIS colours in another order" in found.notes[0]

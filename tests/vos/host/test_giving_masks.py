@@ -187,11 +187,11 @@ def test_seconds_as_names_are_no_padded_numbers(tmp_path: Path) -> None:
 def test_an_empty_later_mask_says_what_it_does_not_do(tmp_path: Path) -> None:
     gone = save(tmp_path / "gone.png", np.zeros(SIZE, np.uint8))
     for empty in (gone, np.zeros(SIZE, np.uint8)):
-        with pytest.raises(EmptyMaskError, match=r"no object in .*leaves out goes on as tracked.*--stop 9"):
+        with pytest.raises(EmptyMaskError, match=r"no object in .*leaves out go on as tracked.*--end 1@9"):
             gather({0: box(2), 9: empty})
     with pytest.raises(EmptyMaskError) as caught:
         gather({0: gone})
-    assert "--stop" not in str(caught.value)
+    assert "--end" not in str(caught.value)
 
 
 def test_values_of_the_mask_option(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores, SequenceFiles
 from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray
-from vos.io.mask_file import read_stored_label_map
+from vos.io.mask_file import StoredLabelMap, read_stored_label_map
 from vos.types.arrays import LabelMap
 from vos.types.label_map import VOID, object_ids
 
@@ -59,11 +59,20 @@ class _Sequence:
     results: dict[int, FrameScores | str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    palettes: dict[str, Path] = field(default_factory=dict)
 
     def chunks(self) -> Iterator[_Chunk]:
         for start in range(0, len(self.truths), CHUNK):
             part = slice(start, start + CHUNK)
             yield _Chunk(start, self.truths[part], self.predictions[part], self.scorer, self.binary)
+
+
+@dataclass
+class _ChunkResult:
+    """A chunk's scores, a text where a frame cannot be scored; and notes on palettes, each with its first file."""
+
+    frames: list[FrameScores | str] = field(default_factory=list)
+    notes: dict[str, Path] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -252,16 +261,17 @@ def _score_all(plans: Sequence[_Sequence], workers: int, progress: Callable[[int
     total = sum(len(plan.truths) for plan in plans)
     work = [(plan, chunk) for plan in plans for chunk in plan.chunks()]
     done = 0
-    for (plan, chunk), results in _in_order(work, min(workers, len(work))):
-        plan.results.update(enumerate(results, start=chunk.start))
-        done += len(results)
+    for (plan, chunk), result in _in_order(work, min(workers, len(work))):
+        plan.results.update(enumerate(result.frames, start=chunk.start))
+        plan.palettes = {**result.notes, **plan.palettes}
+        done += len(result.frames)
         if progress is not None:
             progress(done, total)
 
 
 def _in_order(
     work: Sequence[tuple[_Sequence, _Chunk]], workers: int
-) -> Iterable[tuple[tuple[_Sequence, _Chunk], list[FrameScores | str]]]:
+) -> Iterable[tuple[tuple[_Sequence, _Chunk], _ChunkResult]]:
     if workers <= 1:
         for item in work:
             yield item, _score_chunk(item[1])
@@ -293,25 +303,33 @@ def process_context() -> BaseContext:
     return multiprocessing.get_context("fork" if safe else "spawn")
 
 
-def _score_chunk(chunk: _Chunk) -> list[FrameScores | str]:
+def _score_chunk(chunk: _Chunk) -> _ChunkResult:
     """Score some frames; a text in place of scores says what is wrong with a frame."""
-    results: list[FrameScores | str] = []
+    result = _ChunkResult()
     for truth_path, path in zip(chunk.truths, chunk.predictions, strict=True):
         try:
-            truth = _truth(truth_path, chunk.binary)
+            truth = _truth(truth_path, chunk.binary, result.notes)
         except InputError as error:
-            results.append(f"{truth_path}: {error}")
+            result.frames.append(f"{truth_path}: {error}")
             continue
         try:
-            prediction = np.zeros_like(truth) if path is None else _prediction(path, chunk.scorer)
-            results.append(chunk.scorer.score(truth, prediction))
+            prediction = np.zeros_like(truth) if path is None else _prediction(path, chunk.scorer, result.notes)
+            result.frames.append(chunk.scorer.score(truth, prediction))
         except InputError as error:
-            results.append(f"{path}: {error}")
-    return results
+            result.frames.append(f"{path}: {error}")
+    return result
 
 
-def _truth(path: Path, binary: bool) -> LabelMap:
+def _read(path: Path, notes: dict[str, Path]) -> StoredLabelMap:
+    """Read a mask; a note on its palette is kept once, whatever ids each file has."""
     mask = read_stored_label_map(path)
+    if mask.note is not None:
+        notes.setdefault(mask.note.partition(", so ")[0], path)
+    return mask
+
+
+def _truth(path: Path, binary: bool, notes: dict[str, Path]) -> LabelMap:
+    mask = _read(path, notes)
     if binary:
         if not mask.binary and mask.label_map.any():
             raise InputError("values besides 0 and 255, though the first annotated frame has only these")
@@ -320,8 +338,8 @@ def _truth(path: Path, binary: bool) -> LabelMap:
     return mask.label_map
 
 
-def _prediction(path: Path, scorer: SequenceScorer) -> LabelMap:
-    mask = read_stored_label_map(path)
+def _prediction(path: Path, scorer: SequenceScorer, notes: dict[str, Path]) -> LabelMap:
+    mask = _read(path, notes)
     label_map = mask.label_map
     if int(label_map.max(initial=0)) <= max(scorer.first_ids, default=0):
         return label_map
@@ -355,7 +373,7 @@ def _finish(plan: _Sequence, faults: list[str]) -> SequenceScores | None:
         return None
     scores = scorer.scores()
     absent = plan.predictions.count(None)
-    notes = (*scores.notes, *plan.notes)
+    notes = (*scores.notes, *plan.notes, *(f"{path}: {note}" for note, path in plan.palettes.items()))
     if absent:
         notes += (f"{absent} of {len(plan.predictions)} frames have no prediction and were scored as empty",)
     return replace(scores, notes=notes)

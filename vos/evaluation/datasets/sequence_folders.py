@@ -131,12 +131,13 @@ def _meta_objects(path: Path) -> list[tuple[str, int, dict[str, object]]]:
     try:
         videos = json.loads(path.read_text())["videos"]
         return [
-            (video, int(object_id), entry)
+            (video, int(object_id), dict(entry))
             for video, content in videos.items()
             for object_id, entry in content["objects"].items()
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a YouTube-VOS meta.json ({type(error).__name__}: {error}).") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"{type(error).__name__}: {str(error)[:200]}"
+        raise InputError(f"{path}: not a YouTube-VOS meta.json ({reason}).") from None
 
 
 def prediction_folder(predictions: Path, sequence: str, *, alone: bool) -> Path:

@@ -16,10 +16,12 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from vos.errors import InputError
+from vos.evaluation.datasets.sequence_folders import png_files
 from vos.evaluation.metrics.boundary_accuracy import boundary_of
 from vos.evaluation.reports.tables import CATEGORY_COLUMNS, GLOBAL_COLUMNS, percent
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.scores import Scores, SequenceFiles
+from vos.io.frame_names import match_names
 from vos.io.mask_file import StoredLabelMap, read_stored_label_map
 from vos.types.arrays import AnyArray, BoolArray, Image
 from vos.types.label_map import VOID
@@ -253,10 +255,10 @@ def _figure(scores: Scores, sequence: SequenceScores, object_scores: ObjectScore
 
 def _draw(files: SequenceFiles, frame: str, object_id: int, predicted_id: int | None, *, merged: bool) -> Image:
     """A frame with the outlines of truth and prediction, at most ``PICTURE_WIDTH`` wide."""
-    truth_file = read_stored_label_map(files.truth / f"{frame}.png")
+    truth_file = read_stored_label_map(_mask_path(files.truth, frame))
     truth = _mask(truth_file, object_id, merged=merged)
     try:
-        prediction_file = read_stored_label_map(files.predictions / f"{frame}.png")
+        prediction_file = read_stored_label_map(_mask_path(files.predictions, frame))
         prediction = _mask(prediction_file, predicted_id, merged=merged)
     except InputError:
         prediction = np.zeros_like(truth)
@@ -269,6 +271,12 @@ def _draw(files: SequenceFiles, frame: str, object_id: int, predicted_id: int | 
     for mask, colour in ((truth, TRUTH_COLOUR), (prediction, PREDICTION_COLOUR)):
         image[_thick(boundary_of(mask[::scale, ::scale]))] = colour
     return image
+
+
+def _mask_path(folder: Path, frame: str) -> Path:
+    """The mask of a frame, also where its name has other zeros or capitals than the annotation's."""
+    path = folder / f"{frame}.png"
+    return path if path.is_file() else match_names([frame], png_files(folder)).files.get(frame, path)
 
 
 def _mask(file: StoredLabelMap, object_id: int | None, *, merged: bool) -> BoolArray:
