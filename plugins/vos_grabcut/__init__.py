@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vos.plugin import Initializer, InitializerSpec, Runtime, hookimpl
+from vos.plugin import Initializer, InitializerSpec, Runtime, Shorthand, hookimpl
 from vos_grabcut.options import GrabCutOptions, PolygonOptions
 
 
@@ -13,10 +13,32 @@ def vos_initializers() -> Sequence[InitializerSpec]:
     """Offer ``grabcut`` and ``polygon``."""
     return [
         InitializerSpec(
-            "grabcut", "objects from boxes, points, scribbles or a rough mask; no download", _grabcut, GrabCutOptions
+            "grabcut", "objects from boxes, points, scribbles or a rough mask; no download", _grabcut, GrabCutOptions,
+            shorthands=(
+                Shorthand(
+                    "--box", "Objects in boxes, without weights (grabcut).",
+                    option="boxes", metavar="ID:X0,Y0,X1,Y1;...", verbs=("init", "track"),
+                ),
+                Shorthand(
+                    "--scribble", "Objects under strokes, - for beside it, without weights (grabcut).",
+                    option="scribbles", metavar="ID:X,Y X,Y ... +;...", verbs=("init", "track"),
+                ),
+                Shorthand(
+                    "--mask", "A roughly painted mask, fitted to the image without weights (grabcut).",
+                    option="mask", metavar="FILE", verbs=("init",),
+                ),
+            ),
+            needs_weights=False,
         ),
-        InitializerSpec("polygon", "objects inside polygons that you draw; no download", _polygon, PolygonOptions),
-    ]
+        InitializerSpec(
+            "polygon", "objects inside polygons that you draw; no download", _polygon, PolygonOptions,
+            shorthands=(Shorthand(
+                "--polygon", "Objects inside polygons (polygon).",
+                option="polygons", metavar="ID:X,Y X,Y ...;...", verbs=("init", "track"),
+            ),),
+            needs_weights=False,
+        ),
+    ]  # fmt: skip
 
 
 def _grabcut(options: GrabCutOptions, runtime: Runtime) -> Initializer:

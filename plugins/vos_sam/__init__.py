@@ -35,7 +35,8 @@ def vos_initializers() -> Sequence[InitializerSpec]:
         InitializerSpec(
             "sam-mask", "a rough mask refined (Segment Anything)", _mask, MaskOptions,
             shorthands=(Shorthand(
-                "--mask", "A rough mask, refined (sam-mask).", option="mask", metavar="FILE", verbs=("init",),
+                "--sam-mask", "A rough mask, refined by Segment Anything (sam-mask).",
+                option="mask", metavar="FILE", verbs=("init",),
             ),),
         ),
         InitializerSpec(

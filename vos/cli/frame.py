@@ -33,7 +33,7 @@ def command(ctx: click.Context, source: str, index: int, output: Path, overwrite
 
     \b
       vos frame dog.mp4 -k 87 -o frame.png
-      vos init dog.mp4 --frame 87 --with grabcut -O mask=painted.png -o mask.png
+      vos init dog.mp4 --frame 87 --mask painted.png -o mask.png
       vos track dog.mp4 --mask 87:mask.png
     """
     from PIL import Image

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from vos.errors import PluginError, SourceError
+from vos.errors import PluginError, SourceError, WeightsError
 from vos.host.opening import open_source
 from vos.initialization.object_selection import ObjectSelection, select_objects
 from vos.protocols.initializer import Initializer
@@ -62,11 +63,12 @@ def initialize(
     segments = False
     if isinstance(initializer, str):
         name = initializer
-        initializer, spec = make_initializer(name, options, runtime or Runtime(), plugins or load_plugins())
+        plugins = plugins or load_plugins()
+        initializer, spec = make_initializer(name, options, runtime or Runtime(), plugins)
         segments = spec.segments
     else:
         name = type(initializer).__name__
-    with blaming(f'initializer "{name}" failed on frame {frame.name}'):
+    with blaming(f'initializer "{name}" failed on frame {frame.name}'), _naming_others(plugins):
         label_map = _checked(initializer.initialize(frame), frame, name)
     if select is False or (select is None and not segments):
         return label_map
@@ -92,8 +94,22 @@ def make_initializer(
     """
     spec = plugins.initializers.get(name)
     made = make_options(spec.options, options, f'initializer "{name}"')
-    with blaming(f'initializer "{name}" cannot be made'):
+    with blaming(f'initializer "{name}" cannot be made'), _naming_others(plugins):
         return spec.factory(made, runtime), spec
+
+
+@contextmanager
+def _naming_others(plugins: Plugins | None) -> Iterator[None]:
+    """Where weights are missing, name the initializers that need none."""
+    try:
+        yield
+    except WeightsError as error:
+        others = [spec for spec, _ in plugins.initializers.all() if not spec.needs_weights] if plugins else []
+        if not others:
+            raise
+        flags = ", ".join(one.flag for spec in others for one in spec.shorthands)
+        names = " and ".join(spec.name for spec in others)
+        raise type(error)(f"{error}\nWithout weights: {names} ({flags} of `vos init`).") from error
 
 
 def read_frame(source: Source | str | Path, index: int = 0, plugins: Plugins | None = None) -> Frame:

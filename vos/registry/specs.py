@@ -85,6 +85,8 @@ class InitializerSpec:
         segments: True if it divides the whole frame, background included, so that objects are still
             to be chosen (``vos.ObjectSelection``, done by default); False if its ids are objects.
         shorthands: flags of the command line that choose this initializer.
+        needs_weights: False if it works without a download; its flags are then named where another
+            initializer's weights are missing.
     """
 
     name: str
@@ -93,6 +95,7 @@ class InitializerSpec:
     options: type = NoOptions
     segments: bool = False
     shorthands: tuple[Shorthand, ...] = ()
+    needs_weights: bool = True
 
 
 @dataclass(frozen=True)

@@ -116,3 +116,9 @@ def test_nothing_painted_and_another_size_are_said(tmp_path):
         read_rough_mask(tmp_path / "black.png", SIZE)
     with pytest.raises(vos.InputError, match="160x120, the frame is 80x60"):
         read_rough_mask(tmp_path / "black.png", (60, 80))
+
+
+def test_missing_weights_name_what_needs_none(scene, tmp_path):
+    runtime = vos.Runtime(cache=tmp_path)
+    with pytest.raises(vos.InputError, match=r"Without weights: grabcut and polygon \(--box, --scribble"):
+        vos.initialize(scene[0], "sam-points", {"points": "1:5,5,+"}, runtime=runtime)

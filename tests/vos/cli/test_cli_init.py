@@ -128,7 +128,7 @@ def test_tracking_begins_with_an_initializer(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no initializer named. Say how to find the objects: --diffseg, --text, --points"),
+        ([], "no initializer named. Say how to find the objects: .*--box, .*--text, --points"),
         (["--with", "bright", "--diffseg"], "bright and diffseg are both asked for"),
         (["--diffseg", "--text", "dog"], "diffseg and groupvit are both asked for"),
         (["--with", "brigth"], 'no initializer named "brigth".*Did you mean "bright"'),
@@ -161,7 +161,10 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
     for arguments in (
         ["--points", "1:5,5,+"],
         ["--boxes", "1:0,0,9,9"],
+        ["--sam-mask", "rough.png"],
         ["--mask", "rough.png"],
+        ["--box", "1:0,0,9,9", "--scribble", "1:5,5 +"],
+        ["--polygon", "1:0,0 9,0 9,9"],
         ["--everything", "-O", "max_objects=3"],
         ["--edges"],
         ["--diffseg"],
@@ -173,6 +176,9 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
         ("sam-points", {"points": "1:5,5,+"}),
         ("sam-boxes", {"boxes": "1:0,0,9,9"}),
         ("sam-mask", {"mask": "rough.png"}),
+        ("grabcut", {"mask": "rough.png"}),
+        ("grabcut", {"boxes": "1:0,0,9,9", "scribbles": "1:5,5 +"}),
+        ("polygon", {"polygons": "1:0,0 9,0 9,9"}),
         ("sam-everything", {"max_objects": "3"}),
         ("sam-edges", {}),
         ("diffseg", {}),
