@@ -1,6 +1,7 @@
 """`vos batch` as a user runs it: masks as of single runs, finished jobs skipped, failures listed, exit codes."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,10 +21,10 @@ def clips(tmp_path):
     return rows
 
 
-def batch(tmp_path, rows, *arguments):
+def batch(tmp_path, rows, *arguments, plugins=()):
     (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, rows)))
     with pytest.raises(SystemExit) as stopped:
-        main(["batch", str(tmp_path / "jobs.jsonl"), "-o", str(tmp_path / "out"), "-j", "1", *arguments])
+        main([*plugins, "batch", str(tmp_path / "jobs.jsonl"), "-o", str(tmp_path / "out"), "-j", "1", *arguments])
     return stopped.value.code
 
 
@@ -43,9 +44,10 @@ def test_masks_and_records_equal_those_of_single_runs_and_a_second_batch_skips(c
     assert "3 of them finished before" in capsys.readouterr().out
 
 
-def test_failures_are_listed_and_the_rest_is_done(clips, tmp_path, capsys):
+def test_failures_are_listed_and_the_rest_is_done(clips, tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
     rows = [clips[0], {"video": str(tmp_path / "no.mp4"), "masks": clips[0]["masks"]}]
-    assert batch(tmp_path, rows) == 2
+    assert batch(tmp_path, rows, "-t", "still", plugins=["-p", "still_tracker"]) == 2
     told = capsys.readouterr()
     assert "1 of 2 jobs done, 1 failed" in told.out
     assert "no.mp4: no such file" in told.err
