@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import sys
 from difflib import get_close_matches
 from pathlib import Path
@@ -19,13 +18,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vos import weights
 from vos.plugin import ExtraMissingError, OptionError, Size, WeightsError, load_network, load_part
-from vos.weights import sha256_of
 
 EMBEDDED = "efficientnet-lite0"
 TRANSFORMERS_TYPES = ("vit", "dinov2", "dinov2_with_registers", "dinov3_vit")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 DECISIVE_FILES = ("config.json", "*.safetensors", "pytorch_model*.bin")
+SPARE_NUMBERS = 1 << 24  # tables that are computed, not stored, may have this many numbers
 # Keys of a checkpoint under which the network is found, and what its own keys may begin with.
 WRAPPERS, PREFIXES = ("teacher", "student", "state_dict", "model"), ("_orig_mod.", "module.", "backbone.")
 
@@ -170,7 +170,7 @@ def describe_vit(backbone: str) -> dict[str, str]:
         files = sorted(file for pattern in DECISIVE_FILES for file in path.glob(pattern))
     else:
         files = [Path(backbone.partition(":")[2]).expanduser()]
-    return {file.name: sha256_of(file) for file in files}
+    return {file.name: weights.sha256_of(file) for file in files}
 
 
 def _from_folder(folder: Path) -> ViT:
@@ -178,17 +178,15 @@ def _from_folder(folder: Path) -> ViT:
         raise OptionError(
             f'backbone "{folder}": no config.json there. Give "{EMBEDDED}" or the folder of a transformers or timm ViT.'
         )
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        architecture = config.get("architecture")
-    except (OSError, ValueError, AttributeError) as error:
-        raise OptionError(f'backbone "{folder}": config.json cannot be read ({_first_line(error)}).') from None
+    config = weights.read_config(folder / "config.json")
+    architecture = config.get("architecture")
     if architecture is None:
         return _from_transformers(folder)
     files = [folder / name for name in WEIGHT_FILES if (folder / name).is_file()]
     if not files:
         raise WeightsError(f'backbone "{folder}": no {" or ".join(WEIGHT_FILES)} there.')
-    return _from_timm(str(architecture), config.get("model_args") or {}, files[0])
+    arguments = weights.architecture_arguments(config.get("model_args"), str(folder / "config.json"))
+    return _from_timm(str(architecture), arguments, files[0])
 
 
 def _from_transformers(folder: Path) -> ViT:
@@ -225,6 +223,9 @@ def _from_timm(architecture: str, model_args: dict[str, Any], file: Path) -> ViT
         raise OptionError(f'backbone: timm {timm.__version__} has no architecture "{name}". {hint}')
     state = read_state(file)
     try:
+        with torch.device("meta"):  # without memory: arguments may describe a network of any size
+            sketch = timm.create_model(name, **{**model_args, "num_classes": 0})
+        _refuse_larger(sketch, state, file, name)
         network = timm.create_model(name, **{**model_args, "num_classes": 0})
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise OptionError(f'backbone "{architecture}": timm cannot build it ({_first_line(error)}).') from None
@@ -232,6 +233,14 @@ def _from_timm(architecture: str, model_args: dict[str, Any], file: Path) -> ViT
         raise OptionError(f'backbone "{architecture}": is a {type(network).__name__}, expected a Vision Transformer.')
     _fill(network, name, state, file)
     return TimmViT(network.eval().requires_grad_(False))
+
+
+def _refuse_larger(sketch: nn.Module, state: dict[str, Tensor], file: Path, name: str) -> None:
+    """Refuse a network that is much larger than its weights before memory is taken for it."""
+    asked = sum(one.numel() for one in (*sketch.parameters(), *sketch.buffers()))
+    given = sum(tensor.numel() for tensor in state.values())
+    if asked > 2 * given + SPARE_NUMBERS:
+        raise WeightsError(f"{file}: does not fit {name}: it holds {given} numbers, the network as configured {asked}.")
 
 
 def _fill(network: Any, name: str, state: dict[str, Tensor], file: Path) -> None:

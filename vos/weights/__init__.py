@@ -3,5 +3,16 @@
 from vos.types.checkpoint import Checkpoint
 from vos.weights.checkpoints import checkpoint, known_checkpoints, local_path, sha256_of, verify
 from vos.weights.fetching import fetch
+from vos.weights.model_configs import architecture_arguments, read_config
 
-__all__ = ["Checkpoint", "checkpoint", "fetch", "known_checkpoints", "local_path", "sha256_of", "verify"]
+__all__ = [
+    "Checkpoint",
+    "architecture_arguments",
+    "checkpoint",
+    "fetch",
+    "known_checkpoints",
+    "local_path",
+    "read_config",
+    "sha256_of",
+    "verify",
+]

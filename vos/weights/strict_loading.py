@@ -1,7 +1,7 @@
 """Networks in folders of transformers and diffusers, loaded strictly.
 
 Left to themselves, these libraries fill what a file lacks with random numbers, and raise errors of many kinds
-for a file that is cut short.
+for a file that is cut short. Configurations that name code are refused: see ``vos.weights.model_configs``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from vos.errors import WeightsError
+from vos.weights.model_configs import refuse_code
 
 
 def load_part(kind: Any, folder: Path, subfolder: str = "", **settings: Any) -> Any:
@@ -27,9 +28,12 @@ def load_part(kind: Any, folder: Path, subfolder: str = "", **settings: Any) -> 
     Returns:
         What ``from_pretrained`` returns.
     Raises:
-        WeightsError: files are missing, damaged, cut short or of something else.
+        WeightsError: files are missing, damaged, cut short or of something else, or name code to run.
     """
+    refuse_code(folder / subfolder)
     place = {"subfolder": subfolder} if subfolder else {}
+    if kind.__name__.startswith("Auto"):  # left out, older versions of transformers ask in the terminal
+        settings["trust_remote_code"] = False
     try:
         return kind.from_pretrained(folder, local_files_only=True, **place, **settings)
     except Exception as error:  # several libraries read the files, each with errors of its own

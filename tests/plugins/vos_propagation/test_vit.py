@@ -273,7 +273,7 @@ def test_what_is_not_there_is_said(tmp_path: Path) -> None:
         str(tmp_path / "alone.pth"),
     )
     (tmp_path / "config.json").write_text("[")
-    check_one_line(OptionError, r"config\.json cannot be read \(Expecting value", str(tmp_path))
+    check_one_line(WeightsError, r"config\.json: cannot be read as JSON \(Expecting value", str(tmp_path))
     (tmp_path / "config.json").write_text('{"architecture": "test_vit"}')
     check_one_line(WeightsError, r"no model\.safetensors or pytorch_model\.bin there", str(tmp_path))
 
@@ -288,11 +288,47 @@ def test_an_architecture_that_is_unknown_or_no_vit_is_said(state: dict[str, Tens
     check_one_line(OptionError, "is a ResNet, expected a Vision Transformer", f"test_resnet:{tmp_path / 'a.pth'}")
     (tmp_path / "config.json").write_text('{"architecture": "test_vit", "model_args": {"depht": 1}}')
     torch.save(state, tmp_path / "pytorch_model.bin")
-    check_one_line(OptionError, r"timm cannot build it \(.*unexpected keyword argument 'depht'", str(tmp_path))
+    check_one_line(WeightsError, r'config\.json: model_args has "depht", which describes no Vision', str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "resnet"}')
     check_one_line(OptionError, r"is a resnet, expected a Vision Transformer \(vit, dinov2,", str(tmp_path))
     (tmp_path / "config.json").write_text('{"model_type": "nothing"}')
     check_one_line(WeightsError, r"AutoConfig cannot be loaded from it \(.*nothing", str(tmp_path))
+
+
+class Marker:
+    """Leaves a file where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[Path]]:
+        return Path.touch, (self.path,)
+
+
+@pytest.mark.parametrize(
+    "key", ["checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay", "cache_dir"]
+)
+def test_a_timm_folder_neither_unpickles_nor_fetches_another_file(key, state, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    other, ran = tmp_path / "other.pth", tmp_path / "ran"
+    torch.save({"state_dict": Marker(ran)}, other)
+    value = {"file": str(other), "url": "http://127.0.0.1:9/a.pth"} if key.startswith("pretrained_cfg") else str(other)
+    config = {"architecture": "test_vit", "model_args": {key: value}, "pretrained_cfg": {"file": str(other)}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    check_one_line(WeightsError, f'config\\.json: model_args has "{key}", which describes no', str(tmp_path))
+    config["model_args"] = {}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert load_vit(str(tmp_path)).patch == 16
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("arguments", [{"img_size": 60_000}, {"embed_dim": 65_536}, {"depth": 200, "embed_dim": 8192}])
+def test_a_small_checkpoint_makes_no_huge_network(arguments, state, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "test_vit", "model_args": arguments}))
+    check_one_line(
+        WeightsError, r"does not fit test_vit: it holds \d+ numbers, the network as configured \d+", str(tmp_path)
+    )
 
 
 def test_weights_that_do_not_fit_are_said(state: dict[str, Tensor], tmp_path: Path) -> None:

@@ -112,3 +112,11 @@ def test_a_part_names_its_subfolder(tmp_path):
     with pytest.raises(WeightsError, match=r"tokenizer: CLIPTokenizer cannot be loaded from it \(.+\)\.") as caught:
         load_part(transformers.CLIPTokenizer, tmp_path, "tokenizer")
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_that_brings_code_is_refused(folder):
+    (folder / "evil.py").write_text(f"open({str(folder / 'ran')!r}, 'w').close()\nclass Config: pass\n")
+    configure(folder, model_type="nothing", auto_map={"AutoConfig": "evil.Config"})
+    with pytest.raises(WeightsError, match=r'config\.json: has "auto_map", which makes the library run code'):
+        load_part(transformers.AutoConfig, folder)
+    assert not (folder / "ran").exists()
