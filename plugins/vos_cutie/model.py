@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from vos import weights
 from vos.plugin import ExtraMissingError, WeightsError
 from vos_cutie.options import CutieOptions
 
@@ -67,12 +68,14 @@ def _read(path: Path | None) -> dict[str, torch.Tensor]:
             f"{path or 'checkpoint'}: no such file. Give Cutie's weights, such as cutie-base-mega.pth of its releases, "
             "with -O checkpoint=FILE."
         )
+    weights.refuse_expanding(path)
     try:
         state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         state["pix_feat_proj.weight"]
     except Exception as error:  # the unpickler fails in many ways on foreign bytes
         reason = (str(error).splitlines() or [""])[0].split(". ")[0]
         raise WeightsError(f"{path}: not a Cutie checkpoint ({type(error).__name__}: {reason}).") from error
+    weights.refuse_unstored(state, str(path))
     return state
 
 

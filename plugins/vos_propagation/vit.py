@@ -284,6 +284,7 @@ def read_state(file: Path) -> dict[str, Tensor]:
     """
     if not file.is_file():
         raise WeightsError(f'backbone: no such checkpoint file, "{file}".')
+    weights.refuse_expanding(file)
     try:
         if file.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -304,6 +305,7 @@ def read_state(file: Path) -> dict[str, Tensor]:
     tensors = {key: value for key, value in found if isinstance(key, str) and isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"{file}: holds no weights by name, expected a network's state dict.")
+    weights.refuse_unstored(tensors, str(file))
     for prefix in PREFIXES:
         tensors = {key.removeprefix(prefix): value for key, value in tensors.items()}
     return tensors

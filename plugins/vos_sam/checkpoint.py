@@ -60,6 +60,7 @@ def load_sam(path: Path) -> Any:
 
 
 def _read(path: Path) -> State:
+    weights.refuse_expanding(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler stumbles over foreign bytes in any way there is
@@ -96,9 +97,15 @@ def build_sam(state: State, name: str) -> Any:
             f"{name}: not a Segment Anything checkpoint: no tensors of {', '.join(sorted(missing))} "
             f"(found {len(state)} tensors{f', first {next(iter(state))!r}' if state else ''})."
         )
-    try:
+    weights.refuse_unstored(state, name)
+
+    def assemble() -> Any:
         encoder, grid = _image_encoder(state)
-        sam = Sam(encoder, _prompt_encoder(state, grid, encoder.img_size), _mask_decoder(state), PIXEL_MEAN, PIXEL_STD)
+        return Sam(encoder, _prompt_encoder(state, grid, encoder.img_size), _mask_decoder(state), PIXEL_MEAN, PIXEL_STD)
+
+    try:
+        with torch.device("meta"):  # without memory: shapes may describe a model of any size
+            sketch = assemble()
     except KeyError as error:
         raise WeightsError(f"{name}: a damaged Segment Anything checkpoint: {error} is missing.") from error
     except Exception as error:  # sizes that make no model stumble in any way there is
@@ -107,12 +114,15 @@ def build_sam(state: State, name: str) -> Any:
             f"{name}: a damaged Segment Anything checkpoint: its tensors have other shapes than every known model "
             f"({reason})."
         ) from error
-    _load_strictly(sam, state, name)
+    _refuse_misfit(sketch, state, name)
+    sam = assemble()
+    sam.load_state_dict(state, strict=True)
     return sam.eval()
 
 
-def _load_strictly(sam: nn.Module, state: State, name: str) -> None:
-    expected = {key: tuple(value.shape) for key, value in sam.state_dict().items()}
+def _refuse_misfit(sketch: nn.Module, state: State, name: str) -> None:
+    """Compare names and shapes with those of the model that is to be built."""
+    expected = {key: tuple(value.shape) for key, value in sketch.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in state.items()}
     wrong = {
         "missing": [key for key in expected if key not in given],
@@ -122,7 +132,6 @@ def _load_strictly(sam: nn.Module, state: State, name: str) -> None:
     found = [f'{len(keys)} {what}, first "{keys[0]}"' for what, keys in wrong.items() if keys]
     if found:
         raise WeightsError(f"{name}: tensors do not fit the model that their shapes describe: {'; '.join(found)}.")
-    sam.load_state_dict(state, strict=True)
 
 
 def _image_encoder(state: State) -> tuple[Any, int]:
@@ -177,6 +186,8 @@ def _mask_decoder(state: State) -> Any:
 
     prefix = "mask_decoder."
     count, width = state[f"{prefix}mask_tokens.weight"].shape
+    if count != (found := _count(state, rf"{prefix}output_hypernetworks_mlps\.(\d+)\.")):
+        raise ValueError(f"{count} mask tokens for {found} hypernetworks")
     attention = state[f"{prefix}transformer.layers.0.cross_attn_token_to_image.q_proj.weight"]
     return MaskDecoder(
         transformer_dim=width,
@@ -195,5 +206,8 @@ def _mask_decoder(state: State) -> Any:
 
 
 def _count(state: State, pattern: str) -> int:
-    """One more than the highest number in the names that begin so."""
-    return max((int(m[1]) for key in state if (m := re.match(pattern, key))), default=-1) + 1
+    """How many numbers stand in the names that begin so; they run from 0."""
+    found = {int(m[1]) for key in state if (m := re.match(pattern, key))}
+    if found and max(found) >= len(found):  # a model of so many layers would fill the memory
+        raise ValueError(f"layers up to {max(found)}, but only {len(found)} are there")
+    return len(found)

@@ -181,6 +181,35 @@ def test_tensors_that_do_not_fit(tiny_state):
         build_sam(state, "x.pth")
 
 
+@pytest.mark.parametrize(
+    ("name", "claimed"),
+    [
+        ("mask_decoder.mask_tokens.weight", torch.zeros(1).expand(10**9, 32)),
+        ("image_encoder.pos_embed", torch.zeros(1, device="meta").expand(1, 30_000, 30_000, 64)),
+    ],
+)
+def test_a_small_file_of_huge_tensors(tiny_state, tmp_path, name, claimed):
+    path = tmp_path / "huge.pth"
+    torch.save({**tiny_state, name: claimed}, path)
+    with pytest.raises(WeightsError, match=rf'huge\.pth: tensor "{name}" (claims \d+ bytes|is without data)'):
+        load_sam(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"),
+    [
+        ("mask_decoder.mask_tokens.weight", torch.zeros(1_000_000, 1)),
+        ("mask_decoder.transformer.layers.999999999.norm1.weight", torch.zeros(1)),
+        ("image_encoder.patch_embed.proj.weight", torch.zeros(1, 1, 1, 1_000_000)),
+        ("image_encoder.pos_embed", torch.zeros(1, 1_000_000, 1, 1)),
+        ("mask_decoder.iou_prediction_head.layers.0.weight", torch.zeros(4_000_000, 1)),
+    ],
+)
+def test_shapes_of_a_huge_model_take_no_memory(tiny_state, name, tensor):
+    with pytest.raises(WeightsError, match=r"^x\.pth: (a damaged Segment Anything|tensors do not fit the model)"):
+        build_sam({**tiny_state, name: tensor}, "x.pth")
+
+
 def test_a_missing_file_says_how_to_get_it(tmp_path):
     with pytest.raises(WeightsError, match=r"no\.pth: no such checkpoint file"):
         resolve_checkpoint(tmp_path / "no.pth", "vit_b", tmp_path)
