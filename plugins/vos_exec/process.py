@@ -231,7 +231,7 @@ class Process:
         shown = text[:100].decode(errors="replace")
         try:
             header = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self.refuse(what, f"answered with a line that is no JSON: {shown}.") from None
         if not isinstance(header, dict) or header.get("id") != self._message:
             raise self.refuse(what, f"answered {shown}, expected an object with id {self._message}.")

@@ -99,7 +99,7 @@ def read_json(path: Path, *marks: str) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # RecursionError: thousands of brackets
         raise AnnotationError(f"{path}: not whole JSON ({error}). Export it again.") from error
 
 
@@ -110,7 +110,7 @@ def reading(path: Path, what: str) -> Callable[[Callable[..., Any]], Callable[..
         def read(*arguments: Any) -> Any:
             try:
                 yield from function(*arguments)
-            except (KeyError, ValueError, TypeError, IndexError, AttributeError) as error:
+            except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
                 raise AnnotationError(f"{path}: not {what} as expected ({type(error).__name__}: {error}).") from error
 
         return read

@@ -199,7 +199,7 @@ def model_size(size: Size, short_side: int, patch: int) -> Size:
 def _check_type(folder: Path) -> None:
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{folder}/config.json: cannot be read ({error}).") from error
     if kind != "groupvit":
         raise WeightsError(f'{folder}: model type is "{kind}", expected "groupvit" (nvidia/groupvit-gcc-yfcc).')

@@ -6,6 +6,7 @@ to stderr. Exit codes: 0 done, 1 the run failed, 2 wrong usage or bad input, 130
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -144,5 +145,8 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
     except Exception as error:
         if debug:
             raise
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            click.echo(f"vos: {str(error.filename)[:80]}...: the name is too long for a file.", err=True)
+            return 2
         click.echo(f"vos: unexpected {type(error).__name__}: {error}\nRun again with --debug to see where.", err=True)
         return 1

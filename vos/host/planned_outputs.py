@@ -175,7 +175,7 @@ def _refuse_earlier_run(folder: Path, record: dict[str, Any] | None, *, overwrit
     if record is not None:
         state = "a finished run" if record.get("finished") else "an unfinished run"
         raise OutputExistsError(
-            f"{folder} holds {state} of tracker {record.get('tracker')!r}. "
+            f"{folder} holds {state} of tracker {str(record.get('tracker'))[:200]!r}. "
             "Use --resume to continue, --overwrite to replace it, or -o for another folder."
         )
     try:

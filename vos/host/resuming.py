@@ -11,6 +11,9 @@ from vos.errors import OutputExistsError
 from vos.host.run_record import identity_of, masks_in
 from vos.types.run import Run, RunSummary
 
+LONGEST_SHOWN = 200
+"""Characters of a record's value that a message shows."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -57,10 +60,16 @@ def _difference(record: Mapping[str, Any], run: Run) -> str | None:
         if isinstance(found, dict) and isinstance(wanted, dict):
             for key in (*wanted, *found):
                 if found.get(key) != wanted.get(key):
-                    return f"{key} in its {name} ({found.get(key)!r}, now {wanted.get(key)!r})"
+                    return f"{key} in its {name} ({_short(found.get(key))}, now {_short(wanted.get(key))})"
         elif found != wanted:
-            return f"{name.replace('_', ' ')} ({found!r}, now {wanted!r})"
+            return f"{name.replace('_', ' ')} ({_short(found)}, now {_short(wanted)})"
     return None
+
+
+def _short(value: Any) -> str:
+    """A value for a message, which stays one line whatever the record holds."""
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def _missing_outputs(record: Mapping[str, Any], outputs: Sequence[Mapping[str, str]]) -> list[str]:

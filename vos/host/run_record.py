@@ -13,6 +13,7 @@ from typing import Any
 from vos.errors import InputError
 from vos.host.timing import FrameTimes
 from vos.io.atomic_files import atomic_write
+from vos.io.json_file import read_json
 from vos.registry.hookspecs import hookimpl
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
@@ -21,6 +22,27 @@ from vos.types.run import Run, RunSummary
 from vos.version import __version__
 
 RECORD_NAME = "run.json"
+
+_KINDS: Mapping[str, tuple[type, ...]] = {
+    "finished": (bool,),
+    "state": (str,),
+    "sequence": (str,),
+    "source": (str,),
+    "tracker": (str,),
+    "frames": (int,),
+    "mask_files": (int,),
+    "seconds": (int, float),
+    "fps": (int, float),
+    "truncated": (str, type(None)),
+    "object_ids": (list,),
+    "annotated": (list,),
+    "outputs": (list,),
+    "options": (dict,),
+    "selection": (dict,),
+    "details": (dict,),
+    "versions": (dict,),
+}
+"""Types of a record's values, where a reader relies on them."""
 
 
 class RunRecord:
@@ -123,13 +145,23 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     Args:
         folder: ``OUT/<sequence>``.
     Returns:
-        The record, or None where there is none that can be read.
+        The record, or None where there is none that can be read, or its values have other types.
     """
     try:
-        record = json.loads((folder / RECORD_NAME).read_text())
+        record = read_json(folder / RECORD_NAME)
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    return record if isinstance(record, dict) and _has_types(record) else None
+
+
+def _has_types(record: Mapping[str, Any]) -> bool:
+    """Whether a record's values have the types that a run writes."""
+    if any(key in record and not isinstance(record[key], kinds) for key, kinds in _KINDS.items()):
+        return False
+    if not all(isinstance(output, dict) for output in record.get("outputs", ())):
+        return False
+    numbers = [*record.get("object_ids", ()), *record.get("annotated", ())]
+    return all(type(number) is int for number in numbers)
 
 
 def versions() -> dict[str, str]:

@@ -91,7 +91,7 @@ class Presence:
                     continue
                 levels = {int(i): int(level) for i, level in entry["levels"].items()}
                 self.set(frame, levels, entry.get("ids"))
-            except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
                 continue  # a line that a crash cut short; its frame is tracked again
 
 

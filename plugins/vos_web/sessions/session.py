@@ -296,7 +296,7 @@ def read_facts(folder: Path) -> SessionFacts:
         return SessionFacts.from_json((folder / "session.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{folder}: there is no session.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{folder}/session.json: cannot be read ({error}).") from error
 
 

@@ -22,6 +22,7 @@ from vos.evaluation.reports.tables import write_csv, write_text
 from vos.evaluation.video.scores import Scores
 from vos.host.input_protection import refuse_replacing
 from vos.io.atomic_files import safe_name
+from vos.io.json_file import read_json
 from vos.io.mask_file import read_label_map
 from vos.registry.discovery import load_plugins
 from vos.types.annotation import Annotation
@@ -117,7 +118,7 @@ def finished_before(job: BenchmarkJob) -> tuple[str, ...]:
     from vos.host.run_record import read_record, versions
 
     try:
-        earlier = json.loads((job.output / "results.json").read_text())
+        earlier = read_json(job.output / "results.json")
         names = [str(sequence["name"]) for sequence in earlier["sequences"]]
     except (OSError, ValueError, KeyError, TypeError):
         return ()

@@ -13,6 +13,7 @@ from pathlib import Path
 from vos.errors import InputError
 
 RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
+LONGEST_LINE = 1000  # characters; DAVIS-2016 lists two paths a line
 IMAGE_ENDINGS = frozenset({".jpg", ".jpeg", ".png"})
 
 
@@ -116,7 +117,11 @@ def read_names(path: Path) -> list[str]:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not a text in UTF-8. Save it as UTF-8, one name a line.") from error
-    return [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip() for line in text.splitlines()]
+    for number, line in enumerate(lines, 1):
+        if len(line) > LONGEST_LINE or "\0" in line:
+            raise InputError(f"{path}: line {number} is no name ({len(line)} characters). Expected one name a line.")
+    return [line for line in lines if line]
 
 
 def natural_order(path: Path) -> list[str | int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from vos.errors import InputError
 from vos.evaluation.datasets.davis_layout import DavisTree, natural_order, read_names
 from vos.io.atomic_files import safe_name
+from vos.io.json_file import read_json
 
 
 def find_sequences(
@@ -129,13 +129,17 @@ def unseen_objects(meta: Path, seen_meta: Path | str | None = None) -> frozenset
 
 def _meta_objects(path: Path) -> list[tuple[str, int, dict[str, object]]]:
     try:
-        videos = json.loads(path.read_text())["videos"]
-        return [
+        videos = read_json(path)["videos"]
+        found = [
             (video, int(object_id), dict(entry))
             for video, content in videos.items()
             for object_id, entry in content["objects"].items()
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        for video, object_id, entry in found:
+            if not isinstance(entry.get("category", ""), (str, int)):
+                raise TypeError(f"object {object_id} of {video[:80]} has no category by name")
+        return found
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"{type(error).__name__}: {str(error)[:200]}"
         raise InputError(f"{path}: not a YouTube-VOS meta.json ({reason}).") from None
 

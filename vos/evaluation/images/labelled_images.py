@@ -12,6 +12,7 @@ from natsort import natsorted
 from PIL import Image as PillowImage
 
 from vos.errors import InputError
+from vos.evaluation.datasets.davis_layout import read_names
 
 IGNORED = -1
 """The class of pixels that are not scored."""
@@ -208,7 +209,7 @@ def _names(root: Path, *candidates: str) -> list[str] | None:
     """The names that a list file holds, or None if there is no such file."""
     for candidate in candidates:
         if (root / candidate).is_file():
-            return (root / candidate).read_text().split()
+            return [name for line in read_names(root / candidate) for name in line.split()]
     return None
 
 
