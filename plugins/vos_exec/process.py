@@ -12,6 +12,7 @@ import fcntl
 import json
 import logging
 import os
+import re
 import selectors
 import shlex
 import signal
@@ -32,6 +33,27 @@ CHUNK = 1 << 20
 LINES_SHOWN = 8
 PIPE_BYTES = 1 << 20
 FAREWELL_SECONDS = 3.0
+LONGEST_TEXT = 500
+ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b.?")
+"""Sequences that move a terminal's cursor, colour its text or set its title (ECMA-48)."""
+WATCHDOG = 'read _; kill -s KILL -- "-$0"'
+"""Shell program that waits for the end of its input and ends the process group of its argument.
+
+``dash`` takes ``--`` after ``-s`` alone.
+"""
+
+
+def plain_text(text: object) -> str:
+    """Make a program's text safe to print: bounded, on one line, without terminal escapes.
+
+    Args:
+        text: anything that the program sent.
+    Returns:
+        At most ``LONGEST_TEXT`` characters and three dots.
+    """
+    shown = ESCAPES.sub("", str(text)[: 8 * LONGEST_TEXT])
+    shown = "".join(c if c.isprintable() else " " for c in shown).strip()
+    return shown if len(shown) <= LONGEST_TEXT else f"{shown[:LONGEST_TEXT]}..."
 
 
 class Words:
@@ -51,7 +73,7 @@ class Words:
         lines = [*self._lines, self._open] if self._open.strip() else [*self._lines]
         if not lines:
             return "It printed nothing."
-        shown = b"\n  ".join(lines[-LINES_SHOWN:]).decode(errors="replace")
+        shown = "\n  ".join(plain_text(line.decode(errors="replace")) for line in lines[-LINES_SHOWN:])
         return f"Its last output:\n  {shown}"
 
 
@@ -90,7 +112,12 @@ class Process:
             )
         except OSError as error:
             raise OptionError(f'exec: "{arguments[0]}" cannot be started ({error.strerror or error}).') from None
-        self.kill = weakref.finalize(self, _kill_group, self._process)
+        try:
+            watchdog = _watch(self._process.pid)
+        except OSError as error:
+            _kill_group(self._process, None)
+            raise OptionError(f"exec: /bin/sh cannot be started ({error.strerror or error}).") from None
+        self.kill = weakref.finalize(self, _kill_group, self._process, watchdog)
         self._stdin, self._stdout, self._stderr = (_pipe(p) for p in _pipes(self._process))
         self._received = bytearray()
         self._words = Words()
@@ -129,7 +156,7 @@ class Process:
         if "error" in answer:
             self._hear()
             logger.debug('"%s": %s', self.command, self._words)
-            raise TrackerError(f'"{self.command}": {what}: {answer["error"]}')
+            raise TrackerError(f'"{self.command}": {what}: {plain_text(answer["error"])}')
         return answer, answered
 
     def refuse(self, what: str, found: str) -> TrackerError:
@@ -142,7 +169,7 @@ class Process:
             The error to raise.
         """
         self.kill()
-        return TrackerError(f'"{self.command}": {what}: {found} See docs/exec.md for the protocol.')
+        return TrackerError(f'"{self.command}": {what}: {plain_text(found)} See docs/exec.md for the protocol.')
 
     def close(self) -> None:
         """Ask the process to end, and end it if it does not. May be called twice."""
@@ -298,8 +325,27 @@ def _pipe(pipe: IO[bytes]) -> IO[bytes]:
     return pipe
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
+def _watch(group: int) -> subprocess.Popen[bytes]:
+    """Start a shell that ends a process group when this process ends, even by SIGKILL.
+
+    Its input is a pipe whose other end this process alone holds, so the system closes it.
+    """
+    return subprocess.Popen(
+        ["/bin/sh", "-c", WATCHDOG, str(group)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _kill_group(process: subprocess.Popen[bytes], watchdog: subprocess.Popen[bytes] | None) -> None:
     """End a process with all that it started, and leave no zombie."""
+    if watchdog is not None:  # first: once the process is gone, its number can become another's
+        watchdog.kill()
+        watchdog.wait()
+        if watchdog.stdin is not None:
+            watchdog.stdin.close()
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

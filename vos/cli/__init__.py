@@ -1,7 +1,8 @@
 """The command line: one module a verb, imported when the verb is used.
 
 Parse, call, print: what a verb does is in the library. Results go to stdout, progress and messages
-to stderr. Exit codes: 0 done, 1 the run failed, 2 wrong usage or bad input, 130 stopped by Ctrl-C.
+to stderr. Exit codes: 0 done, 1 the run failed, 2 wrong usage or bad input, 130 stopped by Ctrl-C,
+SIGTERM or SIGHUP.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from vos.cli_options.log_output import set_up_logging
 from vos.cli_options.settings import Settings, command_plugins, settings
 from vos.cli_options.shared_options import general_options
 from vos.errors import PluginFailedError, VosError
+from vos.host.process_ends import stop_on_signals
 from vos.registry.plugin_errors import blaming
 from vos.version import __version__
 
@@ -115,6 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: what to parse; None for those of the process.
     """
     debug = "--debug" in (sys.argv if arguments is None else arguments)
+    stop_on_signals()
     sys.exit(_run(list(arguments) if arguments is not None else None, debug))
 
 

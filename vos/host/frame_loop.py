@@ -163,7 +163,7 @@ class FrameLoop:
         info = self._source.info
         given = 0
         last = ""
-        with blaming(f"{info.location}: the source ({info.kind}) failed"):
+        with blaming(f"{info.location}: the source ({info.kind}) failed", leaving=True):
             for frame in frames:
                 if not isinstance(frame, Frame):
                     raise PluginFailedError(

@@ -10,7 +10,7 @@ from vos.errors import InputError, WriterError
 from vos.host.frame_loop import TrackedFrame
 from vos.host.threads import WriteBehind
 from vos.protocols.writer import Writer
-from vos.registry.plugin_errors import in_words
+from vos.registry.plugin_errors import in_words, is_stop
 from vos.types.run import Run
 
 logger = logging.getLogger(__name__)
@@ -53,12 +53,12 @@ class Outputs:
         """Write what was tracked, then leave every output whole or absent; ``error`` stays the one that counts."""
         try:
             self._drain()
-        except Exception as later:
+        except BaseException as later:  # a second Ctrl-C too: writers are aborted all the same
             logger.debug("while stopping: %s", later)
         for writer in self._opened:
             try:
                 writer.abort(error)
-            except (Exception, SystemExit) as later:
+            except BaseException as later:
                 logger.warning("%s could not stop cleanly: %s", type(writer).__name__, in_words(later))
         self._opened = []
 
@@ -81,5 +81,7 @@ def _naming(writer: Writer, what: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_stop(error):
+            raise
         raise WriterError(f"{type(writer).__name__} {what}: {in_words(error)}") from error

@@ -103,7 +103,7 @@ class PreparedRun:
         """Call the observers' failure hook; ``error`` stays the one that is raised."""
         try:
             self.plugins.hook.vos_run_failed(run=self.facts, error=error)
-        except Exception as later:
+        except BaseException as later:
             logger.warning("while stopping: %s", later)
 
     def close(self) -> None:

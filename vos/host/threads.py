@@ -9,6 +9,9 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+from vos.errors import PluginFailedError
+from vos.registry.plugin_errors import in_words
+
 S = TypeVar("S")
 T = TypeVar("T")
 
@@ -58,7 +61,9 @@ class ReadAhead(Generic[T]):
                 if not self._put((item, None)):
                     return
         except BaseException as error:
-            self._put((None, error))
+            # In this thread neither Ctrl-C nor the end of a generator is meant: a source raised them.
+            told = error if isinstance(error, Exception) else PluginFailedError(f"the source failed: {in_words(error)}")
+            self._put((None, told))
         else:
             self._put((None, StopIteration()))
         finally:

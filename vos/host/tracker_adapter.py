@@ -21,7 +21,7 @@ from vos.protocols.tracker import (
     ForgettingTracker,
     Tracker,
 )
-from vos.registry.plugin_errors import in_words
+from vos.registry.plugin_errors import in_words, is_stop
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
 from vos.types.prediction import Prediction
@@ -175,7 +175,9 @@ def _naming(tracker: str, frame: Frame) -> Iterator[None]:
         raise
     except VosError as error:
         raise TrackerError(f'tracker "{tracker}", frame {frame.name} (index {frame.index}): {error}') from error
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if is_stop(error):
+            raise
         raise TrackerError(
             f'tracker "{tracker}" failed on frame {frame.name} (index {frame.index}): {in_words(error)}'
         ) from error

@@ -202,7 +202,7 @@ def _named(function: Callable[..., Any], hook_name: str, who: str) -> Callable[.
         if hook_name == "vos_run_failed":  # the run's own error is the one that counts, and others are to be told of it
             try:
                 return function(*arguments)
-            except (Exception, SystemExit) as error:
+            except BaseException as error:
                 logger.warning("%s: vos_run_failed failed: %s", who, in_words(error))
                 return None
         with blaming(f"{who}: {hook_name} failed"):

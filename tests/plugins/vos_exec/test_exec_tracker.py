@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -380,3 +381,48 @@ def test_a_program_in_another_language_keeps_the_contract(tmp_path):
     program = tmp_path / "still.pl"
     program.write_text(PERL)
     assert {"ids", "fresh-start", "sizes", "errors", "stream"} <= set(check_tracker(f"exec:perl {program}"))
+
+
+def test_the_program_and_its_children_end_with_a_killed_parent(child, tmp_path):
+    command = child(
+        "other = subprocess.Popen(['sleep', '600'])\n"
+        "begin()\n"
+        f"open({str(tmp_path / 'pids')!r}, 'w').write(f'{{os.getpid()}} {{other.pid}}')\n"
+        "answer(read(), object_ids=[])\n"
+        "time.sleep(600)\n"
+    )
+    code = (
+        "import sys\n"
+        "from vos import Runtime\n"
+        "from vos.testing import tiny_sequence\n"
+        "from vos_exec.tracker import ExecTracker\n"
+        "s = tiny_sequence('moving')\n"
+        "t = ExecTracker(sys.argv[1], 60, Runtime())\n"
+        "t.start(s.frame(0), s.label_maps[0])\n"
+        "print('started', flush=True)\n"
+        "t.step(s.frame(1)); t.step(s.frame(2))\n"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
+    assert parent.stdout.readline() == "started\n"
+    until = time.monotonic() + 20
+    while not (tmp_path / "pids").is_file() or not (tmp_path / "pids").read_text():
+        assert time.monotonic() < until
+    parent.kill()
+    parent.communicate(timeout=20)
+    assert all(is_gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+
+
+def test_a_programs_text_is_bounded_and_moves_no_cursor(child):
+    text = "\\x1b[2J\\x1b]0;title\\x07\\x9b31m" + "long " * 10_000
+    for body in (
+        f"print('{text}', file=sys.stderr); sys.exit(3)\n",
+        f"begin(); answer(read(), error='{text}')\n",
+        f"answer(read(), protocol='{text}')\n",
+    ):
+        with pytest.raises(TrackerError) as caught:
+            track(child(body))
+        said = str(caught.value)
+        assert len(said) < 3_000
+        assert all(c.isprintable() or c == "\n" for c in said)

@@ -1,4 +1,6 @@
+import dataclasses
 import errno
+import itertools
 import json
 import os
 import signal
@@ -311,7 +313,8 @@ def test_unknown_tracker_writer_and_option(sequence, tmp_path):
     assert not list(tmp_path.rglob("*.png"))
 
 
-def test_ctrl_c_leaves_whole_masks_and_a_run_that_can_be_resumed(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_leave_whole_masks_and_a_run_that_can_be_resumed(number, tmp_path):
     sequence = tiny_sequence("moving", length=200)
     images, masks = sequence.save(tmp_path / "in")
     script = tmp_path / "run.py"
@@ -343,13 +346,13 @@ def test_ctrl_c_leaves_whole_masks_and_a_run_that_can_be_resumed(tmp_path):
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     # Where the tests run in the background, Ctrl-C is ignored, and so it would be in what they start.
-    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    heard = partial(signal.signal, number, signal.SIG_DFL)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heard)
     folder = tmp_path / "out" / "frames"
     deadline = time.monotonic() + 60
     while len(masks_in(folder)) < 3 and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped" in said
@@ -465,3 +468,50 @@ def test_one_writer_may_be_named_without_a_list(sequence, tmp_path):
 def test_a_name_that_is_too_long_for_a_folder_is_said(sequence, tmp_path):
     with pytest.raises(vos.InputError, match="cannot be used as the output folder .*too long"):
         track(sequence, tmp_path, sequence="x" * 300)
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        *itertools.product(("open", "write", "close"), (GeneratorExit, SystemExit, BaseException)),
+        ("write", KeyboardInterrupt),  # elsewhere it is the user's: writers write in a thread of their own
+    ],
+)
+def test_a_writer_that_raises_anything_is_named_and_all_are_aborted(where, error, sequence, tmp_path):
+    first, bad = Writer(), Writer(2 if where == "write" else None, error(), where)
+    with pytest.raises(vos.WriterError, match=error.__name__):
+        track(sequence, tmp_path, writers=["davis", first, bad])
+    assert not list(tmp_path.rglob(".partial-*"))
+    assert first.calls[-1][0] == ("close" if where == "close" else "abort")
+    if where != "open":
+        assert record(tmp_path / sequence.name)["state"] == "failed"
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, SystemExit, BaseException])
+@pytest.mark.parametrize("hook", ["vos_run_started", "vos_frame_done", "vos_run_failed"])
+def test_a_hook_that_raises_anything_is_one_line(hook, error, sequence, tmp_path, caplog):
+    def fail(self, run):
+        raise error
+
+    observer = type("Guest", (), {hook: hookimpl(fail)})()
+    tracker = StubTracker()
+    if hook == "vos_run_failed":
+        tracker.step = lambda frame: 1 / 0
+    with pytest.raises(vos.VosError, match="division" if hook == "vos_run_failed" else error.__name__) as caught:
+        track(sequence, tmp_path, tracker=tracker, observers=[observer])
+    assert "\n" not in str(caught.value)
+    assert record(tmp_path / sequence.name)["state"] == "failed"
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, SystemExit, BaseException, KeyboardInterrupt])
+def test_a_source_that_raises_anything_is_one_line(error, sequence, tmp_path):
+    class Source(type(sequence)):
+        def frames(self, indices=None):
+            yield sequence.frame(0)
+            raise error
+
+    source = Source(**{field.name: getattr(sequence, field.name) for field in dataclasses.fields(sequence)})
+    with pytest.raises(vos.VosError, match=error.__name__) as caught:
+        track(source, tmp_path)
+    assert "\n" not in str(caught.value)
+    assert record(tmp_path / sequence.name)["state"] == "failed"

@@ -200,7 +200,10 @@ def _prepare_worker(threads: int) -> None:
     """Give a new process its share of the CPU, before a library counts the cores."""
     import signal
 
+    from vos.host.process_ends import end_with_parent
+
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_with_parent()
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
     import cv2

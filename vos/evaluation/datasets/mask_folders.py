@@ -279,9 +279,7 @@ def _in_order(
     from concurrent.futures import ProcessPoolExecutor
     from concurrent.futures.process import BrokenProcessPool
 
-    # Ctrl-C is for the parent, which then stops its workers.
-    quiet = (signal.SIGINT, signal.SIG_IGN)
-    with ProcessPoolExecutor(workers, process_context(), initializer=signal.signal, initargs=quiet) as pool:
+    with ProcessPoolExecutor(workers, process_context(), initializer=_prepare_worker) as pool:
         futures = [pool.submit(_score_chunk, chunk) for _, chunk in work]
         try:
             for item, future in zip(work, futures, strict=True):
@@ -293,6 +291,14 @@ def _in_order(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _prepare_worker() -> None:
+    """Leave Ctrl-C to the parent, which then stops its workers, and end with it."""
+    from vos.host.process_ends import end_with_parent
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def process_context() -> BaseContext:
