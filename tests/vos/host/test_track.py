@@ -29,6 +29,11 @@ def masks_in(folder):
     return sorted(path.name for path in folder.glob("[!.]*.png"))
 
 
+def written(path):
+    """What changes when a file is written again; file systems reuse the inode of one that was removed."""
+    return path.stat().st_ino, path.stat().st_ctime_ns
+
+
 def record(folder):
     return json.loads((folder / "run.json").read_text())
 
@@ -141,10 +146,10 @@ def test_overwrite_replaces_only_the_masks_that_the_run_writes(sequence, tmp_pat
     track(sequence, tmp_path)
     folder = tmp_path / sequence.name
     (folder / "notes.txt").write_text("mine")
-    before = {path.name: path.stat().st_ino for path in folder.glob("*.png")}
+    before = {path.name: written(path) for path in folder.glob("*.png")}
     annotations = Annotation(sequence.label_maps[rewritten[0]], rewritten[0])
     track(sequence, tmp_path, annotations=annotations, overwrite=True, **frames)
-    after = {path.name: path.stat().st_ino for path in folder.glob("*.png")}
+    after = {path.name: written(path) for path in folder.glob("*.png")}
     assert set(after) == set(before)
     assert [index for index in range(6) if after[f"0000{index}.png"] != before[f"0000{index}.png"]] == rewritten
     assert (folder / "notes.txt").read_text() == "mine"
