@@ -1,4 +1,4 @@
-"""The embedded tracker ``propagation``: labels follow frozen features, nothing to download."""
+"""The embedded trackers: ``propagation``, which needs no download, and ``dino``, DINO's published protocol."""
 
 from __future__ import annotations
 
@@ -6,33 +6,39 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vos.plugin import Runtime, Shorthand, TrackerSpec, hookimpl
-from vos_propagation.options import PropagationOptions
+from vos_propagation.config import DinoOptions, PropagationOptions
 
 if TYPE_CHECKING:
-    from vos_propagation.dino_protocol import DinoTracker
-    from vos_propagation.tracker import PropagationTracker
+    from vos_propagation.dino.protocol import DinoTracker
+    from vos_propagation.pipeline import PropagationTracker
 
 
 @hookimpl
 def vos_trackers() -> Sequence[TrackerSpec]:
-    """Offer the tracker ``propagation``."""
-    summary = "labels propagated by feature matching; embedded weights, any number of objects, live on a CPU"
-    flag = Shorthand(
+    """Offer the trackers ``propagation`` and ``dino``."""
+    propagation = "labels propagated by feature matching; embedded weights, any number of objects, live on a CPU"
+    quality = Shorthand(
         "--quality",
         "Short for -O quality=NAME; the default tracker has fast, balanced and best.",
         option="quality",
         metavar="NAME",
         verbs=("track", "davis"),
     )
-    return [TrackerSpec("propagation", summary, _make, PropagationOptions, (flag,))]
+    dino = "DINO's published protocol on a Vision Transformer of yours: ViT, DINO, DINOv2 or DINOv3"
+    return [
+        TrackerSpec("propagation", propagation, _make_propagation, PropagationOptions, (quality,)),
+        TrackerSpec("dino", dino, _make_dino, DinoOptions),
+    ]
 
 
-def _make(options: PropagationOptions, runtime: Runtime) -> PropagationTracker | DinoTracker:
-    if options.backbone != "efficientnet-lite0":
-        from vos_propagation.dino_protocol import DinoTracker
-        from vos_propagation.vit import describe_vit, load_vit
-
-        return DinoTracker(load_vit(options.backbone), runtime, describe_vit(options.backbone))
-    from vos_propagation.tracker import PropagationTracker
+def _make_propagation(options: PropagationOptions, runtime: Runtime) -> PropagationTracker:
+    from vos_propagation.pipeline import PropagationTracker
 
     return PropagationTracker(options, runtime)
+
+
+def _make_dino(options: DinoOptions, runtime: Runtime) -> DinoTracker:
+    from vos_propagation.dino.protocol import DinoTracker
+    from vos_propagation.dino.vit import describe_vit, load_vit
+
+    return DinoTracker(load_vit(options.backbone), runtime, describe_vit(options.backbone))

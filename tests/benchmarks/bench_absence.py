@@ -32,8 +32,8 @@ import numpy as np
 import vos
 from vos.evaluation import region_similarity
 from vos.host.merging import merge_objects
-from vos_propagation.options import PRESETS, PropagationOptions
-from vos_propagation.tracker import PropagationTracker
+from vos_propagation.config import PRESETS, PropagationOptions
+from vos_propagation.pipeline import PropagationTracker
 
 KINDS = ("leave", "pan", "cut", "bar", "never")
 BEFORE, GONE, AFTER = 8, 12, 12

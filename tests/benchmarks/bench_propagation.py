@@ -29,15 +29,15 @@ import numpy as np
 import torch
 
 import vos
-import vos_propagation.confidence
+import vos_propagation.stages.confidence
 from vos.evaluation import boundary_accuracy, region_similarity
 from vos.host.merging import merge_objects
 from vos.io.mask_file import encode_label_map
 from vos.plugin import SourceInfo
 from vos.testing import TinySequence
-from vos_propagation.matching import global_votes
-from vos_propagation.options import PRESETS, PropagationOptions
-from vos_propagation.tracker import PropagationTracker
+from vos_propagation.config import PRESETS, PropagationOptions
+from vos_propagation.memory.label_votes import global_votes
+from vos_propagation.pipeline import PropagationTracker
 
 # Frames of a measured clip: those before the time is taken, and those that it is taken of.
 WARM_UP, TIMED = 8, 32
@@ -190,10 +190,10 @@ def speed(quality: str, rounds: int) -> dict[str, float]:
             if frame.index > 8:
                 alone["encode"].append(encoded - began)
                 alone["step"].append(time.perf_counter() - encoded)
-        keys = encoding.compared.flatten(1).repeat(1, PRESETS[quality].context + 1)
+        keys = encoding.match_keys.flatten(1).repeat(1, PRESETS[quality].memory.context + 1)
         values = torch.rand(2, keys.shape[1])
         began = time.perf_counter()
-        global_votes(encoding.compared, keys, values, 7)
+        global_votes(encoding.match_keys, keys, values, 7)
         alone["naive"].append(time.perf_counter() - began)
     median = {name: statistics.median(values) for name, values in {**times, **alone}.items()}
     one_after_another = median["encode"] + median["step"]
@@ -244,7 +244,7 @@ def main() -> None:
     parser.add_argument("--set", default="2017/val", help="image set under ImageSets")
     parser.add_argument("--sequences", nargs="*", help="these sequences in place of an image set")
     parser.add_argument("--quality", nargs="*", default=["best"], choices=list(PRESETS))
-    parser.add_argument("--no-head", action="store_true", help="plain label propagation")
+    parser.add_argument("--stages", default="", help="stages to leave out, such as -decoder,-edges")
     parser.add_argument("--every", type=int, default=1, help="score every n-th frame")
     parser.add_argument("--step", type=int, default=1, help="track every n-th frame; below 0 from the last one on")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of the speed measurement; 0 leaves it out")
@@ -257,7 +257,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("bench-out/propagation.json"))
     arguments = parser.parse_args()
     if arguments.uncalibrated:
-        vos_propagation.confidence.CALIBRATION = ((0.0, 1.0), (0.0, 1.0))
+        vos_propagation.stages.confidence.CALIBRATION = ((0.0, 1.0), (0.0, 1.0))
     report: dict[str, Any] = {}
     for quality in arguments.quality:
         entry: dict[str, Any] = {"sequences": []}
@@ -266,7 +266,7 @@ def main() -> None:
         if arguments.davis and arguments.objects:
             entry["further_objects"] = further_objects(quality, arguments.davis, names, arguments.rounds)
         elif arguments.davis and not arguments.frames:
-            options = PropagationOptions(quality=quality, head=not arguments.no_head)
+            options = PropagationOptions(quality=quality, stages=arguments.stages)
             tracker = PropagationTracker(options, vos.Runtime(device="cpu", threads=arguments.threads))
             for name in names:
                 result = track(tracker, arguments.davis, name, arguments.every, arguments.step)

@@ -11,7 +11,7 @@ from vos import Runtime
 from vos.testing import check_plugin, contract_test, tracker_checks
 from vos_persam.options import PersamFOptions, PersamOptions
 from vos_persam.tracker import PersamTracker
-from vos_propagation.options import PropagationOptions
+from vos_propagation.config import PropagationOptions
 from vos_sam.checkpoint import build_sam
 from vos_sam.model import SegmentAnything
 
@@ -25,7 +25,7 @@ def tiny_sam():
 
 
 def make_propagation(**options):
-    from vos_propagation.tracker import PropagationTracker
+    from vos_propagation.pipeline import PropagationTracker
 
     return PropagationTracker(PropagationOptions(**options), Runtime(device="cpu"))
 

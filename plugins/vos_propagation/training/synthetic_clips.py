@@ -91,8 +91,8 @@ def draw_clip(cutouts: Sequence[Path], photographs: Sequence[Path], seed: int) -
             canvas = view.astype(np.float32)
             owner = np.zeros((height, width), np.uint8)
             for layer in layers:
-                carried = replace(layer, centre=layer.centre + follow * (pan * 0.5 * moment + shake[t]))
-                drawn = _draw(carried, moment)
+                warped = replace(layer, centre=layer.centre + follow * (pan * 0.5 * moment + shake[t]))
+                drawn = _draw(warped, moment)
                 canvas = canvas * (1 - drawn[..., 3:]) + drawn[..., :3]
                 owner[drawn[..., 3] > 0.5] = layer.object_id
             exposed += canvas / len(moments)

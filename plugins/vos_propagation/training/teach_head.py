@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos_propagation.head import COARSE_CUES, FINE_CUES, LOGIT_LIMIT, FusionHead, HeadSize, load_head
+from vos_propagation.stages.fusion_head import COARSE_CUES, FINE_CUES, LOGIT_LIMIT, FusionHead, HeadSize, load_head
 from vos_propagation.training.train_head import BATCH, TEACHER, add_fitting_options, crop
 
 LEARNING_RATE = 3e-3

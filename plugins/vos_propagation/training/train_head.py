@@ -24,11 +24,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos.plugin import Frame, Image, LabelMap, Runtime, object_ids
-from vos_propagation.boxes import Box
-from vos_propagation.features import FrameFeatures
-from vos_propagation.head import LOGIT_LIMIT, FusionHead, HeadSize, load_head, votes_margin
-from vos_propagation.options import PropagationOptions
-from vos_propagation.tracker import PropagationTracker
+from vos_propagation.backbone.features import FrameFeatures
+from vos_propagation.config import PropagationOptions
+from vos_propagation.frame_state import FrameState
+from vos_propagation.ops.boxes import Box
+from vos_propagation.pipeline import PropagationTracker
+from vos_propagation.stages.decoder import Decoder
+from vos_propagation.stages.fusion_head import LOGIT_LIMIT, FusionHead, HeadSize, load_head, votes_margin
 from vos_propagation.training.synthetic_clips import SIZE, draw_clip
 
 # Cells of 8 px, of a recorded square and of the square that a training step cuts out of it.
@@ -60,22 +62,23 @@ Record: TypeAlias = tuple[Tensor, ...]
 
 
 class Recorder(PropagationTracker):
-    """The tracker, keeping what the head is told; ``share`` of what is remembered is the head's, the rest votes."""
+    """The tracker, keeping what the head sees; ``share`` of what is remembered is the head's, the rest votes."""
 
     def __init__(self, head: FusionHead | None, side: int = SIZE[0]) -> None:
         super().__init__(PropagationOptions(side=side), Runtime(device="cpu"))
         self.share = 1.0
-        self._given_head = head
+        self._votes_alone = head is None
+        decoder = next(stage for stage in self.stages if isinstance(stage, Decoder))
         if head is not None:
-            self._head = head.to(self._dtype)
+            decoder.network = head.to(next(decoder.network.parameters()).dtype)
+        self._decode = decoder.decode
+        decoder.decode = self._record  # type: ignore[method-assign]
         self.told: tuple[FrameFeatures, Tensor, Tensor, Tensor, Sequence[Box | None]] | None = None
 
-    def _apply_head(
-        self, encoding: FrameFeatures, coarse: Tensor, fine: Tensor, margin: Tensor, boxes: Sequence[Box | None]
-    ) -> Tensor:
-        self.told = encoding, coarse, fine, margin, boxes
-        answer = super()._apply_head(encoding, coarse, fine, margin, boxes)
-        share = self.share if self._given_head is not None else 0.0
+    def _record(self, frame: FrameState, coarse: Tensor, fine: Tensor, margin: Tensor) -> Tensor:
+        self.told = frame.features, coarse, fine, margin, frame.boxes_s8
+        answer = self._decode(frame, coarse, fine, margin)
+        share = 0.0 if self._votes_alone else self.share
         plain = LOGIT_LIMIT * votes_margin(coarse.float())
         plain = F.interpolate(plain, scale_factor=2, mode="bilinear", align_corners=False)[:, 0]
         return share * answer + (1 - share) * torch.where(answer > -LOGIT_LIMIT, plain, answer)
@@ -158,8 +161,10 @@ def fit(
         crops = [crop(records, rng.randrange(len(records[0])), rng) for _ in range(BATCH)]
         coarse, fine, cells, fine_cells, _, truth = (torch.stack(planes) for planes in zip(*crops, strict=True))
         with torch.autocast("cpu", torch.bfloat16):
-            looks = [look * (torch.rand(BATCH, 1, 1, 1) > IMAGE_DROPPED) for look in head.look(cells, fine_cells)]
-            logits = head(coarse, fine, *looks)
+            head_features = [
+                look * (torch.rand(BATCH, 1, 1, 1) > IMAGE_DROPPED) for look in head.look(cells, fine_cells)
+            ]
+            logits = head(coarse, fine, *head_features)
         loss = _loss(logits.float(), truth)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

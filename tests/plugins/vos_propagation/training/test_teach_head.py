@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vos_propagation.head import COARSE_CUES, FINE_CUES, FusionHead, HeadSize, Separable, load_head
+from vos_propagation.stages.fusion_head import COARSE_CUES, FINE_CUES, FusionHead, HeadSize, Separable, load_head
 from vos_propagation.training.teach_head import leading_channels, teach
 from vos_propagation.training.train_head import RECORDED, TEACHER, TEACHER_SIZE
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import torch
 
-from vos_propagation.head import OWN_VOTES, WEIGHTS, FusionHead, HeadSize, load_head
+from vos_propagation.stages.fusion_head import OWN_VOTES, WEIGHTS, FusionHead, HeadSize, load_head
 from vos_propagation.training.train_head import RECORDED, TEACHER_SIZE, Recorder, fit, record_clip
 
 
@@ -51,7 +51,7 @@ def test_without_a_head_votes_are_remembered_and_with_one_its_answer() -> None:
     for name, head in (("votes", None), ("head", load_head())):
         tracker = Recorder(head)
         record_clip(tracker, images, label_maps, random.Random(0))
-        told[name] = tracker._prob[1]
+        told[name] = tracker.sequence.prob[1]
     assert not torch.equal(told["votes"], told["head"])
     assert ((told["votes"] > 0.5) != (told["head"] > 0.5)).float().mean() < 0.01
 

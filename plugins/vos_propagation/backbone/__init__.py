@@ -1,0 +1,1 @@
+"""The frozen network and what it gives of a frame."""

@@ -1,0 +1,157 @@
+"""What depends on a frame's image alone, computed once for all objects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vos.plugin import AnyArray, Frame, Size
+from vos_propagation.backbone.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
+from vos_propagation.config import SecondaryBackbone
+from vos_propagation.ops.guided_filter import CELL, GuidedFilter
+from vos_propagation.ops.resampling import upsample2x
+from vos_propagation.stages.flow import Motion, motion_between
+
+MULTIPLE = 16
+# Small frames are enlarged, by no more than this.
+ENLARGED = 4.0
+
+
+@dataclass(frozen=True)
+class FrameFeatures:
+    """What depends on a frame's image alone.
+
+    Attributes:
+        cells: (152, h, w), the stride-8 and stride-16 levels, each of unit length, then together too.
+        match_keys: (C, h, w), what votes compare, of unit length: ``cells``, or those and the secondary backbone's.
+        fine: (24, 2 h, 2 w), the stride-4 level, of unit length.
+        samples: float32 (D, h * w), the target model's features.
+        grey: uint8 (2 h, 2 w), for motion.
+        motion: optical flow since the frame that was encoded before, mostly the preceding one; None for the first.
+        edges: brings logits (2 h, 2 w) to (8 h, 8 w).
+        head_features: what the decoder sees of cells and fine, from ``FusionHead.look``; None without a decoder.
+        ahead: whether it was encoded while earlier frames were tracked, with half of the cores.
+    """
+
+    cells: Tensor
+    match_keys: Tensor
+    fine: Tensor
+    samples: Tensor
+    grey: AnyArray
+    motion: Motion | None
+    edges: GuidedFilter
+    head_features: tuple[Tensor, Tensor] | None = None
+    ahead: bool = False
+
+    @property
+    def size(self) -> Size:
+        """(H, W) that the frame is worked on at, pixels."""
+        return CELL * self.grey.shape[0], CELL * self.grey.shape[1]
+
+
+class Encoder:
+    """Encodes frames by EfficientNet-Lite0, and by a secondary backbone whose features are compared too."""
+
+    def __init__(
+        self, device: torch.device, dtype: torch.dtype, secondary_backbone: SecondaryBackbone | None = None
+    ) -> None:
+        """Load the networks.
+
+        Args:
+            device: to work on.
+            dtype: to work in.
+            secondary_backbone: a second network whose features are compared too.
+        Raises:
+            WeightsError: the weights' package of a network is missing or its file does not fit.
+        """
+        self._device, self._dtype = device, dtype
+        self._newest: AnyArray | None = None
+        self._network = self._load("lite0")
+        self._secondary = (
+            None if secondary_backbone is None else (secondary_backbone, self._load(secondary_backbone.network))
+        )
+
+    def _load(self, name: str) -> EfficientNetLite:
+        network = load_efficientnet_lite(name).to(self._device, self._dtype)
+        return network.to(memory_format=torch.channels_last)
+
+    def __call__(self, frame: Frame, size: Size) -> FrameFeatures:
+        """Extract the features of a frame that is worked on at a size, as ``working_size`` gives it: 8 px a cell."""
+        image = cv2.resize(frame.image, size[::-1], interpolation=_way(frame.size[0] / size[0]))
+        small = cv2.resize(image, (size[1] // CELL, size[0] // CELL), interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        # Of two threads one may come first that should not: then the tracker finds the motion itself.
+        before, self._newest = self._newest, grey
+        motion = None if before is None or before.shape != grey.shape else motion_between(before, grey)
+        pixels, colours = (torch.from_numpy(rgb).to(self._device).permute(2, 0, 1) for rgb in (image, small))
+        features = self._network(pixels[None].to(self._dtype))
+        both = joint_levels(features)
+        fine = F.normalize(features[4].float(), dim=1)
+        ones = both.new_full((1, 1, *both.shape[2:]), 0.3)
+        # A cell's features lie side by side: planes would have to be copied apart.
+        parts = [part[0].permute(1, 2, 0) for part in (both, 0.7 * F.avg_pool2d(fine, 2), ones)]
+        cells = match_keys = (both[0] * 0.5**0.5).to(self._dtype)
+        if self._secondary is not None:
+            secondary_backbone, network = self._secondary
+            levels = joint_levels(network(self._made_smaller(image, secondary_backbone.scale)))
+            second = secondary_backbone.weight * F.interpolate(levels, size=both.shape[2:], mode="bilinear")[0]
+            match_keys = F.normalize(torch.cat([both[0], second]), dim=0).to(self._dtype)
+            length = (1 + secondary_backbone.weight**2) ** 0.5
+            parts = [part / length for part in (*parts[:-1], second.permute(1, 2, 0))] + parts[-1:]
+        samples = torch.cat(parts, dim=2).flatten(0, 1).T
+        edges = GuidedFilter(torch.from_numpy(in_planes(image)).to(self._device), colours)
+        return FrameFeatures(cells, match_keys, fine[0].to(self._dtype), samples, grey, motion, edges)
+
+    def _made_smaller(self, image: AnyArray, scale: float) -> Tensor:
+        """Resize an image about so much: (1, 3, H, W)."""
+        size = working_size((image.shape[0], image.shape[1]), round(scale * min(image.shape[:2])))
+        smaller = cv2.resize(image, size[::-1], interpolation=_way(image.shape[0] / size[0]))
+        return torch.from_numpy(smaller).to(self._device).permute(2, 0, 1)[None].to(self._dtype)
+
+
+def in_planes(image: AnyArray) -> AnyArray:
+    """Lay an image, uint8 (H, W, 3), plane by plane: (3, H, W). OpenCV takes a seventh of the time of NumPy."""
+    planes = np.empty((3, *image.shape[:2]), np.uint8)
+    cv2.split(image, [*planes])
+    return planes
+
+
+def joint_levels(features: Mapping[int, Tensor]) -> Tensor:
+    """Join the levels at 8 and 16 px a cell, each of unit length: float32 (B, 152, h, w) at 8 px."""
+    deep = upsample2x(F.normalize(features[16].float(), dim=1))
+    return torch.cat([F.normalize(features[8].float(), dim=1), F.normalize(deep, dim=1)], dim=1)
+
+
+def working_size(size: Size, side: int) -> Size:
+    """Give the size that a frame is worked on at: short side about ``side``, multiples of 16.
+
+    Args:
+        size: (H, W) of the frame; a small one is enlarged, at most ``ENLARGED`` times.
+        side: the short side wanted, pixels.
+    Returns:
+        (H, W), at least 16 each.
+    """
+    scale = min(ENLARGED, side / min(size))
+    height, width = (max(MULTIPLE, round(length * scale / MULTIPLE) * MULTIPLE) for length in size)
+    return height, width
+
+
+def _way(scale: float) -> int:
+    """Give OpenCV's way to make an image so many times smaller; where hardly anything changes, that which is fast."""
+    if scale < 1:
+        return cv2.INTER_CUBIC
+    return cv2.INTER_LINEAR if scale < 1.25 else cv2.INTER_AREA
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Tell whether bfloat16 is the fast choice: on CUDA, and on CPUs with its instructions."""
+    if device.type == "cpu":
+        capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+        return bool(capability and capability())
+    return device.type == "cuda" and torch.cuda.is_bf16_supported()

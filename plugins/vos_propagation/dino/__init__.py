@@ -1,0 +1,1 @@
+"""The tracker ``dino``: DINO's published protocol on a Vision Transformer."""

@@ -1,0 +1,1 @@
+"""Annotated and recent frames, and what is learnt from them."""

@@ -1,0 +1,114 @@
+"""Keys and labels of the memory frames, laid out so that cells of any frame are fetched in one call.
+
+Cells are stored in blocks of 2x2; the mean key of a block decides whether its cells are compared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vos_propagation.ops.query_tiles import BLOCK, ObjectPlaces, object_places
+from vos_propagation.ops.resampling import downsample2x
+
+
+@dataclass(frozen=True)
+class MemoryFrame:
+    """A frame of the memory.
+
+    Attributes:
+        slot: its index in the store.
+        places: the position of each object, without background.
+    """
+
+    slot: int
+    places: ObjectPlaces
+
+
+class KeyValueMemoryStore:
+    """A fixed number of frames of one size, with one number of labels.
+
+    Attributes:
+        shape: a frame's rows and columns, blocks.
+        slots: how many frames.
+        labels: V, how many labels, with the background.
+        keys: (slots * rows * columns, 4 C), the cells of each block.
+        means: (slots * rows * columns, C), each block's mean.
+        values: (slots * rows * columns, 16 V), for each cell of a block the labels of its quarters.
+    """
+
+    def __init__(self, slots: int, cells: Tensor, labels: int) -> None:
+        """Allocate the store.
+
+        Args:
+            slots: how many frames.
+            cells: (rows, columns, 4, C) as any frame's; of the dtype and on the device of what will be kept.
+            labels: V, how many labels, with the background.
+        """
+        rows, columns, size, channels = cells.shape
+        self.shape = rows, columns
+        self.slots, self.labels, self._area = slots, labels, rows * columns
+        self.keys = cells.new_zeros(slots * self._area, size * channels)
+        self.means = cells.new_zeros(slots * self._area, channels)
+        self.values = cells.new_zeros(slots * self._area, size * 4 * labels)
+
+    def put(self, cells: Tensor, labels: Tensor, kept: Iterable[MemoryFrame]) -> MemoryFrame:
+        """Store a frame in a free slot.
+
+        Args:
+            cells: (rows, columns, 4, C), of at most about unit length over C.
+            labels: (V, 2 h, 2 w), summing to 1 over V, or to 0 where a cell must not vote.
+            kept: the frames to keep; fewer than there are slots.
+        Returns:
+            The frame.
+        Raises:
+            RuntimeError: no slot is left.
+        """
+        used = {frame.slot for frame in kept}
+        slot = next((at for at in range(self.slots) if at not in used), None)
+        if slot is None:
+            raise RuntimeError(f"all of {self.slots} slots are in use")
+        here = self._slice(slot)
+        coarse = downsample2x(labels)
+        rows, columns = self.shape
+        # Row of the block, of the cell in it and of the quarter in that; then the same for the columns. The last, two
+        # numbers, goes as one.
+        two = torch.int32 if self.values.dtype.itemsize == 2 else torch.int64
+        quarters = labels.to(self.values.dtype).view(two).view(len(labels), rows, BLOCK, 2, columns, BLOCK)
+        self.values[here].view(two).view(rows, columns, BLOCK, BLOCK, -1, 2).copy_(quarters.permute(1, 4, 2, 5, 0, 3))
+        self.keys[here] = cells.reshape(self._area, -1)
+        self.means[here] = block_means(cells).view(self._area, -1)
+        return MemoryFrame(slot, object_places(coarse[1:]))
+
+    def cells_of(self, frame: MemoryFrame) -> Tensor:
+        """Return a frame's keys, (rows, columns, 4, C)."""
+        return self.keys[self._slice(frame.slot)].view(*self.shape, BLOCK * BLOCK, -1)
+
+    def labels_of(self, frame: MemoryFrame) -> Tensor:
+        """Return a frame's labels, float32 (V, 2 h, 2 w), rounded to the precision of the store."""
+        rows, columns = self.shape
+        values = self.values[self._slice(frame.slot)].view(rows, columns, BLOCK, BLOCK, -1, 2, 2)
+        quarters = values.permute(4, 0, 2, 5, 1, 3, 6)
+        return quarters.reshape(-1, 2 * BLOCK * rows, 2 * BLOCK * columns).float()
+
+    def _slice(self, slot: int) -> slice:
+        return slice(slot * self._area, (slot + 1) * self._area)
+
+    def index(self, frame: MemoryFrame, rows: Tensor, columns: Tensor) -> Tensor:
+        """Return the store's block indices, int64 (n,), of block rows and columns (n,) of a frame."""
+        return (frame.slot * self.shape[0] + rows) * self.shape[1] + columns
+
+
+def in_blocks(cells: Tensor) -> Tensor:
+    """Group cells (h, w, C), h and w even, into blocks of 2x2: (h / 2, w / 2, 4, C)."""
+    height, width, channels = cells.shape
+    split = cells.view(height // BLOCK, BLOCK, width // BLOCK, BLOCK, channels)
+    return split.transpose(1, 2).reshape(height // BLOCK, width // BLOCK, BLOCK * BLOCK, channels)
+
+
+def block_means(cells: Tensor) -> Tensor:
+    """Average the cells of each block: (..., 4, C) to (..., C)."""
+    return cells.mean(-2)

@@ -1,0 +1,87 @@
+"""A few-shot target model, learnt online: ridge regression from features to labels.
+
+One Gram matrix serves all objects; each further object costs one more right-hand side.
+Source: the idea of a discriminative target model learnt while tracking is FRTM's (Robinson et al.,
+arXiv:2003.00908); the closed form in place of its optimiser is ours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+RIDGE = 1e-3
+# Of cells with this share of background, every fourth is a sample, with four times the weight: there are thousands, and
+# they look alike.
+GROUND, EVERY = 0.95, 4
+
+
+class TargetModel:
+    """Regression weights, refreshed with new frames; the annotated frames keep their full weight."""
+
+    def __init__(self, features: Tensor, labels: int, *, decay: float, rate: float, small: float) -> None:
+        """Make a model without samples.
+
+        Args:
+            features: (D, N) of any frame, for size and device.
+            labels: V, the number of labels.
+            decay: a frame's weight is multiplied by this for each later frame.
+            rate: a frame's initial weight; an annotated one has 1.
+            small: objects of fewer cells than about this weigh less.
+        """
+        self._decay, self._rate, self._small = decay, rate, small
+        size = len(features)
+        self._fixed_gram = features.new_zeros(size, size)
+        self._gram = features.new_zeros(size, size)
+        self._fixed_moment = features.new_zeros(size, labels)
+        self._moment = features.new_zeros(size, labels)
+        self._weights = features.new_zeros(size, labels)
+        self._annotated_weights = self._weights
+
+    def learn(self, features: Tensor, labels: Tensor, *, annotated: bool) -> None:
+        """Learn from a frame; labels weigh the same whatever their area, uncertain cells weigh less.
+
+        Args:
+            features: float32 (D, N); fast if the features of a cell are adjacent in memory.
+            labels: float32 (V, N), summing to 1 over V, or to 0 where nothing is known.
+            annotated: the frame keeps its weight; others decay.
+        """
+        sure = (2 * labels.amax(0) - 1).clamp_min(0)
+        share = labels * sure
+        weight = (share / (share.sum(1, keepdim=True) + self._small)).sum(0)
+        if not annotated:
+            ground = labels[0] > GROUND
+            weight = torch.where(ground, EVERY * weight, weight)
+            ground[::EVERY] = False
+            taught = (~ground).nonzero()[:, 0]
+            labels, weight = labels.index_select(1, taught), weight.index_select(0, taught)
+            features = features.T.index_select(0, taught).T
+        weighted = (features * weight).T
+        gram, moment = weighted.T @ features.T, (labels @ weighted).T
+        if annotated:
+            self._fixed_gram = self._fixed_gram + gram
+            self._fixed_moment = self._fixed_moment + moment
+            self._annotated_weights = _solve(self._fixed_gram, self._fixed_moment)
+        else:
+            self._gram = self._decay * self._gram + self._rate * gram
+            self._moment = self._decay * self._moment + self._rate * moment
+        self._weights = _solve(self._fixed_gram + self._gram, self._fixed_moment + self._moment)
+
+    def scores(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Score cells: near 1 where a label's objects are, near 0 elsewhere.
+
+        Args:
+            features: float32 (D, N).
+        Returns:
+            float32 (V, N), in -0.5..1.5; and the same learnt from the annotated frames alone.
+        """
+        both = torch.cat([self._weights, self._annotated_weights], dim=1)
+        now, annotated = (both.T @ features).clamp_(-0.5, 1.5).chunk(2)
+        return now, annotated
+
+
+def _solve(gram: Tensor, moment: Tensor) -> Tensor:
+    """Solve for the weights (D, V) of the ridge regression."""
+    ridge = RIDGE * gram.trace() / len(gram) * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
+    weights: Tensor = torch.linalg.solve(gram + ridge, moment)
+    return weights

@@ -1,0 +1,1 @@
+"""Operations on planes and buffers that know nothing of tracking."""

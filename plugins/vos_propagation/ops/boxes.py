@@ -1,0 +1,93 @@
+"""Where the head looks: a box around each object, and boxes that go through it together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import numpy as np
+from torch import Tensor
+
+from vos.plugin import AnyArray, Size
+
+# Cells around an object that are in its box.
+ROOM = 1
+# Boxes come in a few sizes only: for each new one, kernels are made and kept. Sides go in steps of the first number of
+# cells up to the second, beyond in steps of the third.
+FINE_GRAIN, FINE_UP_TO, GRAIN = 4, 32, 8
+# A call of the head takes as long as so many cells more, cut out and put back.
+CALL = 1200
+
+Box: TypeAlias = tuple[slice, slice]
+"""Rows and columns of a part of the grid of cells."""
+
+
+def boxes_around(likely: Tensor) -> list[Box | None]:
+    """Box each row's True cells, with ``ROOM`` cells around; None for an empty row. One copy to the host."""
+    rows, columns = likely.any(2).cpu().numpy(), likely.any(1).cpu().numpy()
+    return [(_span(row), _span(column)) if row.any() else None for row, column in zip(rows, columns, strict=True)]
+
+
+def batches_of(boxes: Sequence[Box | None], shape: Size) -> list[list[tuple[int, Box, Box]]]:
+    """Put boxes whose sizes differ little together, grown to the largest of them.
+
+    The fewer calls of the head the better: one takes as long as ``CALL`` cells more.
+
+    Args:
+        boxes: each row's, or None.
+        shape: (h, w) of the grid, cells.
+    Returns:
+        For each call its rows, each with its own box and with the one that the head is to see, of one size in a call.
+    """
+    batches: list[tuple[Size, list[tuple[int, Box]]]] = []
+    for row, box in enumerate(boxes):
+        if box is None:
+            continue
+        size, rows = (box[0].stop - box[0].start, box[1].stop - box[1].start), [(row, box)]
+        while batches:
+            further = [_work(_both(size, s), len(rows) + len(r)) - _work(s, len(r)) for s, r in batches]
+            best = min(range(len(batches)), key=further.__getitem__)
+            if further[best] > _work(size, len(rows)):
+                break
+            other, before = batches.pop(best)
+            size, rows = _both(size, other), before + rows
+        batches.append((size, rows))
+    return [[(row, box, _grown(box, size, shape)) for row, box in rows] for size, rows in batches]
+
+
+def within(part: slice, whole: slice) -> slice:
+    """Say which part of ``whole`` this is."""
+    return slice(part.start - whole.start, part.stop - whole.start)
+
+
+def scale2x(part: slice) -> slice:
+    """Say where a part of the grid is on one of twice the size."""
+    return slice(2 * part.start, 2 * part.stop)
+
+
+def _work(size: Size, count: int) -> int:
+    """Say how long a call of the head with so many boxes of a size takes, in cells."""
+    return CALL + count * size[0] * size[1]
+
+
+def _both(one: Size, other: Size) -> Size:
+    return max(one[0], other[0]), max(one[1], other[1])
+
+
+def _grown(box: Box, size: Size, shape: Size) -> Box:
+    """Give a box of this size, around ``box``, in the grid of this shape."""
+    starts = [
+        min(max(0, part.start - (length - (part.stop - part.start)) // 2), limit - length)
+        for part, length, limit in zip(box, size, shape, strict=True)
+    ]
+    return slice(starts[0], starts[0] + size[0]), slice(starts[1], starts[1] + size[1])
+
+
+def _span(likely: AnyArray) -> slice:
+    """Span the True cells of a line, ``ROOM`` cells around, and more up to the next side of a box where it fits."""
+    at = np.flatnonzero(likely)
+    first, last = int(at[0]) - ROOM, int(at[-1]) + ROOM
+    grain = FINE_GRAIN if last - first < FINE_UP_TO else GRAIN
+    length = min(-(-(last - first + 1) // grain) * grain, len(likely))
+    first = min(max(first - (length - (last - first + 1)) // 2, 0), len(likely) - length)
+    return slice(first, first + length)

@@ -1,0 +1,46 @@
+"""Connected components of a mask, computed within its bounding box: a tenth of the time of the whole grid."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+
+from vos.plugin import AnyArray, BoolArray
+
+Cells: TypeAlias = tuple[AnyArray, AnyArray]
+"""Rows and columns of some cells, int64 (n,) each."""
+
+
+def several_components(mask: BoolArray, smallest: int = 1) -> list[Cells]:
+    """List the connected components (8-neighbours) of a mask that has several.
+
+    Args:
+        mask: bool (h, w).
+        smallest: smaller components, in cells, are left out.
+    Returns:
+        The components; none for a mask that is empty or connected.
+    """
+    rows, columns = part_of(mask)
+    part = mask[rows, columns].view(np.uint8)
+    # Counting the components takes a quarter of the time, and most masks have one.
+    if not part.size or cv2.connectedComponents(part, connectivity=8)[0] == 2:
+        return []
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
+    return [
+        _moved(np.nonzero(labels[y : y + height, x : x + width] == label), rows.start + y, columns.start + x)
+        for label, (x, y, width, height, size) in enumerate(stats[1:].tolist(), start=1)
+        if size >= smallest
+    ]
+
+
+def part_of(mask: BoolArray) -> tuple[slice, slice]:
+    """Return the rows and columns of the bounding box of a mask, bool (h, w); empty slices for an empty mask."""
+    left, top, width, height = cv2.boundingRect(mask.view(np.uint8))
+    return slice(top, top + height), slice(left, left + width)
+
+
+def _moved(cells: tuple[AnyArray, ...], down: int, right: int) -> Cells:
+    rows, columns = cells
+    return rows + down, columns + right

@@ -1,0 +1,188 @@
+"""The tracker ``propagation``: a list of stages, each of which reads and fills named fields of a ``FrameState``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import torch
+
+from vos.plugin import BoolArray, FloatArray, Frame, LabelMap, Prediction, Runtime, object_ids
+from vos_propagation.backbone.features import Encoder, FrameFeatures, has_fast_bf16, working_size
+from vos_propagation.backbone.working_resolution import side_for_objects
+from vos_propagation.config import PipelineConfig, PropagationOptions
+from vos_propagation.frame_state import FrameState, SequenceState
+from vos_propagation.memory.labels import add_rows, drop_row
+from vos_propagation.memory.manager import MemoryManager
+from vos_propagation.ops.threads import limit_threads, split_threads
+from vos_propagation.stages.appearance import Appearance
+from vos_propagation.stages.confidence import confidence
+from vos_propagation.stages.decoder import Decoder, VotesAsLogits
+from vos_propagation.stages.detached_fragments import DetachedFragments
+from vos_propagation.stages.distractors import Distractors, IdentitySwaps, find_distractor_pairs
+from vos_propagation.stages.edges import Edges
+from vos_propagation.stages.flow import Flow
+from vos_propagation.stages.matching import Matching
+from vos_propagation.stages.memory_update import MemoryUpdate
+from vos_propagation.stages.redetection import Redetection
+from vos_propagation.stages.stage import Stage
+from vos_propagation.stages.static_fragments import StaticFragments
+from vos_propagation.stages.vote_area import VoteArea
+
+
+def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtype) -> list[Stage]:
+    """List the stages in the order in which they run on each frame."""
+    left_out = config.left_out
+    if left_out & {"redetection", "detached_fragments"}:
+        # It asks them how large an object usually is, and which fragments were annotated.
+        left_out |= {"identity_swaps"}
+    redetection, fragments = Redetection(), DetachedFragments()
+    stages: list[Stage] = [
+        Flow(),
+        Appearance(),
+        Matching(config.matching),
+        Distractors(),
+        redetection,
+        VotesAsLogits() if "decoder" in left_out else Decoder(config.decoder, device, dtype),
+        VoteArea(),
+        StaticFragments(),
+        fragments,
+        IdentitySwaps(redetection, fragments),
+        Edges(),
+        MemoryUpdate(config.memory, None if "redetection" in left_out else redetection),
+    ]
+    return [stage for stage in stages if stage.name not in left_out]
+
+
+class PropagationTracker:
+    """Propagates labels through a video, all objects at once; see docs/trackers/propagation.md.
+
+    Attributes:
+        stages: what runs on each frame, in this order.
+    """
+
+    encode_batch = 1
+
+    def __init__(self, options: PropagationOptions, runtime: Runtime) -> None:
+        self._config = options.config()
+        self._device = runtime.torch_device()
+        dtype = runtime.torch_dtype("bf16" if has_fast_bf16(self._device) else "fp32")
+        self._encoder = Encoder(self._device, dtype, self._config.secondary_backbone)
+        self.stages = build_stages(self._config, self._device, dtype)
+        self._decoder = next((stage for stage in self.stages if isinstance(stage, Decoder)), None)
+        threads = torch.get_num_threads()
+        self._encoding_threads, self._tracking_threads = split_threads(threads)
+        # One core alone, or a GPU, would do the two one after the other all the same.
+        if self._device.type == "cpu" and threads > 1:
+            self.encode_ahead = self._encode_ahead
+        self._side = self._config.side
+        self._sequence: SequenceState | None = None
+
+    @property
+    def sequence(self) -> SequenceState:
+        """What is known of the sequence; there is nothing before ``start``."""
+        assert self._sequence is not None, "the host starts before it does anything else"
+        return self._sequence
+
+    @torch.inference_mode()
+    def encode(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
+        """Extract the frames' features."""
+        return [self._encode(frame) for frame in frames]
+
+    @torch.inference_mode()
+    def _encode_ahead(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
+        """Extract the frames' features on some of the cores, while ``step`` has the others."""
+        with limit_threads(self._encoding_threads):
+            return [replace(self._encode(frame), ahead=True) for frame in frames]
+
+    def _encode(self, frame: Frame) -> FrameFeatures:
+        features = self._encoder(frame, working_size(frame.size, self._side))
+        return features if self._decoder is None else self._decoder.encode(features)
+
+    @torch.inference_mode()
+    def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:
+        """Begin a new sequence; everything before it is forgotten."""
+        for stage in self.stages:
+            stage.reset()
+        self._side = self._config.side
+        if self._config.adapt_resolution:
+            self._side = side_for_objects(self._side, label_map)
+        features = self._at_working_size(frame, encoding)
+        background = torch.ones(1, *features.grey.shape, device=self._device)
+        memory = MemoryManager(self._config.memory, features)
+        self._sequence = SequenceState(memory, features, [], background)
+        self._add_annotation(label_map)
+
+    @torch.inference_mode()
+    def annotate(self, frame: Frame, label_map: LabelMap) -> None:
+        """Add the label map's new ids as objects, and correct those already known."""
+        self._add_annotation(label_map)
+
+    @torch.inference_mode()
+    def forget(self, object_id: int) -> None:
+        """Stop tracking an object; where it was is background."""
+        sequence = self.sequence
+        row = sequence.object_ids.index(object_id) + 1
+        sequence.object_ids.remove(object_id)
+        for stage in self.stages:
+            stage.forget(object_id)
+        sequence.prob = drop_row(sequence.prob, row)
+        sequence.memory.forget(object_id, row, sequence.features)
+        self._find_distractors()
+
+    @torch.inference_mode()
+    def step(self, frame: Frame, encoding: FrameFeatures) -> Prediction:
+        """Segment the next frame."""
+        features = self._at_working_size(frame, encoding)
+        with limit_threads(self._tracking_threads if features.ahead else None):
+            return self._step(features)
+
+    def _step(self, features: FrameFeatures) -> Prediction:
+        sequence = self.sequence
+        if not sequence.object_ids:
+            sequence.features = features
+            return Prediction([], np.zeros((0, *features.grey.shape), np.float32))
+        frame = FrameState.begin(features, sequence)
+        for stage in self.stages:
+            stage(frame, sequence)
+        sequence.prob, sequence.features = frame.prob_s4, features
+        return Prediction(sequence.object_ids, frame.full_logits(), *confidence(frame.logits_s4))
+
+    def _at_working_size(self, frame: Frame, encoding: FrameFeatures) -> FrameFeatures:
+        """Encode a frame again if that was done before the objects were known, for another size."""
+        if encoding.size == working_size(frame.size, self._side):
+            return encoding
+        return self._encode_ahead([frame])[0] if encoding.ahead else self._encode(frame)
+
+    def _add_annotation(self, label_map: LabelMap) -> None:
+        """Add the objects of an annotation of the frame before, or correct them."""
+        sequence = self.sequence
+        annotated = object_ids(label_map)
+        new = [object_id for object_id in annotated if object_id not in sequence.object_ids]
+        sequence.object_ids += new
+        sequence.prob = add_rows(sequence.prob, len(new))
+        shares = {object_id: self._share_of(label_map == object_id) for object_id in annotated}
+        prob = torch.zeros_like(sequence.prob)
+        for object_id, share in shares.items():
+            prob[sequence.object_ids.index(object_id) + 1] = torch.from_numpy(share).to(self._device)
+        kept = torch.tensor([object_id not in shares for object_id in sequence.object_ids], device=self._device)
+        prob[1:] += sequence.prob[1:] * (1 - prob.sum(0)) * kept[:, None, None]
+        prob[0] = (1 - prob[1:].sum(0)).clamp_min(0)
+        sequence.prob = prob
+        sequence.memory.add_annotation(sequence.features, prob, set(annotated), len(new))
+        self._find_distractors()
+        for stage in self.stages:
+            for object_id, share in shares.items():
+                stage.annotate(sequence, object_id, share)
+
+    def _share_of(self, mask: BoolArray) -> FloatArray:
+        """Average a mask over cells of 4 px: float32 (h4, w4)."""
+        height, width = self.sequence.features.grey.shape
+        return np.asarray(cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA))
+
+    def _find_distractors(self) -> None:
+        memory, ids = self.sequence.memory, self.sequence.object_ids
+        keys = [memory.annotated_keys(object_id, row) for row, object_id in enumerate(ids)]
+        self.sequence.distractors = find_distractor_pairs(keys)

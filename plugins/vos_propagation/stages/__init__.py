@@ -1,0 +1,1 @@
+"""The steps that run on each frame, one a module."""

@@ -1,0 +1,68 @@
+"""Stage ``redetection``: reject what no longer looks like its object, and find lost objects in the whole frame."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from vos.plugin import FloatArray
+from vos_propagation.ops.resampling import downsample2x, upsample2x
+from vos_propagation.stages.distractors import with_distractors
+from vos_propagation.stages.redetector import Redetector
+from vos_propagation.stages.stage import Stage
+
+if TYPE_CHECKING:
+    from vos_propagation.frame_state import FrameState, SequenceState
+
+
+class Redetection(Stage):
+    """Changes ``votes`` and the warped masks; fills ``ignore_mask_s8``."""
+
+    name = "redetection"
+
+    def __init__(self) -> None:
+        self.redetector = Redetector()
+
+    def reset(self) -> None:
+        """Drop all objects."""
+        self.redetector = Redetector()
+
+    def annotate(self, sequence: SequenceState, object_id: int, share: FloatArray) -> None:
+        """Take the annotated object's appearance as its only view."""
+        coarse = downsample2x(sequence.prob)[1:]
+        row = sequence.object_ids.index(object_id)
+        together = with_distractors(coarse, sequence.distractors)
+        self.redetector.annotate(object_id, sequence.features.cells, coarse[row], together[row])
+
+    def forget(self, object_id: int) -> None:
+        """Drop an object."""
+        self.redetector.forget(object_id)
+
+    def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
+        """Check each object's votes, and search for those that are doubted."""
+        votes = frame.votes.labels
+        before = votes.clone()
+        result = self.redetector.step(
+            sequence.object_ids,
+            frame.features.cells,
+            votes,
+            frame.score_s8,
+            frame.votes.similarity,
+            sequence.distractors,
+        )
+        frame.warped_s4[result.rejected_rows] = 0
+        frame.warped_s8[result.rejected_rows] = 0
+        frame.ignore_mask_s8 = result.ignore_mask
+        changed = (votes != before).flatten(1).any(1)
+        if changed.any():
+            # The fine votes of what was found or rejected no longer fit the coarse ones.
+            fine = torch.where(changed[:, None, None], upsample2x(votes[None])[0], frame.votes.fine)
+            frame.votes = replace(frame.votes, fine=fine)
+
+    def update_views(self, frame: FrameState, sequence: SequenceState, labels: torch.Tensor) -> None:
+        """Keep the appearance of well seen objects; ``labels`` is float32 (K, h8, w8)."""
+        together = with_distractors(labels, sequence.distractors)
+        cells = frame.features.cells
+        self.redetector.update_views(sequence.object_ids, cells, labels, together, frame.score_s8)

@@ -1,0 +1,39 @@
+"""What every stage of the pipeline offers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from vos.plugin import FloatArray
+
+if TYPE_CHECKING:
+    from vos_propagation.frame_state import FrameState, SequenceState
+
+
+class Stage:
+    """A step of the pipeline: reads some fields of the frame's state and fills others.
+
+    Attributes:
+        name: as ``-O stages=-name`` leaves it out.
+    """
+
+    name: ClassVar[str]
+
+    def reset(self) -> None:
+        """Begin a new sequence: drop what is known of the one before."""
+
+    def annotate(self, sequence: SequenceState, object_id: int, share: FloatArray) -> None:
+        """Take note of an annotated object.
+
+        Args:
+            sequence: with the annotation in ``memory`` and ``prob``, and the annotated frame's ``features``.
+            object_id: new or known.
+            share: float32 (h4, w4), the object's share of each cell.
+        """
+
+    def forget(self, object_id: int) -> None:
+        """Drop an object."""
+
+    def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
+        """Do the stage's work on a frame."""
+        raise NotImplementedError

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+
+import vos
+from vos_propagation.backbone.features import Encoder, working_size
+from vos_propagation.config import SecondaryBackbone
+from vos_propagation.stages.flow import backward_flow
+
+CPU = torch.device("cpu")
+
+
+def test_working_size_is_a_multiple_of_16_near_what_is_asked_and_small_frames_are_enlarged_four_times() -> None:
+    assert working_size((480, 854), 480) == (480, 848)
+    assert working_size((1080, 1920), 480) == (480, 848)
+    assert working_size((240, 320), 480) == (480, 640)
+    assert working_size((48, 64), 480) == (192, 256)
+    assert working_size((5, 9), 480) == (16, 32)
+
+
+def test_motion_is_that_since_the_frame_before() -> None:
+    encoder = Encoder(CPU, torch.float32)
+    image = np.random.default_rng(0).integers(0, 255, (8, 12, 3), dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    first, second = (encoder(vos.Frame(i, np.roll(image, 4 * i, axis=1), str(i)), (128, 192)) for i in range(2))
+    assert first.motion is None
+    assert second.motion is not None
+    assert second.motion.before is first.grey
+    assert np.array_equal(second.motion.flow, backward_flow(second.grey, first.grey))
+    assert first.size == (128, 192)
+    other = encoder(vos.Frame(0, image[:, :64], "another size"), (128, 128))
+    assert other.motion is None
+
+
+def checks(height: int, width: int) -> vos.Frame:
+    image = np.random.default_rng(0).integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
+    return vos.Frame(0, image.repeat(8, 0).repeat(8, 1), "0")
+
+
+@pytest.mark.parametrize("size", [(96, 160), (16, 40)])
+def test_a_companion_stands_beside_the_first_network_by_its_weight(size: tuple[int, int]) -> None:
+    frame = checks(*size)
+    plain = Encoder(CPU, torch.float32)(frame, working_size(frame.size, 128))
+    more = Encoder(CPU, torch.float32, SecondaryBackbone("lite1", scale=0.5, weight=0.5))(
+        frame, working_size(frame.size, 128)
+    )
+    assert plain.match_keys is plain.cells
+    assert torch.equal(more.cells, plain.cells)
+    assert torch.equal(more.fine, plain.fine)
+    assert more.match_keys.shape == (2 * 152, *plain.cells.shape[1:])
+    torch.testing.assert_close(more.match_keys.norm(dim=0), torch.ones(plain.cells.shape[1:]))
+    first, second = (part.norm(dim=0) for part in more.match_keys.split(152))
+    # What is enlarged is a mean of neighbours, and so shorter.
+    assert 0.3 < float((second / first).mean()) <= 0.5
+    torch.testing.assert_close(more.samples[:176] * 1.25**0.5, plain.samples[:176])
+    assert torch.equal(more.samples[-1], plain.samples[-1])
+
+
+def test_the_same_network_at_the_same_scale_compares_as_it_does_alone() -> None:
+    frame = checks(96, 160)
+    plain = Encoder(CPU, torch.float32)(frame, working_size(frame.size, 128))
+    again = Encoder(CPU, torch.float32, SecondaryBackbone("lite0", scale=1, weight=0.5))(
+        frame, working_size(frame.size, 128)
+    )
+    torch.testing.assert_close(again.match_keys[:152] * 1.25**0.5, plain.cells)
+    torch.testing.assert_close(again.match_keys[152:] * 1.25**0.5 * 2, plain.cells)
+    torch.testing.assert_close(again.samples[176:-1] * 2, again.samples[:152])

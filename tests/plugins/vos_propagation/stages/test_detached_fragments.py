@@ -1,0 +1,151 @@
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from vos_propagation.stages.detached_fragments import DISOWNED, DetachedFragmentFilter
+from vos_propagation.stages.fusion_head import LOGIT_LIMIT
+
+SIZE = (60, 120)
+MAIN, PIECE = (slice(30, 50), slice(10, 30)), (slice(10, 20), slice(20, 30))
+"""The main piece has 20 x 20 cells; the other one lies above it, apart."""
+
+
+def moved(part: tuple[slice, slice], columns: int) -> tuple[slice, slice]:
+    return part[0], slice(part[1].start + columns, part[1].stop + columns)
+
+
+class Watch:
+    """Annotates one object with the main piece alone, unless told otherwise, and steps with both."""
+
+    def __init__(self, *annotated: tuple[slice, slice], anchor_score: float = 1.0, others: int = 0) -> None:
+        self.partings = DetachedFragmentFilter()
+        self.ids = list(range(1, 2 + others))
+        self.word = torch.zeros(len(self.ids), SIZE[0] // 2, SIZE[1] // 2)
+        self.word[0] = anchor_score
+        for object_id in self.ids:
+            self.partings.annotate(object_id, np.zeros(SIZE, np.float32))
+        self.annotate(*(annotated or (MAIN,)))
+        self.at = {0: 0, 1: 0}
+
+    def annotate(self, *parts: tuple[slice, slice]) -> None:
+        share = np.zeros(SIZE, np.float32)
+        for part in parts:
+            share[part] = 1
+        self.partings.annotate(1, share)
+
+    def step(
+        self,
+        *columns: int,
+        parts: Sequence[tuple[slice, slice]] = (MAIN, PIECE),
+        concat_channels_last: bool = False,
+        other: tuple[slice, slice] | None = None,
+    ) -> np.ndarray:
+        """Move each part by so many columns; say which of the cells that are claimed are dropped."""
+        logits = torch.full((len(self.ids), *SIZE), -LOGIT_LIMIT)
+        flow = np.zeros((*SIZE, 2), np.float32)
+        for number, (part, step) in enumerate(zip(parts, columns, strict=True)):
+            self.at[number] += step
+            here = moved(part, self.at[number])
+            logits[0][here] = 3.0
+            flow[here] = -step, 0
+        if concat_channels_last:
+            logits[0][10:40, 20 + self.at[1] : 24 + self.at[1]] = 3.0
+        if other is not None:
+            logits[1][moved(other, self.at[1])] = 3.0
+        answer = self.partings.step(self.ids, logits, self.word, flow)
+        return ((logits > 0) & (answer <= -LOGIT_LIMIT))[0].numpy()
+
+
+def dropped_after(step: Callable[[], np.ndarray], most: int = 30) -> int | None:
+    """Step until something is dropped; say in which step that was."""
+    return next((number for number in range(1, most + 1) if step().any()), None)
+
+
+def test_a_piece_that_goes_its_own_way_is_dropped_whole_and_alone() -> None:
+    watch = Watch()
+    # One cell a frame is a twentieth of the main piece's side: 7 frames and 7 cells give 2.45, 6 and 6 give 1.8.
+    assert dropped_after(lambda: watch.step(0, 1), 6) is None
+    dropped = watch.step(0, 1)
+    expected = np.zeros(SIZE, bool)
+    expected[moved(PIECE, 7)] = True
+    assert np.array_equal(dropped, expected)
+
+
+def test_it_counts_how_they_move_against_each_other() -> None:
+    together, against = Watch(), Watch()
+    assert dropped_after(lambda: together.step(2, 2)) is None
+    assert dropped_after(lambda: against.step(1, 0)) == 7
+
+
+def test_what_is_seen_on_both_sides_of_a_pole_stays() -> None:
+    watch = Watch()
+    beside = slice(22, 27), slice(10, 30)  # 4 cells from the main piece, a fifth of its side; 8 would be enough
+    assert dropped_after(lambda: watch.step(0, 1, parts=[MAIN, beside]), 15) is None
+
+
+def test_what_trembles_stays() -> None:
+    watch = Watch()
+    steps = iter([2, -2] * 15)
+    assert dropped_after(lambda: watch.step(0, next(steps))) is None
+
+
+def test_a_piece_that_was_annotated_stays_however_far_it_goes() -> None:
+    watch = Watch(MAIN, PIECE)
+    assert dropped_after(lambda: watch.step(0, 2)) is None
+
+
+def test_a_correction_makes_a_piece_the_objects() -> None:
+    watch = Watch()
+    for _ in range(5):
+        watch.step(0, 1)
+    watch.annotate(MAIN, moved(PIECE, 5))
+    assert dropped_after(lambda: watch.step(0, 2)) is None
+
+
+def test_the_main_piece_is_the_one_that_looks_most_like_the_object_not_the_largest() -> None:
+    watch = Watch(PIECE)
+    watch.word[0, MAIN[0].start // 2 :] = 0.1
+    for _ in range(20):
+        dropped = watch.step(0, 1)
+        if dropped.any():
+            break
+    assert dropped[MAIN].all()
+    assert not dropped[moved(PIECE, watch.at[1])].any()
+
+
+@pytest.mark.parametrize(("away", "first"), [(0, 15), (4, 7)])
+def test_a_piece_between_others_must_go_further(away: int, first: int) -> None:
+    watch = Watch(others=1)
+    neighbour = slice(20 + away, 26 + away), slice(20, 30)
+    assert dropped_after(lambda: watch.step(0, 1, other=neighbour)) == first
+
+
+def test_what_was_dropped_is_not_claimed_again_for_a_while_unless_it_is_one_with_the_object() -> None:
+    watch = Watch()
+    assert dropped_after(lambda: watch.step(0, 1)) == 7
+    assert watch.step(0, 0).any()
+    assert not watch.step(0, 0, concat_channels_last=True).any()
+    assert watch.step(0, 0).any()
+    for _ in range(DISOWNED):
+        watch.step(0, parts=[MAIN])
+    assert not watch.step(0, 0).any()
+
+
+def test_a_piece_that_was_one_with_the_object_starts_anew() -> None:
+    watch = Watch()
+    for _ in range(6):
+        watch.step(0, 1)
+    assert not watch.step(0, 1, concat_channels_last=True).any()
+    assert dropped_after(lambda: watch.step(0, 1)) == 7
+
+
+def test_objects_without_cells_and_specks_are_let_be() -> None:
+    watch = Watch()
+    speck = slice(0, 1), slice(40, 45)
+    assert dropped_after(lambda: watch.step(0, 2, parts=[MAIN, speck])) is None
+    assert not watch.step(parts=[]).any()
+    watch.partings.forget(1)
+    with pytest.raises(KeyError):
+        watch.step(parts=[])

@@ -1,0 +1,567 @@
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+import vos
+import vos_propagation.stages.distractors
+from vos.host.merging import merge_objects
+from vos.plugin import EncodingAheadTracker
+from vos.testing import check_tracker, tiny_sequence
+from vos_propagation.backbone.features import FrameFeatures, working_size
+from vos_propagation.backbone.working_resolution import side_for_objects
+from vos_propagation.config import MemoryConfig, PropagationOptions
+from vos_propagation.frame_state import FrameState
+from vos_propagation.memory.label_votes import FineVotes, Votes
+from vos_propagation.memory.manager import contradicts_anchors
+from vos_propagation.ops.threads import limit_threads
+from vos_propagation.pipeline import PropagationTracker
+from vos_propagation.stages.appearance import Appearance
+from vos_propagation.stages.decoder import Decoder
+from vos_propagation.stages.detached_fragments import DetachedFragmentFilter
+from vos_propagation.stages.matching import Matching
+from vos_propagation.stages.memory_update import MemoryUpdate
+from vos_propagation.stages.redetection import Redetection
+from vos_propagation.stages.redetector import VIEWS, RedetectionResult, Redetector
+from vos_propagation.stages.stage import Stage
+
+SIZE = (96, 160)
+
+
+def make(**options: object) -> PropagationTracker:
+    chosen = PropagationOptions(**{"side": 2 * SIZE[0], **options})  # type: ignore[arg-type]
+    return PropagationTracker(chosen, vos.Runtime(device="cpu"))
+
+
+def picture(
+    *boxes: tuple[int, int, int], index: int = 0, zoom: int = 1, alike: bool = False
+) -> tuple[vos.Frame, vos.LabelMap]:
+    """Draw textured squares (id, top, left) of 40 px on a smooth ground, then everything ``zoom`` times as large."""
+    ground = np.linspace(60, 120, SIZE[1], dtype=np.float32)[None, :, None] * np.ones((SIZE[0], 1, 3), np.float32)
+    image, label_map = ground.astype(np.uint8), np.zeros(SIZE, np.uint8)
+    for object_id, top, left in boxes:
+        look = 1 if alike else object_id
+        rng = np.random.default_rng(look)
+        colour = np.array([[250, 40, 30], [30, 60, 250], [240, 220, 40]])[look - 1]
+        texture = np.clip(colour + rng.normal(0, 25, (10, 10, 1)), 0, 255).astype(np.uint8).repeat(4, 0).repeat(4, 1)
+        part = (slice(top, top + 40), slice(left, left + 40))
+        image[part], label_map[part] = texture, object_id
+    image, label_map = (planes.repeat(zoom, 0).repeat(zoom, 1) for planes in (image, label_map))
+    return vos.Frame(index, image, f"{index:05d}"), label_map
+
+
+def step(tracker: PropagationTracker, frame: vos.Frame) -> tuple[vos.Prediction, vos.LabelMap]:
+    prediction = tracker.step(frame, tracker.encode([frame])[0])
+    return prediction, merge_objects(prediction, frame.size)
+
+
+def start(tracker: PropagationTracker, frame: vos.Frame, label_map: vos.LabelMap) -> None:
+    tracker.start(frame, label_map, tracker.encode([frame])[0])
+
+
+StageT = TypeVar("StageT", bound=Stage)
+
+
+def stage_of(tracker: PropagationTracker, kind: type[StageT]) -> StageT:
+    return next(stage for stage in tracker.stages if isinstance(stage, kind))
+
+
+def redetector_of(tracker: PropagationTracker) -> Redetector:
+    return stage_of(tracker, Redetection).redetector
+
+
+def votes_of(tracker: PropagationTracker, keys: torch.Tensor, support: torch.Tensor) -> tuple[FineVotes, Votes]:
+    return stage_of(tracker, Matching).votes(keys, support, tracker.sequence.memory)
+
+
+def iou(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
+@pytest.mark.parametrize("options", [{}, {"stages": "-decoder"}, {"quality": "fast"}, {"quality": "best"}])
+def test_two_objects_are_followed_and_keep_their_ids(options: dict[str, Any]) -> None:
+    tracker = make(**options)
+    start(tracker, *picture((1, 8, 8), (2, 48, 100)))
+    for i in range(1, 7):
+        frame, truth = picture((1, 8 + 3 * i, 8 + 3 * i), (2, 48 - 3 * i, 100), index=i)
+        prediction, label_map = step(tracker, frame)
+    assert prediction.object_ids == (1, 2)
+    assert iou(label_map == 1, truth == 1) > 0.7
+    assert iou(label_map == 2, truth == 2) > 0.7
+    assert prediction.present is not None
+    assert prediction.present.all()
+
+
+def test_two_that_look_the_same_pass_each_other_and_keep_their_ids() -> None:
+    tracker = make()
+    start(tracker, *picture((1, 6, 8), (2, 50, 112), alike=True))
+    for i in range(1, 9):
+        frame, truth = picture((1, 6, 8 + 13 * i), (2, 50, 112 - 13 * i), index=i, alike=True)
+        _, label_map = step(tracker, frame)
+        assert iou(label_map == 1, truth == 1) > 0.95
+        assert iou(label_map == 2, truth == 2) > 0.95
+
+
+def test_three_that_look_the_same_are_not_doubted(monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker = make()
+    at = (1, 8, 4), (2, 30, 60), (3, 50, 116)
+    start(tracker, *picture(*at, alike=True))
+    assert len(tracker.sequence.distractors) == 3
+    doubted: list[int] = []
+    look = Redetector._redetect
+    monkeypatch.setattr(Redetector, "_redetect", lambda *given: doubted.append(len(given[2])) or look(*given))
+    for i in range(1, 8):
+        step(tracker, picture(*at, index=i, alike=True)[0])
+    assert doubted == [0] * 7
+    assert [len(state.views) for state in redetector_of(tracker).states.values()] == [2, 2, 2]
+
+
+def recorded(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[Any, ...]]:
+    """Keep what a function is given from now on; it works as before."""
+    given: list[tuple[Any, ...]] = []
+    real = getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *arguments: given.append(arguments) or real(*arguments))
+    return given
+
+
+def test_what_speaks_for_a_twin_speaks_for_both_but_not_to_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+    annotated, remembered = (
+        recorded(monkeypatch, Redetector, "annotate"),
+        recorded(monkeypatch, Redetector, "update_views"),
+    )
+    searched, watched = recorded(monkeypatch, Redetector, "step"), recorded(monkeypatch, DetachedFragmentFilter, "step")
+    fused = recorded(monkeypatch, Decoder, "cues")
+    shared_out = recorded(monkeypatch, vos_propagation.stages.distractors, "resolve_identity_swaps")
+    tracker = make()
+    at = (1, 8, 8), (2, 8, 100)
+    start(tracker, *picture(*at, alike=True))
+    for i in range(1, MemoryConfig().view_every + 1):
+        step(tracker, picture(*at, index=i, alike=True)[0])
+    (pair,) = tracker.sequence.distractors
+    assert pair.appearance_similarity == 1
+    first, second = annotated
+    assert torch.equal(first[4], first[3] + second[3])
+    own, together = fused[-1][1].target_score_s8, searched[-1][4]
+    assert torch.equal(together, own.sum(0).expand_as(own))
+    assert float(own.sum()) > 0
+    assert searched[-1][6] == [pair]
+    anchor_score = watched[-1][3]
+    assert torch.equal(anchor_score[0], anchor_score[1])
+    assert torch.equal(remembered[-1][4][0], remembered[-1][3].sum(0))
+    usual, annotations = shared_out[-1][2:4]
+    cells_of_4_px = (2 * 40 / 4) ** 2
+    assert usual == pytest.approx([cells_of_4_px] * 2, rel=0.1)
+    assert [(plane > 200).sum() for plane in annotations] == pytest.approx([cells_of_4_px] * 2, rel=0.1)
+
+
+def test_who_looks_like_whom_is_known_of_all_that_are_tracked() -> None:
+    tracker = make()
+    frame, label_map = picture((1, 8, 8), (2, 8, 100), alike=True)
+    start(tracker, frame, label_map)
+    assert [(pair.first, pair.second) for pair in tracker.sequence.distractors] == [(0, 1)]
+    tracker.forget(1)
+    assert tracker.sequence.distractors == []
+    frame, both = picture((2, 8, 100), (3, 50, 8), index=1, alike=True)
+    step(tracker, frame)
+    tracker.annotate(frame, np.where(both == 3, both, 0).astype(np.uint8))
+    assert [(pair.first, pair.second) for pair in tracker.sequence.distractors] == [(0, 1)]
+    start(tracker, *picture((1, 8, 8)))
+    assert tracker.sequence.distractors == []
+
+
+def test_best_compares_cells_by_its_companions_features_too() -> None:
+    frame, label_map = picture((1, 8, 8))
+    tracker = make(quality="best")
+    encoding = tracker.encode([frame])[0]
+    tracker.start(frame, label_map, encoding)
+    assert len(encoding.cells) == 152
+    assert tracker.sequence.memory._axes.shape[1] == len(encoding.match_keys) == 2 * 152
+    scores, _ = tracker.sequence.memory.target_model.scores(encoding.samples)
+    assert scores.shape == (2, encoding.samples.shape[1])
+    assert float(scores[1][(halved_mask(label_map, encoding) > 0.9)].mean()) > 0.8
+
+
+def halved_mask(label_map: vos.LabelMap, encoding: FrameFeatures) -> torch.Tensor:
+    height, width = encoding.cells.shape[1:]
+    mask = cv2.resize((label_map > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return torch.from_numpy(mask).flatten()
+
+
+def test_an_object_that_vanishes_is_absent_and_is_found_again_elsewhere() -> None:
+    tracker = make()
+    start(tracker, *picture((1, 40, 8), (2, 30, 100)))
+    for i in range(1, 6):
+        prediction, label_map = step(tracker, picture((2, 30, 100), index=i)[0])
+    assert not (label_map == 1).any()
+    assert prediction.present is not None
+    assert prediction.scores is not None
+    assert prediction.present.tolist() == [False, True]
+    assert prediction.scores[0] == 0
+    for i in range(6, 10):
+        frame, truth = picture((1, 8, 40), (2, 30, 100), index=i)
+        prediction, label_map = step(tracker, frame)
+    assert iou(label_map == 1, truth == 1) > 0.5
+    assert iou(label_map == 2, truth == 2) > 0.7
+
+
+def test_an_object_that_leaves_at_one_side_is_found_when_it_returns_at_another() -> None:
+    tracker = make()
+    start(tracker, *picture((1, 40, 90), (2, 8, 8)))
+    for i in range(1, 7):
+        step(tracker, picture((1, 40, min(119, 90 + 10 * i)), (2, 8, 8), index=i)[0])
+    for i in range(7, 30):
+        prediction, label_map = step(tracker, picture((2, 8, 8), index=i)[0])
+        assert not (label_map == 1).any()
+    for i in range(30, 36):
+        frame, truth = picture((1, 50, 4 * (i - 30) + 8), (2, 8, 8), index=i)
+        prediction, label_map = step(tracker, frame)
+    assert prediction.object_ids == (1, 2)
+    assert iou(label_map == 1, truth == 1) > 0.5
+    assert iou(label_map == 2, truth == 2) > 0.7
+
+
+def test_an_object_of_another_look_is_not_taken_for_the_one_that_left() -> None:
+    tracker = make()
+    frame, truth = picture((1, 40, 8), (2, 20, 100))
+    start(tracker, frame, np.where(truth == 1, 1, 0).astype(np.uint8))
+    for i in range(1, 12):
+        prediction, label_map = step(tracker, picture((2, 20 + 2 * i, 100 - 5 * i), index=i)[0])
+        assert i < 2 or not label_map.any()
+    assert prediction.present is not None
+    assert not prediction.present.any()
+
+
+def test_a_cut_to_another_scene_leaves_nothing_of_the_object() -> None:
+    tracker = make(side=SIZE[0])
+    start(tracker, *picture((1, 40, 60)))
+    for i in range(1, 4):
+        step(tracker, picture((1, 40, 60), index=i)[0])
+    noise = np.random.default_rng(5).integers(0, 255, (12, 20, 3)).astype(np.uint8).repeat(8, 0).repeat(8, 1)
+    for i in range(4, 8):
+        _, label_map = step(tracker, vos.Frame(i, noise, f"{i:05d}"))
+        assert not label_map.any()
+
+
+def test_an_object_added_later_and_a_correction_are_taken() -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), (2, 48, 100))
+    start(tracker, frame, np.where(truth == 1, truth, 0).astype(np.uint8))
+    step(tracker, frame)
+    tracker.annotate(frame, np.where(truth == 2, truth, 0).astype(np.uint8))
+    prediction, label_map = step(tracker, frame)
+    assert prediction.object_ids == (1, 2)
+    assert iou(label_map == 1, truth == 1) > 0.8
+    assert iou(label_map == 2, truth == 2) > 0.8
+    swapped = np.where(truth == 1, 2, np.where(truth == 2, 1, 0)).astype(np.uint8)
+    tracker.annotate(frame, swapped)
+    for _ in range(3):
+        _, label_map = step(tracker, frame)
+    assert iou(label_map == 2, truth == 1) > 0.5
+
+
+def test_a_forgotten_object_is_gone_and_others_stay() -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), (2, 48, 100), (3, 50, 20), zoom=2)
+    start(tracker, frame, truth)
+    step(tracker, frame)
+    tracker.forget(2)
+    prediction, label_map = step(tracker, frame)
+    assert prediction.object_ids == (1, 3)
+    assert iou(label_map == 1, truth == 1) > 0.8
+    assert iou(label_map == 3, truth == 3) > 0.8
+
+
+def test_when_all_are_forgotten_nothing_is_tracked_until_something_is_annotated() -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), zoom=2)
+    start(tracker, frame, truth)
+    step(tracker, frame)
+    tracker.forget(1)
+    prediction, label_map = step(tracker, frame)
+    assert prediction.object_ids == ()
+    assert not label_map.any()
+    tracker.annotate(frame, truth)
+    prediction, label_map = step(tracker, frame)
+    assert prediction.object_ids == (1,)
+    assert iou(label_map == 1, truth == 1) > 0.8
+
+
+def test_the_same_frames_give_the_same_masks_also_after_another_sequence() -> None:
+    tracker = make()
+    frames = [picture((1, 8 + 2 * i, 8), index=i) for i in range(4)]
+
+    def run() -> list[bytes]:
+        start(tracker, *frames[0])
+        return [step(tracker, frame)[0].logits.tobytes() for frame, _ in frames[1:]]
+
+    first = run()
+    start(tracker, *picture((2, 30, 30), (3, 40, 100)))
+    assert run() == first
+
+
+def test_what_the_head_sees_of_a_frame_comes_with_its_features() -> None:
+    frame, _ = picture((1, 8, 8))
+    tracker = make()
+    (encoding,) = tracker.encode([frame])
+    assert tracker._decoder is not None
+    assert encoding.head_features is not None
+    expected = tracker._decoder.network.look(encoding.cells[None], encoding.fine[None])
+    assert all(map(torch.equal, encoding.head_features, expected))
+    assert make(stages="-decoder").encode([frame])[0].head_features is None
+
+
+def test_masks_are_the_same_whatever_order_features_are_made_in() -> None:
+    """The motion found with them may then be since another frame than the one before."""
+    clips = []
+    for order in ((0, 1, 2, 3, 4), (0, 2, 1, 4, 3)):
+        tracker = make()
+        frames = [picture((1, 8 + 4 * i, 8 + 6 * i), (2, 48 - 3 * i, 100), index=i) for i in range(5)]
+        encodings = {i: tracker.encode([frames[i][0]])[0] for i in order}
+        tracker.start(*frames[0], encodings[0])
+        clips.append([tracker.step(frames[i][0], encodings[i]).logits for i in range(1, 5)])
+    for ordered, mixed in zip(*clips, strict=True):
+        assert np.array_equal(ordered, mixed)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    with limit_threads(2):
+        yield
+
+
+def tracked(tracker: PropagationTracker, count: int = 12) -> list[np.ndarray]:
+    sequence = tiny_sequence("moving", size=SIZE, length=count)
+    return [label_map for _, label_map in vos.stream(sequence, sequence.label_maps[0], tracker=tracker)]
+
+
+def test_features_computed_ahead_give_the_same_masks_each_time_and_threads_are_as_before(two_threads: None) -> None:
+    runs = [tracked(make()) for _ in range(3)]
+    for run in runs[1:]:
+        assert all(np.array_equal(a, b) for a, b in zip(run, runs[0], strict=True))
+    assert torch.get_num_threads() == 2
+
+
+def small_object(index: int) -> tuple[vos.Frame, vos.LabelMap]:
+    """Draw an object of 40 px that goes right on a ground of 384 x 640."""
+    frame, label_map = picture((1, 20, 20 + 4 * index), index=index)
+    room = ((144, 144), (240, 240))
+    return vos.Frame(index, np.pad(frame.image, (*room, (0, 0)), mode="edge"), frame.name), np.pad(label_map, room)
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_frames_are_worked_on_larger_for_a_small_object_whenever_their_features_were_made(
+    ahead: bool, two_threads: None
+) -> None:
+    tracker = PropagationTracker(PropagationOptions(quality="fast"), vos.Runtime(device="cpu"))
+    encode = tracker.encode_ahead if ahead else tracker.encode
+    frames, (label_map, *_) = zip(*(small_object(i) for i in range(4)), strict=True)
+
+    def run(encodings: list[FrameFeatures]) -> list[np.ndarray]:
+        tracker.start(frames[0], label_map, encodings[0])
+        return [tracker.step(frame, given).logits for frame, given in zip(frames[1:], encodings[1:], strict=True)]
+
+    before = encode(frames)
+    assert {given.size for given in before} == {working_size(frames[0].size, 448)}
+    first = run(before)
+    wanted = working_size(frames[0].size, side_for_objects(448, label_map))
+    assert first[0].shape == (1, *wanted)
+    assert wanted[0] > 600
+    after = encode(frames)
+    assert {given.size for given in after} == {wanted}
+    for one, other in zip(first, run(after), strict=True):
+        assert np.array_equal(one, other)
+    truth = small_object(3)[1]
+    assert iou(merge_objects(vos.Prediction([1], first[-1]), frames[3].size) == 1, truth == 1) > 0.9
+    whole = np.ones_like(label_map)
+    tracker.start(frames[0], whole, after[0])
+    assert tracker.step(frames[1], after[1]).logits.shape[1:] == before[1].size
+
+
+def test_a_side_that_is_given_is_kept_however_small_the_object_and_so_is_that_of_best() -> None:
+    frame, label_map = small_object(0)
+    tracker = make(side=192)
+    start(tracker, frame, label_map)
+    assert step(tracker, small_object(1)[0])[0].logits.shape[1:] == (192, 320)
+    assert not PropagationOptions(quality="best").config().adapt_resolution
+
+
+def test_with_features_computed_ahead_each_of_the_two_gets_its_part_of_the_threads(
+    two_threads: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    used: dict[str, set[tuple[str, int]]] = {"encode": set(), "vote": set()}
+
+    def note(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def noting(*arguments: Any) -> Any:
+            where = threading.current_thread().name.rpartition("_")[0] or "here"
+            used[name].add((where, torch.get_num_threads()))
+            return function(*arguments)
+
+        return noting
+
+    tracker = make()
+    monkeypatch.setattr(tracker, "_encoder", note("encode", tracker._encoder))
+    matching = stage_of(tracker, Matching)
+    monkeypatch.setattr(matching, "votes", note("vote", matching.votes))
+    tracked(tracker)
+    assert used == {"encode": {("vos-map-ahead", 1)}, "vote": {("here", 1)}}
+    step_by_step = tiny_sequence("moving", size=SIZE, length=3)
+    frames = list(step_by_step.frames())
+    start(tracker, frames[0], step_by_step.label_maps[0])
+    step(tracker, frames[1])
+    assert used["encode"] == {("vos-map-ahead", 1), ("here", 2)}
+    assert used["vote"] == {("here", 1), ("here", 2)}
+
+
+def test_one_thread_is_not_shared() -> None:
+    with limit_threads(1):
+        assert not isinstance(make(), EncodingAheadTracker)
+    with limit_threads(2):
+        assert isinstance(make(), EncodingAheadTracker)
+
+
+@torch.inference_mode()
+def test_where_nobody_is_asked_the_two_votes_are_apart() -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8))
+    start(tracker, frame, truth)
+    keys = tracker.sequence.memory.match_keys(tracker.encode([frame])[0])
+    votes, first = votes_of(tracker, keys, torch.zeros(1, 2 * keys.shape[0], 2 * keys.shape[1]))
+    votes.labels[1] = 1  # as the search does when it finds the object
+    assert not first.labels[1].any()
+
+
+def test_what_an_object_claims_against_the_annotated_frame_is_not_remembered() -> None:
+    labels, anchor_score = torch.zeros(2, 4, 10), torch.zeros(2, 4, 10)
+    labels[0, 0], labels[1, 3] = 1, 1
+    anchor_score[0, 0, 3:], anchor_score[1, 3, :3] = 0.9, 0.9
+    found = contradicts_anchors(labels, anchor_score, 0.2, 0.4)
+    # Three tenths of the first object look like another thing; of the second most does: it has changed.
+    assert found[0].tolist() == [True] * 3 + [False] * 7
+    assert not found[1:].any()
+
+
+def keep(tracker: PropagationTracker, encoding: FrameFeatures, prob: torch.Tensor) -> None:
+    """Let the tracker of one object remember a frame with these labels."""
+    frame = FrameState.begin(encoding, tracker.sequence)
+    stage_of(tracker, Appearance)(frame, tracker.sequence)
+    frame.__dict__["prob_s4"] = prob
+    stage_of(tracker, MemoryUpdate)(frame, tracker.sequence)
+
+
+@torch.inference_mode()
+def test_a_leak_onto_another_thing_does_not_enter_the_memory() -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), (2, 40, 100), zoom=2)
+    start(tracker, frame, np.where(truth == 1, 1, 0).astype(np.uint8))
+    after, grown = picture((1, 8, 8), (2, 8, 48), zoom=2)
+    encoding = tracker.encode([after])[0]
+    leaked = torch.from_numpy(((grown == 1) | ((grown == 2) & (np.arange(320) < 120))).astype(np.float32))[None]
+    prob = torch.cat([1 - leaked, leaked])[:, 2::4, 2::4].contiguous()
+    keep(tracker, encoding, prob)
+    remembered = tracker.sequence.memory.store.labels_of(tracker.sequence.memory.recent[-1])[:, 6:22]
+    assert remembered[1, :, 6:18].mean() > 0.9
+    assert remembered[:, :, 24:28].sum() == 0
+
+
+@torch.inference_mode()
+def test_an_annotated_frame_outvotes_a_recent_one_that_is_as_alike() -> None:
+    tracker = make(stages="-decoder", context=1)
+    frame, truth = picture((1, 8, 8), zoom=2)
+    start(tracker, frame, truth)
+    encoding = tracker.encode([frame])[0]
+    nothing = torch.zeros(2, 48, 80)
+    nothing[0] = 1
+    keep(tracker, encoding, nothing)
+    support = torch.from_numpy(cv2.resize(truth.astype(np.float32), (40, 24)))[None]
+    votes, _ = votes_of(tracker, tracker.sequence.memory.match_keys(encoding), support)
+    # Half would speak for it if its word counted no more than the other's; some cells less.
+    assert votes.labels[1][support[0] == 1].min() > 0.5
+    assert votes.labels[1][support[0] == 1].mean() > 0.65
+
+
+@pytest.mark.parametrize(("name", "value"), [("side", 15), ("side", -1), ("context", 0)])
+def test_an_option_that_makes_no_sense_is_refused_by_name(name: str, value: int) -> None:
+    with pytest.raises(ValueError, match=f"{name} is {value}, expected"):
+        make(**{name: value})
+
+
+def test_memory_is_bounded() -> None:
+    tracker = make(context=3)
+    frame, truth = picture((1, 8, 8))
+    start(tracker, frame, truth)
+    for i in range(30):
+        step(tracker, picture((1, 8, 8 + i), index=i)[0])
+    memory = tracker.sequence.memory
+    assert (len(memory.recent), len(memory.spread)) == (2, 1)
+    assert len(memory.anchors) == 1
+    assert len(redetector_of(tracker).states[1].views) <= VIEWS + 1
+
+
+def test_it_keeps_the_tracker_contract() -> None:
+    check_tracker(make)
+
+
+def test_it_tracks_a_tiny_sequence_through_vos_stream() -> None:
+    sequence = tiny_sequence("moving", size=(96, 128))
+    pairs = list(vos.stream(sequence, sequence.annotations[0], tracker="propagation"))
+    overlap = [iou(m > 0, t > 0) for (_, m), t in zip(pairs, sequence.label_maps, strict=True)]
+    assert np.mean(overlap) > 0.6
+
+
+def test_a_small_still_object_in_a_small_frame_does_not_erode() -> None:
+    tracker = PropagationTracker(PropagationOptions(), vos.Runtime(device="cpu"))
+    frame, truth = picture((1, 24, 40))
+    start(tracker, frame, truth)
+    for _ in range(20):
+        _, label_map = step(tracker, frame)
+    assert iou(label_map == 1, truth == 1) > 0.95
+
+
+def test_logits_are_as_fine_as_the_frame_that_is_worked_on() -> None:
+    tracker = make()
+    frame, truth = picture((1, 9, 10), zoom=2)
+    start(tracker, frame, truth)
+    prediction, label_map = step(tracker, frame)
+    assert prediction.logits.shape == (1, 192, 320)
+    # The square's sides lie between cells of 8 px; at 4 px a cell alone it would be off by half a cell in places.
+    assert iou(label_map == 1, truth == 1) > 0.98
+
+
+def test_an_object_that_the_search_changed_keeps_no_pattern_of_the_votes_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), (2, 48, 100), zoom=2)
+    start(tracker, frame, truth)
+
+    def drop(ids: object, cells: object, votes: torch.Tensor, *_: object) -> RedetectionResult:
+        votes[1] = 0
+        return RedetectionResult(None, [0])
+
+    monkeypatch.setattr(redetector_of(tracker), "step", drop)
+    _, label_map = step(tracker, frame)
+    assert not (label_map == 1).any()
+    assert iou(label_map == 2, truth == 2) > 0.9
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_of_two_that_part_one_is_the_object_unless_both_were_annotated(both: bool) -> None:
+    tracker = make()
+    apart = 44 if both else 0
+    for i in range(27):
+        frame, moving = picture((1, 30, 56 + min(apart + 3 * i, 60)), index=i)
+        twin, still = picture((1, 30, 56), index=i)
+        image = np.where(still[..., None] > 0, twin.image, frame.image)
+        image = np.where(moving[..., None] > 0, frame.image, image)
+        frame = vos.Frame(i, image, f"{i:05d}")
+        if i == 0:
+            start(tracker, frame, np.maximum(moving, still))
+        else:
+            _, label_map = step(tracker, frame)
+    covered = sorted([(label_map[moving > 0] == 1).mean(), (label_map[still > 0] == 1).mean()])
+    assert covered[1] > 0.95
+    assert covered[0] > 0.95 if both else covered[0] == 0
