@@ -110,7 +110,7 @@ def test_evidence_is_exact_for_all_cells_that_may_have_any_and_only_those_are_co
         match_keys.append(len(query))
         return key_similarity(query, keys)
 
-    monkeypatch.setattr("vos_propagation.stages.redetector.likeness", counted)
+    monkeypatch.setattr("vos_propagation.stages.redetector.key_similarity", counted)
     logits = evidence(cells, [View(own, rest)], score)
     likely = full > HOPELESS
     assert 0 < likely.sum() < likely.numel()
@@ -293,7 +293,7 @@ def test_how_much_two_views_are_alike_is_found_out_once(monkeypatch: pytest.Monk
     expected = float(key_similarity(one.own, other.own).mean())
     assert one.appearance_similarity(other) == expected
     assert other.appearance_similarity(one) != expected
-    monkeypatch.setattr("vos_propagation.stages.redetector.likeness", None)
+    monkeypatch.setattr("vos_propagation.stages.redetector.key_similarity", None)
     assert one.appearance_similarity(other) == expected
 
 
