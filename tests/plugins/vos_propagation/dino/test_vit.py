@@ -229,7 +229,12 @@ def test_resume_takes_no_other_weights_of_the_same_name(kind: str, state: dict[s
 
     def track() -> vos.RunSummary:
         return vos.track(
-            sequence, sequence.label_maps[0], options={"backbone": backbone}, output=tmp_path / "out", resume=True
+            sequence,
+            sequence.label_maps[0],
+            tracker="dino",
+            options={"backbone": backbone},
+            output=tmp_path / "out",
+            resume=True,
         )
 
     details = track().run.details
