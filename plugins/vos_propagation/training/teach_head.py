@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vos_propagation.backbone.features import has_fast_bf16
 from vos_propagation.stages.fusion_head import COARSE_CUES, FINE_CUES, LOGIT_LIMIT, FusionHead, HeadSize, load_head
 from vos_propagation.training.train_head import BATCH, TEACHER, add_fitting_options, crop
 
@@ -66,7 +67,7 @@ def teach(
             group["lr"] = rate * warm_up * (0.5 + 0.5 * np.cos(np.pi * iteration / iterations) + 0.01)
         crops = [crop(*every[rng.randrange(len(every))], rng, CUE_DROPPED) for _ in range(BATCH)]
         coarse, fine, cells, fine_cells, margin, _ = (torch.stack(planes) for planes in zip(*crops, strict=True))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16(torch.device("cpu"))):
             with torch.no_grad():
                 wanted = teacher(coarse, fine, *teacher.look(cells, fine_cells), margin)
             logits = head(coarse, fine, *head.look(cells, fine_cells), margin)

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos.plugin import Frame, Image, LabelMap, Runtime, object_ids
-from vos_propagation.backbone.features import FrameFeatures
+from vos_propagation.backbone.features import FrameFeatures, has_fast_bf16
 from vos_propagation.config import PropagationOptions
 from vos_propagation.frame_state import FrameState
 from vos_propagation.ops.boxes import Box
@@ -160,7 +160,7 @@ def fit(
             group["lr"] = rate * warm_up * (0.5 + 0.5 * np.cos(np.pi * iteration / iterations) + 0.01)
         crops = [crop(records, rng.randrange(len(records[0])), rng) for _ in range(BATCH)]
         coarse, fine, cells, fine_cells, _, truth = (torch.stack(planes) for planes in zip(*crops, strict=True))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16(torch.device("cpu"))):
             head_features = [
                 look * (torch.rand(BATCH, 1, 1, 1) > IMAGE_DROPPED) for look in head.look(cells, fine_cells)
             ]
