@@ -60,7 +60,7 @@ def test_what_is_exported_is_imported_again_exactly(finished, tmp_path, to):
     assert len(found) == 4
     for truth, again in zip(label_maps(), found, strict=True):
         assert np.array_equal(truth, again)
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="already.*--overwrite"):
         export(finished, to)
 
 
