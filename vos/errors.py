@@ -1,4 +1,4 @@
-"""Every error that the toolkit raises on purpose, and the exit code that goes with it.
+"""The errors that the toolkit raises on purpose, each with its exit code.
 
 A message is one or two lines: what was found, where, what was expected, what to do next. Only
 ``vos.cli`` prints it and exits; library code raises.
@@ -58,7 +58,7 @@ class OutputExistsError(InputError):
 
 
 class PluginError(InputError):
-    """A plugin is missing, clashes with another, or cannot be used as asked."""
+    """A plugin is missing, clashes with another, or cannot be used as requested."""
 
 
 class PluginFailedError(VosError):

@@ -31,7 +31,7 @@ class AttentionMeans:
         self.layers[side] = self.layers.get(side, 0) + 1
 
     def take(self) -> list[Tensor]:
-        """Return the means, float32 (n, n), the finest first, and forget them."""
+        """Return the means, float32 (n, n), the finest first, and reset the sums."""
         means = [self.maps[side].div_(self.layers[side]) for side in sorted(self.maps, reverse=True)]
         self.maps, self.layers = {}, {}
         return means

@@ -59,7 +59,7 @@ class DiffSeg:
         return number_segments(segments[:height, :width].cpu().numpy())
 
     def with_clusters(self, clusters: int) -> DiffSeg:
-        """The same model, with K-means into so many clusters in place of merging.
+        """The same model, with K-means into a given number of clusters in place of merging.
 
         Args:
             clusters: from 1 to 254; an image's true number of classes gives the paper's K-Means-S.

@@ -78,6 +78,6 @@ def spread_centres(rows: Tensor, count: int, generator: torch.Generator) -> Tens
 
 
 def _nearest(rows: Tensor, centres: Tensor) -> Tensor:
-    """The nearest centre of each row; the rows' own squares do not matter for it."""
+    """The nearest centre of each row; the rows' squared norms are left out, as they do not change it."""
     nearest: Tensor = (torch.linalg.vecdot(centres, centres) - 2 * rows @ centres.T).argmin(dim=1)
     return nearest

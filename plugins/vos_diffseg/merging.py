@@ -1,4 +1,4 @@
-"""DiffSeg's second step: a grid of anchors gathers what resembles it until few maps are left."""
+"""DiffSeg's second step: merge attention maps that are close to a grid of anchors, then to one another."""
 
 from __future__ import annotations
 

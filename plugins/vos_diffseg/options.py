@@ -1,4 +1,4 @@
-"""What a user can set, and what is wrong with a setting before a model is loaded."""
+"""Options of the initializer "diffseg", validated before a model is loaded."""
 
 from __future__ import annotations
 

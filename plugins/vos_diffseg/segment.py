@@ -1,4 +1,4 @@
-"""DiffSeg after the attention is there: aggregation, merging, refinement, suppression."""
+"""DiffSeg from attention maps to segments: aggregation, merging, refinement, suppression."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def segment(attentions: Sequence[Tensor], size: tuple[int, int], options: DiffSe
         attentions: one tensor a resolution, the finest first; as in ``aggregate``.
         size: (H, W) of the result, pixels; the attention's square view is stretched over it.
         options: the method's settings.
-        seed: of K-means' starting centres, where ``options.clusters`` asks for it.
+        seed: seed of K-means' starting centres, used if ``options.clusters`` is set.
     Returns:
         int64 (H, W), on the attentions' device: segment indices from 0.
     Raises:

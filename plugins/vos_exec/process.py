@@ -210,7 +210,7 @@ class Process:
             written = os.write(self._stdin.fileno(), outgoing[0][:CHUNK])
         except BlockingIOError:
             return
-        except BrokenPipeError:  # it reads no more; its end or its silence will be seen
+        except BrokenPipeError:  # the process closed its input; its exit or the time limit is handled later
             selector.unregister(self._stdin)
             return
         outgoing[0] = outgoing[0][written:]

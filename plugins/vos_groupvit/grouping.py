@@ -14,7 +14,7 @@ TOP_PHRASES = 5
 
 
 class Segmentation(NamedTuple):
-    """What a frame shows, patch group by patch group.
+    """The patch groups of a frame and their scores for each phrase.
 
     Attributes:
         groups: int64 (H, W), the group of each pixel.

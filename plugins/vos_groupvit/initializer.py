@@ -1,4 +1,4 @@
-"""The initializer "groupvit": what a text names becomes objects."""
+"""The initializer "groupvit": segment the objects that a text names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_NAMED = 5
 
 
 class TextInitializer:
-    """Finds what a text names."""
+    """Segments the objects that a text names."""
 
     def __init__(self, options: GroupVitOptions, runtime: Runtime) -> None:
         """Load the model and read the text.

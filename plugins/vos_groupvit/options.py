@@ -1,4 +1,4 @@
-"""What a user can set, and what is wrong with a setting before a model is loaded."""
+"""Options of the initializer "groupvit", validated before a model is loaded."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal
 from vos.plugin import option
 
 BACKGROUND = "background; sky; grass; ground; road; wall; floor; water; tree; building; mountain; fence"
-"""What else may be in a picture; see ``GroupVitOptions.background``."""
+"""Default background phrases; see ``GroupVitOptions.background``."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,11 @@ class GroupVitOptions:
             raise ValueError(f"text has {len(self.phrases())} phrases, expected at most 254")
 
     def phrases(self) -> tuple[str, ...]:
-        """What to find, in the order of object ids."""
+        """The phrases to segment, in the order of object ids."""
         return split_phrases(self.text)
 
     def background_phrases(self) -> tuple[str, ...]:
-        """What competes with it; a phrase that is to be found is none of these."""
+        """The background phrases, without those that are also phrases to segment."""
         found = {phrase.lower() for phrase in self.phrases()}
         return tuple(phrase for phrase in split_phrases(self.background) if phrase.lower() not in found)
 

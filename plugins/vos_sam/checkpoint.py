@@ -146,7 +146,7 @@ def _image_encoder(state: State) -> tuple[Any, int]:
     prefix = "image_encoder."
     patch = state[f"{prefix}patch_embed.proj.weight"]
     grid = int(state[f"{prefix}pos_embed"].shape[1])
-    depth = _count(state, rf"{prefix}blocks\.(\d+)\.")
+    depth = _module_count(state, rf"{prefix}blocks\.(\d+)\.")
     tables = [state[f"{prefix}blocks.{i}.attn.rel_pos_h"] for i in range(depth)]
     spans = [(len(table) + 1) // 2 for table in tables]
     windows = sorted({span for span in spans if span != grid})
@@ -186,27 +186,27 @@ def _mask_decoder(state: State) -> Any:
 
     prefix = "mask_decoder."
     count, width = state[f"{prefix}mask_tokens.weight"].shape
-    if count != (found := _count(state, rf"{prefix}output_hypernetworks_mlps\.(\d+)\.")):
+    if count != (found := _module_count(state, rf"{prefix}output_hypernetworks_mlps\.(\d+)\.")):
         raise ValueError(f"{count} mask tokens for {found} hypernetworks")
     attention = state[f"{prefix}transformer.layers.0.cross_attn_token_to_image.q_proj.weight"]
     return MaskDecoder(
         transformer_dim=width,
         transformer=TwoWayTransformer(
-            depth=_count(state, rf"{prefix}transformer\.layers\.(\d+)\."),
+            depth=_module_count(state, rf"{prefix}transformer\.layers\.(\d+)\."),
             embedding_dim=width,
-            # No tensor's shape tells the number of heads; a model of another width than the published ones has 4.
+            # No tensor's shape gives the number of heads; a model of another width than the published ones has 4.
             num_heads=DECODER_HEADS[width == PUBLISHED_WIDTH],
             mlp_dim=len(state[f"{prefix}transformer.layers.0.mlp.lin1.weight"]),
             attention_downsample_rate=width // len(attention),
         ),
         num_multimask_outputs=count - 1,
-        iou_head_depth=_count(state, rf"{prefix}iou_prediction_head\.layers\.(\d+)\."),
+        iou_head_depth=_module_count(state, rf"{prefix}iou_prediction_head\.layers\.(\d+)\."),
         iou_head_hidden_dim=len(state[f"{prefix}iou_prediction_head.layers.0.weight"]),
     )
 
 
-def _count(state: State, pattern: str) -> int:
-    """How many numbers stand in the names that begin so; they run from 0."""
+def _module_count(state: State, pattern: str) -> int:
+    """Count the distinct module numbers in the names that match a pattern; numbers run from 0."""
     found = {int(m[1]) for key in state if (m := re.match(pattern, key))}
     if found and max(found) >= len(found):  # a model of so many layers would fill the memory
         raise ValueError(f"layers up to {max(found)}, but only {len(found)} are there")

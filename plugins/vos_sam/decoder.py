@@ -1,4 +1,4 @@
-"""The mask decoder for many objects at once, equal to one call per object.
+"""The mask decoder for many objects in one pass, equal to one call per object.
 
 Objects may have different prompts: the shorter token lists are padded, and padded tokens are hidden from every
 attention, so each object's numbers are those of a call of its own. What does not depend on the object (projections

@@ -1,4 +1,4 @@
-"""Embeddings kept on disk, so that sweeps and second trackers pay for the encoder once."""
+"""Embeddings kept on disk, so that repeated runs on the same images encode each image once."""
 
 from __future__ import annotations
 

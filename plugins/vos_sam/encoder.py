@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 QUERIES_PER_BLOCK = 512
-"""Queries whose scores are made at once in global attention: 512 x 4096 float32 are 8 MiB."""
+"""Queries per block of global attention: 512 x 4096 float32 are 8 MiB."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class _Block:
         return self._proj(attended)
 
     def _bias(self, query: Tensor, height: int, width: int, top: int) -> Tensor | None:
-        """Decomposed relative positions: what is added to the scores of these queries.
+        """Decomposed relative positions: the bias added to these queries' attention scores.
 
         Args:
             query: (N, rows, w, c): some rows of queries, unscaled.

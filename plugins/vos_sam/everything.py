@@ -1,4 +1,4 @@
-"""All masks of a frame, asked for on a grid of points; the largest that do not overlap become a label map."""
+"""Masks of a whole frame, prompted by a grid of points; the largest that do not overlap become a label map."""
 
 from __future__ import annotations
 

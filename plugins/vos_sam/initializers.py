@@ -56,8 +56,8 @@ class BoxesInitializer:
 class MaskInitializer:
     """``sam-mask``: each object of a rough label map, refined.
 
-    An object is asked for with its mask, its box and its innermost pixel; the mask that agrees best with the rough
-    one is asked for once more with its own logits.
+    The prompt of an object is its mask, its box and its innermost pixel. The decoded mask with the highest IoU with
+    the rough mask is decoded once more, with its own logits as the mask prompt.
     """
 
     def __init__(self, options: MaskOptions, sam: SegmentAnything) -> None:

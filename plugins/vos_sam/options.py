@@ -16,7 +16,7 @@ _GRANULARITY = "Which of the three masks: the best by predicted IoU, or by size:
 
 @dataclass(frozen=True)
 class SamOptions:
-    """What every initializer needs to know of the model."""
+    """Options of the model that all Segment Anything initializers share."""
 
     checkpoint: Path | None = option(None, "Segment Anything or MobileSAM checkpoint file; its type is recognised.")
     model: Model = option("vit_b", "Known model to take from the cache folder if no checkpoint is given.")

@@ -1,4 +1,4 @@
-"""What one object is asked for with: points, a box, a mask, or any subset of them."""
+"""The prompt of one object: points, a box, a mask, or any subset of them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Prompt:
         box_xyxy: (4,): x0, y0, x1, y1; x1 and y1 are the last object pixel. Or None.
         low_res_logits: float (S, S) as an earlier decoding gave them, or None.
     Raises:
-        ValueError: shapes that do not fit, or nothing given.
+        ValueError: shapes that do not fit, or an empty prompt.
     """
 
     points_xy: AnyArray | None = None

@@ -1,7 +1,7 @@
-"""The executor protocol: who runs many jobs, and what it reports of them.
+"""The executor protocol: run many jobs on worker processes, and report their progress.
 
-A job is plain data. A worker is made once in each process and keeps what is slow to make. The truth about a job is on
-the disk (``run.json`` and whole files), so any executor goes on where another stopped.
+A job is plain data. A worker is made once in each process and keeps what is slow to load. A job's state is on
+the disk (``run.json`` and complete files), so any executor resumes where another stopped.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ class Job:
 
 @dataclass(frozen=True)
 class JobEvent:
-    """What an executor reports of one job.
+    """An event in the life of one job, as an executor reports it.
 
     Attributes:
         job_id: the job.
         kind: ``started``; ``frame``, progress; ``retried``, its worker died and it is queued again; and, once for
             each job and last, ``done`` or ``failed``.
-        worker: the worker's name, for people (``"process 2"``).
+        worker: the worker's name, as shown to the user (``"process 2"``).
         frame: with ``frame``, frames done so far.
         frame_count: with ``frame``, frames in all, or None where the source has no length.
         message: with ``failed`` and ``retried``, one line that says why.

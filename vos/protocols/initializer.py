@@ -1,4 +1,4 @@
-"""What an initializer is: it makes the first label map, where nobody drew one."""
+"""The initializer protocol: segment one frame into the label map that tracking starts from."""
 
 from __future__ import annotations
 

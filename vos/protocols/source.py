@@ -15,7 +15,7 @@ class Source(Protocol):
 
     @property
     def info(self) -> SourceInfo:
-        """What is known before reading."""
+        """Properties that are known before any frame is read."""
         ...
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:

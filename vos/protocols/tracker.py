@@ -1,4 +1,4 @@
-"""What a tracker is: two methods, and capabilities that the host detects by their presence.
+"""The tracker protocol: two methods, and optional capabilities that the host detects by their presence.
 
 A tracker keeps its own state. The host calls it from one thread, in this order, once per run:
 ``start`` on the first annotated frame, then ``step`` on every later frame. ``start`` begins a new
@@ -19,7 +19,7 @@ from vos.types.frame import Frame
 from vos.types.prediction import Prediction
 
 Encoding: TypeAlias = Any
-"""What a tracker computes from a frame's image alone; the host carries it and looks not inside."""
+"""What a tracker computes from a frame's image alone; opaque to the host."""
 
 
 @runtime_checkable
@@ -49,11 +49,11 @@ class Tracker(Protocol):
 
 @runtime_checkable
 class EncodingTracker(Protocol):
-    """Capability: splits off what depends on the image alone, so that the host batches it ahead.
+    """Capability: computes what depends on the image alone in ``encode``, which the host calls ahead in batches.
 
     A tracker with an ``encode`` method gets each frame's encoding as the last argument of ``start``
-    and ``step``. An optional ``encode_batch`` attribute (int, default 1) asks for batches; a live
-    stream is encoded frame by frame whatever it says.
+    and ``step``. An optional ``encode_batch`` attribute (int, default 1) sets the batch
+    size; a live stream is always encoded frame by frame.
     """
 
     def encode(self, frames: Sequence[Frame]) -> list[Encoding]:
@@ -94,8 +94,8 @@ class AnnotatingTracker(Protocol):
 
         Args:
             frame: the frame just stepped.
-            label_map: uint8 (H, W): 0 and the ids of this annotation only. 0 says nothing of the
-                objects that the label map leaves out.
+            label_map: uint8 (H, W): 0 and the ids of this annotation only. Objects whose
+                ids are absent are left unchanged.
         """
         ...
 
@@ -111,8 +111,11 @@ class ForgettingTracker(Protocol):
 
 @runtime_checkable
 class ClosingTracker(Protocol):
-    """Capability: holds something that must be let go (a process, a file, device memory)."""
+    """Capability: releases resources in ``close`` (a process, a file, device memory)."""
 
     def close(self) -> None:
-        """Release what the tracker holds. Called once, after the last frame or an error; failing is a warning."""
+        """Release what the tracker holds; called once, after the last frame or an error.
+
+        An error that it raises is reported as a warning.
+        """
         ...

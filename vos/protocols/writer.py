@@ -1,4 +1,4 @@
-"""What a writer is: it turns label maps into files."""
+"""The writer protocol: write the label maps of a run to files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from vos.types.run import Run
 class Writer(Protocol):
     """Receives every frame of a run, in order, in a thread of its own (one for all writers).
 
-    What is at a final path is whole: write under a temporary name and rename (``vos.atomic_write``).
+    A file at its final path is complete: write under a temporary name and rename (``vos.atomic_write``).
     """
 
     def open(self, run: Run) -> None:
@@ -24,12 +24,12 @@ class Writer(Protocol):
         ...
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
-        """Take one frame.
+        """Write one frame.
 
         Args:
             frame: the frame, at the source's own size.
             label_map: uint8 (H, W), the frame's size: 0 and ids 1..254; read-only.
-            prediction: what the tracker gave for it (for the first annotated frame, the annotation).
+            prediction: the tracker's output for the frame (for the first annotated frame, the annotation).
         """
         ...
 
@@ -44,9 +44,9 @@ class Writer(Protocol):
 
 @runtime_checkable
 class NamingWriter(Protocol):
-    """Capability: says before a run where it will write, so that the host refuses to replace an input.
+    """Capability: lists its output paths before a run, so that the host refuses to replace an input.
 
-    Of a writer without it the host knows its option ``path``, if it has one, and the run's own folder.
+    For a writer without it, the host checks the option ``path``, if there is one, and the run's own folder.
     """
 
     def outputs(self, folder: Path | None) -> Iterable[Path]:

@@ -430,7 +430,7 @@ def _errors(settings: Settings) -> None:
 
 
 def _accuracy(settings: Settings) -> None:
-    assert settings.min_iou is not None, "asked by the caller"
+    assert settings.min_iou is not None, "checked by the caller"
     sequence = tiny_sequence("moving", size=settings.size)
     with settings.tracker("accuracy") as driver:
         label_maps = driver.run(sequence)

@@ -54,13 +54,13 @@ class Driver:
 
     def start(self, frame: Frame, label_map: LabelMap, encoding: Any = None) -> None:
         """Begin a sequence."""
-        self._give("start", frame, label_map, *self._encoding(frame, encoding))
+        self._call_read_only("start", frame, label_map, *self._encoding(frame, encoding))
         self.known = object_ids(label_map)
         self._order = None
 
     def step(self, frame: Frame, encoding: Any = None) -> Prediction:
         """Segment a frame, and check the answer's form and ids."""
-        prediction = self._give("step", frame, None, *self._encoding(frame, encoding))
+        prediction = self._call_read_only("step", frame, None, *self._encoding(frame, encoding))
         check_prediction(prediction, frame)
         assert isinstance(prediction, Prediction)
         ids = prediction.object_ids
@@ -76,7 +76,7 @@ class Driver:
 
     def annotate(self, frame: Frame, label_map: LabelMap) -> None:
         """Add or correct objects."""
-        self._give("annotate", frame, label_map)
+        self._call_read_only("annotate", frame, label_map)
         self.known = tuple(sorted({*self.known, *object_ids(label_map)}))
         self._order = None
 
@@ -87,7 +87,7 @@ class Driver:
         self._order = None
 
     def close(self) -> None:
-        """Close the tracker, if it wants that."""
+        """Close the tracker if it has ``close``."""
         if offers(self.tracker, "close"):
             self._call("close", "the tracker")
 
@@ -116,8 +116,8 @@ class Driver:
             return ()
         return (self.encode([frame])[0] if encoding is None else encoding,)
 
-    def _give(self, method: str, frame: Frame, label_map: LabelMap | None, *more: Any) -> Any:
-        """Call a method with a frame, and a label map if there is one; both must come back unchanged."""
+    def _call_read_only(self, method: str, frame: Frame, label_map: LabelMap | None, *more: Any) -> Any:
+        """Call a method with a frame and an optional label map; check that it changes neither."""
         image = frame.image.copy()
         given: tuple[Any, ...] = (frame,)
         if label_map is not None:

@@ -1,4 +1,4 @@
-"""The plugin checks: hooks that fit, specs that can be listed, a module that imports at once."""
+"""The plugin checks: hooks that fit, specs that can be listed, a module that imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _check_name(kind: str, name: str, summary: str) -> None:
 
 
 def _check_import(module: str) -> None:
-    """Import the module in an interpreter of its own, and see what came with it."""
+    """Import the module in a new interpreter, and list the modules that it loaded."""
     script = f"import vos, sys; before = set(sys.modules); import {module}; print(*set(sys.modules) - before)"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     result = subprocess.run(

@@ -1,4 +1,4 @@
-"""A tracker that leaves every object where it was last annotated, and tells what it was asked."""
+"""A tracker that leaves every object where it was last annotated, and records the calls that it received."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class StubTracker:
     """The simplest tracker with every capability but ``encode``; keeps the whole contract.
 
     Attributes:
-        calls: what it was asked so far, such as ``("step", 3)``: the method, and the frame's index
+        calls: the calls received so far, such as ``("step", 3)``: the method, and the frame's index
             or (``forget``) the object's id; ``("close", None)``.
         fail_at: index of the frame whose ``step`` raises ``RuntimeError``; None for never.
     """
@@ -37,7 +37,7 @@ class StubTracker:
         """As ``vos.plugin.Tracker.step``: the annotated label map again."""
         self.calls.append(("step", frame.index))
         if frame.index == self.fail_at:
-            raise RuntimeError("the stub was told to fail here")
+            raise RuntimeError("the stub is set to fail here")
         if self._label_map is None:
             raise RuntimeError("step before start")
         return Prediction.from_label_map(self._label_map.copy(), self._ids)
@@ -67,8 +67,8 @@ class StubEncodingTracker:
     """A stub whose encoding of a frame is the frame's index: wrong pairs raise ``RuntimeError``.
 
     Attributes:
-        encode_batch: how many frames it asks for at once.
-        batches: how many frames each ``encode`` got.
+        encode_batch: number of frames that the host passes to one ``encode``.
+        batches: number of frames in each call of ``encode``.
         calls: as for ``StubTracker``.
     """
 

@@ -1,4 +1,4 @@
-"""A given label map at a frame: where objects begin, or where one is corrected."""
+"""An annotation: a label map for one frame that starts objects or corrects them."""
 
 from __future__ import annotations
 

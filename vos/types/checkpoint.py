@@ -16,7 +16,7 @@ class Checkpoint:
         address: where it is published (https).
         sha256: of the file, hexadecimal.
         licence: SPDX name.
-        model: whose weights they are, for people.
+        model: the model that the weights belong to, as shown to the user.
         size: bytes, or None where the publisher does not say.
     Raises:
         ValueError: an attribute does not fit; the message names it.

@@ -1,4 +1,4 @@
-"""From arrays and tensors that hold a mask to a label map."""
+"""Convert arrays and tensors that hold masks to label maps."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ EXPECTED = "a label map (H, W) of ids, a bool mask (H, W) or (K, H, W), or a ten
 
 
 def as_array(values: Any) -> AnyArray | None:
-    """View what holds a mask as a numpy array.
+    """Convert an array or tensor that holds a mask to a numpy array.
 
     Args:
         values: an array, a tensor of torch or of another library, on any device.
     Returns:
-        The array; None where ``values`` is none, such as a number, a text or a list.
+        The array; None where ``values`` is not an array or tensor, such as a number, a text or a list.
     """
     if isinstance(values, np.ndarray):
         return values

@@ -1,4 +1,4 @@
-"""What a tracker answers for one frame."""
+"""A tracker's output for one frame: logits, scores and presence of each object."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 class Prediction:
-    """One frame's answer: a row of logits for each object. Arrays are read-only.
+    """A tracker's output for one frame: a row of logits for each object. Arrays are read-only.
 
     Attributes:
         object_ids: K ids from 1 to 254, each once; row k of every array belongs to ``object_ids[k]``.
         logits: float32 (K, h, w) before the sigmoid, at any resolution of the frame's whole view;
             ``mask = logits > 0``.
-        scores: float32 (K,), how sure the tracker is of each row, in [0, 1]; None if it cannot say.
-        present: bool (K,), False says 'not in this frame'; None means all present.
+        scores: float32 (K,), the tracker's confidence in each row, in [0, 1]; None if it has none.
+        present: bool (K,), False where the object is not in this frame; None means all are present.
         label_map: uint8 (H, W) if the prediction was made from one, else None.
     """
 
@@ -35,7 +35,7 @@ class Prediction:
         scores: npt.ArrayLike | None = None,
         present: npt.ArrayLike | None = None,
     ) -> None:
-        """Check and keep one frame's answer.
+        """Validate and store one frame's output.
 
         Args:
             object_ids: K ids.
@@ -62,7 +62,7 @@ class Prediction:
         scores: npt.ArrayLike | None = None,
         present: npt.ArrayLike | None = None,
     ) -> Prediction:
-        """Make a prediction where a tracker has a label map and no logits.
+        """Make a prediction from a label map, for a tracker that has no logits.
 
         Args:
             label_map: uint8 (H, W): 0 and object ids.
@@ -70,7 +70,7 @@ class Prediction:
             scores: as in the constructor.
             present: as in the constructor; by default, the ids that the label map holds.
         Returns:
-            A prediction whose logits are +1 on an object and -1 elsewhere, made when asked for.
+            A prediction whose logits are +1 on an object and -1 elsewhere, computed on first access.
         Raises:
             ValueError: not uint8 (H, W), or it holds an id that is not in ``object_ids``.
         """

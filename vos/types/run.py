@@ -1,4 +1,4 @@
-"""One run over one sequence: what writers and observers are told of it."""
+"""The record of one run over one sequence, as writers and observers receive it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vos.types.source_info import SourceInfo
 
 @dataclass(frozen=True)
 class Run:
-    """A run's fixed facts.
+    """The facts of a run that are fixed before its first frame is tracked.
 
     Attributes:
         sequence: the sequence's name as a safe folder name.
-        source: what is read.
+        source: the source that the frames are read from.
         tracker: the tracker's name.
         options: the tracker's options by name, defaults included.
-        details: what the tracker says of itself (its ``details`` attribute: checkpoint, hash), or empty.
-        runtime: device, precision, threads, seed as asked for.
+        details: the tracker's ``details`` attribute (checkpoint, hash), or empty.
+        runtime: device, precision, threads, seed as the user requested them.
         output: the sequence's own folder (``OUT/<sequence>``), or None where nothing is written.
         frame_count: how many frames will be tracked, or None where the source cannot tell.
         selection: ``start``, ``stop``, ``step``, ``max_side`` and ``ends`` where they differ from the defaults.
@@ -46,7 +46,7 @@ class Run:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did.
+    """The outcome of a run: its frames, objects and wall time.
 
     Attributes:
         run: the run.

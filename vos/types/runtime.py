@@ -28,11 +28,11 @@ def cache_folder() -> Path:
 
 @dataclass(frozen=True)
 class Runtime:
-    """What a factory needs to know of the machine and of the user's wishes.
+    """Device, precision, threads, seed and cache folder that a factory builds a model for.
 
     Attributes:
         device: ``"auto"`` takes CUDA, then MPS, then the CPU; ``"cuda:1"`` and the like also fit.
-        precision: ``"auto"`` leaves the choice to the plugin; others are a wish that it documents.
+        precision: ``"auto"`` leaves the choice to the plugin; the plugin documents which others it supports.
         threads: CPU threads for the model, or None for the library's default.
         seed: seed of everything random, of 64 bits; the same seed gives the same masks on one machine.
         cache: folder for downloaded weights.
@@ -49,14 +49,14 @@ class Runtime:
             raise OptionError(f"seed is {self.seed}, expected a number of at most 64 bits, such as 0.")
 
     def torch_device(self) -> torch.device:
-        """Make torch ready: seed it, set its threads, and choose the device.
+        """Seed torch, set its threads, and choose the device.
 
         A plugin that uses torch calls this first in its factory.
 
         Returns:
             The device to put the model on.
         Raises:
-            OptionError: the device asked for is not there.
+            OptionError: the requested device is not available.
             ExtraMissingError: torch is not installed.
         """
         try:

@@ -1,4 +1,4 @@
-"""What is known of a source before its frames are read."""
+"""Properties of a source of frames that are known before any frame is read."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from vos.types.arrays import Size
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What is known of a source before its frames are read.
+    """Properties of a source of frames that are known before any frame is read.
 
     Attributes:
         location: what the user gave: a path, a camera index or an address.
         name: the sequence's name; the output folder is called so.
-        kind: what reads it, for people (``"video (PyAV)"``, ``"image folder"``).
+        kind: the reader, as shown to the user (``"video (PyAV)"``, ``"image folder"``).
         frame_count: number of frames, or None where the source cannot tell (camera, stream).
         size: (H, W) of the frames in pixels, or None until the first one is read.
         fps: mean frames per second of the track that is read, or None where frames have no times.

@@ -296,7 +296,7 @@ def test_live_stream_is_encoded_frame_by_frame_between_steps(make):
 @pytest.mark.parametrize("make", [StubTracker, StubEncodingTracker])
 def test_failing_tracker_is_named_with_its_frame(make):
     sequence = tiny_sequence("still")
-    with pytest.raises(vos.TrackerError, match=r"failed on frame 00005 \(index 5\): RuntimeError: the stub was told"):
+    with pytest.raises(vos.TrackerError, match=r"failed on frame 00005 \(index 5\): RuntimeError: the stub is set"):
         list(vos.stream(sequence, sequence.label_maps[0], tracker=make(fail_at=5)))
     assert threads() == []
 
@@ -492,7 +492,7 @@ def test_observers_are_told_in_order():
     with pytest.raises(vos.TrackerError):
         list(vos.stream(sequence, sequence.label_maps[0], tracker=StubTracker(fail_at=1), plugins=plugins))
     assert told[-1][0] == "failed"
-    assert "told to fail" in told[-1][1]
+    assert "set to fail" in told[-1][1]
 
 
 def test_two_runs_give_equal_masks():

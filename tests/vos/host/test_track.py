@@ -460,7 +460,7 @@ def test_an_observer_that_fails_too_does_not_hide_what_stopped_the_run(sequence,
         def vos_run_failed(self, run, error):
             raise OutputError("no space for this either")
 
-    with pytest.raises(vos.TrackerError, match="told to fail"):
+    with pytest.raises(vos.TrackerError, match="set to fail"):
         track(sequence, tmp_path, tracker=StubTracker(fail_at=2), observers=[Full()])
     assert "no space for this either" in caplog.text
 

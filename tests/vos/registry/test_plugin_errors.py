@@ -214,7 +214,7 @@ def test_a_tracker_that_cannot_be_closed_hides_neither_results_nor_the_error_tha
         vos_trackers=lambda: [spec(factory=lambda options, runtime: Stays(fail_at=2 if fails else None))]
     )
     if fails:
-        with pytest.raises(vos.TrackerError, match="the stub was told to fail here"):
+        with pytest.raises(vos.TrackerError, match="the stub is set to fail here"):
             stream("guest", plugins)
     else:
         assert len(stream("guest", plugins)) == 4
@@ -303,7 +303,7 @@ def test_an_observer_that_fails_at_a_failure_hides_neither_it_nor_the_other_obse
     sequence = tiny_sequence("still", length=4)
     plugins = plugins_with(vos_run_failed=lambda: fail())
     observer = type("Watch", (), {"vos_run_failed": staticmethod(hookimpl(lambda: fail()))})()
-    with pytest.raises(vos.TrackerError, match="the stub was told to fail here"):
+    with pytest.raises(vos.TrackerError, match="the stub is set to fail here"):
         vos.track(
             sequence, sequence.label_maps[0], tracker=StubTracker(fail_at=2), output=tmp_path, plugins=plugins,
             writers=[], observers=[observer],

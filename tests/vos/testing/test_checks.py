@@ -465,7 +465,7 @@ def test_a_tracker_is_closed_after_every_check_and_after_a_failure():
             super().__init__(fail_at=2)
             made.append(self)
 
-    with pytest.raises(ContractError, match="the stub was told to fail here"):
+    with pytest.raises(ContractError, match="the stub is set to fail here"):
         clause_check("prediction", Remembered)()
     assert [tracker.calls[-1] for tracker in made] == [("close", None)]
 
@@ -480,10 +480,10 @@ def test_a_capability_that_is_not_there_is_left_out():
     assert not {"later-objects", "corrections", "forgetting", "encoding"} & set(check_tracker(Plain))
 
 
-def test_stub_fails_where_told():
+def test_stub_fails_at_the_frame_that_is_set():
     stub = StubTracker(fail_at=1)
     image = np.zeros((4, 4, 3), np.uint8)
     stub.start(Frame(0, image, "00000"), np.ones((4, 4), np.uint8))
-    with pytest.raises(RuntimeError, match="told to fail"):
+    with pytest.raises(RuntimeError, match="set to fail"):
         stub.step(Frame(1, image, "00001"))
     assert stub.calls == [("start", 0), ("step", 1)]

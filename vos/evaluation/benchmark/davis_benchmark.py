@@ -1,7 +1,7 @@
-"""A tracker over a DAVIS tree: every sequence tracked, scored as it ends, and joined in one table.
+"""Run a tracker on a DAVIS tree: track every sequence, score it when it ends, and write one table.
 
-Worker processes take sequences as they come free; each has its share of the CPU threads, so that they do not
-fight. What is finished is skipped in a later run, if tracker, options, annotations and versions are the same.
+Idle worker processes take the next sequence; each has an equal share of the CPU threads. A later run skips
+finished sequences if tracker, options, annotations and versions are the same.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def benchmark(
         The results.
     Raises:
         InputError: bad tree, set, tracker or option, or an output folder that holds another run.
-        VosError: sequences that failed; the others are done, and a second run takes up from there.
+        VosError: sequences that failed; the others are done, and a second run skips those.
     """
     from vos.host.run_record import versions
     from vos.host.tracker_making import tracker_options
@@ -156,7 +156,7 @@ def _refuse_other_runs(job: BenchmarkJob, names: Sequence[str], options: Mapping
 def _outcomes(
     job: BenchmarkJob, names: Sequence[str], workers: int, observers: Sequence[object]
 ) -> Iterator[tuple[str, SequenceResult | VosError]]:
-    """Run all sequences, and give each result, or error, as it ends."""
+    """Run all sequences, and yield each result or error when its sequence ends."""
     if workers == 1:
         for name in names:
             yield name, _run(job, name, observers)
@@ -174,7 +174,7 @@ def _outcomes(
                 yield futures[future], future.result()
         except BrokenProcessPool:
             raise VosError(
-                "a worker process died (out of memory, or killed). What is finished is kept; "
+                "a worker process died (out of memory, or killed). Finished sequences are kept; "
                 "run again, with fewer processes (-j)."
             ) from None
         except BaseException:
@@ -185,7 +185,7 @@ def _outcomes(
 
 
 def _longest_first(tree: DavisTree, names: Sequence[str]) -> list[str]:
-    """The order that keeps all workers busy to the end; a sequence without images comes last, and fails alone."""
+    """Sort sequences by length, longest first, to keep all workers busy; one without images comes last."""
 
     def length(name: str) -> int:
         try:
@@ -197,7 +197,7 @@ def _longest_first(tree: DavisTree, names: Sequence[str]) -> list[str]:
 
 
 def _prepare_worker(threads: int) -> None:
-    """Give a new process its share of the CPU, before a library counts the cores."""
+    """Set a new worker's thread counts, before a library counts the cores."""
     import signal
 
     from vos.host.process_ends import end_with_parent
@@ -212,7 +212,7 @@ def _prepare_worker(threads: int) -> None:
 
 
 def _run(job: BenchmarkJob, name: str, observers: Sequence[object] = ()) -> SequenceResult | VosError:
-    """Track and score one sequence; a failure is returned, so that the others go on."""
+    """Track and score one sequence; return a failure, so that the other sequences still run."""
     try:
         summary = _track(job, name, observers)
         scores = evaluate(
@@ -251,7 +251,7 @@ def _track(job: BenchmarkJob, name: str, observers: Sequence[object]) -> RunSumm
 
 
 def _first_annotation(job: BenchmarkJob, name: str) -> GivenAnnotations:
-    """What the benchmark gives a tracker: the first label map, or each object where it first appears."""
+    """Read the first label map of a sequence; None if each object starts where it first appears."""
     rules = job.rules
     if rules.objects == "from-appearance":
         return None

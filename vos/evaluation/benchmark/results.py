@@ -1,4 +1,4 @@
-"""What a benchmark runs, and what it yields: sequences with their times and scores."""
+"""A benchmark's job and its results: sequences with their times and scores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vos.types.runtime import Runtime
 
 @dataclass(frozen=True)
 class BenchmarkJob:
-    """What to run; plain data, so that it reaches worker processes.
+    """The settings of a benchmark; plain data, so that they reach worker processes.
 
     Attributes:
         root: root of a DAVIS-like tree.
@@ -52,7 +52,7 @@ class BenchmarkJob:
 
     @property
     def rules(self) -> Protocol:
-        """The protocol: the one given, else DAVIS-2016 for its sets, YouTube-VOS for a tree without sets."""
+        """The protocol: ``protocol`` if set, else DAVIS-2016 for its sets, YouTube-VOS for a tree without sets."""
         if self.protocol is not None:
             return protocol_named(self.protocol)
         if self.set_name is None and not self.tree.sets():
@@ -74,7 +74,7 @@ class SequenceResult:
         frames: how many frames were tracked.
         seconds: wall time of tracking them, reading and writing included.
         skipped: an earlier run had finished it; the time is that run's.
-        details: what the tracker says of itself.
+        details: the tracker's ``details`` attribute.
         scores: of this sequence alone.
     """
 
@@ -91,7 +91,7 @@ class SequenceResult:
         return self.frames / self.seconds if self.seconds > 0 else 0.0
 
     def line(self) -> str:
-        """One line for people."""
+        """The result as one line of text for the terminal."""
         sequence = self.scores.sequences[0]
         before = ", finished before" if self.skipped else ""
         return (
@@ -102,10 +102,10 @@ class SequenceResult:
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """All sequences of a set, and what made them.
+    """The results of all sequences of a set, with the settings and versions that produced them.
 
     Attributes:
-        job: what was asked for.
+        job: the settings of the benchmark.
         options: the tracker's options, defaults included.
         versions: of the toolkit and the libraries that decide masks.
         workers: processes.
@@ -127,7 +127,7 @@ class BenchmarkResult:
         return sum(result.frames for result in self.sequences) / seconds if seconds else 0.0
 
     def table(self) -> str:
-        """The final table: who, how, with what, and the scores times 100."""
+        """The final table: tracker, options, versions, and the scores times 100."""
         options = ", ".join(f"{key}={value}" for key, value in self.options.items()) or "none"
         details = {key: value for result in self.sequences[:1] for key, value in result.details.items()}
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())

@@ -1,4 +1,4 @@
-"""Every fault of a folder of masks at once, as one error."""
+"""One error that lists every fault of a folder of masks."""
 
 from __future__ import annotations
 

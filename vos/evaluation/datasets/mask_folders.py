@@ -1,4 +1,4 @@
-"""Scoring folders of masks: what there is to score, every fault at once, and processes that share the work."""
+"""Score folders of masks: pair the files, list every fault in one error, and share the work among processes."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ MANY_VALUES = 64
 
 @dataclass
 class _Sequence:
-    """A sequence to be scored: its files, and what its first annotated frame says."""
+    """A sequence to be scored: its files, and the facts of its first annotated frame."""
 
     name: str
     truths: list[Path]
@@ -122,11 +122,11 @@ def evaluate(
         seen_meta: the training set's ``meta.json``: its categories are the seen ones. Without it,
             the objects in ``meta`` say ``"seen": true`` or ``false`` themselves.
         workers: processes.
-        progress: told the number of frames done and of all frames, now and then.
+        progress: called from time to time with the number of frames done and of all frames.
     Returns:
         The scores.
     Raises:
-        FaultsError: files that cannot be scored, all listed at once.
+        FaultsError: files that cannot be scored, all listed in one error.
         InputError: there is nothing to score, or an argument makes no sense.
     """
     if protocol is None:
@@ -194,7 +194,7 @@ def _joined(finished: list[SequenceScores], rules: Protocol) -> tuple[SequenceSc
 
 
 def _advice(plans: Sequence[_Sequence], faults: Sequence[str], missing: Missing) -> str:
-    """Say how to go on after faults; ``--missing zero`` only where no mask lies there under another name."""
+    """Suggest the user's next step after faults; ``--missing zero`` only where no mask has another name."""
     if any(plan.unused for plan in plans):
         return "Rename the masks as the annotations are named: a mask under another name would be scored as missing."
     if missing == "error" and any("no such f" in fault for fault in faults):
@@ -310,7 +310,7 @@ def process_context() -> BaseContext:
 
 
 def _score_chunk(chunk: _Chunk) -> _ChunkResult:
-    """Score some frames; a text in place of scores says what is wrong with a frame."""
+    """Score some frames; a frame that cannot be scored yields its fault as a text."""
     result = _ChunkResult()
     for truth_path, path in zip(chunk.truths, chunk.predictions, strict=True):
         try:

@@ -30,7 +30,7 @@ def find_sequences(
         Folders of label maps by sequence, in order (``SEQUENCE/OBJECT`` with object folders); and notes,
         such as the names of folders that hold no PNG file and are no sequences.
     Raises:
-        InputError: there are none, or some that were asked for are not there.
+        InputError: there are none, or requested sequences are missing.
     """
     if not truth.is_dir():
         raise InputError(f"{truth}: no such folder of annotations.")

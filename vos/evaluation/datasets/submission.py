@@ -1,4 +1,4 @@
-"""Pack a folder of results as the benchmarks' servers take it: a zip of SEQUENCE/FRAME.png."""
+"""Pack a folder of results in the form that the benchmarks' servers accept: a zip of SEQUENCE/FRAME.png."""
 
 from __future__ import annotations
 

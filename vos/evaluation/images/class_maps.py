@@ -25,7 +25,7 @@ def evaluate_semantic(
     Returns:
         The scorer, with accuracy and IoU.
     Raises:
-        FaultsError: missing, unreadable or wrong-sized files, all at once.
+        FaultsError: missing, unreadable or wrong-sized files, all listed in one error.
         InputError: the folder is not there.
     """
     predictions = Path(predictions)

@@ -1,4 +1,4 @@
-"""Scores of an initializer over labelled images: runs it on each, and lets a scorer compare."""
+"""Score an initializer on labelled images: segment each image and compare the result with its labels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTHING = -2
 
 
 class Scorer(Protocol):
-    """What takes predictions and labels, one image at a time."""
+    """A score that is accumulated from predictions and labels, one image at a time."""
 
     def add(self, prediction: Any, labels: Any, /) -> None:
         """Take one image: integer arrays (H, W)."""

@@ -48,7 +48,7 @@ def evaluate_perseg(truth: Path | str, predictions: Path | str, *, reference: st
     Returns:
         Scores by category, sorted by name.
     Raises:
-        FaultsError: missing, unreadable or wrong-sized masks, all at once.
+        FaultsError: missing, unreadable or wrong-sized masks, all listed in one error.
         InputError: a folder is not there, or holds no categories.
     Source: IoU: eval_mioU.py of ZrrSkywalker/Personalize-SAM at 01d73aa, where every path with "00" in it is left
         out and eight categories are skipped; here only the file ``00.png`` is, and no category.

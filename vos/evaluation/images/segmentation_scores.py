@@ -60,7 +60,7 @@ class ClassCounts:
         iou = self.iou[~np.isnan(self.iou)]
         return float(iou.mean()) if len(iou) else float("nan")
 
-    def _take(self, true_positives: Counts, false_positives: Counts, labelled: Counts) -> None:
+    def _add_counts(self, true_positives: Counts, false_positives: Counts, labelled: Counts) -> None:
         self.true_positives += true_positives
         self.false_positives += false_positives
         self.false_negatives += labelled - true_positives
@@ -82,7 +82,7 @@ class SemanticScorer(ClassCounts):
         table = confusion(prediction, labels, self.class_count, self.class_count)
         inside, lost = table[:, :-1], table[:, -1]
         hits = inside.diagonal()
-        self._take(hits, inside.sum(axis=0) - hits, inside.sum(axis=1) + lost)
+        self._add_counts(hits, inside.sum(axis=0) - hits, inside.sum(axis=1) + lost)
 
 
 class HungarianScorer(ClassCounts):
@@ -115,7 +115,7 @@ class HungarianScorer(ClassCounts):
         wrong = hits.copy()
         hits[classes] = table[classes, proposals]
         wrong[classes] = table[:, proposals].sum(axis=0) - hits[classes]
-        self._take(hits, wrong, table.sum(axis=1))
+        self._add_counts(hits, wrong, table.sum(axis=1))
 
 
 def confusion(prediction: AnyArray, labels: AnyArray, class_count: int, value_count: int) -> Counts:

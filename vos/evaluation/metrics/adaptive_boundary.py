@@ -45,13 +45,13 @@ def score_pair_adaptive(truth: bits.Bits, mask: bits.Bits, size: Size) -> tuple[
     usual = TOLERANCE * float(np.linalg.norm(size))
     adaptive = math.ceil(AREA_TOLERANCE * math.sqrt(areas[0]))
     if adaptive >= usual:
-        f = _f_within(outlines, lengths, usual)
+        f = _f_with_tolerance(outlines, lengths, usual)
         return j, f, f
-    return j, _f_within(outlines, lengths, math.ceil(usual)), _f_within(outlines, lengths, adaptive)
+    return j, _f_with_tolerance(outlines, lengths, math.ceil(usual)), _f_with_tolerance(outlines, lengths, adaptive)
 
 
-def _f_within(outlines: bits.Bits, lengths: tuple[int, int], radius: float) -> float:
-    """F of the outlines (2, H, words) of truth and mask, of so many pixels, with a tolerance in pixels."""
+def _f_with_tolerance(outlines: bits.Bits, lengths: tuple[int, int], radius: float) -> float:
+    """F from the outlines (2, H, words) of truth and mask, their pixel counts, and a tolerance in pixels."""
     near = bits.dilate(outlines, int(radius)) if radius == int(radius) else dilate_off_centre(outlines, radius)
     matched = outlines & near[::-1]
     return f_measure(bits.count(matched[1]), lengths[1], bits.count(matched[0]), lengths[0])
@@ -76,8 +76,8 @@ def dilate_off_centre(masks: bits.Bits, radius: float) -> bits.Bits:
         run, reach = masks, 1
         while reach < last - first + 1:
             step = min(reach, last - first + 1 - reach)
-            run, reach = run | _moved_left(run, step), reach + step
-        run = _moved_left(run, first)
+            run, reach = run | _shift_left(run, step), reach + step
+        run = _shift_left(run, first)
         if down >= 0:
             dilated[..., : height - down, :] |= run[..., down:, :]
         else:
@@ -95,8 +95,8 @@ def _disk_rows(radius: float) -> tuple[tuple[int, int, int], ...]:
     return tuple((row, int(columns[0]), int(columns[-1])) for row, columns in rows if len(columns))
 
 
-def _moved_left(masks: bits.Bits, distance: int) -> bits.Bits:
-    """Move packed masks left by up to 63 pixels, or right where the distance is negative."""
+def _shift_left(masks: bits.Bits, distance: int) -> bits.Bits:
+    """Shift packed masks left by up to 63 pixels, or right where the distance is negative."""
     if not distance:
         return masks
     near, far = np.uint64(abs(distance)), np.uint64(bits.WORD - abs(distance))

@@ -23,7 +23,7 @@ def boundary_accuracy(
     published number, approximates it by dilation).
 
     Args:
-        truth: bool (H, W), or uint8 where what is not 0 is the object.
+        truth: bool (H, W), or uint8 where every nonzero pixel is the object.
         mask: the same shape; the prediction.
         void: bool (H, W), pixels cut out of both masks before their boundaries are taken.
         tolerance: as for ``tolerance_in_pixels``.
@@ -51,7 +51,7 @@ def boundary_of(mask: AnyArray) -> BoolArray:
     """Mark a mask's boundary pixels, one pixel wide and half a pixel towards the origin.
 
     Args:
-        mask: bool (H, W), or uint8 where what is not 0 is the object.
+        mask: bool (H, W), or uint8 where every nonzero pixel is the object.
     Returns:
         bool (H, W).
     """

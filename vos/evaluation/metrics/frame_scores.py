@@ -148,7 +148,7 @@ def split(label_map: LabelMap) -> dict[int, bits.Bits]:
 
 @dataclass
 class _Outlined:
-    """A packed mask with what is made of it at most once."""
+    """A packed mask whose area, outline and dilated outline are computed at most once."""
 
     mask: bits.Bits
     width: int

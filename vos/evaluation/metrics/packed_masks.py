@@ -30,7 +30,7 @@ def pack(masks: AnyArray) -> Bits:
     """Pack masks into bits.
 
     Args:
-        masks: bool or uint8 (..., H, W); what is not 0 is the mask.
+        masks: bool or uint8 (..., H, W); every nonzero pixel is in the mask.
     Returns:
         uint64 (..., H, ceil(W / 64)).
     """
@@ -104,7 +104,7 @@ def dilate(bits: Bits, radius: int) -> Bits:
 def boundaries(bits: Bits, last_bit: int) -> Bits:
     """Mark the pixels whose 2 x 2 block (to the right and down) is neither all mask nor all outside.
 
-    Beyond the last row and column the mask goes on as it ended, so the frame's edge is no boundary.
+    The last row and column are repeated beyond the frame, so the frame's edge is no boundary.
 
     Args:
         bits: packed masks (..., H, words).

@@ -11,7 +11,7 @@ def region_similarity(truth: AnyArray, mask: AnyArray, void: AnyArray | None = N
     """Measure J, the Jaccard index of two masks.
 
     Args:
-        truth: bool (H, W), or uint8 where what is not 0 is the object.
+        truth: bool (H, W), or uint8 where every nonzero pixel is the object.
         mask: the same shape; the prediction.
         void: bool (H, W), pixels that do not count; None for none.
     Returns:

@@ -15,7 +15,7 @@ DECAY_BINS = 4
 
 @dataclass(frozen=True)
 class Statistics:
-    """What DAVIS tells of one object's J or F over time, or the mean of that over objects.
+    """Mean, recall and decay of one object's J or F over time (DAVIS), or their means over objects.
 
     Attributes:
         mean: mean over the frames, in [0, 1].
@@ -73,6 +73,6 @@ def mean_of(statistics: Sequence[Statistics]) -> Statistics:
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float:
-    """The mean of what is not NaN; NaN if nothing is left."""
+    """The mean of the values that are not NaN; NaN if there are none."""
     counted = values[~np.isnan(values)]
     return float(counted.mean()) if len(counted) else math.nan

@@ -17,7 +17,7 @@ from vos.types.label_map import VOID
 
 @dataclass(frozen=True)
 class AttributeLimits:
-    """From where on an object has an attribute."""
+    """Thresholds from which an object has an attribute."""
 
     small: float = 0.01  # small: mean area below this share of the frame
     large: float = 0.1  # large: mean area from this share of the frame on

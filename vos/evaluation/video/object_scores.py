@@ -1,4 +1,4 @@
-"""What a sequence's scoring yields: J and F of each object over time, with their statistics."""
+"""The scores of one sequence: J and F of each object over time, with their statistics."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ PROTOCOLS: dict[str, Protocol] = {
 
 
 def protocol_of_set(set_name: str | None) -> str:
-    """The protocol that a set of a DAVIS tree is scored by, if none is asked for.
+    """The protocol that a set of a DAVIS tree is scored by, if the user names none.
 
     Args:
         set_name: such as ``"2016/val"``; None for no set.

@@ -41,7 +41,7 @@ class Scores:
         protocol: the rules.
         tolerance: of the boundary, as given.
         sequences: the sequences' scores, in order.
-        unseen: sequences and object ids of unseen categories (YouTube-VOS); None where not asked for.
+        unseen: sequences and object ids of unseen categories (YouTube-VOS); None where not requested.
         files: where each sequence's pictures are.
         remarks: what a reader should know of the data set, such as folders that were left out.
     """
@@ -87,7 +87,7 @@ class Scores:
 
         Returns:
             ``g``, ``j_seen``, ``f_seen``, ``j_unseen``, ``f_unseen``; those that have objects, and G
-            as the mean of what is there. None where the categories are not known.
+            as the mean of these. None where the categories are not known.
         """
         if self.unseen is None:
             return None
@@ -117,7 +117,7 @@ class Scores:
         return {**numbers, **self._protocol_numbers(), **(self.by_category() or {})}
 
     def _protocol_numbers(self) -> dict[str, float]:
-        """What only some protocols report: V of LVOS, J_tr of VOST, the adaptive F of MOSE."""
+        """The numbers that only some protocols report: V of LVOS, J_tr of VOST, the adaptive F of MOSE."""
         objects = [one for _, one in self.objects if len(one.j)]
         if self.protocol.name == "lvos":
             return {"v": _mean([one.instability for one in objects])}
@@ -137,7 +137,7 @@ class Scores:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, per-frame values included, as plain data; what is not a number is None."""
+        """Everything, per-frame values included, as plain data; NaN becomes None."""
         content: dict[str, Any] = without_nan({
             "name": self.name,
             "protocol": self.protocol.name,

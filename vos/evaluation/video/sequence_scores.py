@@ -1,4 +1,4 @@
-"""The scores of one sequence: frames go in one by one, each object's J and F over time come out."""
+"""Score one sequence frame by frame, into each object's J and F over time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class SequenceScorer:
         self._frames: list[tuple[str, FrameScores]] = []
 
     def score(self, truth: LabelMap, prediction: LabelMap) -> FrameScores:
-        """Measure one frame, without taking it.
+        """Measure one frame without adding its scores to the sequence.
 
         Args:
             truth: uint8 (H, W): 0, ids, 255 void.
@@ -85,7 +85,7 @@ class SequenceScorer:
 
     @property
     def frame_count(self) -> int:
-        """How many frames were taken."""
+        """The number of frames added so far."""
         return len(self._frames)
 
     def stray_ids(self) -> list[tuple[str, tuple[int, ...]]]:
@@ -255,7 +255,7 @@ def score_sequence(
 
 
 def describe_stray(ids: Sequence[int], protocol: Protocol, object_ids: Sequence[int]) -> str:
-    """Say what is wrong with predicted ids that are no object.
+    """Describe predicted ids that are no object of the sequence.
 
     Args:
         ids: the ids.
@@ -284,7 +284,7 @@ def _pairs(
 
 
 def _index(ids: Sequence[int], wanted: int | None) -> int:
-    """Row of an id in a frame's table; the last row, the empty mask's, if the frame has it not."""
+    """Row of an id in a frame's table; the last row, the empty mask's, if the id is not in the frame."""
     return ids.index(wanted) if wanted in ids else len(ids)
 
 
