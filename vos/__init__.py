@@ -13,7 +13,7 @@ from vos.host.opening import open_source
 from vos.host.tracking import stream, track
 from vos.initialization.initialize import initialize, read_frame
 from vos.initialization.object_selection import ObjectSelection
-from vos.io.mask_file import read_label_map, write_label_map
+from vos.io.masks.mask_file import read_label_map, write_label_map
 from vos.registry.discovery import load_plugins
 from vos.types.annotation import Annotation
 from vos.types.arrays import LabelMap

@@ -23,9 +23,9 @@ from vos.errors import (
     WeightsError,
     WriterError,
 )
-from vos.host.input_protection import refuse_replacing
 from vos.host.opening import open_source
-from vos.host.output_protection import refuse_existing
+from vos.host.outputs.input_protection import refuse_replacing
+from vos.host.outputs.output_protection import refuse_existing
 from vos.host.tracker_making import MadeTracker, make_tracker
 from vos.host.tracking import LabelMapStream, stream, track
 from vos.initialization.initialize import initialize, read_frame
@@ -41,7 +41,7 @@ from vos.io.atomic_files import (
 from vos.io.image_file import IMAGE_SUFFIXES, read_image
 from vos.io.image_files import ImageFiles
 from vos.io.image_pages import ImagePages
-from vos.io.mask_file import read_label_map, write_label_map
+from vos.io.masks.mask_file import read_label_map, write_label_map
 from vos.io.natural_order import natural_order
 from vos.protocols.executor import Executor, Job, JobEvent, ReportFrame, Worker, WorkerPlan
 from vos.protocols.initializer import Initializer

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 import vos
-from vos.io.mask_file import encode_label_map
+from vos.io.masks.mask_file import encode_label_map
 from vos.plugin import AnyArray
 
 Picture: TypeAlias = AnyArray

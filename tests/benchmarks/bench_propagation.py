@@ -32,7 +32,7 @@ import vos
 import vos_propagation.stages.confidence
 from vos.evaluation import boundary_accuracy, region_similarity
 from vos.host.merging import merge_objects
-from vos.io.mask_file import encode_label_map
+from vos.io.masks.mask_file import encode_label_map
 from vos.plugin import SourceInfo
 from vos.testing import TinySequence
 from vos_propagation.config import PRESETS, PropagationOptions

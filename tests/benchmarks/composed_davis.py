@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 import vos
-from vos.io.mask_file import encode_label_map
+from vos.io.masks.mask_file import encode_label_map
 from vos.plugin import AnyArray
 
 Image: TypeAlias = AnyArray

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import vos
-from vos.io.mask_file import encode_label_map
+from vos.io.masks.mask_file import encode_label_map
 
 sys.path.insert(0, str(Path(__file__).parent))
 import composed_davis

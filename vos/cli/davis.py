@@ -68,8 +68,8 @@ def command(
     from vos.evaluation.benchmark.results import BenchmarkJob, SequenceResult
     from vos.evaluation.reports.html import html_report, is_html_report
     from vos.evaluation.reports.tables import write_text
-    from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
-    from vos.host.output_protection import refuse_existing
+    from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.host.outputs.output_protection import refuse_existing
     from vos.host.progress import ProgressBar
 
     known = settings(ctx)

@@ -24,8 +24,8 @@ SEQUENCE = "demo"
 def command(ctx: click.Context, tracker: str, assignments: tuple[str, ...], output: str) -> None:
     """Track the example clip, write masks and an overlay video, and print J and F against the exact masks."""
     from vos.example_clip import CLIP, FIRST_MASK, score
+    from vos.host.outputs.run_record import read_record
     from vos.host.progress import ProgressBar
-    from vos.host.run_record import read_record
     from vos.host.tracking import track
 
     earlier = read_record(Path(output) / SEQUENCE)

@@ -119,8 +119,8 @@ def command(
         write_csv,
         write_text,
     )
-    from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
-    from vos.host.output_protection import refuse_existing
+    from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.host.outputs.output_protection import refuse_existing
 
     if truth is None or not predictions:
         raise click.UsageError("vos eval takes --gt DIR and at least one --pred DIR. Try vos eval --help.")
@@ -213,8 +213,8 @@ def semantic(
     from vos.evaluation.images.labelled_images import folders, labelled_images
     from vos.evaluation.reports.tables import percent, table, write_text
     from vos.evaluation.video.scores import without_nan
-    from vos.host.input_protection import files_of_tree, refuse_replacing
-    from vos.host.output_protection import refuse_existing
+    from vos.host.outputs.input_protection import files_of_tree, refuse_replacing
+    from vos.host.outputs.output_protection import refuse_existing
 
     outputs = [json_path] if json_path else []
     refuse_replacing(outputs, files_of_tree([root, predictions, *([labels] if labels else [])], outputs))
@@ -247,8 +247,8 @@ def submission(results: Path, output: Path, names: Path | None, overwrite: bool)
     """
     from vos.evaluation.datasets.davis_layout import read_names
     from vos.evaluation.datasets.submission import write_submission
-    from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
-    from vos.host.output_protection import refuse_existing
+    from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.host.outputs.output_protection import refuse_existing
 
     refuse_replacing([output], [*files_of_tree([results], [output]), *files_in_options(names)])
     refuse_existing([output], overwrite=overwrite)
@@ -268,8 +268,8 @@ def perseg(truth: Path, predictions: Path, reference: str, json_path: Path | Non
 
     from vos.evaluation.images.perseg import evaluate_perseg, mean_over_categories
     from vos.evaluation.reports.tables import percent, table, write_text
-    from vos.host.input_protection import files_of_tree, refuse_replacing
-    from vos.host.output_protection import refuse_existing
+    from vos.host.outputs.input_protection import files_of_tree, refuse_replacing
+    from vos.host.outputs.output_protection import refuse_existing
 
     outputs = [json_path] if json_path else []
     refuse_replacing(outputs, files_of_tree([truth, predictions], outputs))

@@ -38,9 +38,9 @@ def command(ctx: click.Context, source: str, index: int, output: Path, overwrite
     """
     from PIL import Image
 
-    from vos.host.input_protection import files_of_run, refuse_replacing
     from vos.host.opening import open_source
-    from vos.host.output_protection import refuse_existing
+    from vos.host.outputs.input_protection import files_of_run, refuse_replacing
+    from vos.host.outputs.output_protection import refuse_existing
     from vos.initialization.initialize import read_frame
     from vos.io.atomic_files import replacing
 

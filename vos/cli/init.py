@@ -70,9 +70,9 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
       vos init dog.mp4 --diffseg --preview preview.png
       vos init dog.mp4 --diffseg --keep 2,5 -o first.png
     """
-    from vos.host.input_protection import files_in_options, files_of_run, refuse_replacing
     from vos.host.opening import open_source
-    from vos.host.output_protection import refuse_existing
+    from vos.host.outputs.input_protection import files_in_options, files_of_run, refuse_replacing
+    from vos.host.outputs.output_protection import refuse_existing
     from vos.initialization.initialize import initialize, read_frame
 
     asked = _Asked(**given)
@@ -176,7 +176,7 @@ def _write(frame: Frame, label_map: LabelMap, output: Path, preview: Path | None
 
     from vos.drawing import draw_objects
     from vos.io.atomic_files import replacing
-    from vos.io.mask_file import write_label_map
+    from vos.io.masks.mask_file import write_label_map
     from vos.types.label_map import object_ids
 
     for path in filter(None, (output, preview)):

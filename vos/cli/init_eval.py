@@ -81,8 +81,8 @@ def command(
 
     from vos.evaluation.images.initializer_scores import score_images
     from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
-    from vos.host.input_protection import files_in_options, files_of_tree, refuse_replacing
-    from vos.host.output_protection import refuse_existing
+    from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.host.outputs.output_protection import refuse_existing
     from vos.initialization.initialize import make_initializer
 
     images = _images(root, layout, split, labels, classes)

@@ -17,7 +17,7 @@ from vos.cli_options.shorthands import (
     tracker_assignments,
 )
 from vos.errors import OptionError
-from vos.host.annotation_loading import GivenAnnotations
+from vos.host.annotations.annotation_loading import GivenAnnotations
 from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER
 from vos.protocols.source import Source
 from vos.registry.options import parse_assignments
@@ -153,8 +153,8 @@ def _first_mask(
     runtime: Runtime,
 ) -> GivenAnnotations:
     """Give the masks of ``--mask``, or what the initializer makes of the first frame; None leaves it to the layout."""
-    from vos.host.mask_arguments import parse_mask_arguments
-    from vos.host.planned_outputs import PlannedOutputs
+    from vos.host.annotations.mask_arguments import parse_mask_arguments
+    from vos.host.outputs.planned_outputs import PlannedOutputs
     from vos.host.tracker_making import tracker_options
     from vos.initialization.initialize import initialize
 

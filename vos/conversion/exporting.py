@@ -12,10 +12,10 @@ from typing import Any
 from vos.conversion.finished_run import FinishedRun, find_results
 from vos.errors import InputError, OptionError, PluginError
 from vos.host.frame_loop import TrackedFrame
-from vos.host.input_protection import files_of_run, refuse_replacing
 from vos.host.opening import open_source
-from vos.host.output_protection import refuse_existing
-from vos.host.output_writers import Outputs
+from vos.host.outputs.input_protection import files_of_run, refuse_replacing
+from vos.host.outputs.output_protection import refuse_existing
+from vos.host.outputs.output_writers import Outputs
 from vos.protocols.source import Source
 from vos.protocols.writer import NamingWriter, Writer
 from vos.registry.discovery import Plugins, load_plugins

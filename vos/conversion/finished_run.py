@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from vos.errors import InputError
-from vos.host.run_record import read_record
+from vos.host.outputs.run_record import read_record
 from vos.io.atomic_files import safe_name
-from vos.io.mask_file import read_label_map
+from vos.io.masks.mask_file import read_label_map
 from vos.protocols.source import Source
 from vos.types.frame import Frame
 from vos.types.label_map import object_ids, without_void

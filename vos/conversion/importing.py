@@ -8,10 +8,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vos.errors import InputError, OutputError, OutputExistsError
-from vos.host.imported_annotations import read_imported
-from vos.host.input_protection import refuse_replacing
+from vos.host.annotations.imported_annotations import read_imported
+from vos.host.outputs.input_protection import refuse_replacing
 from vos.io.atomic_files import safe_name
-from vos.io.mask_file import write_label_map
+from vos.io.masks.mask_file import write_label_map
 from vos.registry.discovery import Plugins, load_plugins
 
 

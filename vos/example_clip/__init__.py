@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vos.evaluation import SequenceScores, score_sequence
-from vos.io.mask_file import read_label_map
+from vos.io.masks.mask_file import read_label_map
 
 _FOLDER = Path(__file__).parent
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vos.errors import PluginError, SourceError, TrackerError
-from vos.host.annotation_loading import GivenAnnotations, gather_annotations
+from vos.host.annotations.annotation_loading import GivenAnnotations, gather_annotations
+from vos.host.annotations.imported_annotations import with_imported
 from vos.host.frame_loop import FrameLoop, Merge, TrackedFrame, checked_label_map
-from vos.host.imported_annotations import with_imported
 from vos.host.merging import merge_objects
 from vos.host.opening import GivenSource, open_source
-from vos.host.output_writers import Outputs
+from vos.host.outputs.output_writers import Outputs
 from vos.host.run_config import RunConfig
 from vos.host.tracker_making import MadeTracker, make_tracker
 from vos.io.atomic_files import safe_name

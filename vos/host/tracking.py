@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vos.host.annotation_loading import GivenAnnotations
+from vos.host.annotations.annotation_loading import GivenAnnotations
 from vos.host.opening import GivenSource
-from vos.host.planned_outputs import PlannedOutputs, remove_partials, stale_masks
+from vos.host.outputs.planned_outputs import PlannedOutputs, remove_partials, stale_masks
+from vos.host.outputs.run_record import RunRecord
+from vos.host.outputs.writer_making import GivenWriter
 from vos.host.run import PreparedRun, prepare_run
 from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER, RunConfig
-from vos.host.run_record import RunRecord
 from vos.host.tracker_making import GivenTracker
-from vos.host.writer_making import GivenWriter
 from vos.io.atomic_files import refuse_equal_names, safe_name
 from vos.io.output_lock import output_lock
 from vos.registry.discovery import Plugins, load_plugins

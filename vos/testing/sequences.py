@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image as PillowImage
 
-from vos.io.mask_file import write_label_map
+from vos.io.masks.mask_file import write_label_map
 from vos.types.annotation import Annotation
 from vos.types.arrays import BoolArray, Image, LabelMap, Size
 from vos.types.frame import Frame

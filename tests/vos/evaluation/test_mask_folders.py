@@ -18,7 +18,7 @@ import vos
 from vos.errors import InputError, OptionError
 from vos.evaluation import DavisTree, FaultsError, Scores, score_sequence
 from vos.evaluation.datasets.davis_layout import natural_order
-from vos.io.mask_file import read_stored_label_map
+from vos.io.masks.mask_file import read_stored_label_map
 from vos.plugin import PALETTE
 
 SEQUENCES = ("bear", "dog")

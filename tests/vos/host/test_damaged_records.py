@@ -8,7 +8,7 @@ import vos
 from vos.cli import _run
 from vos.evaluation.datasets.davis_layout import read_names
 from vos.evaluation.datasets.sequence_folders import unseen_objects
-from vos.host.run_record import read_record
+from vos.host.outputs.run_record import read_record
 from vos.testing import StubTracker, tiny_sequence
 
 DAMAGED = [

@@ -14,8 +14,8 @@ from PIL import Image
 import vos
 import vos.plugin
 from vos.errors import AnnotationError, EmptyMaskError, OptionError
-from vos.host.annotation_loading import gather_annotations
-from vos.host.mask_arguments import parse_mask_arguments
+from vos.host.annotations.annotation_loading import gather_annotations
+from vos.host.annotations.mask_arguments import parse_mask_arguments
 from vos.testing import StubTracker, tiny_sequence
 from vos.types.mask_values import to_label_map
 from vos.types.source_info import SourceInfo

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import vos
-from vos.host.input_protection import files_in_options, files_of_run, files_of_tree, refuse_replacing
+from vos.host.outputs.input_protection import files_in_options, files_of_run, files_of_tree, refuse_replacing
 from vos.plugin import NoOptions, SourceInfo
 
 

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 import vos
-from vos.io.mask_file import encode_label_map
+from vos.io.masks.mask_file import encode_label_map
 from vos.plugin import PALETTE, AnnotationError, EmptyMaskError
 from vos.types.label_map import masks_of, without_void
 

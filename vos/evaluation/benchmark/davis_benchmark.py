@@ -20,16 +20,16 @@ from vos.evaluation.datasets.davis_layout import DavisTree
 from vos.evaluation.datasets.mask_folders import evaluate
 from vos.evaluation.reports.tables import write_csv, write_text
 from vos.evaluation.video.scores import Scores
-from vos.host.input_protection import refuse_replacing
+from vos.host.outputs.input_protection import refuse_replacing
 from vos.io.atomic_files import safe_name
 from vos.io.json_file import read_json
-from vos.io.mask_file import read_label_map
+from vos.io.masks.mask_file import read_label_map
 from vos.registry.discovery import load_plugins
 from vos.types.annotation import Annotation
 from vos.types.label_map import VOID
 
 if TYPE_CHECKING:
-    from vos.host.annotation_loading import GivenAnnotations
+    from vos.host.annotations.annotation_loading import GivenAnnotations
     from vos.types.run import RunSummary
 
 
@@ -56,7 +56,7 @@ def benchmark(
         InputError: bad tree, set, tracker or option, or an output folder that holds another run.
         VosError: sequences that failed; the others are done, and a second run skips those.
     """
-    from vos.host.run_record import versions
+    from vos.host.outputs.run_record import versions
     from vos.host.tracker_making import tracker_options
 
     rules = job.rules
@@ -115,7 +115,7 @@ def finished_before(job: BenchmarkJob) -> tuple[str, ...]:
     Returns:
         Sequences that an earlier run finished with the installed versions; they are scored again, not tracked.
     """
-    from vos.host.run_record import read_record, versions
+    from vos.host.outputs.run_record import read_record, versions
 
     try:
         earlier = read_json(job.output / "results.json")
@@ -132,7 +132,7 @@ def finished_before(job: BenchmarkJob) -> tuple[str, ...]:
 
 def _refuse_other_runs(job: BenchmarkJob, names: Sequence[str], options: Mapping[str, Any]) -> None:
     """Refuse, before anything is tracked, an output folder with masks of another tracker or other options."""
-    from vos.host.run_record import read_record
+    from vos.host.outputs.run_record import read_record
 
     wanted = {
         "tracker": job.tracker,
@@ -227,7 +227,7 @@ def _run(job: BenchmarkJob, name: str, observers: Sequence[object] = ()) -> Sequ
 
 
 def _track(job: BenchmarkJob, name: str, observers: Sequence[object]) -> RunSummary:
-    from vos.host.run_record import read_record, versions
+    from vos.host.outputs.run_record import read_record, versions
     from vos.host.tracking import track
 
     record = read_record(job.output / safe_name(name))

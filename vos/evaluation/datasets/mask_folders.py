@@ -28,7 +28,7 @@ from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores, SequenceFiles
 from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray
-from vos.io.mask_file import StoredLabelMap, read_stored_label_map
+from vos.io.masks.mask_file import StoredLabelMap, read_stored_label_map
 from vos.types.arrays import LabelMap
 from vos.types.label_map import VOID, object_ids
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from vos.errors import InputError
 from vos.evaluation.datasets.sequence_folders import png_files
 from vos.io.atomic_files import atomic_write
-from vos.io.mask_file import read_stored_label_map
+from vos.io.masks.mask_file import read_stored_label_map
 
 
 def write_submission(results: Path, target: Path, sequences: Sequence[str] | None = None) -> int:

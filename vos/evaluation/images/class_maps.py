@@ -9,7 +9,7 @@ from vos.evaluation.datasets.faults import FaultsError
 from vos.evaluation.images.initializer_scores import as_proposals
 from vos.evaluation.images.labelled_images import LabelledImages
 from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
-from vos.io.mask_file import read_stored_label_map
+from vos.io.masks.mask_file import read_stored_label_map
 
 
 def evaluate_semantic(

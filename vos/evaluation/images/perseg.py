@@ -11,7 +11,7 @@ import numpy as np
 
 from vos.errors import InputError
 from vos.evaluation.datasets.faults import FaultsError
-from vos.io.mask_file import read_stored_label_map
+from vos.io.masks.mask_file import read_stored_label_map
 from vos.types.arrays import BoolArray
 
 BOUNDARY_SHARE = 0.02

@@ -11,7 +11,7 @@ import numpy as np
 from vos.evaluation.datasets.sequence_folders import png_files
 from vos.evaluation.metrics.statistics import mean_of
 from vos.evaluation.video.scores import Scores
-from vos.io.mask_file import read_stored_label_map
+from vos.io.masks.mask_file import read_stored_label_map
 from vos.types.label_map import VOID
 
 

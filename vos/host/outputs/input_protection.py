@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vos.errors import InputError
-from vos.host.annotation_loading import GivenAnnotations
-from vos.io.mask_decoding import MASK_SUFFIXES
+from vos.host.annotations.annotation_loading import GivenAnnotations
+from vos.io.masks.mask_decoding import MASK_SUFFIXES
 from vos.types.source_info import SourceInfo
 
 _Identity: TypeAlias = tuple[int, int]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vos.errors import OutputExistsError
-from vos.host.run_record import identity_of, masks_in
+from vos.host.outputs.run_record import identity_of, masks_in
 from vos.types.run import Run, RunSummary
 
 LONGEST_SHOWN = 200

@@ -8,12 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from vos.errors import InputError, OutputExistsError
-from vos.host.annotation_loading import GivenAnnotations
-from vos.host.input_protection import files_in_options, files_of_run, refuse_replacing
-from vos.host.output_protection import refuse_existing
-from vos.host.resuming import finished_summary
-from vos.host.run_record import RECORD_NAME, masks_in, read_record, remove_files
-from vos.host.writer_making import GivenWriter, can_write_without_output, describe_writer, make_writer, outputs_of
+from vos.host.annotations.annotation_loading import GivenAnnotations
+from vos.host.outputs.input_protection import files_in_options, files_of_run, refuse_replacing
+from vos.host.outputs.output_protection import refuse_existing
+from vos.host.outputs.resuming import finished_summary
+from vos.host.outputs.run_record import RECORD_NAME, masks_in, read_record, remove_files
+from vos.host.outputs.writer_making import (
+    GivenWriter,
+    can_write_without_output,
+    describe_writer,
+    make_writer,
+    outputs_of,
+)
 from vos.io.atomic_files import PARTIAL_PREFIX, safe_name
 from vos.protocols.source import Source
 from vos.protocols.writer import Writer

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vos.errors import AnnotationError
 from vos.io.frame_names import match_names
-from vos.io.mask_decoding import MASK_SUFFIXES
+from vos.io.masks.mask_decoding import MASK_SUFFIXES
 from vos.types.source_info import SourceInfo
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vos.errors import AnnotationError
-from vos.host.annotation_loading import GivenAnnotations, OneAnnotation
+from vos.host.annotations.annotation_loading import GivenAnnotations, OneAnnotation
 from vos.registry.discovery import Plugins
 from vos.registry.plugin_errors import blaming
 from vos.types.annotation import Annotation

@@ -16,11 +16,11 @@ from PIL import Image as PillowImage
 
 from vos.errors import AnnotationError, EmptyMaskError
 from vos.io.atomic_files import atomic_write
-from vos.io.grey_masks import grey_to_ids, wide_to_ids
-from vos.io.mask_decoding import StoredMask, decode_mask, refuse_other_size, stored_pixels
-from vos.io.palette_masks import palette_to_ids
+from vos.io.masks.grey_masks import grey_to_ids, wide_to_ids
+from vos.io.masks.mask_decoding import StoredMask, decode_mask, refuse_other_size, stored_pixels
+from vos.io.masks.palette_masks import palette_to_ids
+from vos.io.masks.rgb_masks import alpha_to_ids, colours_to_ids
 from vos.io.regular_files import read_regular_file
-from vos.io.rgb_masks import alpha_to_ids, colours_to_ids
 from vos.types.arrays import AnyArray, LabelMap, Size
 from vos.types.label_map import VOID, object_ids
 from vos.types.palette import PALETTE

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from vos.errors import OptionError
-from vos.host.annotation_loading import GivenAnnotations
+from vos.host.annotations.annotation_loading import GivenAnnotations
 
 _OBJECT = re.compile(r"[^/\\:=]+")
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from vos.errors import AnnotationError, EmptyMaskError
-from vos.host.annotation_folders import folder_of_sequence, masks_by_frame, object_folders, shortened
-from vos.host.object_masks import ObjectName, ids_of_objects, merge_object_masks
-from vos.io.mask_file import LoadedMask, label_map_of_image, load_mask
+from vos.host.annotations.annotation_folders import folder_of_sequence, masks_by_frame, object_folders, shortened
+from vos.host.annotations.object_masks import ObjectName, ids_of_objects, merge_object_masks
+from vos.io.masks.mask_file import LoadedMask, label_map_of_image, load_mask
 from vos.types.annotation import Annotation
 from vos.types.arrays import AnyArray, LabelMap
 from vos.types.label_map import VOID, object_ids

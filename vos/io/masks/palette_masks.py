@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from vos.errors import AnnotationError
-from vos.io.grey_masks import HOW_TO_SAVE, grey_to_ids
-from vos.io.mask_edges import edge_values, is_dithered
-from vos.io.rgb_masks import BLACK, WHITE, davis_ids
+from vos.io.masks.grey_masks import HOW_TO_SAVE, grey_to_ids
+from vos.io.masks.mask_edges import edge_values, is_dithered
+from vos.io.masks.rgb_masks import BLACK, WHITE, davis_ids
 from vos.types.arrays import AnyArray, LabelMap
 from vos.types.label_map import object_ids
 from vos.types.palette import PALETTE

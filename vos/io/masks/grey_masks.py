@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vos.errors import AnnotationError
-from vos.io.mask_edges import MAX_RAMP_SHARE, edge_values, is_dithered, ramp_share
+from vos.io.masks.mask_edges import MAX_RAMP_SHARE, edge_values, is_dithered, ramp_share
 from vos.types.arrays import AnyArray, LabelMap
 from vos.types.label_map import MAX_OBJECT_ID, VOID
 
