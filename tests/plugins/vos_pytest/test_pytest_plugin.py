@@ -47,13 +47,13 @@ def test_a_named_tracker_is_checked_clause_by_clause(installed):
 
 def test_with_paths_the_checks_are_added(installed):
     result = installed.runpytest_subprocess("--vos-tracker", "stub", "test_own.py", "-v", "-k", "own or ids")
-    result.assert_outcomes(passed=2, deselected=18)
+    result.assert_outcomes(passed=2, deselected=17)
 
 
 def test_a_failure_shows_the_contract(installed):
     result = installed.runpytest_subprocess("--vos-tracker", "stub", "--vos-option", "good=no", "-k", "stub-ids")
     result.stdout.fnmatch_lines(["*gave rows for *, expected 3, 200, 254.", "Written in docs/contract.md#ids"])
-    result.assert_outcomes(failed=1, deselected=18)
+    result.assert_outcomes(failed=1, deselected=17)
 
 
 def test_an_unknown_tracker_is_a_usage_error(installed):
