@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vos.cli_options.settings import settings
 from vos.cli_options.shared_options import general_options, option_assignments, runtime_options
 from vos.cli_options.shorthands import ShorthandCommand, takes_shorthands, tracker_assignments
+from vos.errors import OptionError
 from vos.host.run_config import DEFAULT_TRACKER
 from vos.registry.options import parse_assignments
 from vos.types.runtime import Runtime
+
+if TYPE_CHECKING:
+    from vos.evaluation.benchmark.results import BenchmarkJob
 
 
 @click.command("davis", cls=ShorthandCommand)
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="Root of the tree: it holds JPEGImages.")
 @click.option("--set", "set_name", metavar="SET", help="Sequences: 2016/val, 2017/val, ...; by default all.")
+@click.option("--init", "initializer", metavar="NAME", help="Who finds the objects of a first frame, unsupervised.")
+@click.option("-I", "init_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the initializer.")
 @click.option("-t", "--tracker", default=DEFAULT_TRACKER, show_default=True, help="Who tracks (`vos plugins`).")
 @option_assignments
 @takes_shorthands("trackers")
@@ -37,68 +45,96 @@ from vos.types.runtime import Runtime
 @runtime_options
 @general_options
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    root: Path,
-    set_name: str | None,
-    tracker: str,
-    assignments: tuple[str, ...],
-    output: Path,
-    workers: int,
-    protocol: str | None,
-    resolution: str | None,
-    sequences: tuple[str, ...],
-    max_side: int | None,
-    overwrite: bool,
-    html_path: Path | None,
-    runtime: Runtime,
-) -> None:
+def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     """Run a tracker over a DAVIS tree and score it.
 
     A second run takes up where the first was stopped: finished sequences of the same tracker, options
     and versions are skipped. Masks go to OUTPUT/<sequence>/, results to OUTPUT/results.json, results.txt
     and the official tool's CSV tables.
 
+    With --init, no mask is given: an initializer finds the objects in each first frame, and the masks are scored
+    as proposals (davis-2017-unsupervised; for a set of 2016 all objects as one).
+
     \b
       vos davis --root DAVIS --set 2016/val -o out/davis16
       vos davis --root DAVIS --set 2017/val --tracker persam -O model=vit_b -j 4 -o out/persam
+      vos davis --root DAVIS --set 2017/val --init diffseg -o out/unsupervised
     """
     from vos.evaluation.benchmark.davis_benchmark import benchmark
-    from vos.evaluation.benchmark.results import BenchmarkJob, SequenceResult
-    from vos.evaluation.reports.html import html_report, is_html_report
+    from vos.evaluation.benchmark.results import SequenceResult
+    from vos.evaluation.reports.html import html_report
     from vos.evaluation.reports.tables import write_text
-    from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
     from vos.host.progress import ProgressBar
 
-    known = settings(ctx)
-    job = BenchmarkJob(
-        root=root,
-        output=output,
-        set_name=set_name,
-        tracker=tracker,
-        options=parse_assignments(assignments) | tracker_assignments(ctx),
-        protocol=protocol,
-        resolution=resolution,
-        sequences=sequences,
-        max_side=max_side,
-        runtime=runtime,
-        overwrite=overwrite,
-        plugin_modules=known.plugin_modules,
-        blocked=known.blocked,
-    )
+    asked = _Asked(**given)
+    job = _job(ctx, asked, runtime)
+    _check_report(asked, job)
 
-    reports = [html_path] if html_path else []
-    refuse_replacing(reports, [*files_of_tree([root], reports), *files_in_options(tracker, job.options)])
-    # A second run goes on with the first one's results, and so with its report.
-    continued = html_path is not None and (output / "results.json").is_file() and is_html_report(html_path)
-    refuse_existing(reports, overwrite=overwrite or continued)
-
-    def told(result: SequenceResult) -> None:
+    def on_result(result: SequenceResult) -> None:
         click.echo(result.line())
 
-    result = benchmark(job, workers, told=told, observers=[ProgressBar()])
-    if html_path is not None:
-        write_text(html_path, html_report([result.scores]))
-    click.echo(f"\n{result.table()}\n\nresults: {output / 'results.json'}")
+    result = benchmark(job, asked.workers, on_result=on_result, observers=[ProgressBar()])
+    if asked.html_path is not None:
+        write_text(asked.html_path, html_report([result.scores]))
+    click.echo(f"\n{result.table()}\n\nresults: {job.output / 'results.json'}")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the command line says, by the names of its options."""
+
+    root: Path
+    set_name: str | None
+    initializer: str | None
+    init_assignments: tuple[str, ...]
+    tracker: str
+    assignments: tuple[str, ...]
+    output: Path
+    workers: int
+    protocol: str | None
+    resolution: str | None
+    sequences: tuple[str, ...]
+    max_side: int | None
+    overwrite: bool
+    html_path: Path | None
+
+
+def _job(ctx: click.Context, asked: _Asked, runtime: Runtime) -> BenchmarkJob:
+    from vos.evaluation.benchmark.results import BenchmarkJob
+
+    if asked.init_assignments and asked.initializer is None:
+        raise OptionError("-I sets an initializer's option, and there is none. Name it: --init NAME.")
+    known = settings(ctx)
+    return BenchmarkJob(
+        root=asked.root,
+        output=asked.output,
+        set_name=asked.set_name,
+        tracker=asked.tracker,
+        options=parse_assignments(asked.assignments) | tracker_assignments(ctx),
+        protocol=asked.protocol,
+        resolution=asked.resolution,
+        sequences=asked.sequences,
+        max_side=asked.max_side,
+        runtime=runtime,
+        overwrite=asked.overwrite,
+        plugin_modules=known.plugin_modules,
+        blocked=known.blocked,
+        initializer=asked.initializer,
+        init_options=parse_assignments(asked.init_assignments, "-I"),
+    )
+
+
+def _check_report(asked: _Asked, job: BenchmarkJob) -> None:
+    """Refuse a report that would replace an input, or a file that this run does not go on with."""
+    from vos.evaluation.reports.html import is_html_report
+    from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.host.outputs.output_protection import refuse_existing
+
+    if asked.html_path is None:
+        return
+    reports = [asked.html_path]
+    options = [*files_in_options(job.tracker, job.options), *files_in_options(job.init_options)]
+    refuse_replacing(reports, [*files_of_tree([job.root], reports), *options])
+    # A second run goes on with the first one's results, and so with its report.
+    continued = (job.output / "results.json").is_file() and is_html_report(asked.html_path)
+    refuse_existing(reports, overwrite=job.overwrite or continued)

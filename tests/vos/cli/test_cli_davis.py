@@ -20,6 +20,7 @@ PLUGIN = '''
 from dataclasses import dataclass
 from pathlib import Path
 import os
+import numpy as np
 import vos.plugin
 from vos.testing import StubTracker
 
@@ -39,6 +40,29 @@ class Still(StubTracker):
             raise vos.TrackerError("no, not this one")
         with open(Path(__file__).with_name("starts.txt"), "a") as log:
             log.write(f"{os.getpid()} {frame.image[0, 0, 0]} {vos.object_ids(label_map)}\\n")
+
+@dataclass(frozen=True)
+class Places:
+    rows: int = vos.plugin.option(15, "Height of what is found.")
+
+class Swapped:
+    """Finds the objects of dog and late under each other's ids, and nothing in bear."""
+    def __init__(self, options):
+        self.rows = options.rows
+    def initialize(self, frame):
+        with open(Path(__file__).with_name("inits.txt"), "a") as log:
+            log.write(f"{frame.image[0, 0, 0]}\\n")
+        if not frame.image.any():
+            raise vos.plugin.EmptyMaskError("nothing here")
+        found = np.zeros(frame.size, np.uint8)
+        for place in range(25):
+            found[25 + place // 6, 10 * (place % 6)] = 3 + place
+        found[5 : 5 + self.rows, 10:20], found[5 : 5 + self.rows, 30:40] = 2, 1
+        return found
+
+@vos.plugin.hookimpl
+def vos_initializers():
+    return [vos.plugin.InitializerSpec("swapped", "Finds objects.", lambda o, r: Swapped(o), Places)]
 
 @vos.plugin.hookimpl
 def vos_trackers():
@@ -195,7 +219,11 @@ def test_objects_that_appear_later_are_given_when_they_do(
         (("--set", "2017/val", "-O", "speed=3"), 'tracker "still" has no option "speed"'),
         (("--set", "2017/val", "-t", "stil"), 'no tracker named "stil"'),
         (("--set", "2017/val", "--sequence", "cat"), "has no sequence cat. It has: bear, dog, late"),
-        (("--protocol", "davis-2017-unsupervised"), "trackers take a first mask"),
+        (("--protocol", "davis-2017-unsupervised"), "say who finds them: --init NAME"),
+        (("--init", "swapped", "--protocol", "davis-2017"), "davis-2017 takes ids for those of the truth"),
+        (("--init", "swaped"), 'no initializer named "swaped"'),
+        (("--init", "swapped", "-I", "column=3"), 'initializer "swapped" has no option "column"'),
+        (("-I", "rows=3"), "-I sets an initializer's option, and there is none"),
         (("--resolution", "1080p"), "no resolution 1080p"),
     ],
 )
@@ -283,3 +311,45 @@ def test_one_more_sequence_adds_to_finished_results(
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert [sequence["name"] for sequence in results["sequences"]] == ["bear", "dog"]
     assert {"command", "date", "cpu", "device", "precision", "threads"} <= set(results)
+
+
+def test_an_initializer_finds_the_objects_of_an_unsupervised_benchmark(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, inits = tmp_path / "out", plugin.with_name("inits.txt")
+    arguments = ("--root", tree, "--set", "2017/val", "--init", "swapped", "-o", out)
+    code, said, err = davis(capsys, *arguments)
+    assert code == 0, err
+    assert "no object found in" in said.splitlines()[0]
+    assert "(davis-2017-unsupervised)" in said
+    assert "init:     swapped" in said
+    assert sorted(line.split(" ", 2)[2] for line in plugin.read_text().splitlines()) == 2 * [str(tuple(range(1, 21)))]
+    scores = vos.evaluate(tree, out, sequences="2017/val", protocol="davis-2017-unsupervised")
+    results = json.loads((out / "results.json").read_text())
+    assert results["summary"] == scores.summary()
+    assert (results["initializer"], results["init_options"]) == ("swapped", {})
+    bear, dog = scores.sequences[:2]
+    assert (bear.j.mean, {o.proposal_id for o in dog.objects}) == (0.0, {1, 2})
+    assert dog.objects[0].j[0] == 1.0, "what is found in the first frame is the object, under whatever id"
+    assert "found no object in the first frame" in results["sequences"][0]["notes"][0]
+    # A second run makes no first mask again, and one more sequence adds to what is there.
+    begun = inits.read_text()
+    assert davis(capsys, *arguments)[0] == 0
+    assert davis(capsys, *arguments, "--sequence", "dog")[0] == 0
+    assert inits.read_text() == begun
+    assert json.loads((out / "results.json").read_text())["summary"] == results["summary"]
+    code, _, err = davis(capsys, *arguments, "-I", "rows=3")
+    assert code == 2
+    assert "holds a run with a first mask of another init_options ({'rows': 15}, now {'rows': 3})" in err
+    code, _, err = davis(capsys, *arguments[:4], "-o", out)
+    assert code == 2
+    assert "holds a run with a first mask of swapped" in err
+
+
+def test_an_initializer_finds_the_foreground_of_a_set_of_2016(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--root", tree, "--set", "2016/val", "--sequence", "dog", "-o", tmp_path / "out")
+    assert davis(capsys, *arguments, "--init", "swapped", "-j", 2)[0] == 0
+    assert plugin.read_text().endswith("(1,)\n")
+    assert json.loads((tmp_path / "out/results.json").read_text())["protocol"] == "davis-2016"

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vos.errors import InputError, OptionError, OutputExistsError, VosError
-from vos.evaluation.benchmark.results import BenchmarkJob, BenchmarkResult, SequenceResult
+from vos.errors import InputError, OutputExistsError, VosError
+from vos.evaluation.benchmark.first_masks import FirstMask, first_mask, found_nothing, refuse_other_first_mask
+from vos.evaluation.benchmark.results import NOTHING_FOUND, BenchmarkJob, BenchmarkResult, SequenceResult
 from vos.evaluation.datasets.davis_layout import DavisTree
 from vos.evaluation.datasets.mask_folders import evaluate
 from vos.evaluation.reports.tables import write_csv, write_text
@@ -23,9 +24,11 @@ from vos.evaluation.video.scores import Scores
 from vos.host.outputs.input_protection import refuse_replacing
 from vos.io.atomic_files import safe_name
 from vos.io.json_file import read_json
-from vos.io.masks.mask_file import read_label_map
+from vos.io.masks.mask_file import read_label_map, write_label_map
 from vos.registry.discovery import load_plugins
+from vos.registry.options import make_options
 from vos.types.annotation import Annotation
+from vos.types.arrays import LabelMap
 from vos.types.label_map import VOID
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ def benchmark(
     job: BenchmarkJob,
     workers: int = 1,
     *,
-    told: Callable[[SequenceResult], None] | None = None,
+    on_result: Callable[[SequenceResult], None] | None = None,
     observers: Sequence[object] = (),
 ) -> BenchmarkResult:
     """Track and score every sequence of a set, and write the results.
@@ -48,7 +51,7 @@ def benchmark(
         job: what to run.
         workers: processes; with more than one, each starts anew (``spawn``), so a script that calls this
             needs the usual ``if __name__ == "__main__":``.
-        told: called with each sequence's result as it ends.
+        on_result: called with each sequence's result as it ends.
         observers: objects with observation hooks, for a run in this process (one worker).
     Returns:
         The results.
@@ -59,26 +62,56 @@ def benchmark(
     from vos.host.outputs.run_record import versions
     from vos.host.tracker_making import tracker_options
 
-    rules = job.rules
-    if rules.max_proposals is not None:
-        raise OptionError(f"{rules.name} is for methods without a first mask; trackers take a first mask.")
-    names = job.tree.sequences(job.set_name)
-    unknown = [name for name in job.sequences if name not in names]
-    if unknown:
-        raise InputError(f"{job.set_name or job.root} has no sequence {unknown[0]}. It has: {', '.join(names)}.")
-    added = finished_before(job) if job.sequences else ()
-    names = [name for name in names if not job.sequences or name in job.sequences or name in added]
+    job.check()
+    names = _sequences(job)
     refuse_replacing(
         [job.output / safe_name(name) for name in names],
         [folder / name for folder in (job.tree.frame_folder, job.tree.annotation_folder) for name in names],
     )
     plugins = load_plugins(job.plugin_modules, job.blocked)
     options = asdict(tracker_options(job.tracker, job.options, plugins)[1])
+    if job.initializer is not None:
+        make_options(
+            plugins.initializers.get(job.initializer).options, job.init_options, f'initializer "{job.initializer}"'
+        )
     if not job.overwrite:
         _refuse_other_runs(job, names, options)
     workers = max(1, min(workers, len(names)))
     if workers > 1 and job.runtime.threads is None:
         job = replace(job, runtime=replace(job.runtime, threads=max(1, _cpu_count() // workers)))
+    results = _all_results(job, names, workers, on_result, observers)
+    scores = Scores(
+        job.tracker,
+        job.rules,
+        results[0].scores.tolerance,
+        tuple(result.scores.sequences[0] for result in results),
+        files={name: files for result in results for name, files in result.scores.files.items()},
+    )
+    result = BenchmarkResult(job, options, versions(), workers, results, scores)
+    write_text(job.output / "results.json", json.dumps(result.to_json(), indent=1) + "\n")
+    write_text(job.output / "results.txt", result.table() + "\n")
+    write_csv(job.output, scores, (job.set_name or "all").rsplit("/", 1)[-1])
+    return result
+
+
+def _sequences(job: BenchmarkJob) -> list[str]:
+    """List the sequences of a run, those that an earlier run finished among them, in the order of the set."""
+    names = job.tree.sequences(job.set_name)
+    unknown = [name for name in job.sequences if name not in names]
+    if unknown:
+        raise InputError(f"{job.set_name or job.root} has no sequence {unknown[0]}. It has: {', '.join(names)}.")
+    added = finished_before(job) if job.sequences else ()
+    return [name for name in names if not job.sequences or name in job.sequences or name in added]
+
+
+def _all_results(
+    job: BenchmarkJob,
+    names: Sequence[str],
+    workers: int,
+    on_result: Callable[[SequenceResult], None] | None,
+    observers: Sequence[object],
+) -> tuple[SequenceResult, ...]:
+    """Run all sequences, then raise one error for those that failed; results are in the order of ``names``."""
     results: dict[str, SequenceResult] = {}
     failed: dict[str, VosError] = {}
     for name, outcome in _outcomes(job, names, workers, observers):
@@ -86,25 +119,16 @@ def benchmark(
             failed[name] = outcome
             continue
         results[name] = outcome
-        if told is not None:
-            told(outcome)
+        if on_result is not None:
+            on_result(outcome)
     if failed:
         kind = InputError if all(isinstance(error, InputError) for error in failed.values()) else VosError
+        (first, *others) = dict.fromkeys(str(error) for error in failed.values())
+        if len(failed) == len(names) > 1 and not others:
+            raise kind(f"all {len(names)} sequences failed: {first}")
         lines = "\n".join(f"  {name}: {error}" for name, error in failed.items())
         raise kind(f"{len(failed)} of {len(names)} sequences failed; the others are done.\n{lines}")
-    ordered = tuple(results[name] for name in names)
-    scores = Scores(
-        job.tracker,
-        rules,
-        ordered[0].scores.tolerance,
-        tuple(result.scores.sequences[0] for result in ordered),
-        files={name: files for result in ordered for name, files in result.scores.files.items()},
-    )
-    result = BenchmarkResult(job, options, versions(), workers, ordered, scores)
-    write_text(job.output / "results.json", json.dumps(result.to_json(), indent=1) + "\n")
-    write_text(job.output / "results.txt", result.table() + "\n")
-    write_csv(job.output, scores, (job.set_name or "all").rsplit("/", 1)[-1])
-    return result
+    return tuple(results[name] for name in names)
 
 
 def finished_before(job: BenchmarkJob) -> tuple[str, ...]:
@@ -115,19 +139,22 @@ def finished_before(job: BenchmarkJob) -> tuple[str, ...]:
     Returns:
         Sequences that an earlier run finished with the installed versions; they are scored again, not tracked.
     """
-    from vos.host.outputs.run_record import read_record, versions
-
     try:
         earlier = read_json(job.output / "results.json")
         names = [str(sequence["name"]) for sequence in earlier["sequences"]]
     except (OSError, ValueError, KeyError, TypeError):
         return ()
-    records = {name: read_record(job.output / safe_name(name)) for name in names}
-    return tuple(
-        name
-        for name, record in records.items()
-        if record is not None and record.get("state") == "finished" and record.get("versions") == versions()
-    )
+    return tuple(name for name in names if _finished(job, name))
+
+
+def _finished(job: BenchmarkJob, name: str) -> bool:
+    """Whether a sequence's masks are whole and of the installed versions."""
+    from vos.host.outputs.run_record import read_record, versions
+
+    record = read_record(job.output / safe_name(name))
+    if record is None:
+        return job.initializer is not None and found_nothing(job, name)
+    return record.get("state") == "finished" and record.get("versions") == versions()
 
 
 def _refuse_other_runs(job: BenchmarkJob, names: Sequence[str], options: Mapping[str, Any]) -> None:
@@ -151,6 +178,7 @@ def _refuse_other_runs(job: BenchmarkJob, names: Sequence[str], options: Mapping
                     f"{folder} holds a run with {other} ({record.get(key)!r}, now {value!r}). "
                     "Use --overwrite, or -o for another folder."
                 )
+        refuse_other_first_mask(job, name, tracked=record is not None)
 
 
 def _outcomes(
@@ -214,7 +242,12 @@ def _prepare_worker(threads: int) -> None:
 def _run(job: BenchmarkJob, name: str, observers: Sequence[object] = ()) -> SequenceResult | VosError:
     """Track and score one sequence; return a failure, so that the other sequences still run."""
     try:
-        summary = _track(job, name, observers)
+        first = None if job.initializer is None else first_mask(job, name, anew=_to_replace(job, name))
+        if first is not None and first.empty:
+            summary = None
+            _write_empty(job, name, first)
+        else:
+            summary = _track(job, name, _first_annotation(job, name, first), observers)
         scores = evaluate(
             job.tree.annotation_folder, job.output, protocol=job.rules, sequences=[name], name=job.tracker
         )
@@ -222,21 +255,43 @@ def _run(job: BenchmarkJob, name: str, observers: Sequence[object] = ()) -> Sequ
         return error
     except OSError as error:
         return InputError(f"{error.filename or name}: cannot be read ({error.strerror}).")
+    seconds = None if first is None else first.seconds
+    if summary is None:
+        (sequence,) = scores.sequences
+        scores = replace(scores, sequences=(replace(sequence, notes=(*sequence.notes, NOTHING_FOUND)),))
+        return SequenceResult(name, len(job.tree.frames(name)), 0.0, False, {}, scores, seconds)
     details = dict(summary.run.details)
-    return SequenceResult(name, summary.frames, summary.seconds, summary.skipped, details, scores)
+    return SequenceResult(name, summary.frames, summary.seconds, summary.skipped, details, scores, seconds)
 
 
-def _track(job: BenchmarkJob, name: str, observers: Sequence[object]) -> RunSummary:
+def _to_replace(job: BenchmarkJob, name: str) -> bool:
+    """Whether a sequence's earlier masks are replaced: because the user wants it, or other versions made them."""
     from vos.host.outputs.run_record import read_record, versions
-    from vos.host.tracking import track
 
     record = read_record(job.output / safe_name(name))
     outdated = record is not None and record.get("versions") != versions()
     wanted = not job.sequences or name in job.sequences
-    replace_it = (job.overwrite and wanted) or outdated
+    return (job.overwrite and wanted) or outdated
+
+
+def _write_empty(job: BenchmarkJob, name: str, first: FirstMask) -> None:
+    """Write a label map without objects for each frame of a sequence in which nothing was found."""
+    from vos.host.outputs.run_record import RECORD_NAME, remove_files
+
+    folder = job.output / safe_name(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    remove_files(folder, [RECORD_NAME])  # of an earlier run, whose masks are replaced
+    for frame in job.tree.frames(name):
+        write_label_map(folder / f"{frame.stem}.png", first.label_map)
+
+
+def _track(job: BenchmarkJob, name: str, annotation: GivenAnnotations, observers: Sequence[object]) -> RunSummary:
+    from vos.host.tracking import track
+
+    replace_it = _to_replace(job, name)
     return track(
         (job.tree.frame_folder / name).resolve(),
-        _first_annotation(job, name),
+        annotation,
         tracker=job.tracker,
         options=job.options,
         output=job.output,
@@ -250,19 +305,24 @@ def _track(job: BenchmarkJob, name: str, observers: Sequence[object]) -> RunSumm
     )
 
 
-def _first_annotation(job: BenchmarkJob, name: str) -> GivenAnnotations:
-    """Read the first label map of a sequence; None if each object starts where it first appears."""
+def _first_annotation(job: BenchmarkJob, name: str, first: FirstMask | None) -> GivenAnnotations:
+    """Give a sequence's first label map; None if each object starts where it first appears."""
     rules = job.rules
+    if first is not None:
+        return Annotation(_merged(first.label_map) if rules.merge else first.label_map, 0)
     if rules.objects == "from-appearance":
         return None
     path = job.tree.annotations(name)[0]
     label_map = read_label_map(path)
-    if rules.merge:
-        label_map = ((label_map > 0) & (label_map < VOID)).astype(np.uint8)
     frames = [frame.stem for frame in job.tree.frames(name)]
     if path.stem not in frames:
         raise InputError(f"{path}: no frame of that name in {job.tree.frame_folder / name}.")
-    return Annotation(label_map, frames.index(path.stem))
+    return Annotation(_merged(label_map) if rules.merge else label_map, frames.index(path.stem))
+
+
+def _merged(label_map: LabelMap) -> LabelMap:
+    """All objects as one; void is background."""
+    return ((label_map > 0) & (label_map < VOID)).astype(np.uint8)
 
 
 def _cpu_count() -> int:

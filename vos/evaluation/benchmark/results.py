@@ -8,12 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from vos.errors import OptionError
 from vos.evaluation.datasets.davis_layout import DavisTree
 from vos.evaluation.reports.environment import environment
 from vos.evaluation.reports.tables import percent, table
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores
+from vos.initialization.object_selection import ObjectSelection
 from vos.types.runtime import Runtime
+
+NOTHING_FOUND = "the initializer found no object in the first frame; every frame was scored as empty"
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class BenchmarkJob:
         overwrite: replace what an earlier run left.
         plugin_modules: as ``-p``.
         blocked: as ``--no-plugin``.
+        initializer: makes each sequence's first mask; None takes the given ones.
+        init_options: its options by name.
     """
 
     root: Path
@@ -49,20 +55,52 @@ class BenchmarkJob:
     overwrite: bool = False
     plugin_modules: tuple[str, ...] = ()
     blocked: tuple[str, ...] = ()
+    initializer: str | None = None
+    init_options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def rules(self) -> Protocol:
-        """The protocol: ``protocol`` if set, else DAVIS-2016 for its sets, YouTube-VOS for a tree without sets."""
+        """The protocol: ``protocol`` if set, else DAVIS-2016 for its sets, YouTube-VOS for a tree without sets.
+
+        With an initializer, what is not DAVIS-2016 is DAVIS-2017 unsupervised.
+        """
         if self.protocol is not None:
             return protocol_named(self.protocol)
-        if self.set_name is None and not self.tree.sets():
+        of_set = protocol_of_set(self.set_name)
+        if self.initializer is not None:
+            return protocol_named(of_set if of_set == "davis-2016" else "davis-2017-unsupervised")
+        if self.set_name is None and not DavisTree(self.root, self.resolution).sets():
             return protocol_named("youtube-vos")
-        return protocol_named(protocol_of_set(self.set_name))
+        return protocol_named(of_set)
 
     @property
     def tree(self) -> DavisTree:
         """The data set."""
-        return DavisTree(self.root, self.resolution)
+        return DavisTree(self.root, self.resolution, unsupervised=self.rules.max_proposals is not None)
+
+    @property
+    def most_objects(self) -> int:
+        """How many objects an initializer may find: the protocol's limit, else as in ``ObjectSelection``."""
+        return self.rules.max_proposals or ObjectSelection.max_objects
+
+    def check(self) -> None:
+        """Refuse a protocol that does not fit the first masks.
+
+        Raises:
+            OptionError: it scores proposals, and no initializer makes them; or it takes an initializer's ids for
+                those of the truth.
+        """
+        rules = self.rules
+        if self.initializer is None and rules.max_proposals is not None:
+            raise OptionError(
+                f"{rules.name} scores objects that nothing was told of; say who finds them: --init NAME "
+                "(`vos plugins` lists the initializers)."
+            )
+        if self.initializer is not None and rules.max_proposals is None and (not rules.merge or rules.object_folders):
+            raise OptionError(
+                f"{rules.name} takes ids for those of the truth, and --init {self.initializer} numbers objects by "
+                "itself. Use --protocol davis-2017-unsupervised, or davis-2016 for all objects as one."
+            )
 
 
 @dataclass(frozen=True)
@@ -76,6 +114,7 @@ class SequenceResult:
         skipped: an earlier run had finished it; the time is that run's.
         details: the tracker's ``details`` attribute.
         scores: of this sequence alone.
+        init_seconds: wall time of making the first mask; None where it was given.
     """
 
     sequence: str
@@ -84,6 +123,7 @@ class SequenceResult:
     skipped: bool
     details: Mapping[str, Any]
     scores: Scores
+    init_seconds: float | None = None
 
     @property
     def fps(self) -> float:
@@ -96,8 +136,14 @@ class SequenceResult:
         before = ", finished before" if self.skipped else ""
         return (
             f"{self.sequence}: J&F {percent(sequence.j_and_f)}, J {percent(sequence.j.mean)}, "
-            f"F {percent(sequence.f.mean)}; {self.frames} frames, {self.fps:.1f} frames/s{before}"
+            f"F {percent(sequence.f.mean)}; {self.frames} frames, {self.fps:.1f} frames/s{before}{self._first_mask()}"
         )
+
+    def _first_mask(self) -> str:
+        if self.init_seconds is None:
+            return ""
+        found = "no object found" if NOTHING_FOUND in self.scores.sequences[0].notes else "first mask"
+        return f"; {found} in {self.init_seconds:.1f} s"
 
 
 @dataclass(frozen=True)
@@ -122,9 +168,9 @@ class BenchmarkResult:
 
     @property
     def fps(self) -> float:
-        """Frames per second of one worker: all frames over the sum of the sequences' times."""
-        seconds = sum(result.seconds for result in self.sequences)
-        return sum(result.frames for result in self.sequences) / seconds if seconds else 0.0
+        """Frames per second of one worker: all frames over the sum of the sequences' times; 0 if none was tracked."""
+        tracked = [result for result in self.sequences if result.seconds > 0]
+        return sum(result.frames for result in tracked) / sum(result.seconds for result in tracked) if tracked else 0.0
 
     def table(self) -> str:
         """The final table: tracker, options, versions, and the scores times 100."""
@@ -134,6 +180,7 @@ class BenchmarkResult:
         threads = self.job.runtime.threads
         facts = [
             f"set:      {self.job.set_name or 'all'} of {self.job.root} ({self.scores.protocol.name})",
+            *self._init_facts(),
             f"tracker:  {self.job.tracker}" + "".join(f", {key} {value}" for key, value in details.items()),
             f"options:  {options}",
             f"versions: {versions}",
@@ -144,7 +191,7 @@ class BenchmarkResult:
         for result in self.sequences:
             scores = result.scores.sequences[0]
             numbers = (scores.j_and_f, scores.j.mean, scores.f.mean)
-            rows.append([result.sequence, *map(percent, numbers), f"{result.fps:.1f}"])
+            rows.append([result.sequence, *map(percent, numbers), f"{result.fps:.1f}" if result.fps else "-"])
         whole = self.scores
         rows.append(["All objects", *map(percent, (whole.j_and_f, whole.j.mean, whole.f.mean)), f"{self.fps:.1f}"])
         more = (
@@ -153,10 +200,18 @@ class BenchmarkResult:
         )
         return "\n".join([*facts, "", table(rows), "", more])
 
+    def _init_facts(self) -> list[str]:
+        if self.job.initializer is None:
+            return []
+        named = ", ".join([self.job.initializer, *(f"{key}={value}" for key, value in self.job.init_options.items())])
+        return [f"init:     {named}"]
+
     def to_json(self) -> dict[str, Any]:
         """Everything as plain data."""
         return {
             "set": self.job.set_name,
+            "initializer": self.job.initializer,
+            "init_options": json.loads(json.dumps(dict(self.job.init_options), default=str)),
             "tracker": self.job.tracker,
             "options": json.loads(json.dumps(dict(self.options), default=str)),
             "details": dict(self.sequences[0].details) if self.sequences else {},
@@ -170,7 +225,13 @@ class BenchmarkResult:
             "workers": self.workers,
             "fps": self.fps,
             "timing": [
-                {"sequence": r.sequence, "frames": r.frames, "seconds": r.seconds, "skipped": r.skipped}
+                {
+                    "sequence": r.sequence,
+                    "frames": r.frames,
+                    "seconds": r.seconds,
+                    "init_seconds": r.init_seconds,
+                    "skipped": r.skipped,
+                }
                 for r in self.sequences
             ],
             **self.scores.to_json(),

@@ -34,7 +34,9 @@ def find_sequences(
     """
     if not truth.is_dir():
         raise InputError(f"{truth}: no such folder of annotations.")
-    tree = DavisTree(truth, unsupervised=unsupervised) if (truth / "Annotations").is_dir() else None
+    roots = ("Annotations", *(("Annotations_unsupervised",) if unsupervised else ()))
+    is_tree = any((truth / name).is_dir() for name in roots)
+    tree = DavisTree(truth, unsupervised=unsupervised) if is_tree else None
     folder = truth if tree is None else tree.annotation_folder
     notes: tuple[str, ...] = ()
     if sequences is None:

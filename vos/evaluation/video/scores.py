@@ -169,6 +169,7 @@ def _sequence_json(sequence: SequenceScores) -> dict[str, Any]:
         "j_and_f": sequence.j_and_f,
         "j_mean": sequence.j.mean,
         "f_mean": sequence.f.mean,
+        "notes": list(sequence.notes),
         "objects": [
             {
                 "id": scores.object_id,
