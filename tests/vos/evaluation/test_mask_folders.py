@@ -116,6 +116,8 @@ def test_only_annotated_frames_count(tree: Path, tmp_path: Path) -> None:
         shutil.copy(tree / f"Annotations/480p/bear/{n:05d}.png", truth)
     scores = vos.evaluate(tmp_path / "truth", tree / "predictions", protocol="sparse")
     whole = vos.evaluate(tree, tree / "predictions", all_frames=True)
+    assert "a tracker is given the first one's masks" in whole.notes[0]
+    assert whole.to_json()["skip_first"] is False
     assert scores.objects[0][1].frames == ("00005", "00011", "00019")
     assert scores.objects[0][1].j.tolist() == whole.objects[0][1].j[[5, 11, 19]].tolist()
 
@@ -347,13 +349,17 @@ def test_faults_of_the_truth(tree: Path, tmp_path: Path) -> None:
     vos.write_label_map(truth / "dog/00000.png", np.zeros((60, 90), dtype=np.uint8))
     found = faults(truth, tree / "predictions")
     assert found == [
-        f"{truth}/dog/00000.png: no object in the first annotated frame. Leave the sequence out with --set FILE, "
-        "or take a protocol that scores objects which appear later, such as --protocol youtube-vos",
+        f"{truth}/dog/00000.png: no object in the first annotated frame. Leave the sequence out (--set FILE, a text "
+        "file with the names of the others), or take a protocol that scores objects which appear later, such as "
+        "--protocol youtube-vos",
         f"{truth}/bear/00004.png: an RGB picture, expected a palette or greyscale PNG with ids",
     ]
     for path in sorted((truth / "dog").glob("*.png"))[2:]:
         path.unlink()
-    assert "dog: 2 PNG files, and davis-2017 leaves none of them to score" in faults(truth, tree / "predictions")[0]
+    advice = faults(truth, tree / "predictions")[0]
+    assert "dog: 2 PNG files, and davis-2017 leaves none of them to score" in advice
+    assert "--set FILE" in advice
+    assert "--all-frames" not in advice, "that would score the given first frame of every sequence"
 
 
 def test_any_lossless_way_to_store_ids_reads_the_same(tmp_path: Path) -> None:
@@ -512,6 +518,32 @@ def test_masks_under_other_names_are_never_scored_as_missing(tree: Path, tmp_pat
         vos.evaluate(tree / "Annotations/480p", renamed, missing=missing)
     assert "--missing zero" not in str(caught.value)
     assert "Rename the masks" in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["error", "zero"])
+def test_a_sequence_under_another_name_is_never_scored_as_missing(tree: Path, tmp_path: Path, missing: str) -> None:
+    renamed = Path(shutil.copytree(tree / "predictions", tmp_path / "renamed"))
+    (renamed / "dog").rename(renamed / "dog_pred")
+    with pytest.raises(FaultsError, match="dog_pred") as caught:
+        vos.evaluate(tree / "Annotations/480p", renamed, missing=missing)
+    assert "--missing zero" not in str(caught.value)
+    assert "Rename the folders" in str(caught.value)
+    assert vos.evaluate(tree / "Annotations/480p", renamed, sequences=["bear"]).notes == []
+
+
+@pytest.mark.parametrize("form", ["{:05d}.png", "{}.png"])
+def test_masks_numbered_from_1_are_not_scored_against_the_next_frame_unnoticed(
+    tree: Path, tmp_path: Path, form: str
+) -> None:
+    renamed = Path(shutil.copytree(tree / "predictions", tmp_path / "renamed"))
+    for path in sorted(renamed.glob("bear/*.png"), reverse=True):
+        path.rename(path.with_name(form.format(int(path.stem) + 1)))
+    said = "numbered from 1 to 20, annotations from 0 to 19"
+    if form == "{}.png":
+        with pytest.raises(FaultsError, match=said):
+            vos.evaluate(tree / "Annotations/480p", renamed, missing="zero")
+    else:
+        assert said in vos.evaluate(tree / "Annotations/480p", renamed).notes[0]
 
 
 def test_a_sequence_has_one_name_for_tracking_and_scoring(tree: Path, tmp_path: Path) -> None:

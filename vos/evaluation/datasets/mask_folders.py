@@ -2,88 +2,39 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
-from vos.errors import InputError, VosError
+from vos.errors import InputError
 from vos.evaluation.datasets.faults import FaultsError
+from vos.evaluation.datasets.frame_chunks import PlannedSequence, score_frames
 from vos.evaluation.datasets.frame_pairs import pair_by_name
 from vos.evaluation.datasets.sequence_folders import (
     find_sequences,
     frames_beside,
     png_files,
     prediction_folder,
+    stray_folders,
     unseen_objects,
 )
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
-from vos.evaluation.metrics.frame_scores import FrameScores
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores, SequenceFiles
 from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray
-from vos.io.masks.mask_file import StoredLabelMap, read_stored_label_map
-from vos.types.arrays import LabelMap
+from vos.io.masks.mask_file import read_stored_label_map
 from vos.types.label_map import VOID, object_ids
-
-if TYPE_CHECKING:
-    from multiprocessing.context import BaseContext
 
 Missing = Literal["error", "zero"]
 
-CHUNK = 16
-"""Frames that a process scores at a time."""
-
-SHOWN_FAULTS = 10
-
-
-MANY_VALUES = 64
-"""More different grey values than this are no ids."""
-
-
-@dataclass
-class _Sequence:
-    """A sequence to be scored: its files, and the facts of its first annotated frame."""
-
-    name: str
-    truths: list[Path]
-    predictions: list[Path | None]
-    scorer: SequenceScorer
-    binary: bool
-    results: dict[int, FrameScores | str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    unused: tuple[str, ...] = ()
-    palettes: dict[str, Path] = field(default_factory=dict)
-
-    def chunks(self) -> Iterator[_Chunk]:
-        for start in range(0, len(self.truths), CHUNK):
-            part = slice(start, start + CHUNK)
-            yield _Chunk(start, self.truths[part], self.predictions[part], self.scorer, self.binary)
-
-
-@dataclass
-class _ChunkResult:
-    """A chunk's scores, a text where a frame cannot be scored; and notes on palettes, each with its first file."""
-
-    frames: list[FrameScores | str] = field(default_factory=list)
-    notes: dict[str, Path] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Chunk:
-    """Some frames of a sequence, for one process."""
-
-    start: int
-    truths: list[Path]
-    predictions: list[Path | None]
-    scorer: SequenceScorer
-    binary: bool
+_ALL_FRAMES = (
+    "the frames at both ends count too, and a tracker is given the first one's masks: these scores are higher than "
+    "those by the rules of {}, and no published ones compare with them"
+)
 
 
 def evaluate(
@@ -131,6 +82,7 @@ def evaluate(
     """
     if protocol is None:
         protocol = protocol_of_set(sequences if isinstance(sequences, str) else None)
+    named = protocol_named(protocol)
     rules = protocol_named(protocol, all_frames=all_frames, official=official)
     tolerance_in_pixels(tolerance, (1, 1))
     if workers < 1:
@@ -155,15 +107,20 @@ def evaluate(
             f"It holds: {held}."
         )
     faults: list[str] = []
+    strays = stray_folders(predictions, prediction_folders, truth_folders)
+    lost = [folder for folder in prediction_folders.values() if not folder.is_dir()]
+    # Sequences under other names are missing because of their names: they are never scored as empty.
+    if missing == "zero" and lost and len(strays) >= len(lost):
+        faults.append(f"{predictions}: no {_shown(lost)}, but it holds {_shown(strays)}")
     planned = [
         _plan(sequence, folder, prediction_folders[sequence], rules, tolerance, missing, faults)
         for sequence, folder in truth_folders.items()
     ]
     plans = [plan for plan in planned if plan is not None]
-    _score_all(plans, workers, progress)
+    score_frames(plans, workers, progress)
     finished = [_finish(plan, faults) for plan in plans]
     if faults:
-        raise FaultsError(str(predictions), faults, _advice(plans, faults, missing))
+        raise FaultsError(str(predictions), faults, _advice(plans, faults, missing, strays if lost else ()))
     files = {
         sequence: SequenceFiles(folder, prediction_folders[sequence], frames_beside(folder))
         for sequence, folder in truth_folders.items()
@@ -175,7 +132,7 @@ def evaluate(
         _joined([scores for scores in finished if scores is not None], rules),
         unseen,
         files,
-        remarks,
+        remarks if rules.skip_first or not named.skip_first else (*remarks, _ALL_FRAMES.format(named.name)),
     )
 
 
@@ -193,8 +150,13 @@ def _joined(finished: list[SequenceScores], rules: Protocol) -> tuple[SequenceSc
     return tuple(SequenceScores(name, tuple(objects), notes[name]) for name, objects in joined.items())
 
 
-def _advice(plans: Sequence[_Sequence], faults: Sequence[str], missing: Missing) -> str:
+def _advice(plans: Sequence[PlannedSequence], faults: Sequence[str], missing: Missing, strays: Sequence[Path]) -> str:
     """Suggest the user's next step after faults; ``--missing zero`` only where no mask has another name."""
+    if strays:
+        return (
+            f"Rename the folders as the sequences are named (there is {_shown(strays)}), or leave sequences out with "
+            "--set FILE: a sequence under another name would be scored as missing."
+        )
     if any(plan.unused for plan in plans):
         return "Rename the masks as the annotations are named: a mask under another name would be scored as missing."
     if missing == "error" and any("no such f" in fault for fault in faults):
@@ -210,14 +172,14 @@ def _plan(
     tolerance: float,
     missing: Missing,
     faults: list[str],
-) -> _Sequence | None:
+) -> PlannedSequence | None:
     """Pair a sequence's files, or say why that cannot be done."""
     annotated = png_files(truth_folder)
     scored = annotated[int(protocol.skip_first) : len(annotated) - int(protocol.skip_last)]
     if not scored:
         faults.append(
             f"{truth_folder}: {len(annotated)} PNG files, and {protocol.name} leaves none of them to score. "
-            "Leave the sequence out with --set FILE, or score the frames at the ends too with --all-frames"
+            "Leave the sequence out: --set FILE, a text file with the names of the others"
         )
         return None
     try:
@@ -229,140 +191,39 @@ def _plan(
     first_truth = (first.label_map == VOID).view(np.uint8) if binary else first.label_map
     if not object_ids(first_truth) and protocol.of_first_frame:
         faults.append(
-            f"{annotated[0]}: no object in the first annotated frame. Leave the sequence out with --set FILE, "
-            "or take a protocol that scores objects which appear later, such as --protocol youtube-vos"
+            f"{annotated[0]}: no object in the first annotated frame. Leave the sequence out (--set FILE, a text file "
+            "with the names of the others), or take a protocol that scores objects which appear later, such as "
+            "--protocol youtube-vos"
         )
         return None
     if not prediction_folder.is_dir() and missing == "error":
         faults.append(f"{prediction_folder}: no such folder ({len(scored)} frames to score)")
         return None
-    pairs = pair_by_name(scored, png_files(prediction_folder))
+    pairs = pair_by_name(scored, png_files(prediction_folder), annotated)
     scorer = SequenceScorer(name, first_truth, protocol, tolerance=tolerance)
-    plan = _Sequence(name, scored, pairs.predictions, scorer, binary, notes=pairs.notes, unused=pairs.unused)
+    plan = PlannedSequence(name, scored, pairs.predictions, scorer, binary, notes=pairs.notes, unused=pairs.unused)
     absent = [path.name for path, found in zip(scored, pairs.predictions, strict=True) if found is None]
     # Masks under other names are missing because of their names: they are never scored as empty.
     if absent and (missing == "error" or len(pairs.unused) >= len(absent)):
         if pairs.unused:
             faults.append(
                 f"{prediction_folder}: no {absent[0]}{_and_more(absent)}, "
-                f"but it holds {pairs.unused[0]}{_and_more(pairs.unused)}"
+                f"but it holds {pairs.unused[0]}{_and_more(pairs.unused)}{pairs.hint}"
             )
         else:
             faults.extend(f"{prediction_folder / lost}: no such file" for lost in absent)
     return plan
 
 
+def _shown(paths: Sequence[Path]) -> str:
+    return paths[0].name + _and_more([path.name for path in paths])
+
+
 def _and_more(names: Sequence[str]) -> str:
     return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
-def _score_all(plans: Sequence[_Sequence], workers: int, progress: Callable[[int, int], None] | None) -> None:
-    """Score every frame, in this process or in several; results go into the plans."""
-    total = sum(len(plan.truths) for plan in plans)
-    work = [(plan, chunk) for plan in plans for chunk in plan.chunks()]
-    done = 0
-    for (plan, chunk), result in _in_order(work, min(workers, len(work))):
-        plan.results.update(enumerate(result.frames, start=chunk.start))
-        plan.palettes = {**result.notes, **plan.palettes}
-        done += len(result.frames)
-        if progress is not None:
-            progress(done, total)
-
-
-def _in_order(
-    work: Sequence[tuple[_Sequence, _Chunk]], workers: int
-) -> Iterable[tuple[tuple[_Sequence, _Chunk], _ChunkResult]]:
-    if workers <= 1:
-        for item in work:
-            yield item, _score_chunk(item[1])
-        return
-    from concurrent.futures import ProcessPoolExecutor
-    from concurrent.futures.process import BrokenProcessPool
-
-    with ProcessPoolExecutor(workers, process_context(), initializer=_prepare_worker) as pool:
-        futures = [pool.submit(_score_chunk, chunk) for _, chunk in work]
-        try:
-            for item, future in zip(work, futures, strict=True):
-                yield item, future.result()
-        except BrokenProcessPool:
-            raise VosError(
-                "a scoring process died (out of memory, or killed). Run again with fewer processes (-j)."
-            ) from None
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-
-
-def _prepare_worker() -> None:
-    """Leave Ctrl-C to the parent, which then stops its workers, and end with it."""
-    from vos.host.process_ends import end_with_parent
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    end_with_parent()
-
-
-def process_context() -> BaseContext:
-    """Choose how worker processes start: by fork where that is safe, which costs no imports, else by spawn."""
-    import multiprocessing
-
-    safe = sys.platform == "linux" and threading.active_count() == 1 and "torch" not in sys.modules
-    return multiprocessing.get_context("fork" if safe else "spawn")
-
-
-def _score_chunk(chunk: _Chunk) -> _ChunkResult:
-    """Score some frames; a frame that cannot be scored yields its fault as a text."""
-    result = _ChunkResult()
-    for truth_path, path in zip(chunk.truths, chunk.predictions, strict=True):
-        try:
-            truth = _truth(truth_path, chunk.binary, result.notes)
-        except InputError as error:
-            result.frames.append(f"{truth_path}: {error}")
-            continue
-        try:
-            prediction = np.zeros_like(truth) if path is None else _prediction(path, chunk.scorer, result.notes)
-            result.frames.append(chunk.scorer.score(truth, prediction))
-        except InputError as error:
-            result.frames.append(f"{path}: {error}")
-    return result
-
-
-def _read(path: Path, notes: dict[str, Path]) -> StoredLabelMap:
-    """Read a mask; a note on its palette is kept once, whatever ids each file has."""
-    mask = read_stored_label_map(path)
-    if mask.note is not None:
-        notes.setdefault(mask.note.partition(", so ")[0], path)
-    return mask
-
-
-def _truth(path: Path, binary: bool, notes: dict[str, Path]) -> LabelMap:
-    mask = _read(path, notes)
-    if binary:
-        if not mask.binary and mask.label_map.any():
-            raise InputError("values besides 0 and 255, though the first annotated frame has only these")
-        only: LabelMap = (mask.label_map == VOID).astype(np.uint8)
-        return only
-    return mask.label_map
-
-
-def _prediction(path: Path, scorer: SequenceScorer, notes: dict[str, Path]) -> LabelMap:
-    mask = _read(path, notes)
-    label_map = mask.label_map
-    if int(label_map.max(initial=0)) <= max(scorer.first_ids, default=0):
-        return label_map
-    if mask.binary:
-        if len(scorer.first_ids) != 1 and scorer.protocol.max_proposals is None:
-            shown = ", ".join(map(str, scorer.first_ids))
-            raise InputError(f"only 0 and 255, where the objects are {shown}. Write ids")
-        return np.where(label_map == VOID, scorer.first_ids[0], 0).astype(np.uint8)
-    values = int(np.count_nonzero(np.bincount(label_map.ravel())))
-    if values > MANY_VALUES:
-        raise InputError(f"{values} different values, as of an anti-aliased mask or a photo; expected ids")
-    if (label_map == VOID).any():
-        raise InputError("255 among other values, as of void or of a mask with soft edges; expected ids")
-    return label_map
-
-
-def _finish(plan: _Sequence, faults: list[str]) -> SequenceScores | None:
+def _finish(plan: PlannedSequence, faults: list[str]) -> SequenceScores | None:
     """Put a sequence's frames together, or list its faults."""
     scorer, broken = plan.scorer, []
     for index, result in sorted(plan.results.items()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vos.errors import InputError
@@ -167,6 +167,28 @@ def prediction_folder(predictions: Path, sequence: str, *, alone: bool) -> Path:
         return predictions
     alike = [path for path in _folders(predictions) if path.name.casefold() == sequence.casefold()]
     return alike[0] if len(alike) == 1 else inner
+
+
+def stray_folders(predictions: Path, used: Mapping[str, Path], truths: Mapping[str, Path]) -> list[Path]:
+    """List the folders of masks that belong to no sequence of the truth, whichever sequences are scored.
+
+    Args:
+        predictions: the folder of all predictions.
+        used: the folder of each scored sequence's predictions.
+        truths: the folder of each scored sequence's annotations.
+    Returns:
+        Folders with PNG files, sorted; none where one sequence's own folder was given.
+    """
+    if predictions in used.values():
+        return []
+    beside = {path.name for folder in truths.values() for path in _folders(folder.parent)}
+    known = {name.casefold() for name in (*beside, *map(safe_name, beside))}
+    taken = set(used.values())
+    return [
+        path
+        for path in _folders(predictions)
+        if path not in taken and path.name.casefold() not in known and png_files(path)
+    ]
 
 
 def frames_beside(truth_folder: Path) -> Path | None:

@@ -143,6 +143,8 @@ class Scores:
             "protocol": self.protocol.name,
             "official": self.protocol.official,
             "tolerance": self.tolerance,
+            "skip_first": self.protocol.skip_first,
+            "skip_last": self.protocol.skip_last,
             "summary": self.summary(),
             "notes": self.notes,
             "sequences": [_sequence_json(sequence) for sequence in self.sequences],
