@@ -26,6 +26,7 @@ from vos.errors import (
 from vos.host.opening import open_source
 from vos.host.outputs.input_protection import refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
+from vos.host.process_ends import end_with_parent, end_workers, ending_cleanly
 from vos.host.tracker_making import MadeTracker, make_tracker
 from vos.host.tracking import LabelMapStream, stream, track
 from vos.initialization.initialize import initialize, read_frame
@@ -35,6 +36,7 @@ from vos.io.atomic_files import (
     create_partial,
     discard_partial,
     finish_partial,
+    output_errors,
     replacing,
     safe_name,
 )
@@ -43,6 +45,7 @@ from vos.io.image_files import ImageFiles
 from vos.io.image_pages import ImagePages
 from vos.io.masks.mask_file import read_label_map, write_label_map
 from vos.io.natural_order import natural_order
+from vos.io.output_folder import OutputFolder
 from vos.protocols.executor import Executor, Job, JobEvent, ReportFrame, Worker, WorkerPlan
 from vos.protocols.initializer import Initializer
 from vos.protocols.source import Source
@@ -118,6 +121,9 @@ __all__ = [
     "Worker",
     "WorkerPlan",
     "ReportFrame",
+    "end_with_parent",
+    "ending_cleanly",
+    "end_workers",
     # types
     "Frame",
     "Annotation",
@@ -149,6 +155,8 @@ __all__ = [
     "read_label_map",
     "write_label_map",
     "atomic_write",
+    "OutputFolder",
+    "output_errors",
     "replacing",
     "create_partial",
     "finish_partial",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from vos.plugin import Job, JobEvent, VosError, WorkerPlan
+from vos.plugin import Job, JobEvent, VosError, WorkerPlan, end_with_parent, end_workers, ending_cleanly
 from vos_batch.one_job import run_job
 from vos_batch.options import LocalOptions
 
@@ -162,14 +161,9 @@ def _give_next(process: _Process, queue: _Queue) -> None:
 
 
 def _stop(processes: list[_Process]) -> None:
+    end_workers(process.process for process in processes)
     for process in processes:
         process.pipe.close()
-        process.process.terminate()
-    for process in processes:
-        process.process.join(timeout=5)
-        if process.process.is_alive():
-            process.process.kill()
-            process.process.join()
 
 
 def _ending(process: _Process) -> str:
@@ -180,7 +174,7 @@ def _ending(process: _Process) -> str:
 def _work(plan: WorkerPlan, name: str, environment: dict[str, str], pipe: Connection) -> None:
     """Do jobs until the pipe closes; this is the worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops the workers
-    _end_with_parent()
+    end_with_parent()
     import cv2
 
     cv2.setNumThreads(int(environment["OMP_NUM_THREADS"]))
@@ -190,7 +184,8 @@ def _work(plan: WorkerPlan, name: str, environment: dict[str, str], pipe: Connec
             job: Job = pipe.recv()
         except (EOFError, OSError):
             return
-        run_job(worker, job, name, _thinned(pipe))
+        with ending_cleanly():
+            run_job(worker, job, name, _thinned(pipe))
 
 
 def _thinned(pipe: Connection) -> Any:
@@ -203,16 +198,3 @@ def _thinned(pipe: Connection) -> Any:
             pipe.send(event)
 
     return send
-
-
-def _end_with_parent() -> None:
-    """End this process as soon as its parent is gone, also by SIGKILL; masks are written whole, so nothing is torn."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="end with parent").start()

@@ -20,10 +20,9 @@ from vos.plugin import (
     Prediction,
     object_ids,
     safe_name,
-    write_label_map,
 )
 from vos_formats.importing import ObjectIds, label_map_of, natural, reading, sequence_of
-from vos_formats.output import FormatWriter, make_folder, write_png
+from vos_formats.output import FormatWriter, png_of
 
 MOTS_STEP = 1000
 MOTS_IGNORED = 10000
@@ -39,9 +38,8 @@ class SavWriter(FormatWriter):
     def add(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
         """Write one PNG for each object that the tracker knows; an absent object's is empty."""
         for object_id in sorted({*prediction.object_ids, *object_ids(label_map)}):
-            folder = self.path / f"{object_id:03d}"
-            make_folder(folder)
-            write_label_map(folder / f"{safe_name(frame.name)}.png", (label_map == object_id).astype(np.uint8))
+            mask = (label_map == object_id).astype(np.uint8)
+            self.folder.write_label_map(f"{safe_name(frame.name)}.png", mask, f"{object_id:03d}")
 
 
 class PngWriter(FormatWriter):
@@ -54,7 +52,7 @@ class PngWriter(FormatWriter):
         """Write one PNG for each object in the frame."""
         for object_id in object_ids(label_map):
             pixels = np.where(label_map == object_id, np.uint8(255), np.uint8(0))
-            write_png(self.path / f"{safe_name(frame.name)}_{object_id:03d}.png", pixels)
+            self.folder.write(f"{safe_name(frame.name)}_{object_id:03d}.png", png_of(pixels))
 
 
 class MotsWriter(FormatWriter):
@@ -66,7 +64,7 @@ class MotsWriter(FormatWriter):
     def add(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
         """Write one PNG."""
         values = np.where(label_map > 0, label_map + np.uint16(self.options.category * MOTS_STEP), 0)
-        write_png(self.path / f"{safe_name(frame.name)}.png", values.astype(np.uint16))
+        self.folder.write(f"{safe_name(frame.name)}.png", png_of(values.astype(np.uint16)))
 
 
 def read_sav(path: Path) -> list[ImportedMasks] | None:

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
 
-from vos.plugin import AnnotationError, Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, object_ids
+from vos.plugin import (
+    AnnotationError,
+    Frame,
+    ImportedFrame,
+    ImportedMasks,
+    LabelMap,
+    Prediction,
+    object_ids,
+    output_errors,
+)
 from vos.plugin import replacing as replaced
 from vos_formats.importing import reading, sequence_of
 from vos_formats.output import FormatWriter
@@ -36,11 +46,13 @@ class NpzWriter(FormatWriter):
         self._names.append(frame.name)
         self._indices.append(frame.index)
         self._ids.update(object_ids(label_map))
-        self._pixels.write(np.ascontiguousarray(label_map).data)
+        with output_errors(Path(self._pixels.name)):
+            self._pixels.write(np.ascontiguousarray(label_map).data)
 
     def finish(self) -> None:
         """Copy the label maps behind a header that says how many they are."""
-        self._pixels.close()
+        with output_errors(Path(self._pixels.name)):
+            self._pixels.close()
         others = {
             "names": np.asarray(self._names, dtype=np.str_),
             "indices": np.asarray(self._indices, dtype=np.int64),
@@ -62,7 +74,8 @@ class NpzWriter(FormatWriter):
 
     def abort(self, error: BaseException) -> None:
         """Remove what is unfinished."""
-        self._pixels.close()
+        with suppress(OSError):  # a full disk
+            self._pixels.close()
         super().abort(error)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
@@ -12,15 +12,16 @@ from typing import IO, Any
 import cv2
 
 from vos.plugin import (
+    AnyArray,
     Frame,
     LabelMap,
     OptionError,
-    OutputError,
+    OutputFolder,
     Prediction,
     Run,
-    atomic_write,
     create_partial,
     discard_partial,
+    output_errors,
     replacing,
     safe_name,
 )
@@ -42,6 +43,7 @@ class FormatWriter:
         self.options = options
         self.path = Path()
         self.run: Run
+        self.folder: OutputFolder
         self.needs_images = bool(getattr(options, "images", False))
         self._spool: TemporaryDirectory[str] | None = None
         self._open: dict[str, IO[str]] = {}
@@ -67,31 +69,32 @@ class FormatWriter:
         if self.is_folder and path.is_file():
             raise OptionError(f"{path}: is a file, expected a folder to write to.")
         self.path, self.run = path, run
-        make_folder(path if self.is_folder else path.parent)
+        self.folder = OutputFolder(path if self.is_folder else path.parent)
         if not self.is_folder:
             discard_partial(create_partial(path))  # whether it can be written is known at once
-        if self.needs_images:
-            make_folder(self.image_folder)
         self._spool = TemporaryDirectory(prefix="vos-format-")
         self.begin()
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
         """Write one frame."""
         if self.needs_images:
-            write_jpeg(self.image_folder / f"{safe_name(frame.name)}.jpg", frame)
+            self.folder.write(f"{safe_name(frame.name)}.jpg", jpeg_of(frame), "images")
         self.add(frame, label_map, prediction)
 
     def close(self) -> None:
         """Finish the output."""
-        for stream in self._open.values():
-            stream.close()
+        for part, stream in self._open.items():
+            with output_errors(self.spool_path(part)):
+                stream.close()
         self.finish()
+        self.folder.check()
         self._clean()
 
     def abort(self, error: BaseException) -> None:
         """Remove what is unfinished."""
         for stream in self._open.values():
-            stream.close()
+            with suppress(OSError):  # a full disk
+                stream.close()
         self._clean()
 
     # What subclasses do.
@@ -107,11 +110,6 @@ class FormatWriter:
         """Write what is written at the end."""
 
     # What subclasses use.
-
-    @property
-    def image_folder(self) -> Path:
-        """Where frames are stored."""
-        return self.path / "images" if self.is_folder else self.path.parent / "images"
 
     def image_name(self, frame: Frame) -> str:
         """The frame's file name: the source's own file, or that of the JPEG that is, or can be, made of it."""
@@ -140,7 +138,8 @@ class FormatWriter:
         if part not in self._open:
             path = Path(self._spool.name) / f"{len(self._open)}.lines"
             self._open[part] = path.open("w+", encoding="utf-8", errors="surrogateescape", newline="\n")
-        self._open[part].write(entry + "\n")
+        with output_errors(self.spool_path(part)):
+            self._open[part].write(entry + "\n")
 
     def spooled(self, part: str) -> Iterator[str]:
         """Read the lines of a part again."""
@@ -190,28 +189,16 @@ def as_json(value: Any) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def write_jpeg(path: Path, frame: Frame) -> None:
-    """Store a frame's picture."""
+def jpeg_of(frame: Frame) -> bytes:
+    """A frame's picture as a file."""
     bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
     good, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     assert good, "uint8 RGB pictures can be encoded"
-    atomic_write(path, content.tobytes())
+    return content.tobytes()
 
 
-def write_png(path: Path, pixels: Any) -> None:
-    """Store a grey picture of 8 or 16 bits."""
+def png_of(pixels: AnyArray) -> bytes:
+    """A grey picture of 8 or 16 bits as a file."""
     good, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
     assert good, "grey pictures of 8 and 16 bits can be encoded"
-    atomic_write(path, content.tobytes())
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and those above it.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}). Choose another folder.") from error
+    return content.tobytes()

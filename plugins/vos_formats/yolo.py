@@ -22,7 +22,7 @@ from vos.plugin import (
     safe_name,
 )
 from vos_formats.importing import ObjectIds, label_map_of, logger, natural, reading, sequence_of
-from vos_formats.output import FormatWriter, make_folder
+from vos_formats.output import FormatWriter
 from vos_formats.polygons import bridged, filled, outlines
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -39,7 +39,6 @@ class YoloWriter(FormatWriter):
 
     def begin(self) -> None:
         """Begin; see the base class."""
-        make_folder(self.path / "labels")
         self._ids: set[int] = set()
         self._size = (0, 0)
         self._bridged = False
@@ -61,7 +60,7 @@ class YoloWriter(FormatWriter):
             self._ids.add(object_id)
             numbers = " ".join(f"{value:.7g}" for value in points.reshape(-1).tolist())
             lines.append(f"{self._class_of(object_id)} {numbers}\n")
-        atomic_write(self.path / "labels" / f"{safe_name(frame.name)}.txt", "".join(lines))
+        self.folder.write(f"{safe_name(frame.name)}.txt", "".join(lines), "labels")
 
     def finish(self) -> None:
         """Write ``data.yaml``."""

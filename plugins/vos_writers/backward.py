@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vos.plugin import AnyArray
+from vos.plugin import AnyArray, output_errors
 
 
 class BackwardSpool:
@@ -26,7 +26,8 @@ class BackwardSpool:
         path = Path(self._folder.name) / f"{len(self._held)}.png"
         good, content = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1])
         assert good, "pictures of 8 and 16 bits can be encoded"
-        path.write_bytes(content.tobytes())
+        with output_errors(path):
+            path.write_bytes(content.tobytes())
         self._held.append((path, time))
 
     def drain(self) -> Iterator[tuple[AnyArray, float | None]]:

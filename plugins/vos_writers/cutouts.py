@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vos.plugin import Frame, LabelMap, OutputError, Prediction, Run, atomic_write, object_ids, safe_name
+from vos.plugin import Frame, LabelMap, OutputFolder, Prediction, Run, object_ids, safe_name
 from vos_writers.alpha import alpha_of
 from vos_writers.options import CutoutOptions, chosen_path, output_path
 
@@ -17,9 +17,10 @@ MAX_OBJECTS = 254
 class CutoutWriter:
     """Writes a PNG for each object in each frame; a frame without the object has no file."""
 
+    _folder: OutputFolder
+
     def __init__(self, options: CutoutOptions) -> None:
         self._options = options
-        self._folder = Path()
 
     def outputs(self, folder: Path | None) -> list[Path]:
         """Name the objects' folders, and the pictures in them; see ``vos.NamingWriter``."""
@@ -32,8 +33,7 @@ class CutoutWriter:
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""
-        self._folder = output_path(self._options.path, run, "cutouts", "cutouts")
-        _make(self._folder)
+        self._folder = OutputFolder(output_path(self._options.path, run, "cutouts", "cutouts"))
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
         """Write the objects of one frame."""
@@ -49,19 +49,11 @@ class CutoutWriter:
                 cutout = cutout[y : y + height, x : x + width]
             good, content = cv2.imencode(".png", cutout, [cv2.IMWRITE_PNG_COMPRESSION, 1])
             assert good, "uint8 BGRA pictures can be encoded"
-            folder = self._folder / str(object_id)
-            _make(folder)
-            atomic_write(folder / f"{safe_name(frame.name)}.png", content.tobytes())
+            self._folder.write(f"{safe_name(frame.name)}.png", content.tobytes(), str(object_id))
 
     def close(self) -> None:
-        """All is written."""
+        """Check that the pictures are still there."""
+        self._folder.check()
 
     def abort(self, error: BaseException) -> None:
         """What is written stays: each file is whole."""
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be made ({error.strerror}).") from error

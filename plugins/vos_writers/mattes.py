@@ -9,7 +9,7 @@ import av
 import cv2
 import numpy as np
 
-from vos.plugin import AnyArray, FloatArray, Frame, LabelMap, OutputError, Prediction, Run, atomic_write, safe_name
+from vos.plugin import AnyArray, FloatArray, Frame, LabelMap, OutputFolder, Prediction, Run, safe_name
 from vos_writers.alpha import alpha_of
 from vos_writers.backward import BackwardSpool
 from vos_writers.options import MatteOptions, ProresOptions, WebmAlphaOptions, chosen_path, output_path
@@ -128,10 +128,10 @@ class SequenceWriter:
 
     default_name = ""
     suffix = ""
+    _folder: OutputFolder
 
     def __init__(self, options: Any) -> None:
         self._options = options
-        self._folder = Path()
         self._sequence = ""
         self._first = 0
         self._step = 1
@@ -147,11 +147,7 @@ class SequenceWriter:
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""
-        self._folder = output_path(self._options.path, run, self.default_name, self.default_name)
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self._folder}: cannot be made ({error.strerror}).") from error
+        self._folder = OutputFolder(output_path(self._options.path, run, self.default_name, self.default_name))
         self._sequence = run.sequence
         self._step = run.selection.get("step", 1)
         self._first = run.selection.get("start", 0) if run.both_ways else run.annotated[0]
@@ -162,10 +158,11 @@ class SequenceWriter:
         if self._options.start_number is not None:
             number = self._options.start_number + (frame.index - self._first) // self._step
         name = f"{safe_name(self._sequence)}.{number:04d}.{self.suffix}"
-        atomic_write(self._folder / name, self.encode(frame, alpha_of(prediction, label_map, self._options.object)))
+        self._folder.write(name, self.encode(frame, alpha_of(prediction, label_map, self._options.object)))
 
     def close(self) -> None:
-        """All is written."""
+        """Check that the files are still there."""
+        self._folder.check()
 
     def abort(self, error: BaseException) -> None:
         """What is written stays: each file is whole."""

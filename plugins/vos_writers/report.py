@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import cv2
 import numpy as np
 
-from vos.plugin import Frame, LabelMap, Prediction, Run, discard_partial, finish_partial
+from vos.plugin import Frame, LabelMap, Prediction, Run, discard_partial, finish_partial, output_errors
 from vos_writers.options import ReportOptions, begin_file, chosen_path, output_path
 
 COLUMNS = ("frame_index", "frame", "time", "object_id", "present", "score", "area", "x0", "y0", "x1", "y1")
@@ -50,18 +51,21 @@ class ReportWriter:
             score = "" if scores is None else f"{scores[row]:.4f}"
             time = "" if frame.time is None else f"{frame.time:.3f}"
             area = cv2.countNonZero(mask)
-            self._table.writerow((frame.index, frame.name, time, object_id, int(width > 0), score, area, *box))
+            with output_errors(self._path):
+                self._table.writerow((frame.index, frame.name, time, object_id, int(width > 0), score, area, *box))
 
     def close(self) -> None:
         """Finish the table."""
         assert self._file is not None, "open comes first"
         assert self._partial is not None, "open comes first"
-        self._file.close()
+        with output_errors(self._path):
+            self._file.close()
         finish_partial(self._partial, self._path)
 
     def abort(self, error: BaseException) -> None:
         """Remove the unfinished table."""
         if self._file is not None:
-            self._file.close()
+            with suppress(OSError):  # a full disk takes the last lines no more than those before
+                self._file.close()
         if self._partial is not None:
             discard_partial(self._partial)

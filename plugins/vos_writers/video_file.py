@@ -12,7 +12,7 @@ import av
 import cv2
 import numpy as np
 
-from vos.plugin import AnyArray, Frame, OutputError, Run, Size, discard_partial, finish_partial
+from vos.plugin import AnyArray, Frame, OutputError, Run, Size, discard_partial, finish_partial, output_errors
 from vos_writers.options import begin_file
 from vos_writers.sound import SoundTrack
 
@@ -139,17 +139,19 @@ class VideoFile:
         matrix = "ITU709" if height >= HD_LINES else "ITU601"
         picture = picture.reformat(format=self._coding.pixel_format, dst_colorspace=matrix, dst_color_range="MPEG")
         picture.pts, picture.time_base = self._clock.tick(time), self._clock.time_base
-        self._container.mux(self._stream.encode(picture))
-        if self._sound is not None:
-            self._sound.copy_until(float(picture.pts * self._clock.time_base))
+        with output_errors(self._path):
+            self._container.mux(self._stream.encode(picture))
+            if self._sound is not None:
+                self._sound.copy_until(float(picture.pts * self._clock.time_base))
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        if self._stream is not None:
-            self._container.mux(self._stream.encode())
-        if self._sound is not None:
-            self._sound.finish(float((self._clock._last + TICKS) * self._clock.time_base))
-        self._container.close()
+        with output_errors(self._path):
+            if self._stream is not None:
+                self._container.mux(self._stream.encode())
+            if self._sound is not None:
+                self._sound.finish(float((self._clock._last + TICKS) * self._clock.time_base))
+            self._container.close()
         finish_partial(self._partial, self._path)
 
     def abort(self) -> None:
@@ -158,7 +160,7 @@ class VideoFile:
             if self._sound is not None:
                 self._sound.close()
             self._container.close()
-        except (av.error.FFmpegError, ValueError):
+        except (OSError, av.error.FFmpegError, ValueError):
             pass  # an empty or half-written file may not close; it is removed all the same
         finally:
             discard_partial(self._partial)

@@ -86,13 +86,14 @@ class PreparedRun:
                 if not frames:
                     raise SourceError(f"{self.source.info.location}: it gave no frame to track.")
                 outputs.close()
+                seconds = time.perf_counter() - began
+                summary = RunSummary(self.facts, frames, self.object_ids, seconds, truncated=self.loop.truncated)
+                self.plugins.hook.vos_run_finished(run=self.facts, summary=summary)
             except BaseException as error:
                 outputs.abort(error)
                 self._report_failure(error)
                 raise
-            seconds = time.perf_counter() - began
-            self.summary = RunSummary(self.facts, frames, self.object_ids, seconds, truncated=self.loop.truncated)
-            self.plugins.hook.vos_run_finished(run=self.facts, summary=self.summary)
+            self.summary = summary
 
     def _observe(self, tracked: TrackedFrame) -> None:
         self.plugins.hook.vos_frame_done(

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Generic, TypeVar
 
 from vos.errors import PluginFailedError
 from vos.registry.plugin_errors import in_words
+
+logger = logging.getLogger(__name__)
 
 S = TypeVar("S")
 T = TypeVar("T")
 
 _POLL_SECONDS = 0.2
 _JOIN_SECONDS = 10.0
+_PATIENCE_SECONDS = 3.0
 
 
 class ReadAhead(Generic[T]):
@@ -84,24 +89,51 @@ class ReadAhead(Generic[T]):
 def map_ahead(function: Callable[[S], T], items: Iterable[S], workers: int) -> Generator[T]:
     """Map items in threads of their own, in order, at most ``workers`` items ahead of what is taken.
 
-    An exception of the function or of the items is raised where its result would have come. Closing waits
-    for what has begun and drops the rest.
+    An exception of the function or of the items is raised where its result would have come. Closing drops what has
+    not begun and waits ``_PATIENCE_SECONDS`` for what has: a call that hangs, as on a device that is gone, keeps
+    neither Ctrl-C nor an error from ending the run.
     """
     waiting: deque[Future[T]] = deque()
     ended: Exception | None = None
     iterator = iter(items)
-    pool = ThreadPoolExecutor(workers, "vos-map-ahead")
+    tasks: queue.SimpleQueue[tuple[Future[T], S] | None] = queue.SimpleQueue()
+
+    def work() -> None:
+        while (task := tasks.get()) is not None:
+            future, item = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(function(item))
+            except BaseException as error:
+                future.set_exception(error)
+
+    # Daemon threads, unlike those of ThreadPoolExecutor, do not keep the process from ending.
+    threads = [threading.Thread(target=work, name=f"vos-map-ahead_{n}", daemon=True) for n in range(workers)]
+    for thread in threads:
+        thread.start()
     try:
         while ended is None or waiting:
             if ended is not None or len(waiting) > workers:
                 yield waiting.popleft().result()
                 continue
             try:
-                waiting.append(pool.submit(function, next(iterator)))
+                item = next(iterator)
             except Exception as error:
                 ended = error
+                continue
+            waiting.append(Future())
+            tasks.put((waiting[-1], item))
     finally:
-        pool.shutdown(cancel_futures=True)
+        for future in waiting:
+            future.cancel()
+        for _ in threads:
+            tasks.put(None)
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        for thread in threads:
+            thread.join(max(deadline - time.monotonic(), 0))
+        if any(thread.is_alive() for thread in threads):
+            logger.warning("a call that was made ahead is still running and was left behind.")
     if not isinstance(ended, StopIteration):
         raise ended
 

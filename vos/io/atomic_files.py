@@ -41,7 +41,7 @@ def create_partial(path: Path) -> Path:
     special = _special_kind(path)
     if special is not None:
         raise OutputError(f"{path}: cannot be written (it is {special}). Give the name of a file.")
-    with _output_errors(path):
+    with output_errors(path):
         descriptor, partial = _create_exclusively(path)
         _held[partial] = descriptor
         _lock(descriptor)
@@ -59,7 +59,7 @@ def finish_partial(partial: Path, path: Path) -> None:
         OutputError: it cannot be renamed; the temporary file is removed.
     """
     try:
-        with _output_errors(path):
+        with output_errors(path):
             partial.replace(path)
     except OutputError:
         discard_partial(partial)
@@ -97,7 +97,7 @@ def atomic_write(path: Path, content: bytes | str) -> None:
         return
     if special is not None:
         raise OutputError(f"{path}: cannot be written (it is {special}). Give the name of a file.")
-    with _output_errors(path):
+    with output_errors(path):
         descriptor, partial = _create_exclusively(path)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -122,12 +122,28 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     partial = create_partial(path)
     try:
-        with _output_errors(path):
+        with output_errors(path):
             yield partial
         finish_partial(partial, path)
     except BaseException:
         discard_partial(partial)
         raise
+
+
+@contextmanager
+def output_errors(path: Path) -> Iterator[None]:
+    """Raise the operating system's errors in the block as an ``OutputError`` that names the final file.
+
+    Args:
+        path: the final file.
+    Raises:
+        OutputError: the block raised an ``OSError``: a full disk, a folder that is gone, missing rights.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}). Free space or choose another folder.") from error
 
 
 def safe_name(name: str) -> str:
@@ -161,16 +177,6 @@ def refuse_equal_names(names: Iterable[str], where: str) -> None:
         seen[safe] = name
 
 
-@contextmanager
-def _output_errors(path: Path) -> Iterator[None]:
-    """Raise the operating system's errors as an ``OutputError`` that names the final file."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise OutputError(f"{path}: cannot be written ({reason}). Free space or choose another folder.") from error
-
-
 def _special_kind(path: Path) -> str | None:
     """Name what ``path`` leads to if something other than a regular file is there."""
     try:
@@ -196,7 +202,7 @@ def _create_exclusively(path: Path) -> tuple[int, Path]:
 def _write_directly(path: Path, data: bytes) -> None:
     if stat.S_ISBLK(path.stat().st_mode):
         raise OutputError(f"{path}: cannot be written (it is a disk). Give the name of a file.")
-    with _output_errors(path):
+    with output_errors(path):
         # A fifo that nobody reads is an error at once (ENXIO) and not a wait without end.
         descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0))
         os.set_blocking(descriptor, True)

@@ -153,6 +153,8 @@ def vos_frame_done(run: Run, frame: Frame, prediction: Prediction, label_map: La
 def vos_run_finished(run: Run, summary: RunSummary) -> None:
     """Called once, after the last writer has closed.
 
+    An exception makes it a failed run, whose outputs stay: ``vos_run_failed`` follows in all plugins.
+
     Args:
         run: the run.
         summary: frames, objects and time.

@@ -43,14 +43,14 @@ def refuse_expanding(path: Path) -> None:
 
 
 def refuse_unstored(state: Mapping[str, Any], where: str) -> None:
-    """Refuse tensors that are larger than what is stored of them.
+    """Refuse tensors that are larger than what is stored of them, or that hold NaN.
 
     Args:
         state: tensors by name; values of other types are not checked.
         where: the file, for messages.
     Raises:
-        WeightsError: a tensor without storage, larger than its storage, sparse or quantized; or all together are
-            much larger than their storages.
+        WeightsError: a tensor without storage, larger than its storage, sparse, quantized or with NaN; or all together
+            are much larger than their storages.
     """
     import torch
 
@@ -72,3 +72,24 @@ def refuse_unstored(state: Mapping[str, Any], where: str) -> None:
     stored = sum(storages.values())
     if claimed > MOST_SHARED * stored:
         raise WeightsError(f"{where}: its tensors claim {claimed} bytes, but {stored} are stored.")
+    refuse_nan(state, where)
+
+
+def refuse_nan(state: Mapping[str, Any], where: str) -> None:
+    """Refuse weights that hold NaN: a network with one gives NaN for every image, which reads as empty masks.
+
+    Args:
+        state: tensors by name; values of other types are not checked.
+        where: the file, for messages.
+    Raises:
+        WeightsError: a tensor holds NaN; the message names the first.
+    """
+    import torch
+
+    for name, tensor in state.items():
+        if not isinstance(tensor, torch.Tensor) or tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+            continue
+        if tensor.sum().isnan() and tensor.isnan().any():  # a sum takes a fifth of the time; infinities fool it
+            raise WeightsError(
+                f'{where}: tensor "{name[:80]}" holds NaN. The file is damaged, or its training failed: fetch it again.'
+            )

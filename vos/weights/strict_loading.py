@@ -15,6 +15,7 @@ from typing import Any
 
 from vos.errors import WeightsError
 from vos.weights.model_configs import refuse_code
+from vos.weights.stored_tensors import refuse_nan
 
 
 def load_part(kind: Any, folder: Path, subfolder: str = "", **settings: Any) -> Any:
@@ -59,7 +60,7 @@ def load_network(kind: Any, folder: Path, subfolder: str = "", *, optional: Sequ
     Returns:
         The network, in evaluation mode, on the CPU.
     Raises:
-        WeightsError: files are missing or cannot be read, or tensors do not fit the configuration.
+        WeightsError: files are missing or cannot be read, tensors do not fit the configuration, or one holds NaN.
     """
     library = kind.__module__.partition(".")[0]
     if library == "transformers":  # else it raises before it says which
@@ -81,6 +82,7 @@ def load_network(kind: Any, folder: Path, subfolder: str = "", *, optional: Sequ
             f"{folder / subfolder}: weights do not fit {type(network).__name__}: {'; '.join(lines)}. "
             "They are cut short, or of another model than config.json says."
         )
+    refuse_nan(network.state_dict(), str(folder / subfolder))
     return network
 
 

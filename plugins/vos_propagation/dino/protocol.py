@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos.plugin import Frame, LabelMap, Prediction, Runtime, Size, object_ids
+from vos.plugin import Frame, LabelMap, Prediction, Runtime, Size, TrackerError, object_ids
 from vos_propagation.dino.vit import ViT
 from vos_propagation.memory.labels import add_rows, drop_row
 
@@ -72,6 +72,11 @@ class DinoTracker:
         image = torch.from_numpy(cv2.resize(frame.image, (width, height))).to(self._device)
         pixels = (image.permute(2, 0, 1).float() / 255 - self._mean) / self._std
         features = self._vit.features(pixels[None].to(self._dtype))
+        if features.isnan().any():
+            raise TrackerError(
+                f"the backbone gives NaN for this image in {str(self._dtype).removeprefix('torch.')}. "
+                "Try --precision fp32; if that gives NaN too, its weights are damaged."
+            )
         return F.normalize(features.float(), dim=0).to(self._dtype)
 
     @torch.inference_mode()

@@ -20,6 +20,8 @@ PLUGIN = '''
 from dataclasses import dataclass
 from pathlib import Path
 import os
+import signal
+import time
 import numpy as np
 import vos.plugin
 from vos.testing import StubTracker
@@ -28,12 +30,19 @@ from vos.testing import StubTracker
 class Options:
     fail: str = vos.plugin.option("", "Sequence whose images are this dark fails.")
     quality: int = vos.plugin.option(1, "Nothing.")
+    signal: str = vos.plugin.option("", "Sent in frame 4: SIGINT to the parent, another one to the process itself.")
 
 class Still(StubTracker):
     """Keeps the first label map; fails on frames of one grey value."""
     def __init__(self, options):
         super().__init__()
         self.fail = options.fail
+        self.signal = options.signal
+    def step(self, frame):
+        if self.signal and frame.index == 4:
+            os.kill(os.getppid() if self.signal == "SIGINT" else os.getpid(), getattr(signal, self.signal))
+            time.sleep(60)
+        return super().step(frame)
     def start(self, frame, label_map):
         super().start(frame, label_map)
         if self.fail and int(self.fail) == frame.image[0, 0, 0]:
@@ -119,7 +128,7 @@ def test_tracks_scores_and_writes_results(
     assert [line.split(":")[0] for line in lines[:3]] == ["bear", "dog", "late"]
     assert "7 frames" in lines[0]
     assert "tracker:  still" in said
-    assert "options:  fail=, quality=1" in said
+    assert "options:  fail=, quality=1, signal=" in said
     assert f"vos {vos.__version__}" in said
     scores = vos.evaluate(tree, out, sequences="2017/val")
     assert [len(s.objects) for s in scores.sequences] == [1, 2, 1]
@@ -128,7 +137,7 @@ def test_tracks_scores_and_writes_results(
     results = json.loads((out / "results.json").read_text())
     assert results["summary"] == scores.summary()
     assert results["tracker"] == "still"
-    assert results["options"] == {"fail": "", "quality": 1}
+    assert results["options"] == {"fail": "", "quality": 1, "signal": ""}
     assert results["fps"] > 0
     assert {"vos", "numpy", "python"} <= set(results["versions"])
     assert (out / "per-sequence_results-val.csv").read_text().count("\n") == 5
@@ -169,7 +178,7 @@ def test_a_second_run_skips_what_is_whole_and_redoes_the_rest(
     assert json.loads((tmp_path / "out/results.json").read_text())["summary"] == json.loads(first)["summary"]
     code, _, err = davis(capsys, *arguments, "-O", "quality=2")
     assert code == 2
-    assert "holds a run with other options ({'fail': '', 'quality': 1}, now {'fail': '', 'quality': 2})" in err
+    assert "holds a run with other options ({'fail': '', 'quality': 1, 'signal': ''}, now " in err
     assert davis(capsys, *arguments, "--quality", 2, "--overwrite")[0] == 0
 
 
@@ -183,6 +192,22 @@ def test_two_processes_share_the_work(
     davis(capsys, "--root", tree, "--set", "2017/val", "-o", tmp_path / "one")
     for path in (tmp_path / "one").rglob("*.png"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+
+
+@pytest.mark.parametrize(("number", "code", "states"), [("SIGINT", 130, {"stopped"}), ("SIGKILL", 1, {"failed"})])
+def test_no_record_says_running_once_nobody_runs(
+    number: str, code: int, states: set[str], tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--root", tree, "--set", "2016/val", "-j", 2, "-o", tmp_path / "out")
+    ended, _, said = davis(capsys, *arguments, "-O", f"signal={number}")
+    assert ended == code
+    assert "Traceback" not in said
+    records = [json.loads(path.read_text()) for path in (tmp_path / "out").rglob("run.json")]
+    found = {record["state"] for record in records}
+    assert found & states
+    assert found <= {*states, "stopped"}
+    assert all(vos.read_label_map(path).any() for path in (tmp_path / "out").rglob("*.png"))
+    assert not list((tmp_path / "out").rglob(".partial-*"))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -270,6 +270,16 @@ def test_mapped_ahead_in_order_and_errors_come_where_they_belong():
     assert threads() == []
 
 
+def test_a_call_ahead_that_hangs_does_not_hold_up_the_end(monkeypatch, caplog):
+    monkeypatch.setattr("vos.host.threads._PATIENCE_SECONDS", 0.05)
+    hanging = threading.Event()
+    answers = map_ahead(lambda x: x or hanging.wait(30), [1, 0, 0], 2)
+    assert next(answers) == 1
+    answers.close()
+    assert "still running" in caplog.text
+    hanging.set()
+
+
 class Live(vos.testing.TinySequence):
     @property
     def info(self):

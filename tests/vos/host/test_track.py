@@ -493,7 +493,7 @@ def test_a_writer_that_raises_anything_is_named_and_all_are_aborted(where, error
 
 
 @pytest.mark.parametrize("error", [GeneratorExit, SystemExit, BaseException])
-@pytest.mark.parametrize("hook", ["vos_run_started", "vos_frame_done", "vos_run_failed"])
+@pytest.mark.parametrize("hook", ["vos_run_started", "vos_frame_done", "vos_run_finished", "vos_run_failed"])
 def test_a_hook_that_raises_anything_is_one_line(hook, error, sequence, tmp_path, caplog):
     def fail(self, run):
         raise error

@@ -193,23 +193,33 @@ def _outcomes(
     from concurrent.futures import ProcessPoolExecutor, as_completed
     from concurrent.futures.process import BrokenProcessPool
 
+    from vos.host.outputs.run_record import record_interruption
+    from vos.host.process_ends import end_workers
+
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _prepare_worker, (job.runtime.threads or 1,)) as pool:
-        futures = {pool.submit(_run, job, name): name for name in _longest_first(job.tree, names)}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool:
-            raise VosError(
-                "a worker process died (out of memory, or killed). Finished sequences are kept; "
-                "run again, with fewer processes (-j)."
-            ) from None
-        except BaseException:
-            for child in set(multiprocessing.active_children()) - before:
-                child.terminate()
-            pool.shutdown(cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, context, _prepare_worker, (job.runtime.threads or 1,))
+    try:
+        futures = {pool.submit(_run_in_worker, job, name): name for name in _longest_first(job.tree, names)}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+    except BaseException as error:
+        end_workers(set(multiprocessing.active_children()) - before)
+        pool.shutdown(cancel_futures=True)
+        told = _worker_died() if isinstance(error, BrokenProcessPool) else error
+        for name in names:
+            record_interruption(job.output / safe_name(name), told)
+        if told is error:
             raise
+        raise told from None
+    pool.shutdown()
+
+
+def _worker_died() -> VosError:
+    return VosError(
+        "a worker process died (out of memory, or killed). Finished sequences are kept; "
+        "run again, with fewer processes (-j)."
+    )
 
 
 def _longest_first(tree: DavisTree, names: Sequence[str]) -> list[str]:
@@ -230,13 +240,21 @@ def _prepare_worker(threads: int) -> None:
 
     from vos.host.process_ends import end_with_parent
 
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which stops the workers
     end_with_parent()
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(threads)
     import cv2
 
     cv2.setNumThreads(threads)
+
+
+def _run_in_worker(job: BenchmarkJob, name: str) -> SequenceResult | VosError:
+    """As ``_run``, in a worker process; a signal that ends it leaves a record that says so."""
+    from vos.host.process_ends import ending_cleanly
+
+    with ending_cleanly():
+        return _run(job, name)
 
 
 def _run(job: BenchmarkJob, name: str, observers: Sequence[object] = ()) -> SequenceResult | VosError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -10,16 +11,19 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vos.errors import InputError
+from vos.errors import InputError, VosError
 from vos.host.timing import FrameTimes
 from vos.io.atomic_files import atomic_write
 from vos.io.json_file import read_json
+from vos.io.output_lock import output_lock
 from vos.registry.hookspecs import hookimpl
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
 from vos.types.prediction import Prediction
 from vos.types.run import Run, RunSummary
 from vos.version import __version__
+
+logger = logging.getLogger(__name__)
 
 RECORD_NAME = "run.json"
 
@@ -93,8 +97,7 @@ class RunRecord:
     @hookimpl
     def vos_run_failed(self, run: Run, error: BaseException) -> None:
         """Write the record of a run that stopped early."""
-        stopped = isinstance(error, (KeyboardInterrupt, GeneratorExit))
-        self._write(run, "stopped" if stopped else "failed", error=f"{type(error).__name__}: {error}".rstrip(": "))
+        self._write(run, **_ended_by(error))
 
     def _write(self, run: Run, state: str, **more: Any) -> None:
         assert run.output is not None, "added only to runs with an output folder"
@@ -112,7 +115,7 @@ class RunRecord:
             "versions": versions(),
             **more,
         }
-        atomic_write(run.output / RECORD_NAME, json.dumps(record, indent=2, default=str) + "\n")
+        atomic_write(run.output / RECORD_NAME, _as_text(record))
 
 
 def identity_of(run: Run) -> dict[str, Any]:
@@ -152,6 +155,33 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) and _has_types(record) else None
+
+
+def record_interruption(folder: Path, error: BaseException) -> None:
+    """Correct the record of a run whose process ended without a word: it says "running", and nobody runs it.
+
+    Args:
+        folder: ``OUT/<sequence>``.
+        error: why; ``KeyboardInterrupt`` makes a stopped run of it, any other a failed one.
+    """
+    record = read_record(folder)
+    if record is None or record.get("state") != "running":
+        return
+    try:
+        with output_lock(folder):
+            atomic_write(folder / RECORD_NAME, _as_text({**record, **_ended_by(error)}))
+    except VosError as later:  # another process runs it, or the disk is full
+        logger.debug("%s: %s", folder, later)
+
+
+def _ended_by(error: BaseException) -> dict[str, Any]:
+    """The state of a run that an error ended, as its record has it."""
+    stopped = isinstance(error, (KeyboardInterrupt, GeneratorExit))
+    return {"state": "stopped" if stopped else "failed", "error": f"{type(error).__name__}: {error}".rstrip(": ")}
+
+
+def _as_text(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, indent=2, default=str) + "\n"
 
 
 def _has_types(record: Mapping[str, Any]) -> bool:

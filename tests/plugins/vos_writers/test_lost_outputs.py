@@ -1,0 +1,80 @@
+"""A disk that fills up and a folder that is removed during a run: an error line, and no unfinished file."""
+
+import contextlib
+import resource
+import shutil
+import tempfile
+
+import pytest
+
+import vos
+from vos.plugin import OutputError, OutputFolder, hookimpl
+from vos.testing import StubTracker, tiny_sequence
+
+WRITERS = vos.load_plugins().writers.names()
+SUFFIXES = {"overlay": ".mp4", "prores": ".mov", "webm-alpha": ".webm", "matte": ".mp4", "report": ".csv"}
+SUFFIXES |= {"coco": ".json", "coco-rle": ".json", "cvat": ".xml", "label-studio": ".json", "youtube-vis": ".json"}
+SUFFIXES |= {"npz": ".npz"}
+FOLDERS = [name for name in WRITERS if name not in SUFFIXES]
+
+
+@contextlib.contextmanager
+def files_of_at_most(size):
+    """Fail every write beyond so many bytes of a file, as a full disk does (EFBIG in place of ENOSPC)."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def track(sequence, writer, path, **more):
+    options = {} if writer == "davis" else {"path": str(path)}
+    output = path if writer == "davis" else None
+    return vos.track(
+        sequence, sequence.label_maps[0], tracker=StubTracker(), output=output, writers=[(writer, options)], **more
+    )
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_full_disk_is_one_line_and_leaves_no_unfinished_file(writer, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    sequence = tiny_sequence("moving", length=12)
+    path = tmp_path / f"out{SUFFIXES.get(writer, '')}"
+    with files_of_at_most(64), pytest.raises(vos.VosError, match=r"cannot be written \(File too large\)") as caught:
+        track(sequence, writer, path)
+    assert "\n" not in str(caught.value)
+    assert ".partial-" not in str(caught.value)
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+class Remover:
+    """Removes a folder after a frame, as a person or another program does."""
+
+    def __init__(self, folder, after):
+        self.folder, self.after = folder, after
+
+    @hookimpl
+    def vos_frame_done(self, frame):
+        if frame.index == self.after:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@pytest.mark.parametrize(("writer", "after"), [*((name, 4) for name in FOLDERS), ("cutouts", 11), ("davis", 11)])
+def test_a_folder_that_is_removed_during_the_run_is_an_error(writer, after, tmp_path):
+    sequence = tiny_sequence("moving", length=12)
+    with pytest.raises(vos.VosError, match=r"removed|No such file"):
+        track(sequence, writer, tmp_path / "out", observers=[Remover(tmp_path / "out", after)])
+
+
+def test_files_that_are_removed_during_the_run_are_counted(tmp_path):
+    folder = OutputFolder(tmp_path)
+    for name in ("a.png", "b.png"):
+        folder.write(name, b"x", "1")
+    folder.check()
+    (tmp_path / "1" / "a.png").unlink()
+    with pytest.raises(OutputError, match="1 of the 2 files that were written are gone"):
+        folder.check()
