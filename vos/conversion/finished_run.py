@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from vos.errors import InputError
 from vos.host.outputs.run_record import read_record
 from vos.io.atomic_files import safe_name
 from vos.io.masks.mask_file import read_label_map
+from vos.io.natural_order import natural_order
 from vos.protocols.source import Source
 from vos.types.frame import Frame
 from vos.types.label_map import object_ids, without_void
@@ -138,7 +138,7 @@ def find_results(folder: Path) -> list[FinishedRun]:
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Expected the folder of a finished run, such as vos-out/dog.")
     own = _result(folder)
-    found = [own] if own else [r for f in sorted(folder.iterdir(), key=_natural) if f.is_dir() and (r := _result(f))]
+    found = [own] if own else [r for f in natural_order(folder.iterdir()) if f.is_dir() and (r := _result(f))]
     if not found:
         raise InputError(f"{folder}: no masks (PNG) in it. Expected the folder of a finished run, such as vos-out/dog.")
     for result in found:
@@ -148,9 +148,5 @@ def find_results(folder: Path) -> list[FinishedRun]:
 
 
 def _result(folder: Path) -> FinishedRun | None:
-    masks = tuple(sorted(folder.glob("[!.]*.png"), key=_natural))
+    masks = tuple(natural_order(folder.glob("[!.]*.png")))
     return FinishedRun(folder, masks, read_record(folder) or {}) if masks else None
-
-
-def _natural(path: Path) -> list[str | int]:
-    return [int(part) if at % 2 else part for at, part in enumerate(re.split(r"([0-9]+)", path.name))]

@@ -7,10 +7,10 @@ release. YouTube-VOS: the same without a resolution and without ``ImageSets``, a
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from vos.errors import InputError
+from vos.io.natural_order import natural_order
 
 RESOLUTIONS = ("480p", "Full-Resolution", "1080p")
 LONGEST_LINE = 1000  # characters; DAVIS-2016 lists two paths a line
@@ -124,14 +124,9 @@ def read_names(path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def natural_order(path: Path) -> list[str | int]:
-    """Sort key of files: numbers in names count as numbers, so that frame 10 comes after frame 9."""
-    return [int(part) if at % 2 else part for at, part in enumerate(re.split(r"([0-9]+)", path.name))]
-
-
 def _files(folder: Path, endings: frozenset[str], what: str) -> list[Path]:
     there = [path for path in folder.iterdir() if not path.name.startswith(".")] if folder.is_dir() else []
-    found = sorted((path for path in there if path.suffix.lower() in endings), key=natural_order)
+    found = natural_order(path for path in there if path.suffix.lower() in endings)
     if not found:
         raise InputError(f"{folder}: no {what} in it.")
     return found

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vos.errors import InputError
-from vos.evaluation.datasets.davis_layout import DavisTree, natural_order, read_names
+from vos.evaluation.datasets.davis_layout import DavisTree, read_names
 from vos.io.atomic_files import safe_name
 from vos.io.json_file import read_json
+from vos.io.natural_order import natural_order
 
 
 def find_sequences(
@@ -73,7 +74,7 @@ def png_files(folder: Path) -> list[Path]:
             for entry in entries
             if entry.name[-4:].lower() == ".png" and not entry.name.startswith(".") and entry.is_file()
         ]
-    return sorted((folder / name for name in names), key=natural_order)
+    return natural_order(folder / name for name in names)
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from PIL import Image as PillowImage
 
 from vos.errors import EmptyMaskError, InputError, OptionError
 from vos.evaluation.images.labelled_images import IGNORED, ClassMap, LabelledImages
+from vos.io.image_file import read_image
 from vos.protocols.initializer import Initializer
 from vos.types.arrays import Image, LabelMap
 from vos.types.frame import Frame
@@ -118,20 +119,3 @@ def crop_square(image: Image, labels: ClassMap, side: int) -> tuple[Image, Class
     scaled = PillowImage.fromarray(image).resize((side, side), PillowImage.Resampling.BILINEAR, box=box)
     nearest = ((np.arange(side) + 0.5) * size / side).astype(np.int64)
     return np.asarray(scaled), labels[top + nearest][:, left + nearest]
-
-
-def read_image(path: Any) -> Image:
-    """Read an image file.
-
-    Args:
-        path: any format of Pillow.
-    Returns:
-        uint8 (H, W, 3), RGB.
-    Raises:
-        InputError: unreadable.
-    """
-    try:
-        with PillowImage.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as an image ({error}).") from error

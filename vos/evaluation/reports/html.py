@@ -22,6 +22,7 @@ from vos.evaluation.reports.tables import CATEGORY_COLUMNS, GLOBAL_COLUMNS, perc
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.scores import Scores, SequenceFiles
 from vos.io.frame_names import match_names
+from vos.io.image_file import read_image
 from vos.io.masks.mask_file import StoredLabelMap, read_stored_label_map
 from vos.types.arrays import AnyArray, BoolArray, Image
 from vos.types.label_map import VOID
@@ -294,8 +295,7 @@ def _image(folder: Path | None, frame: str, size_wh: tuple[int, int]) -> Image |
     for ending in (".jpg", ".jpeg", ".png"):
         path = folder / f"{frame}{ending}"
         if path.is_file():
-            with PillowImage.open(path) as image:
-                return np.array(image.convert("RGB").resize(size_wh), dtype=np.uint8)
+            return np.asarray(PillowImage.fromarray(read_image(path)).resize(size_wh))
     return None
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from vos.errors import AnnotationError
 from vos.io.frame_names import match_names
 from vos.io.masks.mask_decoding import MASK_SUFFIXES
+from vos.io.natural_order import natural_order
 from vos.types.source_info import SourceInfo
 
 logger = logging.getLogger(__name__)
@@ -62,14 +63,12 @@ def object_folders(folder: Path, info: SourceInfo) -> dict[str, Path] | None:
     Returns:
         Subfolders by name, in natural order; None where the folder holds masks itself or no subfolder does.
     """
-    from natsort import natsorted  # here, so that `import vos` stays quick
-
     if _mask_files(folder):
         return None
     inner = [path for path in folder.iterdir() if path.is_dir() and _mask_files(path)]
     if any(path.name == info.name for path in inner):
         return None
-    return {path.name: path for path in natsorted(inner, key=lambda path: path.name)} or None
+    return {path.name: path for path in natural_order(inner)} or None
 
 
 def folder_of_sequence(folder: Path, info: SourceInfo) -> Path:
@@ -98,10 +97,8 @@ def shortened(values: list[int]) -> str:
 
 
 def _mask_files(folder: Path) -> list[Path]:
-    from natsort import natsorted
-
     found = (path for path in folder.iterdir() if path.suffix.lower() in MASK_SUFFIXES and path.is_file())
-    return natsorted((path for path in found if not path.name.startswith(".")), key=lambda path: path.name)
+    return natural_order(path for path in found if not path.name.startswith("."))
 
 
 def _names_of_video(files: Iterable[Path], count: int | None) -> list[str]:
