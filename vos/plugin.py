@@ -4,7 +4,7 @@ A plugin needs nothing else of the toolkit but ``vos.testing``, ``vos.weights`` 
 """
 
 from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options, option_assignments, runtime_options
+from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
 from vos.drawing import draw_objects
 from vos.errors import (
     AnnotationError,
@@ -27,6 +27,7 @@ from vos.host.opening import open_source
 from vos.host.outputs.input_protection import refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
 from vos.host.process_ends import end_with_parent, end_workers, ending_cleanly
+from vos.host.progress import Progress, show_progress
 from vos.host.tracker_making import MadeTracker, make_tracker
 from vos.host.tracking import LabelMapStream, stream, track
 from vos.initialization.initialize import initialize, read_frame
@@ -173,6 +174,9 @@ __all__ = [
     "runtime_options",
     "option_assignments",
     "general_options",
+    "progress_option",
+    "show_progress",
+    "Progress",
     "command_plugins",
     "stream",
     "LabelMapStream",

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
-from tqdm import tqdm
 
-from vos.plugin import JobEvent, OptionError, Runtime, load_plugins, make_options, parse_assignments
+from vos.plugin import (
+    JobEvent,
+    OptionError,
+    Progress,
+    Runtime,
+    load_plugins,
+    make_options,
+    parse_assignments,
+    progress_option,
+    show_progress,
+)
 from vos_batch.batch import BatchSummary, run_batch, write_summary
 from vos_batch.jobs import TrackJob, find_jobs, runtime_arguments
 
@@ -32,6 +40,7 @@ from vos_batch.jobs import TrackJob, find_jobs, runtime_arguments
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
+@progress_option
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> None:
     """Track the videos of JOBS, several at a time; a second run goes on where the first stopped.
@@ -57,11 +66,8 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     jobs = find_jobs(given["jobs"], _defaults(given), given["set_name"])
     for tracker in {job.tracker.partition(":")[0] for job in jobs}:
         plugins.trackers.get(tracker)  # a typing mistake ends the batch before it begins
-    bar = _Bar(len(jobs))
-    try:
-        summary = run_batch(executor, jobs, modules, blocked, bar)
-    finally:
-        bar.close()
+    with show_progress("batch", len(jobs), "job", given["progress"]) as progress:
+        summary = run_batch(executor, jobs, modules, blocked, _JobProgress(progress))
     _finish(summary, given["summary"] or Path(given["output"]) / "batch.json")
     ctx.exit(summary.exit_code)
 
@@ -90,11 +96,12 @@ def _finish(summary: BatchSummary, path: Path) -> None:
     click.echo(f"{first} -> {path}")
 
 
-class _Bar:
+class _JobProgress:
     """One progress line for all jobs: jobs done, and the frames of those at work."""
 
-    def __init__(self, jobs: int) -> None:
-        self._bar = tqdm(total=jobs, unit="job", disable=not sys.stderr.isatty())
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._done = 0
         self._frames: dict[str, int] = {}
 
     def __call__(self, event: JobEvent) -> None:
@@ -102,8 +109,6 @@ class _Bar:
             self._frames[event.job_id] = event.frame
         elif event.kind in ("done", "failed"):
             self._frames.pop(event.job_id, None)
-            self._bar.update()
-        self._bar.set_postfix_str(f"{len(self._frames)} at work, {sum(self._frames.values())} frames", refresh=False)
-
-    def close(self) -> None:
-        self._bar.close()
+            self._done += 1
+        note = f"{len(self._frames)} at work, {sum(self._frames.values())} frames" if self._frames else ""
+        self._progress.update(self._done, note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vos.cli_options.settings import settings
-from vos.cli_options.shared_options import general_options, option_assignments, runtime_options
+from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
 from vos.cli_options.shorthands import ShorthandCommand, takes_shorthands, tracker_assignments
 from vos.errors import OptionError
+from vos.host.progress import ProgressForm
 from vos.host.run_config import DEFAULT_TRACKER
 from vos.registry.options import parse_assignments
 from vos.types.runtime import Runtime
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier run's masks and report.")
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report to open in a browser.")
+@progress_option
 @runtime_options
 @general_options
 @click.pass_context
@@ -60,20 +63,25 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
       vos davis --root DAVIS --set 2017/val --tracker persam -O model=vit_b -j 4 -o out/persam
       vos davis --root DAVIS --set 2017/val --init diffseg -o out/unsupervised
     """
-    from vos.evaluation.benchmark.davis_benchmark import benchmark
+    from vos.evaluation.benchmark.davis_benchmark import benchmark, sequences_of
     from vos.evaluation.benchmark.results import SequenceResult
     from vos.evaluation.reports.html import html_report
     from vos.evaluation.reports.tables import write_text
-    from vos.host.progress import ProgressBar
+    from vos.host.progress import RunProgress, show_progress
 
     asked = _Asked(**given)
     job = _job(ctx, asked, runtime)
     _check_report(asked, job)
+    # One process shows the frames of each sequence; several show the sequences, and so does JSON.
+    form = asked.progress if asked.workers > 1 or asked.progress == "json" else "off"
+    finished = itertools.count(1)
+    with show_progress(job.set_name or job.root.name, len(sequences_of(job)), "sequence", form) as progress:
 
-    def on_result(result: SequenceResult) -> None:
-        click.echo(result.line())
+        def on_result(result: SequenceResult) -> None:
+            click.echo(result.line())
+            progress.update(next(finished))
 
-    result = benchmark(job, asked.workers, on_result=on_result, observers=[ProgressBar()])
+        result = benchmark(job, asked.workers, on_result=on_result, observers=[RunProgress(asked.progress)])
     if asked.html_path is not None:
         write_text(asked.html_path, html_report([result.scores]))
     click.echo(f"\n{result.table()}\n\nresults: {job.output / 'results.json'}")
@@ -97,6 +105,7 @@ class _Asked:
     max_side: int | None
     overwrite: bool
     html_path: Path | None
+    progress: ProgressForm
 
 
 def _job(ctx: click.Context, asked: _Asked, runtime: Runtime) -> BenchmarkJob:

@@ -25,7 +25,7 @@ def command(ctx: click.Context, tracker: str, assignments: tuple[str, ...], outp
     """Track the example clip, write masks and an overlay video, and print J and F against the exact masks."""
     from vos.example_clip import CLIP, FIRST_MASK, score
     from vos.host.outputs.run_record import read_record
-    from vos.host.progress import ProgressBar
+    from vos.host.progress import RunProgress
     from vos.host.tracking import track
 
     earlier = read_record(Path(output) / SEQUENCE)
@@ -39,7 +39,7 @@ def command(ctx: click.Context, tracker: str, assignments: tuple[str, ...], outp
         writers=[DEFAULT_WRITER, "overlay"],
         overwrite=earlier is not None and Path(str(earlier.get("source"))).parts[-2:] == CLIP.parts[-2:],
         plugins=command_plugins(ctx),
-        observers=[ProgressBar()],
+        observers=[RunProgress()],
     )
     folder = summary.run.output
     assert folder is not None, "an output folder was given"

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from vos.cli.eval_images import perseg, semantic
+from vos.cli_options.option_groups import option_group
 from vos.cli_options.settings import command_plugins
+from vos.cli_options.shared_options import progress_option
 from vos.errors import InputError
+from vos.host.progress import ProgressForm, show_progress
 
 if TYPE_CHECKING:
     from vos.evaluation.reports.tables import Style
+    from vos.evaluation.video.scores import Scores
+
+STDOUT = Path("-")
 
 
 class _Group(click.Group):
@@ -46,6 +53,7 @@ class _Group(click.Group):
               help="Of the boundary: a share of the diagonal, or pixels from 1 on.")  # fmt: skip
 @click.option("--meta", type=click.Path(path_type=Path), help="YouTube-VOS meta.json: scores by seen and unseen.")
 @click.option("--seen-meta", type=click.Path(path_type=Path), help="The training set's meta.json: the seen categories.")
+@click.option("--boundary-iou", is_flag=True, help="Also measure the boundary IoU: B-Mean, and B-Tube of whole videos.")
 @click.option("--per-sequence", is_flag=True, help="Also print a row for each sequence.")
 @click.option("--sequence", "only", multiple=True, metavar="NAME", help="Only this one. May be given several times.")
 @click.option("--digits", type=click.IntRange(0, 6), default=1, show_default=True, help="Digits after the point.")
@@ -53,7 +61,7 @@ class _Group(click.Group):
               help="How the table is written.")  # fmt: skip
 @click.option("--intervals", is_flag=True, help="Print 95 % bootstrap intervals and, for several --pred, paired tests.")
 @click.option("--slices", "by_attribute", is_flag=True, help="Print scores by attribute: size, speed, occlusion, ...")
-@click.option("--frames-csv", type=click.Path(path_type=Path), help="Write J and F of every object and frame.")
+@click.option("--frames-csv", type=click.Path(path_type=Path), help="Write the scores of every object and frame.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True),
               help="Write all numbers, frame by frame; - for stdout, in place of the table.")  # fmt: skip
 @click.option(
@@ -61,32 +69,9 @@ class _Group(click.Group):
 )
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report to open in a browser.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@progress_option
 @click.pass_context
-def command(
-    ctx: click.Context,
-    truth: Path | None,
-    predictions: tuple[str, ...],
-    protocol: str | None,
-    sequences: str | None,
-    workers: int,
-    missing: Literal["error", "zero"],
-    all_frames: bool,
-    official: bool,
-    tolerance: float,
-    meta: Path | None,
-    seen_meta: Path | None,
-    per_sequence: bool,
-    only: tuple[str, ...],
-    digits: int,
-    style: Style,
-    intervals: bool,
-    by_attribute: bool,
-    frames_csv: Path | None,
-    json_path: Path | None,
-    csv_path: Path | None,
-    html_path: Path | None,
-    overwrite: bool,
-) -> None:
+def command(ctx: click.Context, /, **given: Any) -> None:
     """Score existing masks: J, F and J&F, times 100.
 
     Masks are PNG files with ids, one folder for each sequence, named as the truth's files.
@@ -107,131 +92,149 @@ def command(
     if ctx.invoked_subcommand is not None:
         return
     from vos.conversion.importing import prediction_folder
-    from vos.evaluation.datasets.mask_folders import evaluate
-    from vos.evaluation.reports.environment import environment
-    from vos.evaluation.reports.tables import (
-        csv_files,
-        interval_lines,
-        per_frame_csv,
-        sequence_table,
-        slice_table,
-        summary_table,
-        write_csv,
-        write_text,
-    )
-    from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
 
-    if truth is None or not predictions:
+    if given["truth"] is None or not given["predictions"]:
         raise click.UsageError("vos eval takes --gt DIR and at least one --pred DIR. Try vos eval --help.")
+    masks, rules = option_group(_Masks, given), option_group(_Rules, given)
+    shown, files = option_group(_Shown, given), option_group(_Files, given)
     plugins = command_plugins(ctx)
-    named = [(name, ctx.with_resource(prediction_folder(path, truth, plugins))) for name, path in _named(predictions)]
-    set_name = (sequences or "val").rsplit("/", 1)[-1].removesuffix(".txt")
-    tables = {name: csv_path / name if len(named) > 1 else csv_path for name, _ in named} if csv_path else {}
-    to_stdout = json_path == Path("-")
-    outputs = [path for path in (json_path, html_path, frames_csv) if path is not None and path != Path("-")]
-    outputs += [file for path in tables.values() for file in csv_files(path, set_name)]
-    read = files_of_tree([truth, *(folder for _, folder in named)], outputs)
-    refuse_replacing(outputs, [*read, *files_in_options(meta, seen_meta, sequences)])
-    refuse_existing(outputs, overwrite=overwrite)
-    results = [
-        evaluate(
-            truth,
-            folder,
-            name=name,
-            protocol=protocol,
-            sequences=list(only) or sequences,
-            workers=workers,
-            missing=missing,
-            all_frames=all_frames,
-            official=official,
-            tolerance=tolerance,
-            meta=meta,
-            seen_meta=seen_meta,
-            progress=_progress(name),
-        )
-        for name, folder in named
+    named = [
+        (name, ctx.with_resource(prediction_folder(path, masks.truth, plugins)))
+        for name, path in _named(masks.predictions)
     ]
+    files.check(masks, rules, named)
+    results = [_score(name, folder, masks, rules) for name, folder in named]
     for note in dict.fromkeys(note for scores in results for note in scores.notes):
         click.echo(f"vos: {note}.", err=True)
-    if not to_stdout:
-        click.echo(summary_table(results, style, digits))
-        if per_sequence or len(results) > 1:
-            click.echo("\n" + sequence_table(results, style, digits))
-        if intervals:
-            click.echo("\n" + interval_lines(results, digits))
-        if by_attribute:
-            click.echo("\n" + slice_table(results, style, digits))
-    if json_path is not None:
-        text = json.dumps({**environment(), "results": [scores.to_json() for scores in results]}, indent=1)
-        if to_stdout:
-            click.echo(text)
-        else:
-            write_text(json_path, text + "\n")
-    if frames_csv is not None:
-        write_text(frames_csv, per_frame_csv(results))
-    for scores in results if tables else []:
-        write_csv(tables[scores.name], scores, set_name)
-    if html_path is not None:
+    if files.json_path != STDOUT:
+        click.echo("\n\n".join(shown.tables(results)))
+    files.write(results, masks)
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """What is scored, and how the work is done."""
+
+    truth: Path
+    predictions: tuple[str, ...]
+    sequences: str | None
+    only: tuple[str, ...]
+    workers: int
+    progress: ProgressForm
+
+    @property
+    def set_name(self) -> str:
+        """The set's name, for the official tables."""
+        return (self.sequences or "val").rsplit("/", 1)[-1].removesuffix(".txt")
+
+
+@dataclass(frozen=True)
+class _Rules:
+    """Arguments of ``evaluate``."""
+
+    protocol: str | None
+    missing: Literal["error", "zero"]
+    all_frames: bool
+    official: bool
+    tolerance: float
+    meta: Path | None
+    seen_meta: Path | None
+    boundary_iou: bool
+
+
+@dataclass(frozen=True)
+class _Shown:
+    """What is printed."""
+
+    per_sequence: bool
+    digits: int
+    style: Style
+    intervals: bool
+    by_attribute: bool
+
+    def tables(self, results: list[Scores]) -> list[str]:
+        """The texts to print."""
+        from vos.evaluation.reports.tables import interval_lines, sequence_table, slice_table, summary_table
+
+        texts = [summary_table(results, self.style, self.digits)]
+        if self.per_sequence or len(results) > 1:
+            texts.append(sequence_table(results, self.style, self.digits))
+        if self.intervals:
+            texts.append(interval_lines(results, self.digits))
+        if self.by_attribute:
+            texts.append(slice_table(results, self.style, self.digits))
+        return texts
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What is written."""
+
+    frames_csv: Path | None
+    json_path: Path | None
+    csv_path: Path | None
+    html_path: Path | None
+    overwrite: bool
+
+    def check(self, masks: _Masks, rules: _Rules, named: list[tuple[str, Path]]) -> None:
+        """Refuse outputs that would replace an input, or that are there."""
+        from vos.evaluation.reports.tables import csv_files
+        from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
+        from vos.host.outputs.output_protection import refuse_existing
+
+        paths = (self.json_path, self.html_path, self.frames_csv)
+        outputs = [path for path in paths if path is not None and path != STDOUT]
+        for table in self._csv_tables([name for name, _ in named]).values():
+            outputs += csv_files(table, masks.set_name)
+        read = files_of_tree([masks.truth, *(folder for _, folder in named)], outputs)
+        refuse_replacing(outputs, [*read, *files_in_options(rules.meta, rules.seen_meta, masks.sequences)])
+        refuse_existing(outputs, overwrite=self.overwrite)
+
+    def write(self, results: list[Scores], masks: _Masks) -> None:
+        """Write the files that are asked for."""
+        from vos.evaluation.reports.environment import environment
         from vos.evaluation.reports.html import html_report
+        from vos.evaluation.reports.tables import per_frame_csv, write_csv, write_text
 
-        write_text(html_path, html_report(results))
+        if self.json_path is not None:
+            facts = {**environment(), "workers": masks.workers}
+            text = json.dumps({**facts, "results": [scores.to_json() for scores in results]}, indent=1)
+            if self.json_path == STDOUT:
+                click.echo(text)
+            else:
+                write_text(self.json_path, text + "\n")
+        if self.frames_csv is not None:
+            write_text(self.frames_csv, per_frame_csv(results))
+        tables = self._csv_tables([scores.name for scores in results])
+        for scores in results if tables else []:
+            write_csv(tables[scores.name], scores, masks.set_name)
+        if self.html_path is not None:
+            write_text(self.html_path, html_report(results))
+
+    def _csv_tables(self, names: list[str]) -> dict[str, Path]:
+        """Where each result's official tables go; with several, each has a folder of its name."""
+        if self.csv_path is None:
+            return {}
+        return {name: self.csv_path / name if len(names) > 1 else self.csv_path for name in names}
 
 
-@command.command("semantic")
-@click.argument("root", type=click.Path(path_type=Path), metavar="DATA")
-@click.option("--pred", "predictions", type=click.Path(path_type=Path), required=True, help="PNG files, one an image.")
-@click.option("--layout", help="Layout of DATA: coco-stuff-27, cityscapes, voc or context.")
-@click.option("--split", default="val", show_default=True, help="Part of the data set.")
-@click.option(
-    "--labels", type=click.Path(path_type=Path), help="Without --layout: folder of label files; DATA holds the images."
-)
-@click.option("--classes", type=click.IntRange(1, 256), help="Without --layout: number of classes.")
-@click.option("--hungarian", is_flag=True, help="Values are segments without a class: match them in each image.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers.")
-@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-def semantic(
-    root: Path,
-    predictions: Path,
-    layout: str | None,
-    split: str,
-    labels: Path | None,
-    classes: int | None,
-    hungarian: bool,
-    json_path: Path | None,
-    overwrite: bool,
-) -> None:
-    """Score class maps of single images: pixel accuracy and mean IoU, times 100.
+def _score(name: str, folder: Path, masks: _Masks, rules: _Rules) -> Scores:
+    from vos.evaluation.datasets.mask_folders import evaluate
 
-    Predictions are PNG files named as the images; values are classes from 0, 255 is nothing.
+    with show_progress(name, None, "frame", masks.progress) as progress:
+        return evaluate(
+            masks.truth,
+            folder,
+            name=name,
+            sequences=list(masks.only) or masks.sequences,
+            workers=masks.workers,
+            progress=lambda done, total: progress.update(done, total=total),
+            **vars(rules),
+        )
 
-    \b
-      vos eval semantic VOC2012 --layout voc --pred out
-      vos eval semantic coco --layout coco-stuff-27 --pred out --hungarian
-    """
-    from vos.evaluation.images.class_maps import evaluate_semantic
-    from vos.evaluation.images.labelled_images import folders, labelled_images
-    from vos.evaluation.reports.tables import percent, table, write_text
-    from vos.evaluation.video.scores import without_nan
-    from vos.host.outputs.input_protection import files_of_tree, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
 
-    outputs = [json_path] if json_path else []
-    refuse_replacing(outputs, files_of_tree([root, predictions, *([labels] if labels else [])], outputs))
-    refuse_existing(outputs, overwrite=overwrite)
-    if layout is not None:
-        images = labelled_images(root, layout, split)
-    elif labels is None or classes is None:
-        raise click.UsageError("say where the labels are: --layout NAME, or --labels DIR with --classes N.")
-    else:
-        images = folders(root, labels, classes)
-    scorer = evaluate_semantic(images, predictions, hungarian=hungarian)
-    rows = [["Class", "IoU"], *([name, percent(iou)] for name, iou in zip(images.classes, scorer.iou, strict=True))]
-    click.echo(table([*rows, ["Mean IoU", percent(scorer.mean_iou)], ["Pixel accuracy", percent(scorer.accuracy)]]))
-    if json_path is not None:
-        by_class = dict(zip(images.classes, scorer.iou.tolist(), strict=True))
-        numbers = {"pixel_accuracy": scorer.accuracy, "mean_iou": scorer.mean_iou, "iou": by_class}
-        write_text(json_path, json.dumps(without_nan({**numbers, "images": len(images.pairs)}), indent=1) + "\n")
+command.add_command(semantic)
+command.add_command(perseg)
 
 
 @command.command("submission")
@@ -256,34 +259,6 @@ def submission(results: Path, output: Path, names: Path | None, overwrite: bool)
     click.echo(f"{output}: {count} masks")
 
 
-@command.command("perseg")
-@click.option("--gt", "truth", type=click.Path(path_type=Path), required=True, help="PerSeg's root or Annotations.")
-@click.option("--pred", "predictions", type=click.Path(path_type=Path), required=True, help="A folder a category.")
-@click.option("--reference", default="00", show_default=True, help="Stem of the image that was given: not scored.")
-@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers.")
-@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-def perseg(truth: Path, predictions: Path, reference: str, json_path: Path | None, overwrite: bool) -> None:
-    """Score personalised segmentation in PerSeg's layout: mean IoU and boundary IoU, times 100."""
-    from dataclasses import asdict
-
-    from vos.evaluation.images.perseg import evaluate_perseg, mean_over_categories
-    from vos.evaluation.reports.tables import percent, table, write_text
-    from vos.host.outputs.input_protection import files_of_tree, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
-
-    outputs = [json_path] if json_path else []
-    refuse_replacing(outputs, files_of_tree([truth, predictions], outputs))
-    refuse_existing(outputs, overwrite=overwrite)
-    scores = evaluate_perseg(truth, predictions, reference=reference)
-    rows = [["Category", "IoU", "bIoU", "Accuracy"]]
-    for one in [*scores, mean_over_categories(scores)]:
-        rows.append([one.category, percent(one.iou), percent(one.boundary_iou), percent(one.accuracy)])
-    click.echo(table(rows))
-    if json_path is not None:
-        content = {"mean": asdict(mean_over_categories(scores)), "categories": [asdict(one) for one in scores]}
-        write_text(json_path, json.dumps(content, indent=1) + "\n")
-
-
 def _named(predictions: tuple[str, ...]) -> list[tuple[str, Path]]:
     """Split ``NAME=DIR``; a folder that exists is taken as it is, whatever its name."""
     named = []
@@ -296,20 +271,3 @@ def _named(predictions: tuple[str, ...]) -> list[tuple[str, Path]]:
         if names.count(name) > 1:
             raise InputError(f'two --pred are called "{name}". Name them: --pred NAME=DIR.')
     return named
-
-
-def _progress(name: str) -> Any:
-    """A progress bar on a terminal, after the first second; nothing elsewhere."""
-    if not sys.stderr.isatty():
-        return None
-    from tqdm import tqdm
-
-    bar = tqdm(desc=name, unit=" frames", delay=1, leave=False)
-
-    def tell(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-        if done == total:
-            bar.close()
-
-    return tell

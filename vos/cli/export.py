@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
+from vos.cli_options.option_groups import option_group
 from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options, option_assignments
+from vos.cli_options.shared_options import general_options, option_assignments, progress_option
+from vos.host.progress import ProgressForm, show_progress
 from vos.registry.options import parse_assignments
 
 
@@ -23,19 +27,10 @@ from vos.registry.options import parse_assignments
 @click.option("--polygons", is_flag=True, help="Short for -O polygons=true (coco, cvat).")
 @click.option("--images", is_flag=True, help="Short for -O images=true: also write the frames as JPEG.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
+@progress_option
 @general_options
 @click.pass_context
-def command(
-    ctx: click.Context,
-    result: Path,
-    to: str,
-    output: Path | None,
-    source: str | None,
-    assignments: tuple[str, ...],
-    polygons: bool,
-    images: bool,
-    overwrite: bool,
-) -> None:
+def command(ctx: click.Context, /, **given: Any) -> None:
     """Write the masks of a finished run in another tool's format.
 
     RESULT is the run's folder, or a folder of several. Writers of `vos track` work too, so that an overlay
@@ -46,19 +41,33 @@ def command(
       vos export vos-out --to coco --images -o coco
       vos export vos-out/dog --to overlay -o dog.webm
     """
-    from vos.cli.eval import _progress
     from vos.conversion.exporting import export
 
-    chosen = [*(["polygons=true"] if polygons else []), *(["images=true"] if images else [])]
-    written = export(
-        result,
-        to,
-        output,
-        options=parse_assignments((*assignments, *chosen)),
-        source=source,
-        overwrite=overwrite,
-        plugins=command_plugins(ctx),
-        progress=_progress("export"),
-    )
+    asked = option_group(_Asked, given)
+    flags = [f"{name}=true" for name in ("polygons", "images") if given[name]]
+    with show_progress(f"export {asked.result.name}", None, "frame", asked.progress) as progress:
+        written = export(
+            asked.result,
+            asked.to,
+            asked.output,
+            options=parse_assignments((*asked.assignments, *flags)),
+            source=asked.source,
+            overwrite=asked.overwrite,
+            plugins=command_plugins(ctx),
+            progress=lambda done, total: progress.update(done, total=total),
+        )
     for path in written:
         click.echo(str(path))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the command line says, by the names of its options."""
+
+    result: Path
+    to: str
+    output: Path | None
+    source: str | None
+    assignments: tuple[str, ...]
+    overwrite: bool
+    progress: ProgressForm

@@ -10,9 +10,10 @@ import click
 import numpy as np
 
 from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options, option_assignments, runtime_options
+from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
 from vos.cli_options.shorthands import ShorthandCommand, choosing_flags, chosen_initializer, takes_shorthands
 from vos.errors import OptionError, OutputError
+from vos.host.progress import ProgressForm, show_progress
 from vos.registry.options import parse_assignments
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
@@ -56,6 +57,7 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 @click.option("--max-border", type=click.FloatRange(0, 1), help="Share of the border; segments on more are background.")
 @click.option("--order", type=click.Choice(["area", "centre"]), help="Largest first, or nearest to the centre first.")
 @click.option("--overwrite", is_flag=True, help="Replace a mask and a preview that are there.")
+@progress_option
 @runtime_options
 @general_options
 @click.pass_context
@@ -87,7 +89,9 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
         frame = read_frame(opened, asked.frame_index, plugins)
     finally:
         opened.close()
-    label_map = initialize(frame, name, options, runtime=runtime, plugins=plugins, select=select)
+    with show_progress(f"init {name}", 1, "frame", asked.progress, waiting=True) as progress:
+        label_map = initialize(frame, name, options, runtime=runtime, plugins=plugins, select=select)
+        progress.update(1)
     _write(frame, label_map, asked.output, asked.preview)
 
 
@@ -110,6 +114,7 @@ class _Asked:
     max_border: float | None
     order: str | None
     overwrite: bool
+    progress: ProgressForm
 
 
 def _initializer(ctx: click.Context, asked: _Asked) -> tuple[str, dict[str, Any]]:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from vos.cli_options.option_groups import option_group
 from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options, option_assignments, runtime_options
+from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
 from vos.errors import InputError, OptionError
+from vos.host.progress import ProgressForm, show_progress
 from vos.registry.options import parse_assignments
 from vos.types.runtime import Runtime
+
+if TYPE_CHECKING:
+    from vos.evaluation.images.labelled_images import LabelledImages
+    from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
 
 
 @click.command("init-eval")
@@ -46,28 +53,11 @@ from vos.types.runtime import Runtime
 @click.option("--per-class", is_flag=True, help="Also print each class's IoU.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the scores.")
 @click.option("--overwrite", is_flag=True, help="Replace scores that are there.")
+@progress_option
 @runtime_options
 @general_options
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    root: Path,
-    initializer: str,
-    assignments: tuple[str, ...],
-    layout: str | None,
-    split: str,
-    labels: Path | None,
-    classes: int | None,
-    protocol: str,
-    square: int | None,
-    true_clusters: bool,
-    limit: int | None,
-    per_class: bool,
-    json_path: Path | None,
-    overwrite: bool,
-    runtime: Runtime,
-) -> None:
+def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     """Score an initializer over a folder of images and their labels: pixel accuracy and mean IoU, times 100.
 
     \b
@@ -77,68 +67,119 @@ def command(
 
     With --protocol semantic and a layout, an initializer that takes a text gets the classes' names.
     """
-    from tqdm import tqdm
-
     from vos.evaluation.images.initializer_scores import score_images
     from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
-    from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
     from vos.initialization.initialize import make_initializer
 
-    images = _images(root, layout, split, labels, classes)
+    asked, data = option_group(_Asked, given), option_group(_Data, given)
+    images = data.images()
     plugins = command_plugins(ctx)
-    spec = plugins.initializers.get(initializer)
-    semantic = protocol == "semantic"
+    spec = plugins.initializers.get(asked.initializer)
+    semantic = asked.protocol == "semantic"
     if semantic and spec.segments:
-        raise OptionError(f"{initializer} names no classes, so it has no semantic score. Use --protocol hungarian.")
-    options: dict[str, Any] = parse_assignments(assignments)
-    outputs = [json_path] if json_path else []
-    trees = [root, *([labels] if labels else [])]
-    refuse_replacing(outputs, [*files_of_tree(trees, outputs), *files_in_options(options)])
-    refuse_existing(outputs, overwrite=overwrite)
+        raise OptionError(
+            f"{asked.initializer} names no classes, so it has no semantic score. Use --protocol hungarian."
+        )
+    options: dict[str, Any] = parse_assignments(asked.assignments)
+    _check_output(asked, data, options)
     takes_text = "text" in {field.name for field in dataclasses.fields(spec.options)}
-    if semantic and layout is not None and takes_text:
+    if semantic and data.layout is not None and takes_text:
         options.setdefault("text", "; ".join(images.classes[images.has_background :]))
-    made, _ = make_initializer(initializer, options, runtime, plugins)
+    made, _ = make_initializer(asked.initializer, options, runtime, plugins)
     scorer = SemanticScorer(len(images.classes)) if semantic else HungarianScorer(len(images.classes))
     done = score_images(
-        made, images, scorer, square=square, semantic=semantic, true_clusters=true_clusters, limit=limit
+        made,
+        images,
+        scorer,
+        square=asked.square,
+        semantic=semantic,
+        true_clusters=asked.true_clusters,
+        limit=asked.limit,
     )
-    count = sum(1 for _ in tqdm(done, total=len(images.pairs[:limit]), unit="image", delay=1.0, disable=None))
-    scores = {
-        "initializer": initializer,
-        "options": options,
-        "layout": images.name,
-        "protocol": protocol,
-        "square": square,
-        "images": count,
-        "pixel_accuracy": scorer.accuracy,
-        "mean_iou": scorer.mean_iou,
-        "iou": {
-            name: None if math.isnan(iou) else float(iou) for name, iou in zip(images.classes, scorer.iou, strict=True)
-        },
-    }
+    with show_progress(
+        f"init-eval {images.name}", len(images.pairs[: asked.limit]), "image", asked.progress
+    ) as progress:
+        count = 0
+        for count, _ in enumerate(done, 1):
+            progress.update(count)
+    _report(asked, images, options, scorer, count)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is run, and what is shown and written, by the names of the options."""
+
+    initializer: str
+    assignments: tuple[str, ...]
+    protocol: str
+    square: int | None
+    true_clusters: bool
+    limit: int | None
+    per_class: bool
+    json_path: Path | None
+    overwrite: bool
+    progress: ProgressForm
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Images and their labels, by the names of the options."""
+
+    root: Path
+    layout: str | None
+    split: str
+    labels: Path | None
+    classes: int | None
+
+    def images(self) -> LabelledImages:
+        """Find the images of the data set, or of the two folders."""
+        from vos.evaluation.images.labelled_images import folders, labelled_images
+
+        if self.layout is not None:
+            if self.labels is not None or self.classes is not None:
+                raise OptionError("--layout knows its labels and classes; leave out --labels and --classes.")
+            return labelled_images(self.root, self.layout, self.split)
+        if self.labels is None or self.classes is None:
+            raise InputError("say where the labels are: --layout NAME, or --labels FOLDER with --classes N.")
+        return folders(self.root, self.labels, self.classes)
+
+
+def _check_output(asked: _Asked, data: _Data, options: dict[str, Any]) -> None:
+    """Refuse a file of scores that would replace an input, or that is there."""
+    from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
+    from vos.host.outputs.output_protection import refuse_existing
+
+    outputs = [asked.json_path] if asked.json_path else []
+    trees = [data.root, *([data.labels] if data.labels else [])]
+    refuse_replacing(outputs, [*files_of_tree(trees, outputs), *files_in_options(options)])
+    refuse_existing(outputs, overwrite=asked.overwrite)
+
+
+def _report(
+    asked: _Asked, images: LabelledImages, options: dict[str, Any], scorer: SemanticScorer | HungarianScorer, count: int
+) -> None:
+    """Print the scores, and write them where that is asked for."""
+    from vos.evaluation.video.scores import without_nan
+    from vos.io.atomic_files import atomic_write
+
+    by_class = {name: float(iou) for name, iou in zip(images.classes, scorer.iou, strict=True)}
     click.echo(
-        f"{initializer}, {images.name}, {protocol}: {count} images, pixel accuracy {scorer.accuracy * 100:.1f}, "
-        f"mean IoU {scorer.mean_iou * 100:.1f}"
+        f"{asked.initializer}, {images.name}, {asked.protocol}: {count} images, pixel accuracy "
+        f"{scorer.accuracy * 100:.1f}, mean IoU {scorer.mean_iou * 100:.1f}"
     )
-    if per_class:
-        for name, iou in scores["iou"].items():
-            click.echo(f"  {name:20s} {'-' if iou is None else f'{iou * 100:5.1f}'}")
-    if json_path is not None:
-        from vos.evaluation.video.scores import without_nan
-        from vos.io.atomic_files import atomic_write
-
-        atomic_write(json_path, json.dumps(without_nan(scores), indent=2) + "\n")
-
-
-def _images(root: Path, layout: str | None, split: str, labels: Path | None, classes: int | None) -> Any:
-    from vos.evaluation.images.labelled_images import folders, labelled_images
-
-    if layout is not None:
-        if labels is not None or classes is not None:
-            raise OptionError("--layout knows its labels and classes; leave out --labels and --classes.")
-        return labelled_images(root, layout, split)
-    if labels is None or classes is None:
-        raise InputError("say where the labels are: --layout NAME, or --labels FOLDER with --classes N.")
-    return folders(root, labels, classes)
+    if asked.per_class:
+        for name, iou in by_class.items():
+            click.echo(f"  {name:20s} {'-' if math.isnan(iou) else f'{iou * 100:5.1f}'}")
+    if asked.json_path is not None:
+        scores = {
+            "initializer": asked.initializer,
+            "options": options,
+            "layout": images.name,
+            "protocol": asked.protocol,
+            "square": asked.square,
+            "images": count,
+            "pixel_accuracy": scorer.accuracy,
+            "mean_iou": scorer.mean_iou,
+            "iou": by_class,
+        }
+        atomic_write(asked.json_path, json.dumps(without_nan(scores), indent=2) + "\n")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from vos.cli_options.settings import command_plugins
-from vos.cli_options.shared_options import general_options, option_assignments, runtime_options
+from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
 from vos.cli_options.shorthands import (
     ShorthandCommand,
     added_writers,
@@ -18,6 +18,7 @@ from vos.cli_options.shorthands import (
 )
 from vos.errors import OptionError
 from vos.host.annotations.annotation_loading import GivenAnnotations
+from vos.host.progress import ProgressForm
 from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER
 from vos.protocols.source import Source
 from vos.registry.options import parse_assignments
@@ -66,6 +67,7 @@ DEFAULT_OUTPUT = "vos-out"
 @click.option("--resume", is_flag=True, help="Skip if this run is finished, redo it if it is not.")
 @click.option("--overwrite", is_flag=True, help="Replace the files that this run writes.")
 @click.option("--allow-truncated", is_flag=True, help="Accept a damaged video up to its last good frame.")
+@progress_option
 @runtime_options
 @general_options
 @click.pass_context
@@ -82,7 +84,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
       vos track JPEGImages/480p/bear --quality fast
     """
     from vos.host.opening import open_source
-    from vos.host.progress import ProgressBar
+    from vos.host.progress import RunProgress
     from vos.host.tracking import track
     from vos.registry.plugin_errors import close_or_warn
 
@@ -112,7 +114,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
             allow_truncated=asked.allow_truncated,
             sequence=asked.sequence,
             plugins=plugins,
-            observers=[ProgressBar()],
+            observers=[RunProgress(asked.progress)],
         )
     finally:
         close_or_warn(f"source {asked.source}", opened.close)
@@ -142,6 +144,7 @@ class _Asked:
     resume: bool
     overwrite: bool
     allow_truncated: bool
+    progress: ProgressForm
 
 
 def _first_mask(

@@ -107,6 +107,25 @@ def runtime_options(function: F) -> F:
     )  # fmt: skip
 
 
+def progress_option(function: F) -> F:
+    """Add ``--progress``; ``show_progress`` takes its value.
+
+    Args:
+        function: the command's function; it gets ``progress``, such as ``"auto"``.
+    Returns:
+        The function, for the next decorator.
+    """
+    return _with_options(
+        function,
+        [
+            click.option(
+                "--progress", type=click.Choice(["auto", "bar", "lines", "json", "off"]), default="auto",
+                show_default=True, help="On stderr: a bar on a terminal, else a line every 30 seconds; or JSON lines.",
+            )
+        ],
+    )  # fmt: skip
+
+
 def _with_options(function: F, decorators: Sequence[Callable[[F], F]]) -> F:
     for decorate in reversed(decorators):
         function = decorate(function)

@@ -8,6 +8,7 @@ from vos.evaluation.datasets.faults import FaultsError
 from vos.evaluation.datasets.mask_folders import evaluate
 from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, boundary_accuracy, boundary_of, tolerance_in_pixels
+from vos.evaluation.metrics.boundary_iou import boundary_iou
 from vos.evaluation.metrics.region_similarity import region_similarity
 from vos.evaluation.metrics.statistics import Statistics, mean_of, statistics
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
@@ -19,6 +20,7 @@ __all__ = [
     "region_similarity",
     "boundary_accuracy",
     "boundary_of",
+    "boundary_iou",
     "TOLERANCE",
     "tolerance_in_pixels",
     "Statistics",

@@ -336,6 +336,7 @@ def test_one_more_sequence_adds_to_finished_results(
     results = json.loads((tmp_path / "out/results.json").read_text())
     assert [sequence["name"] for sequence in results["sequences"]] == ["bear", "dog"]
     assert {"command", "date", "cpu", "device", "precision", "threads"} <= set(results)
+    assert results["device"] != "auto" or "torch" not in sys.modules
 
 
 def test_an_initializer_finds_the_objects_of_an_unsupervised_benchmark(

@@ -16,7 +16,8 @@ from PIL import Image
 import vos
 from vos import cli
 from vos.evaluation import HungarianScorer, SemanticScorer
-from vos.evaluation.images.perseg import boundary_region, evaluate_perseg
+from vos.evaluation.images.perseg import evaluate_perseg
+from vos.evaluation.metrics.boundary_iou import boundary_region
 from vos.plugin import PALETTE
 
 FRAMES = 8
@@ -290,7 +291,7 @@ def test_json_to_stdout_and_one_sequence(tree: Path, tmp_path: Path, capsys: pyt
     frames = tmp_path / "frames.csv"
     code, out, _ = run(
         capsys, "eval", "--gt", tree, "--pred", tree / "moved", "--sequence", "dog", "--json", "-",
-        "--frames-csv", frames,
+        "--frames-csv", frames, "--boundary-iou",
     )  # fmt: skip
     assert code == 0
     (result,) = json.loads(out)["results"]
@@ -298,6 +299,10 @@ def test_json_to_stdout_and_one_sequence(tree: Path, tmp_path: Path, capsys: pyt
     rows = list(csv.DictReader(frames.read_text().splitlines()))
     assert len(rows) == 2 * (FRAMES - 2)
     assert float(rows[0]["J"]) == pytest.approx(result["sequences"][0]["objects"][0]["j"][0], abs=1e-6)
+    assert list(rows[0]) == ["Result", "Sequence", "Object", "Frame", "J", "F", "B"]
+    (dog,) = vos.evaluate(tree, tree / "moved", sequences=["dog"], boundary_iou=True).sequences
+    assert float(rows[0]["B"]) == pytest.approx(dog.objects[0].b[0], abs=1e-6)
+    assert result["summary"]["b_mean"] == pytest.approx(np.mean([one.b for one in dog.objects]))
     assert not Path("-").exists()
 
 
@@ -309,6 +314,17 @@ def test_protocols_have_columns_of_their_own(
     assert code == 0
     assert columns in out.splitlines()[0].split()
     assert ("F-Mean" in out) == (protocol != "vost")
+
+
+def test_f_that_a_protocol_does_not_measure_is_an_empty_field(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frames = tmp_path / "frames.csv"
+    arguments = ("eval", "--gt", tree, "--pred", tree / "exact", "--protocol", "vost", "--boundary-iou")
+    code, out, _ = run(capsys, *arguments, "--frames-csv", frames)
+    assert code == 0
+    assert out.split()[-2:] == ["100.0", "100.0"], "B-Mean and B-Tube"
+    assert {row["F"] for row in csv.DictReader(frames.read_text().splitlines())} == {""}
 
 
 def test_scores_by_attribute(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:

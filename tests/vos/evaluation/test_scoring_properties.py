@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from types import ModuleType
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import binary_dilation
 
-from vos.errors import InputError
+from vos.errors import InputError, OptionError
 from vos.evaluation import (
     HungarianScorer,
     SemanticScorer,
     boundary_accuracy,
+    boundary_iou,
     boundary_of,
+    protocol_named,
     region_similarity,
     score_sequence,
     tolerance_in_pixels,
@@ -203,3 +206,35 @@ def test_hungarian_scores_do_not_depend_on_proposal_numbers() -> None:
         first.add(proposals - 1, labels)
     with pytest.raises(InputError, match="expected one size"):
         first.add(proposals[:5], labels)
+
+
+@settings(max_examples=60, deadline=None)
+@given(masks(2), st.floats(0.001, 0.6))
+def test_boundary_iou_is_that_of_what_the_official_erosion_takes_away(two: list[np.ndarray], share: float) -> None:
+    def region(mask: np.ndarray) -> np.ndarray:
+        # mask_to_boundary of bowenc0221/boundary-iou-api: a border of zeros, then d erosions by 3 x 3.
+        height, width = mask.shape
+        steps = max(1, round(share * np.sqrt(height**2 + width**2)))
+        padded = cv2.copyMakeBorder(mask.astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
+        eroded = cv2.erode(padded, np.ones((3, 3), np.uint8), iterations=steps)[1:-1, 1:-1]
+        return (mask.astype(np.uint8) - eroded).astype(bool)
+
+    shared, joined = (region(two[0]) & region(two[1])).sum(), (region(two[0]) | region(two[1])).sum()
+    assert boundary_iou(*two, share) == (shared / joined if joined else 1.0)
+
+
+def test_boundary_iou_of_a_video_by_frames_and_as_a_tube() -> None:
+    """10 x 10 px in 50 x 80, width 2 px: a ring of 64 px; moved 5 px right, the rings share 4 rows of 5 px."""
+    truth = np.zeros((50, 80), np.uint8)
+    truth[10:20, 10:20] = 1
+    moved, larger = np.roll(truth, 5, axis=1), np.pad(truth, 0)
+    larger[10:20, 10:30] = 1
+    predictions = [truth, moved, np.zeros_like(truth), larger, truth]
+    rules = protocol_named("davis-2017", boundary_iou=True)
+    (one,) = score_sequence([truth] * 5, predictions, rules).objects
+    areas = [(20, 108), (0, 64), (52, 116)]
+    assert one.boundary.tolist() == [list(pair) for pair in areas]
+    assert one.b.tolist() == [shared / joined for shared, joined in areas]
+    assert one.b_tube == sum(a for a, _ in areas) / sum(b for _, b in areas)
+    with pytest.raises(OptionError, match="matches proposals"):
+        protocol_named("davis-2017-unsupervised", boundary_iou=True)

@@ -19,6 +19,7 @@ from vos.evaluation.benchmark.first_masks import FirstMask, first_mask, found_no
 from vos.evaluation.benchmark.results import NOTHING_FOUND, BenchmarkJob, BenchmarkResult, SequenceResult
 from vos.evaluation.datasets.davis_layout import DavisTree
 from vos.evaluation.datasets.mask_folders import evaluate
+from vos.evaluation.reports.environment import compute_facts
 from vos.evaluation.reports.tables import write_csv, write_text
 from vos.evaluation.video.scores import Scores
 from vos.host.outputs.input_protection import refuse_replacing
@@ -63,7 +64,7 @@ def benchmark(
     from vos.host.tracker_making import tracker_options
 
     job.check()
-    names = _sequences(job)
+    names = sequences_of(job)
     refuse_replacing(
         [job.output / safe_name(name) for name in names],
         [folder / name for folder in (job.tree.frame_folder, job.tree.annotation_folder) for name in names],
@@ -94,8 +95,16 @@ def benchmark(
     return result
 
 
-def _sequences(job: BenchmarkJob) -> list[str]:
-    """List the sequences of a run, those that an earlier run finished among them, in the order of the set."""
+def sequences_of(job: BenchmarkJob) -> list[str]:
+    """List the sequences of a run, those that an earlier run finished among them.
+
+    Args:
+        job: what to run.
+    Returns:
+        Names, in the order of the set.
+    Raises:
+        InputError: no such set, or a sequence that it does not have.
+    """
     names = job.tree.sequences(job.set_name)
     unknown = [name for name in job.sequences if name not in names]
     if unknown:
@@ -274,12 +283,15 @@ def _run(job: BenchmarkJob, name: str, observers: Sequence[object] = ()) -> Sequ
     except OSError as error:
         return InputError(f"{error.filename or name}: cannot be read ({error.strerror}).")
     seconds = None if first is None else first.seconds
+    compute = compute_facts(job.runtime)
     if summary is None:
         (sequence,) = scores.sequences
         scores = replace(scores, sequences=(replace(sequence, notes=(*sequence.notes, NOTHING_FOUND)),))
-        return SequenceResult(name, len(job.tree.frames(name)), 0.0, False, {}, scores, seconds)
+        return SequenceResult(
+            name, len(job.tree.frames(name)), 0.0, False, {}, scores, seconds, compute_facts(job.runtime)
+        )
     details = dict(summary.run.details)
-    return SequenceResult(name, summary.frames, summary.seconds, summary.skipped, details, scores, seconds)
+    return SequenceResult(name, summary.frames, summary.seconds, summary.skipped, details, scores, seconds, compute)
 
 
 def _to_replace(job: BenchmarkJob, name: str) -> bool:

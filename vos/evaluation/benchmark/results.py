@@ -10,7 +10,7 @@ from typing import Any
 
 from vos.errors import OptionError
 from vos.evaluation.datasets.davis_layout import DavisTree
-from vos.evaluation.reports.environment import environment
+from vos.evaluation.reports.environment import compute_facts, environment
 from vos.evaluation.reports.tables import percent, table
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores
@@ -115,6 +115,7 @@ class SequenceResult:
         details: the tracker's ``details`` attribute.
         scores: of this sequence alone.
         init_seconds: wall time of making the first mask; None where it was given.
+        compute: device, precision and threads of the process that tracked it, as ``compute_facts`` gives them.
     """
 
     sequence: str
@@ -124,6 +125,7 @@ class SequenceResult:
     details: Mapping[str, Any]
     scores: Scores
     init_seconds: float | None = None
+    compute: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def fps(self) -> float:
@@ -217,9 +219,7 @@ class BenchmarkResult:
             "details": dict(self.sequences[0].details) if self.sequences else {},
             "versions": dict(self.versions),
             **environment(),
-            "device": self.job.runtime.device,
-            "precision": self.job.runtime.precision,
-            "threads": self.job.runtime.threads,
+            **(self.sequences[0].compute if self.sequences else compute_facts(self.job.runtime)),
             "seed": self.job.runtime.seed,
             "max_side": self.job.max_side,
             "workers": self.workers,

@@ -47,6 +47,7 @@ def evaluate(
     tolerance: float = TOLERANCE,
     all_frames: bool = False,
     official: bool = False,
+    boundary_iou: bool = False,
     missing: Missing = "error",
     meta: Path | str | None = None,
     seen_meta: Path | str | None = None,
@@ -68,6 +69,7 @@ def evaluate(
         tolerance: of the boundary: a share of the diagonal below 1, or whole pixels.
         all_frames: leave out no frame at either end.
         official: reproduce the official tool where it is at fault.
+        boundary_iou: measure the boundary IoU too (Cheng et al., CVPR 2021).
         missing: ``"zero"`` scores frames and sequences without a prediction as empty.
         meta: YouTube-VOS ``meta.json`` with the objects' categories, for scores by seen and unseen.
         seen_meta: the training set's ``meta.json``: its categories are the seen ones. Without it,
@@ -83,7 +85,7 @@ def evaluate(
     if protocol is None:
         protocol = protocol_of_set(sequences if isinstance(sequences, str) else None)
     named = protocol_named(protocol)
-    rules = protocol_named(protocol, all_frames=all_frames, official=official)
+    rules = protocol_named(protocol, all_frames=all_frames, official=official, boundary_iou=boundary_iou)
     tolerance_in_pixels(tolerance, (1, 1))
     if workers < 1:
         raise InputError(f"workers is {workers}, expected 1 or more.")

@@ -6,16 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from vos.errors import InputError
 from vos.evaluation.datasets.faults import FaultsError
+from vos.evaluation.metrics.boundary_iou import boundary_region
 from vos.io.masks.mask_file import read_stored_label_map
 from vos.types.arrays import BoolArray
-
-BOUNDARY_SHARE = 0.02
-"""Width of the boundary region, as a share of the image's diagonal."""
 
 
 @dataclass(frozen=True)
@@ -88,23 +85,6 @@ def mean_over_categories(scores: list[CategoryScores]) -> CategoryScores:
         sum(one.boundary_iou for one in scores) / count,
         sum(one.accuracy for one in scores) / count,
     )
-
-
-def boundary_region(mask: BoolArray, share: float = BOUNDARY_SHARE) -> BoolArray:
-    """The part of a mask that is near its outline; the frame's edge is an outline too.
-
-    Args:
-        mask: bool (H, W).
-        share: width of the region as a share of the diagonal; at least one pixel.
-    Returns:
-        bool (H, W).
-    Source: Boundary IoU, Cheng et al., arXiv:2103.16562, section 4: what an erosion by so many pixels takes away.
-    """
-    width = max(1, round(share * float(np.sqrt(mask.shape[0] ** 2 + mask.shape[1] ** 2))))
-    padded = np.pad(mask.astype(np.uint8), 1)
-    inner = cv2.erode(padded, np.ones((3, 3), dtype=np.uint8), iterations=width)[1:-1, 1:-1]
-    region: BoolArray = mask & (inner == 0)
-    return region
 
 
 def _pairs(files: list[Path], predictions: Path, faults: list[str]) -> Iterator[tuple[BoolArray, BoolArray]]:

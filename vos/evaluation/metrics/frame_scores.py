@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from vos.evaluation.metrics import packed_masks as bits
 from vos.evaluation.metrics.adaptive_boundary import score_pair_adaptive
 from vos.evaluation.metrics.boundary_accuracy import f_measure
+from vos.evaluation.metrics.boundary_iou import boundary_areas, boundary_width
 from vos.evaluation.metrics.region_similarity import jaccard
 from vos.types.arrays import LabelMap
 
@@ -33,6 +35,8 @@ class FrameScores:
         j: float64 (K,), or (P + 1, K + 1) of proposals against objects, the last ones of each empty.
         f: the same for F; NaN where the protocol measures J alone.
         f_adaptive: float64 (K,), F with MOSEv2's tolerance; None where it is not measured.
+        boundary: int64 (K, 2), pixels that the boundary regions share, and those of either; None where the boundary IoU
+            is not measured.
     """
 
     truth_ids: tuple[int, ...]
@@ -41,10 +45,17 @@ class FrameScores:
     j: npt.NDArray[np.float64]
     f: npt.NDArray[np.float64]
     f_adaptive: npt.NDArray[np.float64] | None = None
+    boundary: npt.NDArray[np.int64] | None = None
 
 
 def score_frame(
-    truth: LabelMap, prediction: LabelMap, object_ids: Collection[int] | None, radius: int, measures: Measures = "j-f"
+    truth: LabelMap,
+    prediction: LabelMap,
+    object_ids: Collection[int] | None,
+    radius: int,
+    measures: Measures = "j-f",
+    *,
+    boundary_iou: bool = False,
 ) -> FrameScores:
     """Measure J and F of objects whose ids are the same in truth and prediction.
 
@@ -54,25 +65,42 @@ def score_frame(
         object_ids: ids that are scored besides those of the truth; None for all that are predicted.
         radius: boundary tolerance in pixels.
         measures: what to measure, as in ``Protocol``.
+        boundary_iou: measure the boundary IoU too.
     Returns:
         Scores of the ids that truth or prediction hold; an object in neither has J = F = 1.
     """
     truths, predictions = split(truth), split(prediction)
     wanted = {*truths, *(predictions if object_ids is None else object_ids)}
     scored = tuple(sorted({*truths, *predictions} & wanted))
-    nothing = np.zeros((truth.shape[0], -(-truth.shape[1] // bits.WORD)), dtype=np.uint64)
+    height, width = truth.shape
+    nothing = np.zeros((height, -(-width // bits.WORD)), dtype=np.uint64)
     pairs = [(truths.get(i, nothing), predictions.get(i, nothing)) for i in scored]
     if measures == "j-f-adaptive":
-        rows = [score_pair_adaptive(known, found, (truth.shape[0], truth.shape[1])) for known, found in pairs]
-        columns = np.array(rows, dtype=np.float64).reshape(len(scored), 3).T
-        return FrameScores(tuple(truths), tuple(predictions), scored, *columns)
-    if measures == "j":
-        areas = [(bits.count(known & found), bits.count(known), bits.count(found)) for known, found in pairs]
-        j = np.array([jaccard(*three) for three in areas], dtype=np.float64)
-        return FrameScores(tuple(truths), tuple(predictions), scored, j, np.full(len(scored), np.nan))
-    scores = [score_pair(known, found, truth.shape[1], radius) for known, found in pairs]
-    table = np.array(scores, dtype=np.float64).reshape(len(scored), 2)
-    return FrameScores(tuple(truths), tuple(predictions), scored, table[:, 0], table[:, 1])
+        rows = [score_pair_adaptive(known, found, (height, width)) for known, found in pairs]
+    elif measures == "j":
+        rows = [(score_region(known, found), math.nan, math.nan) for known, found in pairs]
+    else:
+        rows = [(*score_pair(known, found, width, radius), math.nan) for known, found in pairs]
+    j, f, f_adaptive = np.array(rows, dtype=np.float64).reshape(len(scored), 3).T
+    boundary = None
+    if boundary_iou:
+        reach = boundary_width((height, width))
+        areas = [boundary_areas(known, found, reach) for known, found in pairs]
+        boundary = np.array(areas, dtype=np.int64).reshape(len(scored), 2)
+    return FrameScores(
+        tuple(truths),
+        tuple(predictions),
+        scored,
+        j,
+        f,
+        f_adaptive if measures == "j-f-adaptive" else None,
+        boundary,
+    )
+
+
+def score_region(truth: bits.Bits, mask: bits.Bits) -> float:
+    """Measure J of two packed masks."""
+    return jaccard(bits.count(truth & mask), bits.count(truth), bits.count(mask))
 
 
 def score_proposals(truth: LabelMap, prediction: LabelMap, radius: int) -> FrameScores:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from vos.types.runtime import Runtime
 from vos.version import __version__
 
 
@@ -30,6 +31,25 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "vos": __version__,
     }
+
+
+def compute_facts(runtime: Runtime) -> dict[str, Any]:
+    """Describe where a model has run in this process.
+
+    Args:
+        runtime: what was asked for.
+    Returns:
+        ``device``: what ``auto`` stands for here; ``gpu``: its name, for CUDA; ``precision`` as asked for; ``threads``:
+        CPU threads of the model, or None where the process has not loaded torch.
+    """
+    facts: dict[str, Any] = {"device": runtime.device, "precision": runtime.precision, "threads": runtime.threads}
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        device = runtime.torch_device()
+        facts |= {"device": str(device), "threads": torch.get_num_threads()}
+        if device.type == "cuda":
+            facts["gpu"] = torch.cuda.get_device_name(device)
+    return facts
 
 
 def _cpu() -> str:

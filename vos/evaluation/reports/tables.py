@@ -6,13 +6,13 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from vos.errors import OutputError
 from vos.evaluation.video.attributes import slices
-from vos.evaluation.video.object_scores import SequenceScores
+from vos.evaluation.video.object_scores import ObjectScores, SequenceScores, Series
 from vos.evaluation.video.scores import Scores
 from vos.evaluation.video.significance import bootstrap_interval, paired_test
 from vos.io.atomic_files import atomic_write
@@ -35,8 +35,10 @@ PROTOCOL_COLUMNS = {
     "F-dot": "f_adaptive",
     "J&F-dot-d": "disappearance",
     "J&F-dot-r": "reappearance",
+    "B-Mean": "b_mean",
+    "B-Tube": "b_tube",
 }
-"""Columns that only some protocols have: LVOS, VOST, and MOSEv2 (gone and back)."""
+"""Columns that only some protocols have (LVOS, VOST, MOSEv2: gone and back), and the boundary IoU."""
 
 Style = Literal["text", "md", "latex"]
 
@@ -90,7 +92,7 @@ def summary_table(results: Sequence[Scores], style: Style = "text", digits: int 
     columns = dict(GLOBAL_COLUMNS)
     columns |= {label: key for label, key in PROTOCOL_COLUMNS.items() if any(key in one.summary() for one in results)}
     if all(scores.protocol.measures == "j" for scores in results):
-        columns = {label: key for label, key in columns.items() if key.startswith("j_") and "and" not in key}
+        columns = {label: key for label, key in columns.items() if key.startswith(("j_", "b_")) and "and" not in key}
     if any(scores.by_category() for scores in results):
         columns |= CATEGORY_COLUMNS
     rows = [["", *columns]]
@@ -193,14 +195,35 @@ def _object_lines(sequence: SequenceScores) -> list[str]:
 
 
 def per_frame_csv(results: Sequence[Scores]) -> str:
-    """Write J and F of every object in every scored frame, in [0, 1]: one row each, names quoted where needed."""
+    """Write the scores of every object in every scored frame, in [0, 1]: one row each, names quoted where needed.
+
+    Args:
+        results: one for each set of predictions.
+    Returns:
+        Columns ``Result``, ``Sequence``, ``Object``, ``Frame``, ``J`` and ``F``; also ``F-dot`` (MOSEv2) and ``B``
+        (boundary IoU) where some result has them. What a protocol does not measure is an empty field.
+    """
+    series: dict[str, Callable[[ObjectScores], Series | None]] = {
+        "J": lambda one: one.j,
+        "F": lambda one: one.f,
+        "F-dot": lambda one: one.f_adaptive,
+        "B": lambda one: one.b,
+    }
+    objects = [(scores.name, sequence, one) for scores in results for sequence, one in scores.objects]
+    columns = {
+        name: value
+        for name, value in series.items()
+        if name in ("J", "F") or any(value(one) is not None for _, _, one in objects)
+    }
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["Result", "Sequence", "Object", "Frame", "J", "F"])
-    for scores in results:
-        for sequence, one in scores.objects:
-            for frame, j, f in zip(one.frames, one.j, one.f, strict=True):
-                writer.writerow([scores.name, sequence, one.object_id, frame, f"{j:.6f}", f"{f:.6f}"])
+    writer.writerow(["Result", "Sequence", "Object", "Frame", *columns])
+    for result, sequence, one in objects:
+        measured = [value(one) for value in columns.values()]
+        for n, frame in enumerate(one.frames):
+            numbers = [math.nan if found is None else float(found[n]) for found in measured]
+            cells = ["" if math.isnan(number) else f"{number:.6f}" for number in numbers]
+            writer.writerow([result, sequence, one.object_id, frame, *cells])
     return text.getvalue()
 
 

@@ -32,6 +32,7 @@ class ObjectScores:
         official: the decay is the official tool's.
         present: bool (T,), frames in which the truth holds the object; empty where proposals are matched.
         f_adaptive: float64 (T,), F with MOSEv2's tolerance; None where it is not measured.
+        boundary: int64 (T, 2), pixels that the boundary regions share, and those of either; None where not measured.
     """
 
     object_id: int
@@ -43,6 +44,7 @@ class ObjectScores:
     official: bool = False
     present: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
     f_adaptive: Series | None = None
+    boundary: npt.NDArray[np.int64] | None = None
 
     @cached_property
     def j_statistics(self) -> Statistics:
@@ -67,6 +69,25 @@ class ObjectScores:
         """
         both = (self.j + self.f) / 2
         return math.sqrt(round(float(np.mean((both - both.mean()) ** 2)), 4)) if len(both) else math.nan
+
+    @cached_property
+    def b(self) -> Series | None:
+        """float64 (T,), the boundary IoU in each frame, 1 where the object is neither there nor predicted; or None."""
+        if self.boundary is None:
+            return None
+        shared, joined = self.boundary.T
+        return np.where(joined > 0, shared / np.maximum(joined, 1), 1.0)
+
+    @property
+    def b_tube(self) -> float:
+        """The boundary IoU with intersection and union summed over the frames, as in Tube-Boundary AP.
+
+        Source: Ke et al., Video Mask Transfiner, ECCV 2022, arXiv:2207.14012, section 4.
+        """
+        if self.boundary is None:
+            return math.nan
+        shared, joined = (int(count) for count in self.boundary.sum(axis=0))
+        return shared / joined if joined else 1.0
 
     @property
     def j_and_f(self) -> float:

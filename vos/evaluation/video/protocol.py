@@ -35,6 +35,7 @@ class Protocol:
         object_folders: one folder of binary masks for each object of a sequence (SA-V).
         ignore_unknown_ids: predicted ids that the truth lacks are background and are named in a note; else
             they are a fault.
+        boundary_iou: the boundary IoU is measured too.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Protocol:
     measures: Measures = "j-f"
     object_folders: bool = False
     ignore_unknown_ids: bool = False
+    boundary_iou: bool = False
 
     @property
     def of_first_frame(self) -> bool:
@@ -127,17 +129,20 @@ def protocol_of_set(set_name: str | None) -> str:
     return "davis-2016" if set_name is not None and set_name.startswith("2016/") else "davis-2017"
 
 
-def protocol_named(name: str | Protocol, *, all_frames: bool = False, official: bool = False) -> Protocol:
+def protocol_named(
+    name: str | Protocol, *, all_frames: bool = False, official: bool = False, boundary_iou: bool = False
+) -> Protocol:
     """Find a protocol.
 
     Args:
         name: a key of ``PROTOCOLS``, or a protocol of your own, which is taken as it is.
         all_frames: leave out no frame at either end.
         official: reproduce the official tool's faults.
+        boundary_iou: measure the boundary IoU too.
     Returns:
         The protocol.
     Raises:
-        OptionError: no protocol has that name.
+        OptionError: no protocol has that name, or it matches proposals, which have no boundary IoU.
     """
     if isinstance(name, Protocol):
         protocol = name
@@ -147,4 +152,8 @@ def protocol_named(name: str | Protocol, *, all_frames: bool = False, official: 
         raise OptionError(f'no protocol named "{name}". There are: {", ".join(PROTOCOLS)}.')
     if all_frames:
         protocol = protocol.for_all_frames()
+    if boundary_iou:
+        if protocol.max_proposals is not None:
+            raise OptionError(f"{protocol.name} matches proposals by J and F; their boundary IoU is not measured.")
+        protocol = replace(protocol, boundary_iou=True)
     return replace(protocol, official=True) if official else protocol

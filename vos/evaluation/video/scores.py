@@ -117,8 +117,18 @@ class Scores:
         return {**numbers, **self._protocol_numbers(), **(self.by_category() or {})}
 
     def _protocol_numbers(self) -> dict[str, float]:
-        """The numbers that only some protocols report: V of LVOS, J_tr of VOST, the adaptive F of MOSE."""
+        """What only some protocols report: V of LVOS, J_tr of VOST, the adaptive F of MOSE; and the boundary IoU."""
         objects = [one for _, one in self.objects if len(one.j)]
+        return {**self._own_numbers(objects), **self._boundary_numbers(objects)}
+
+    def _boundary_numbers(self, objects: Sequence[ObjectScores]) -> dict[str, float]:
+        """The boundary IoU: its mean over frames, then objects; and of whole tubes, its mean over objects."""
+        if not self.protocol.boundary_iou:
+            return {}
+        means = [float(one.b.mean()) for one in objects if one.b is not None]
+        return {"b_mean": _mean(means), "b_tube": _mean([one.b_tube for one in objects])}
+
+    def _own_numbers(self, objects: Sequence[ObjectScores]) -> dict[str, float]:
         if self.protocol.name == "lvos":
             return {"v": _mean([one.instability for one in objects])}
         if self.protocol.measures == "j":
@@ -187,6 +197,7 @@ def _sequence_json(sequence: SequenceScores) -> dict[str, Any]:
                 "j": scores.j.tolist(),
                 "f": without_nan(scores.f.tolist()),
                 **({} if scores.f_adaptive is None else {"f_adaptive": scores.f_adaptive.tolist()}),
+                **({} if scores.b is None else {"b": scores.b.tolist(), "b_tube": scores.b_tube}),
             }
             for scores in sequence.objects
         ],

@@ -72,7 +72,9 @@ class SequenceScorer:
             return score_proposals(truth, prediction, self.radius)
         # An object that appears later is scored in every frame, also where the truth lacks it.
         wanted = self.first_ids if protocol.of_first_frame else None
-        return score_frame(truth, prediction, wanted, self.radius, protocol.measures)
+        return score_frame(
+            truth, prediction, wanted, self.radius, protocol.measures, boundary_iou=protocol.boundary_iou
+        )
 
     def add(self, scores: FrameScores, frame: str) -> None:
         """Take the scores of the next annotated frame that counts.
@@ -137,12 +139,15 @@ class SequenceScorer:
             seen = (n for n, (_, scores) in enumerate(frames) if object_id in scores.object_ids)
             frames = frames[next(seen, len(frames)) :]
         j, f, f_adaptive = np.ones((3, len(frames)))
+        boundary = np.zeros((len(frames), 2), dtype=np.int64)
         for n, (_, scores) in enumerate(frames):
             if object_id in scores.object_ids:
                 row = scores.object_ids.index(object_id)
                 j[n], f[n] = scores.j[row], scores.f[row]
                 if scores.f_adaptive is not None:
                     f_adaptive[n] = scores.f_adaptive[row]
+                if scores.boundary is not None:
+                    boundary[n] = scores.boundary[row]
         if self.protocol.measures == "j":
             f[:] = np.nan
         return ObjectScores(
@@ -154,6 +159,7 @@ class SequenceScorer:
             official=self.protocol.official,
             present=np.array([object_id in scores.truth_ids for _, scores in frames], dtype=np.bool_),
             f_adaptive=f_adaptive if self.protocol.measures == "j-f-adaptive" else None,
+            boundary=boundary if self.protocol.boundary_iou else None,
         )
 
     def _matched(self) -> Iterable[ObjectScores]:
