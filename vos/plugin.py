@@ -32,6 +32,7 @@ from vos.host.tracker_making import MadeTracker, make_tracker
 from vos.host.tracking import LabelMapStream, stream, track
 from vos.initialization.initialize import initialize, read_frame
 from vos.initialization.object_selection import ObjectSelection, select_objects
+from vos.initialization.phrases import split_phrases
 from vos.io.atomic_files import (
     atomic_write,
     create_partial,
@@ -147,6 +148,7 @@ __all__ = [
     "draw_objects",
     "ObjectSelection",
     "select_objects",
+    "split_phrases",
     # files
     "read_image",
     "ImageFiles",

@@ -33,4 +33,4 @@ def vos_initializers() -> Sequence[InitializerSpec]:
             verbs=("init", "track"),
         ),
     )
-    return [InitializerSpec("groupvit", summary, _make, GroupVitOptions, shorthands=flags)]
+    return [InitializerSpec("groupvit", summary, _make, GroupVitOptions, shorthands=flags, model_types=("groupvit",))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from vos.plugin import option
+from vos.plugin import option, split_phrases
 
 BACKGROUND = "background; sky; grass; ground; road; wall; floor; water; tree; building; mountain; fence"
 """Default background phrases; see ``GroupVitOptions.background``."""
@@ -56,20 +56,3 @@ class GroupVitOptions:
         """The background phrases, without those that are also phrases to segment."""
         found = {phrase.lower() for phrase in self.phrases()}
         return tuple(phrase for phrase in split_phrases(self.background) if phrase.lower() not in found)
-
-
-def split_phrases(text: str) -> tuple[str, ...]:
-    """Split a text at semicolons; empty phrases and repeated ones drop out.
-
-    The model reads capitals as small letters, so phrases that differ in them alone are repeated too.
-
-    Args:
-        text: such as ``"dog; person"``.
-    Returns:
-        Phrases in order, without needless space.
-    """
-    phrases: dict[str, str] = {}
-    for phrase in (" ".join(part.split()) for part in text.split(";")):
-        if phrase:
-            phrases.setdefault(phrase.lower(), phrase)
-    return tuple(phrases.values())

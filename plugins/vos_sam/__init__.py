@@ -1,7 +1,7 @@
 """Segment Anything for users and other plugins: initializers from points, boxes, masks, or nothing.
 
 Public for other plugins: ``vos_sam.model`` (load, encode, decode), ``vos_sam.prompt``, ``vos_sam.view``,
-``vos_sam.decoder`` and ``vos_sam.checkpoint``.
+``vos_sam.decoder``, ``vos_sam.initializers.choose_mask`` and ``vos_sam.checkpoint``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ def vos_initializers() -> Sequence[InitializerSpec]:
             shorthands=(Shorthand(
                 "--boxes", "Objects in boxes (sam-boxes).",
                 option="boxes", metavar="ID:X0,Y0,X1,Y1;...", verbs=("init", "track"),
-            ),),
+            ), Shorthand(
+                "--detections", "Objects in boxes of a COCO JSON file that another program wrote (sam-boxes).",
+                option="detections", metavar="FILE", verbs=("init", "track"),
+            )),
         ),
         InitializerSpec(
             "sam-mask", "a rough mask refined (Segment Anything)", _mask, MaskOptions,

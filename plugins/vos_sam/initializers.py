@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,9 +13,13 @@ from torch import Tensor
 
 from vos.plugin import AnyArray, BoolArray, EmptyMaskError, Frame, LabelMap, OptionError, object_ids, read_label_map
 from vos_sam.decoder import Decoded
+from vos_sam.detections import read_detections
 from vos_sam.model import Embedding, SegmentAnything
 from vos_sam.options import BoxesOptions, Granularity, MaskOptions, PointsOptions
 from vos_sam.prompt import Prompt
+from vos_sam.view import merge_objects
+
+logger = logging.getLogger(__name__)
 
 SURE = 10.0
 """Logit that a rough mask is given as."""
@@ -41,16 +46,25 @@ class BoxesInitializer:
     """``sam-boxes``: one object for each id, from its box."""
 
     def __init__(self, options: BoxesOptions, sam: SegmentAnything) -> None:
-        self._prompts = parse_boxes(options.boxes)
-        self._granularity = options.granularity
+        if options.boxes and options.detections:
+            raise OptionError("boxes and detections are both given; give one of them.")
+        self._prompts = {} if options.detections else parse_boxes(options.boxes)
+        self._options = options
         self._sam = sam
 
     def initialize(self, frame: Frame) -> LabelMap:
         """Segment the objects in the boxes."""
+        options = self._options
+        if options.detections is not None:
+            boxes = read_detections(
+                options.detections, frame, min_score=options.min_score, categories=options.categories
+            )
+            detected = {object_id: Prompt(box_xyxy=box) for object_id, box in boxes.items()}
+            return _segment(self._sam, frame, detected, options.granularity, need_all=False)
         for object_id, prompt in self._prompts.items():
             assert prompt.box_xyxy is not None
             _check_inside(frame, object_id, "box corner", prompt.box_xyxy.reshape(2, 2))
-        return _segment(self._sam, frame, self._prompts, self._granularity)
+        return _segment(self._sam, frame, self._prompts, options.granularity)
 
 
 class MaskInitializer:
@@ -194,10 +208,17 @@ def _check_inside(frame: Frame, object_id: int, what: str, points_xy: AnyArray |
             )
 
 
-def _segment(sam: SegmentAnything, frame: Frame, prompts: dict[int, Prompt], granularity: Granularity) -> LabelMap:
+def _segment(
+    sam: SegmentAnything,
+    frame: Frame,
+    prompts: dict[int, Prompt],
+    granularity: Granularity,
+    *,
+    need_all: bool = True,
+) -> LabelMap:
     (embedding,) = sam.encode([frame.image])
     decoded = sam.decode(embedding, list(prompts.values()))
-    return _merge(frame, embedding, tuple(prompts), choose_mask(decoded, embedding, granularity))
+    return _merge(frame, embedding, tuple(prompts), choose_mask(decoded, embedding, granularity), need_all=need_all)
 
 
 def choose_mask(decoded: Decoded, embedding: Embedding, granularity: Granularity) -> Tensor:
@@ -218,16 +239,18 @@ def choose_mask(decoded: Decoded, embedding: Embedding, granularity: Granularity
     return decoded.low_res_logits[torch.arange(len(chosen)), chosen]
 
 
-def _merge(frame: Frame, embedding: Embedding, ids: Sequence[int], low_res_logits: Tensor) -> LabelMap:
-    best, owner = embedding.view.upsample(low_res_logits).max(dim=0)
-    by_row = np.array(ids, dtype=np.uint8)
-    label_map: LabelMap = np.where((best > 0).cpu().numpy(), by_row[owner.cpu().numpy()], np.uint8(0))
+def _merge(
+    frame: Frame, embedding: Embedding, ids: Sequence[int], low_res_logits: Tensor, *, need_all: bool = True
+) -> LabelMap:
+    label_map = merge_objects(embedding.view, ids, low_res_logits)
     missing = sorted(set(ids) - set(object_ids(label_map)))
-    if missing:
+    if missing and (need_all or len(missing) == len(ids)):
         raise EmptyMaskError(
             f"frame {frame.name}: nothing was found for object {missing[0]}. "
             "Give more points on it, a box around it, or another granularity."
         )
+    if missing:
+        logger.info("frame %s: objects %s are hidden by others.", frame.name, ", ".join(map(str, missing)))
     return label_map
 
 

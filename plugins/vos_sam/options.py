@@ -37,6 +37,9 @@ class BoxesOptions(SamOptions):
 
     boxes: str = option("", "Boxes as id:x0,y0,x1,y1 with ; between them; pixels, x1 and y1 included.")
     granularity: Granularity = option("best", _GRANULARITY)
+    detections: Path | None = option(None, "COCO JSON file with boxes that another program detected, instead of boxes.")
+    min_score: float = option(0.3, "With detections: boxes with a lower score are left out.")
+    categories: str = option("", "With detections: names or numbers of categories to keep, with ; between them.")
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ pads the right and the bottom with zeros.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +14,10 @@ import torch
 import torch.nn.functional as F
 from PIL import Image as PillowImage
 
-from vos.plugin import AnyArray, FloatArray, Image, Size
+from vos.plugin import AnyArray, FloatArray, Image, LabelMap, Size
+
+OBJECTS_AT_ONCE = 8
+"""Objects brought to the frame's size together: a float32 plane of 1920 x 1080 is 8 MiB, and there may be 254."""
 
 
 @dataclass(frozen=True)
@@ -94,3 +98,26 @@ def scaled_image(image: Image, size: Size) -> Image:
     if image.shape[:2] == size:
         return image
     return np.asarray(PillowImage.fromarray(image).resize((size[1], size[0]), PillowImage.Resampling.BILINEAR))
+
+
+@torch.inference_mode()
+def merge_objects(view: View, ids: Sequence[int], low_res_logits: torch.Tensor) -> LabelMap:
+    """Give each pixel to the object with the highest logit above 0.
+
+    Args:
+        view: the frame's place in the model's input.
+        ids: of K objects; the earlier one wins a tie.
+        low_res_logits: float32 (K, S, S), over the model's square input.
+    Returns:
+        uint8 (H, W), the frame's size. An object that others hide is not in it.
+    """
+    highest = torch.zeros(view.size, device=low_res_logits.device)
+    owner = torch.zeros(view.size, dtype=torch.uint8, device=low_res_logits.device)
+    by_row = torch.as_tensor(np.array(ids, np.uint8), device=low_res_logits.device)
+    for first in range(0, len(ids), OBJECTS_AT_ONCE):
+        best, row = view.upsample(low_res_logits[first : first + OBJECTS_AT_ONCE]).max(dim=0)
+        higher = best > highest
+        owner = torch.where(higher, by_row[first:][row], owner)
+        highest = torch.where(higher, best, highest)
+    label_map: LabelMap = owner.cpu().numpy()
+    return label_map

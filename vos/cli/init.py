@@ -119,14 +119,13 @@ class _Asked:
 
 def _initializer(ctx: click.Context, asked: _Asked) -> tuple[str, dict[str, Any]]:
     """The one initializer that ``--with`` or a shorthand names, and its options."""
-    chosen = chosen_initializer(ctx, asked.initializer, "--with")
+    chosen = chosen_initializer(ctx, asked.initializer, "--with", parse_assignments(asked.assignments))
     if chosen is None:
         flags = ", ".join(choosing_flags(ctx))
         raise OptionError(
             f"no initializer named. Say how to find the objects: {flags}, or --with NAME (`vos plugins` lists them)."
         )
-    name, options = chosen
-    return name, options | parse_assignments(asked.assignments)
+    return chosen
 
 
 def _outputs(asked: _Asked) -> list[Path]:

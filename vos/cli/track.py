@@ -16,7 +16,7 @@ from vos.cli_options.shorthands import (
     takes_shorthands,
     tracker_assignments,
 )
-from vos.errors import OptionError
+from vos.errors import OptionError, WeightsError
 from vos.host.annotations.annotation_loading import GivenAnnotations
 from vos.host.progress import ProgressForm
 from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER
@@ -161,14 +161,13 @@ def _first_mask(
     from vos.host.tracker_making import tracker_options
     from vos.initialization.initialize import initialize
 
-    chosen = chosen_initializer(ctx, asked.initializer, "--init")
+    chosen = chosen_initializer(ctx, asked.initializer, "--init", parse_assignments(asked.init_assignments, "-I"))
     if chosen is None:
         return parse_mask_arguments(asked.masks, asked.start)
     name, init_options = chosen
     if asked.masks:
         given = "--init" if asked.initializer is not None else f"initializer {name}"
         raise OptionError(f"--mask and {given} are both given; one of them makes the first mask.")
-    init_options |= parse_assignments(asked.init_assignments, "-I")
     plugins = command_plugins(ctx)
     # Typing mistakes and outputs that are there should not cost the wait for the initializer.
     tracker_options(asked.tracker, options, plugins)
@@ -176,7 +175,10 @@ def _first_mask(
         writers, asked.output, plugins, asked.sequence, resume=asked.resume, overwrite=asked.overwrite
     )
     planned.check(source, {}, init_options)
-    return initialize(source, name, init_options, runtime=runtime, plugins=plugins, frame_index=asked.start)
+    try:
+        return initialize(source, name, init_options, runtime=runtime, plugins=plugins, frame_index=asked.start)
+    except WeightsError as error:
+        raise type(error)(f"{error}\nIn `vos track` these options of the initializer are given with -I.") from error
 
 
 def describe(summary: RunSummary) -> str:

@@ -8,8 +8,9 @@ plugin by name.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -17,6 +18,7 @@ import click
 from vos.cli_options.settings import command_plugins, settings
 from vos.errors import OptionError
 from vos.registry.specs import Shorthand
+from vos.weights.model_configs import read_config
 
 logger = logging.getLogger(__name__)
 
@@ -113,15 +115,20 @@ def takes_shorthands(kind: str) -> Callable[[F], F]:
     return decorate
 
 
-def chosen_initializer(ctx: click.Context, named: str | None, name_flag: str) -> tuple[str, dict[str, Any]] | None:
+def chosen_initializer(
+    ctx: click.Context, named: str | None, name_flag: str, options: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]] | None:
     """Find the one initializer that a name and the flags ask for.
+
+    Where several offer the flags, the type of the model's folder decides, then the offer that is preferred.
 
     Args:
         ctx: of a verb that takes the shorthands of initializers.
         named: what ``name_flag`` gives, or None.
         name_flag: the verb's option that names an initializer, for messages.
+        options: the initializer's other options.
     Returns:
-        Its name, and the options that the flags set; None where nothing asks for one.
+        Its name, and all its options, those that the flags set included; None where nothing asks for one.
     Raises:
         OptionError: two are asked for, or several offer the flags.
     """
@@ -135,10 +142,34 @@ def chosen_initializer(ctx: click.Context, named: str | None, name_flag: str) ->
         asked = dict.fromkeys(" or ".join(names) for names in candidates)
         raise OptionError(f"{' and '.join(asked)} are both asked for; one initializer makes the mask.")
     if len(common) > 1:
+        common = _of_model_type(ctx, common, options) or _preferred(ctx, common) or common
+    if len(common) > 1:
         flags = " ".join(one.flag for one in given)
         raise OptionError(f"{flags} is offered by {' and '.join(common)}. Say which with {name_flag} NAME.")
     name = common[0]
-    return name, {key: value for one in given for key, value in one.options[name].items()}
+    return name, {key: value for one in given for key, value in one.options[name].items()} | dict(options)
+
+
+def _of_model_type(ctx: click.Context, names: Sequence[str], options: Mapping[str, Any]) -> list[str]:
+    """Those initializers whose kind of model is in the folder of the option ``model``; none without a folder."""
+    file = Path(str(options.get("model", ""))).expanduser() / "config.json"
+    if "model" not in options or not file.is_file():
+        return []
+    found = read_config(file).get("model_type")
+    initializers = command_plugins(ctx).initializers
+    return [name for name in names if found in initializers.get(name).model_types]
+
+
+def _preferred(ctx: click.Context, names: Sequence[str]) -> list[str]:
+    """Those initializers that are preferred where a flag that was given is offered by several."""
+    return [
+        name
+        for name in names
+        for param in ctx.command.get_params(ctx)
+        if isinstance(param, _Flag) and param.kind == "initializers" and param.value(ctx) is not None
+        for owner, shorthand in param.offers
+        if owner == name and shorthand.preferred
+    ]
 
 
 def added_writers(ctx: click.Context) -> list[tuple[str, dict[str, Any]]]:

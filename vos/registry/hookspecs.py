@@ -29,7 +29,7 @@ from vos.types.frame import Frame
 from vos.types.prediction import Prediction
 from vos.types.run import Run, RunSummary
 
-API_VERSION = (1, 2)
+API_VERSION = (1, 3)
 """Version (major, minor) of the plugin API: the hooks here, and the types and protocols they speak of.
 
 The major number rises when a plugin that worked may stop working, the minor one when something is

@@ -38,6 +38,7 @@ class Shorthand:
         metavar: stands for the value in ``--help`` (``"FILE"``); None for a flag without a value, which sets its
             option to true.
         verbs: the verbs that take it: ``"init"``, ``"track"``, ``"davis"``.
+        preferred: this offer is meant where several initializers offer the flag and nothing else decides.
     Raises:
         ValueError: a flag that cannot be typed, or no verb.
     """
@@ -47,6 +48,7 @@ class Shorthand:
     option: str | None = None
     metavar: str | None = None
     verbs: tuple[str, ...] = ("track",)
+    preferred: bool = False
 
     def __post_init__(self) -> None:
         """Check the flag and the verbs."""
@@ -87,6 +89,8 @@ class InitializerSpec:
         shorthands: flags of the command line that choose this initializer.
         needs_weights: False if it works without a download; its flags are then named where another
             initializer's weights are missing.
+        model_types: what ``config.json`` of the folder that its option ``model`` names may say as ``model_type``; it
+            decides which initializer a flag means that several offer.
     """
 
     name: str
@@ -96,6 +100,7 @@ class InitializerSpec:
     segments: bool = False
     shorthands: tuple[Shorthand, ...] = ()
     needs_weights: bool = True
+    model_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vos import Frame, Runtime, VosError, load_plugins
-from vos.plugin import EmptyMaskError, ExtraMissingError, OptionError, WeightsError
+from vos.plugin import EmptyMaskError, ExtraMissingError, OptionError, WeightsError, split_phrases
 from vos.registry.options import make_options
 from vos_groupvit.grouping import Segmentation, group_affinity, group_map, patch_groups, phrase_map
 from vos_groupvit.initializer import TextInitializer, split_instances
 from vos_groupvit.model import TEMPLATES, GroupVit, model_size, prepare_image
-from vos_groupvit.options import GroupVitOptions, split_phrases
+from vos_groupvit.options import GroupVitOptions
 
 CPU = Runtime(device="cpu")
 

@@ -1,15 +1,18 @@
 """Initializers with a model that truly segments drawn shapes."""
 
+import json
+
 import cv2
 import numpy as np
 import pytest
 import torch
 
 import vos
-from vos.plugin import EmptyMaskError, Initializer, OptionError
+from vos.plugin import EmptyMaskError, Initializer, InputError, OptionError
 from vos.registry.options import make_options
 from vos_sam import vos_initializers
 from vos_sam.checkpoint import load_sam
+from vos_sam.detections import read_detections
 from vos_sam.edges import EdgesInitializer, thin_edges
 from vos_sam.everything import EverythingInitializer, grid_points, propose
 from vos_sam.initializers import BoxesInitializer, MaskInitializer, PointsInitializer, parse_boxes, parse_points
@@ -66,6 +69,52 @@ def test_boxes(shapes, scene):
     frame, exact = scene
     ours = BoxesInitializer(BoxesOptions(boxes="2:95,55,138,98; 1:21,26,69,74"), shapes).initialize(frame)
     assert min(iou(ours, exact, 1), iou(ours, exact, 2)) > 0.8
+
+
+def test_boxes_that_another_program_detected(shapes, scene, tmp_path):
+    frame, exact = scene
+    results = [
+        {"image_id": 0, "category_id": 7, "bbox": [95, 55, 44, 44], "score": 0.6},
+        {"image_id": 0, "category_id": 3, "bbox": [21, 26, 49, 49], "score": 0.9},
+        {"image_id": 0, "category_id": 3, "bbox": [0, 0, 9, 9], "score": 0.2},
+        {"image_id": 1, "category_id": 3, "bbox": [0, 0, 9, 9], "score": 0.9},
+    ]
+    file = tmp_path / "detections.json"
+    file.write_text(json.dumps(results))
+    ours = BoxesInitializer(BoxesOptions(detections=file), shapes).initialize(frame)
+    assert vos.object_ids(ours) == (1, 2), "the disc is likelier"
+    assert min(iou(ours, exact, 1), iou(ours, exact, 2)) > 0.8
+    both = BoxesInitializer(BoxesOptions(boxes="1:21,26,69,74;2:95,55,138,98"), shapes).initialize(frame)
+    assert np.array_equal(ours, both), "a COCO box of width 44 ends on the 44th pixel"
+
+
+def test_detections_of_a_data_set_are_found_by_name_and_filtered(scene, tmp_path):
+    frame, _ = scene
+    file = tmp_path / "coco.json"
+    annotation = {"image_id": 4, "bbox": [150, -5, 30, 20]}
+    data = {
+        "images": [{"id": 0, "file_name": "a/other.jpg"}, {"id": 4, "file_name": "a/scene.jpg"}],
+        "annotations": [{**annotation, "category_id": 1, "track_id": 9}, {**annotation, "category_id": 2}],
+        "categories": [{"id": 1, "name": "Dog"}, {"id": 2, "name": "cat"}],
+    }
+    file.write_text(json.dumps(data))
+    (box,) = read_detections(file, frame, categories="dog").values()
+    assert box.tolist() == [150, 0, 159, 14], "cut off at the frame's border"
+    assert list(read_detections(file, frame, categories="1")) == [9], "its own track_id"
+    assert list(read_detections(file, frame)) == [1, 2]
+    for text, options, message in (
+        (json.dumps(data), {"categories": "cow"}, 'no category "cow" .it has dog, cat'),
+        (json.dumps(data), {"min_score": 1.5}, "none of the 2 boxes of frame scene"),
+        ('[{"image_id": 3, "bbox": [1, 2, 0, 4]}]', {}, "is not x, y, width, height in pixels"),
+        ('[{"image_id": 3, "bbox": [1]}, {"image_id": 2, "bbox": [1]}]', {}, "no image scene in it.*it has 3, 2"),
+        ('{"annotations": 3}', {}, "not COCO detections"),
+        ("[[", {}, "cannot be read as JSON"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InputError, match=message):
+            read_detections(file, frame, **options)
+    with pytest.raises(OptionError, match="boxes and detections are both given"):
+        BoxesInitializer(BoxesOptions(boxes="1:0,0,9,9", detections=file), None)
 
 
 def test_a_rough_mask_is_refined(shapes, scene, tmp_path):

@@ -130,7 +130,7 @@ def test_tracking_begins_with_an_initializer(run, tmp_path):
     [
         ([], "no initializer named. Say how to find the objects: .*--box, .*--text, --points"),
         (["--with", "bright", "--diffseg"], "bright and diffseg are both asked for"),
-        (["--diffseg", "--text", "dog"], "diffseg and groupvit are both asked for"),
+        (["--diffseg", "--text", "dog"], "diffseg and grounded-sam or sam3-text or groupvit are both asked for"),
         (["--with", "brigth"], 'no initializer named "brigth".*Did you mean "bright"'),
         (["--with", "bright", "--keep", "a"], '--keep is "a", expected whole numbers'),
         (["--with", "bright", "--at", "1"], '--at is "1", expected x,y in pixels'),
@@ -182,6 +182,6 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
         ("sam-everything", {"max_objects": "3"}),
         ("sam-edges", {}),
         ("diffseg", {}),
-        ("groupvit", {"text": "dog"}),
+        ("grounded-sam", {"text": "dog"}),
         ("groupvit", {"text": "dog", "instances": True}),
     ]

@@ -13,7 +13,7 @@ import vos
 from vos.cli import main
 
 PLUGIN = """
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 import click
 import numpy as np
@@ -27,6 +27,7 @@ from vos.plugin import (
 class BrightOptions:
     brightness: int = option(128, "Brighter pixels are the object.")
     wide: bool = option(False, "Everything is the object.")
+    model: str = option("", "A folder.")
 
 
 class Bright:
@@ -75,6 +76,8 @@ class Areas:
 
 LEVEL = Shorthand("--level", "Brighter pixels.", option="brightness", metavar="N", verbs=("init", "track"))
 WIDE = Shorthand("--wide", "With --level: everything.", option="wide", verbs=("init", "track"))
+PICK = Shorthand("--pick", "One of two.", option="brightness", metavar="N", verbs=("init",))
+BETTER = replace(PICK, preferred=True)
 ONLY = Shorthand("--dim", "Dim pixels.", verbs=("init",))
 OWN = Shorthand("--frame", "A flag that vos init has.", option="brightness", metavar="N", verbs=("init",))
 
@@ -82,8 +85,15 @@ OWN = Shorthand("--frame", "A flag that vos init has.", option="brightness", met
 @hookimpl
 def vos_initializers():
     return [
-        InitializerSpec("one", "Id 1.", lambda o, r: Bright(o, 1), BrightOptions, shorthands=(LEVEL, WIDE, OWN)),
-        InitializerSpec("two", "Id 2.", lambda o, r: Bright(o, 2), BrightOptions, shorthands=(LEVEL, ONLY)),
+        InitializerSpec(
+            "one",
+            "Id 1.",
+            lambda o, r: Bright(o, 1),
+            BrightOptions,
+            shorthands=(LEVEL, WIDE, OWN, PICK),
+            model_types=("kind-one",),
+        ),
+        InitializerSpec("two", "Id 2.", lambda o, r: Bright(o, 2), BrightOptions, shorthands=(LEVEL, ONLY, BETTER)),
     ]
 
 
@@ -154,6 +164,15 @@ def test_a_flag_of_two_initializers_needs_a_name_or_another_flag(run, tmp_path):
     code, _, err = run("init", "video", "--wide", "--dim")
     assert code == 2
     assert "vos: one and two are both asked for; one initializer makes the mask.\n" in err
+
+
+def test_the_models_folder_decides_between_offers_of_a_flag_then_the_preferred_one(run, tmp_path):
+    assert run("init", "video", "--pick", "100", "-o", "a.png")[0] == 0
+    assert vos.object_ids(vos.read_label_map(tmp_path / "a.png")) == (2,)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text('{"model_type": "kind-one"}')
+    assert run("init", "video", "--pick", "100", "-O", "model=model", "-o", "b.png")[0] == 0
+    assert vos.object_ids(vos.read_label_map(tmp_path / "b.png")) == (1,)
 
 
 def test_the_verbs_own_flag_stays_and_the_plugins_is_left_out(run):

@@ -1,0 +1,125 @@
+"""Boxes that another program detected, from a COCO JSON file."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vos.plugin import AnyArray, Frame, InputError, split_phrases
+
+logger = logging.getLogger(__name__)
+
+MAX_ID = 254
+MAX_NAMED = 5
+"""How many images or categories a message names."""
+
+
+def read_detections(path: Path, frame: Frame, *, min_score: float = 0.0, categories: str = "") -> dict[int, AnyArray]:
+    """Read the boxes of one frame.
+
+    The file is a list of results (``image_id``, ``category_id``, ``bbox``, ``score``) or a data set with ``images``,
+    ``annotations`` and ``categories``. Its image is the one with the frame's name, else the one whose id is the frame's
+    index, else the only one.
+
+    Args:
+        path: the JSON file.
+        frame: the boxes are cut off at its border; one outside is left out.
+        min_score: boxes with a lower score are left out; a box without a score has 1.
+        categories: names or numbers with ``;`` between them, to keep those alone; empty keeps all.
+    Returns:
+        float64 (4,) ``box_xyxy`` by object id, the highest score first, at most 254. Ids are the ``track_id`` of the
+        boxes where each has its own, else 1, 2, ...
+    Raises:
+        InputError: the file cannot be read, or has no such boxes.
+    """
+    data = _read(path)
+    entries = _entries_of(data, frame, path)
+    wanted = _category_ids(data, categories, path)
+    found = []
+    for entry in entries:
+        box, score = _box(entry, path), float(entry.get("score", 1.0))
+        if score < min_score or entry.get("iscrowd") or (wanted is not None and entry.get("category_id") not in wanted):
+            continue
+        height, width = frame.size
+        box = np.clip(box, 0, [width - 1, height - 1, width - 1, height - 1])
+        if (box[2:] >= box[:2]).all():
+            found.append((score, box, entry.get("track_id")))
+    if not found:
+        raise InputError(
+            f"{path}: none of the {len(entries)} boxes of frame {frame.name} is in the frame, of these categories and "
+            f"has a score of {min_score:g} or more. Lower min_score."
+        )
+    found.sort(key=lambda item: -item[0])
+    if len(found) > MAX_ID:
+        logger.warning("%s: %d boxes; the %d with the highest scores are taken.", path, len(found), MAX_ID)
+    found = found[:MAX_ID]
+    given = [track_id for *_, track_id in found]
+    own = len(set(given)) == len(given) and all(isinstance(i, int) and 1 <= i <= MAX_ID for i in given)
+    ids: Sequence[int] = given if own else range(1, len(found) + 1)
+    return {object_id: box for object_id, (_, box, _) in zip(ids, found, strict=True)}
+
+
+def _read(path: Path) -> Any:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read as JSON ({' '.join(str(error).split())[:120]}).") from None
+    results = data.get("annotations") if isinstance(data, dict) else data
+    if not isinstance(results, list) or not all(isinstance(one, dict) and "bbox" in one for one in results):
+        raise InputError(
+            f'{path}: not COCO detections: expected a list of objects with "image_id" and "bbox", or one under '
+            '"annotations".'
+        )
+    return data
+
+
+def _entries_of(data: Any, frame: Frame, path: Path) -> list[Mapping[str, Any]]:
+    """The annotations of the frame's image."""
+    results: list[Mapping[str, Any]] = data["annotations"] if isinstance(data, dict) else data
+    images = {str(entry.get("image_id")): str(entry.get("image_id")) for entry in results}
+    if isinstance(data, dict):
+        images |= {
+            str(image.get("id")): Path(str(image.get("file_name", image.get("id")))).stem
+            for image in data.get("images", [])
+            if isinstance(image, dict)
+        }
+    by_name = [image_id for image_id, name in images.items() if name == frame.name]
+    by_index = [str(frame.index)] if str(frame.index) in images else []
+    chosen = (by_name or by_index or (list(images) if len(images) == 1 else []))[:1]
+    if not chosen:
+        shown = ", ".join(list(images.values())[:MAX_NAMED]) + (", ..." if len(images) > MAX_NAMED else "")
+        raise InputError(f"{path}: no image {frame.name} in it, nor one with the id {frame.index} (it has {shown}).")
+    return [entry for entry in results if str(entry.get("image_id")) == chosen[0]]
+
+
+def _category_ids(data: Any, categories: str, path: Path) -> set[Any] | None:
+    asked = split_phrases(categories)
+    if not asked:
+        return None
+    table: Sequence[Any] = data.get("categories", []) if isinstance(data, dict) else []
+    known = {str(one.get("name")).lower(): one.get("id") for one in table if isinstance(one, dict)}
+    ids = set()
+    for phrase in asked:
+        if phrase.lower() not in known and not phrase.isdecimal():
+            there = ", ".join(list(known)[:MAX_NAMED]) or "no names, so give numbers"
+            raise InputError(f'{path}: no category "{phrase}" (it has {there}).')
+        ids.add(known.get(phrase.lower(), int(phrase) if phrase.isdecimal() else None))
+    return ids
+
+
+def _box(entry: Mapping[str, Any], path: Path) -> AnyArray:
+    """COCO's x, y, width, height as x0, y0 and the last pixel x1, y1."""
+    try:
+        x, y, width, height = (float(value) for value in entry["bbox"])
+        if not np.isfinite([x, y, width, height]).all() or width <= 0 or height <= 0:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{path}: bbox {str(entry['bbox'])[:60]} is not x, y, width, height in pixels, with a width and a height."
+        ) from None
+    return np.array([x, y, max(x, x + width - 1), max(y, y + height - 1)])
