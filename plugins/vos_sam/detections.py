@@ -58,9 +58,9 @@ def read_detections(path: Path, frame: Frame, *, min_score: float = 0.0, categor
     if len(found) > MAX_ID:
         logger.warning("%s: %d boxes; the %d with the highest scores are taken.", path, len(found), MAX_ID)
     found = found[:MAX_ID]
-    given = [track_id for *_, track_id in found]
+    given: list[Any] = [track_id for *_, track_id in found]
     own = len(set(given)) == len(given) and all(isinstance(i, int) and 1 <= i <= MAX_ID for i in given)
-    ids: Sequence[int] = given if own else range(1, len(found) + 1)
+    ids: Sequence[Any] = given if own else range(1, len(found) + 1)
     return {object_id: box for object_id, (_, box, _) in zip(ids, found, strict=True)}
 
 
