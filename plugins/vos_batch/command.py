@@ -32,7 +32,7 @@ from vos_batch.jobs import TrackJob, find_jobs, runtime_arguments
 @click.option("-E", "executor_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the executor.")
 @click.option("-j", "--workers", type=click.IntRange(min=1), default=None, help="Short for -E workers=N.")
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
-@click.option("--both-ways", is_flag=True, help="Also track backward from each first mask.")
+@click.option("--both-ways", is_flag=True, help="Also track backward: each object from its masks.")
 @click.option("--overwrite", is_flag=True, help="Replace earlier runs; without it, finished jobs are skipped.")
 @click.option(
     "--summary", type=click.Path(path_type=Path), help="JSON file; by default batch.json in the output folder."

@@ -58,7 +58,7 @@ DEFAULT_OUTPUT = "vos-out"
     help="Also use another writer (`vos plugins`). May be given several times.",
 )
 @click.option("--no-masks", is_flag=True, help="Leave out the palette PNG masks.")
-@click.option("--both-ways", is_flag=True, help="Also track backward from the first mask.")
+@click.option("--both-ways", is_flag=True, help="Also track backward: each object from its masks.")
 @click.option("--end", "ends", multiple=True, metavar="ID@INDEX", help="Object ID is no more from this frame on.")
 @click.option("--start", type=click.IntRange(min=0), default=0, help="Index of the first frame, from 0.")
 @click.option("--stop", type=click.IntRange(min=1), default=None, help="Index after the last frame.")

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 
@@ -21,6 +20,9 @@ from vos.errors import (
     SourceError,
     TruncatedSourceError,
 )
+from vos.host.both_ways.combining import combine_label_maps, combine_predictions
+from vos.host.both_ways.origins import Origins, backward_passes
+from vos.host.both_ways.spool import BackwardSpool
 from vos.host.resizing import resize_frame, shrink_label_map, shrunk_size
 from vos.host.threads import ReadAhead
 from vos.host.tracker_adapter import TrackerAdapter
@@ -85,7 +87,8 @@ class FrameLoop:
             tracker_name: for messages.
             merge: makes a label map of a prediction and a size.
             indices: the frames wanted, ascending.
-            both_ways: also track backward from the first annotation.
+            both_ways: also track backward: each object from its first annotation, and between two annotations from
+                the later one, as ``Origins`` says.
             max_side: the tracker sees frames whose longer side is at most this, in pixels.
             allow_truncated: a source that ends early is logged, not raised.
             ends: frame index from which on an object is no more, by object id; a later annotation begins it anew.
@@ -101,47 +104,75 @@ class FrameLoop:
         self._max_side = max_side
         self._allow_truncated = allow_truncated
         self._size: Size | None = source.info.size
-        self._known: set[int] = set()
-        self._ends = dict(ends or {})
+        self._known: dict[int, int] = {}  # by object id, the annotated frame that the pass has it from
         self._ended: set[int] = set()
+        self._origins = Origins(annotations, ends or {})
         anchor = min(annotations)
+        self._before = indices[: indices.index(anchor)][::-1] if both_ways else range(0)
         self._forward = indices[indices.index(anchor) :]
-        self._backward = indices[indices.index(anchor) :: -1] if both_ways else range(0)
+        self._backward = backward_passes(annotations, self._origins, indices) if both_ways else []
         if len(annotations) > 1 and not self._tracker.takes_annotations:
             later = ", ".join(str(i) for i in sorted(annotations)[1:6])
             raise InputError(
                 f'tracker "{tracker_name}" takes no annotation after the first one (frame {anchor}), '
                 f"but some are given for frames {later}. Choose another tracker, or leave them out."
             )
-        if len(self._backward) > 1 and not source.info.seekable:
+        if self._backward and not source.info.seekable:
             raise SourceError(f"{source.info.location}: a live stream cannot go backward. Leave out --both-ways.")
 
     @property
     def passes(self) -> tuple[range, range]:
         """Indices of the frames, in the order in which they are given: backward ones, then forward ones."""
-        return self._backward[1:], self._forward
+        return self._before, self._forward
 
     def __iter__(self) -> Iterator[TrackedFrame]:
-        """Track: first backward (descending, without the annotated frame), then forward."""
-        if len(self._backward) > 1:
-            anchor = self._backward[0]
-            passed = self._track(self._backward, {anchor: self._annotations[anchor]})
-            yield from islice(passed, 1, None)
-        yield from self._track(self._forward, self._annotations)
+        """Track: frames before the first annotation come first, descending; then the others, ascending."""
+        with BackwardSpool() as spool:
+            for indices in self._backward:
+                if indices.start > self._forward.start:
+                    logger.info("tracking backward from frame %d to %d first.", indices.start, indices[-1])
+                with closing(self._track_backward(indices)) as passed:
+                    for tracked in passed:
+                        index = tracked.frame.index
+                        if index < self._forward.start:
+                            yield tracked
+                        else:
+                            _, behind = self._origins.distances(index)
+                            spool.put(index, tracked.label_map, tracked.prediction, behind)
+            for tracked in self._track(self._forward):
+                yield self._combined(tracked, spool)
 
-    def _track(self, indices: range, annotations: Mapping[int, Annotation]) -> Iterator[TrackedFrame]:
+    def _track_backward(self, indices: range) -> Generator[TrackedFrame]:
+        """Track one pass backward, without its first frame, from the last annotated one that can be read."""
+        for start in (index for index in indices if index in self._annotations):
+            with closing(self._track(indices[indices.index(start) :])) as passed:
+                if next(passed, None) is not None:
+                    yield from passed
+                    return
+
+    def _combined(self, tracked: TrackedFrame, spool: BackwardSpool) -> TrackedFrame:
+        """Put a frame's forward and backward pass together, if there are both."""
+        stored = spool.take(tracked.frame.index)
+        if stored is None:
+            return tracked
+        backward_map, backward = stored
+        ahead, behind = self._origins.distances(tracked.frame.index)
+        label_map = combine_label_maps(tracked.label_map, backward_map, ahead, behind)
+        prediction = combine_predictions(tracked.prediction, backward, label_map, ahead, behind)
+        return TrackedFrame(tracked.frame, prediction, _read_only(label_map))
+
+    def _track(self, indices: range) -> Generator[TrackedFrame]:
         with (
             ReadAhead(self._source.frames(indices), READ_AHEAD_FRAMES) as frames,
             closing(self._encoded(self._until_truncated(frames, indices))) as encoded,
         ):
             for position, (frame, small, encoding) in enumerate(encoded):
-                annotation = annotations.get(frame.index)
-                if indices.step > 0:
-                    self._end_objects(frame)
+                annotation = self._annotations.get(frame.index)
                 if position == 0:
                     assert annotation is not None, "a pass begins at an annotated frame"
                     yield self._start(frame, small, encoding, annotation)
                 else:
+                    self._end_objects(frame)
                     yield self._step(frame, small, encoding, annotation)
 
     def _until_truncated(self, frames: Iterable[Frame], indices: range) -> Iterator[Frame]:
@@ -199,12 +230,12 @@ class FrameLoop:
         yield from self._tracker.encode(frames, self._shrink)
 
     def _end_objects(self, frame: Frame) -> None:
-        """Let the tracker forget each object whose end has come."""
-        for object_id in [i for i, end in self._ends.items() if end <= frame.index and i in self._known]:
-            del self._ends[object_id]
-            self._ended.add(object_id)
-            if self._tracker.forget(frame, object_id):
-                self._known.discard(object_id)
+        """Let the tracker forget each object whose end lies between the annotation it is from and this frame."""
+        for object_id, annotated in list(self._known.items()):
+            if object_id not in self._ended and self._origins.has_ended(object_id, annotated, frame.index):
+                self._ended.add(object_id)
+                if self._tracker.forget(frame, object_id):
+                    del self._known[object_id]
 
     def _shrink(self, frame: Frame) -> Frame:
         return resize_frame(frame, shrunk_size(frame.size, self._max_side))
@@ -213,11 +244,12 @@ class FrameLoop:
         label_map = _label_map_of(annotation, frame)
         seen = _own_copy(shrink_label_map(label_map, small.size))
         self._tracker.start(small, seen, encoding)
-        self._known = set(annotation.object_ids)
+        self._known = dict.fromkeys(annotation.object_ids, frame.index)
+        self._ended = set()
         return TrackedFrame(frame, Prediction.from_label_map(label_map), _read_only(label_map))
 
     def _step(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation | None) -> TrackedFrame:
-        prediction = self._tracker.step(small, encoding, self._known)
+        prediction = self._tracker.step(small, encoding, set(self._known))
         label_map = self._merge(prediction, frame.size)
         if self._ended & set(prediction.object_ids):  # a tracker that cannot forget still answers for them
             label_map = np.where(np.isin(label_map, list(self._ended)), 0, label_map).astype(np.uint8)
@@ -225,7 +257,7 @@ class FrameLoop:
             return TrackedFrame(frame, prediction, _read_only(label_map))
         given = _label_map_of(annotation, frame)
         self._tracker.annotate(small, _own_copy(shrink_label_map(given, small.size)))
-        self._known |= set(annotation.object_ids)
+        self._known |= dict.fromkeys(annotation.object_ids, frame.index)
         self._ended -= set(annotation.object_ids)
         corrected = _correct(label_map, given, annotation.object_ids)
         prediction = Prediction.from_label_map(corrected, sorted(self._known))

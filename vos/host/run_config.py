@@ -24,7 +24,7 @@ class RunConfig:
         tracker: a tracker's name, a tracker, or one of ``make_tracker`` that is kept for several runs.
         options: the tracker's options: values by name, a ready options object, or None.
         runtime: device, precision, threads, seed.
-        both_ways: track backward too from the first annotation.
+        both_ways: track backward too, each object from its annotations.
         start: index of the first frame.
         stop: index after the last frame, or None for all.
         step: take every ``step``-th frame.

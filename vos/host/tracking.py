@@ -75,7 +75,8 @@ def stream(
         tracker: a tracker's name, a tracker, or one of ``make_tracker`` that is kept for several runs.
         options: the tracker's options by name.
         runtime: device, precision, threads, seed; None for the defaults.
-        both_ways: track backward too from the first annotation; those frames come first, descending.
+        both_ways: track backward too: each object from its first annotation to the first frame, and between two of its
+            annotations from the later one to the middle. Frames before the first annotation come first, descending.
         start: index of the first frame.
         stop: index after the last frame, or None for all.
         step: take every ``step``-th frame.

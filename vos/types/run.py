@@ -26,7 +26,7 @@ class Run:
         selection: ``start``, ``stop``, ``step``, ``max_side`` and ``ends`` where they differ from the defaults.
         annotated: frame indices of the annotations, ascending; the run starts at the first.
         annotation_digest: SHA-256 of the annotations, to tell a run from one with other masks.
-        both_ways: True if frames before the first annotation are tracked too; they then come first,
+        both_ways: True if objects are tracked backward too; frames before the first annotation then come first,
             in descending order, followed by the others in ascending order.
     """
 

@@ -47,7 +47,8 @@ class ReplayTracker:
     def step(self, frame: Frame) -> Prediction:
         """Read the frame's label map."""
         self._done += 1
-        if not self._progress(self._done, self._session.facts.frame_count):
+        count = self._session.facts.frame_count
+        if not self._progress(min(self._done, count), count):
             raise _StoppedError("the export was stopped.")
         label_map = self._session.mask(frame.index)
         if label_map is None:
@@ -87,7 +88,7 @@ def export_session(
             tracker=ReplayTracker(session, progress),
             output=output,
             writers=[(name, dict(options)) for name, options in writers],
-            both_ways=True,
+            both_ways=annotations[0].frame_index > 0,  # the session has every mask: one pass is enough
             overwrite=overwrite,
             plugins=plugins,
         )

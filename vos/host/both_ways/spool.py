@@ -1,0 +1,107 @@
+"""Frames of a backward pass: they wait on disk until the forward pass comes to them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Collection
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from vos.errors import InputError
+from vos.types.arrays import AnyArray, FloatArray, LabelMap
+from vos.types.prediction import Prediction
+
+
+class BackwardSpool:
+    """Label maps and predictions by frame index, in a temporary folder that goes when the spool is closed."""
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> BackwardSpool:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def put(self, index: int, label_map: LabelMap, prediction: Prediction, object_ids: Collection[int]) -> None:
+        """Store a frame.
+
+        Args:
+            index: of the frame.
+            label_map: uint8 (H, W).
+            prediction: of the frame; its logits are kept as probabilities in steps of 1/256.
+            object_ids: whose rows of the prediction are kept.
+        Raises:
+            InputError: the temporary folder cannot hold it.
+        """
+        rows = [row for row, object_id in enumerate(prediction.object_ids) if object_id in object_ids]
+        stored: dict[str, AnyArray] = {"ids": np.array([prediction.object_ids[row] for row in rows], np.int64)}
+        if prediction.scores is not None:
+            stored["scores"] = prediction.scores[rows]
+        if prediction.present is not None:
+            stored["present"] = prediction.present[rows]
+        stored["label_map"] = _png(label_map)
+        if prediction.label_map is None and rows:
+            logits = prediction.logits[rows]
+            stored["shape"] = np.array(logits.shape)
+            stored["soft"] = _png(_to_bytes(logits).reshape(-1, logits.shape[2]))
+        try:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="vos-backward-")
+            np.savez(self._path(index), **stored)
+        except OSError as error:
+            raise InputError(
+                f"{tempfile.gettempdir()}: cannot hold the frames that are tracked backward ({error.strerror}). "
+                "Name a folder with more room in TMPDIR."
+            ) from error
+
+    def take(self, index: int) -> tuple[LabelMap, Prediction] | None:
+        """Return a frame's label map and prediction, and remove them; None if the frame is not there."""
+        if self._folder is None or not self._path(index).exists():
+            return None
+        with np.load(self._path(index)) as stored:
+            held = dict(stored)
+        self._path(index).unlink()
+        ids, scores, present = held["ids"].tolist(), held.get("scores"), held.get("present")
+        label_map = _pixels(held["label_map"])
+        if "soft" in held:
+            logits = _to_logits(_pixels(held["soft"]).reshape(held["shape"]))
+            return label_map, Prediction(ids, logits, scores, present)
+        drawn = np.where(np.isin(label_map, ids), label_map, 0).astype(np.uint8)
+        return label_map, Prediction.from_label_map(drawn, ids, scores, present)
+
+    def _path(self, index: int) -> Path:
+        assert self._folder is not None, "made when the first frame is stored"
+        return Path(self._folder.name) / f"{index}.npz"
+
+
+def _to_bytes(logits: FloatArray) -> AnyArray:
+    """Turn logits into probabilities, uint8: 128 and more where the logit is 0 or more."""
+    return np.minimum(256 / (1 + np.exp(-np.clip(logits, -20, 20))), 255).astype(np.uint8)
+
+
+def _to_logits(probabilities: AnyArray) -> FloatArray:
+    """Turn what ``_to_bytes`` gives back into logits, of the same sign."""
+    prob = (np.arange(256, dtype=np.float32) + 0.5) / 256
+    table = np.log(prob / (1 - prob))
+    return np.asarray(table[probabilities], dtype=np.float32)
+
+
+def _png(plane: AnyArray) -> AnyArray:
+    import cv2  # here, so that `import vos` stays quick
+
+    good, content = cv2.imencode(".png", np.ascontiguousarray(plane), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    assert good, "a plane of bytes can be encoded"
+    return np.asarray(content)
+
+
+def _pixels(content: AnyArray) -> AnyArray:
+    import cv2
+
+    return np.asarray(cv2.imdecode(content, cv2.IMREAD_UNCHANGED), dtype=np.uint8)
