@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class BackwardSpool:
             InputError: the temporary folder cannot hold it.
         """
         rows = [row for row, object_id in enumerate(prediction.object_ids) if object_id in object_ids]
-        stored: dict[str, AnyArray] = {"ids": np.array([prediction.object_ids[row] for row in rows], np.int64)}
+        stored: dict[str, Any] = {"ids": np.array([prediction.object_ids[row] for row in rows], np.int64)}
         if prediction.scores is not None:
             stored["scores"] = prediction.scores[rows]
         if prediction.present is not None:
