@@ -58,6 +58,7 @@ class MemoryConfig:
 
     Attributes:
         context: past frames that vote beside the annotated ones, a third of them spread further back.
+        anchors_per_object: annotated frames of an object that are remembered, 2 or more: the first and the latest.
         match_dimensions: principal axes of the annotated frame's features by which cells are compared.
         anchor_key_gain: similarity to annotated frames is multiplied by this, since recent frames look more like the
             current one merely for being recent, and may be wrong.
@@ -70,6 +71,7 @@ class MemoryConfig:
     """
 
     context: int = 9
+    anchors_per_object: int = 4
     match_dimensions: int = 96
     anchor_key_gain: float = 1.08
     rejected_score: float = 0.2

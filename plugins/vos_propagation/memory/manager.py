@@ -25,7 +25,7 @@ class Anchor:
     Attributes:
         features: the frame's.
         prob: float32 (K + 1, h4, w4), the annotation; sums to 0 where the frame says nothing.
-        object_ids: the objects whose latest annotation this is.
+        object_ids: the objects annotated in it.
     """
 
     features: FrameFeatures
@@ -70,7 +70,9 @@ class MemoryManager:
         return in_blocks(keys.view(*features.match_keys.shape[1:], len(self._axes)))
 
     def add_annotation(self, features: FrameFeatures, prob: Tensor, annotated: set[int], new: int) -> None:
-        """Keep an annotated frame; it replaces what earlier ones say of its objects.
+        """Keep an annotated frame beside earlier ones of its objects; what was tracked since is dropped.
+
+        An earlier annotation is true of its own frame, and shows parts that the latest one may not.
 
         Args:
             features: the frame's.
@@ -79,13 +81,14 @@ class MemoryManager:
             new: how many of them, the last rows of ``prob``, were not known before.
         """
         for anchor in self.anchors:
-            anchor.object_ids -= annotated
             anchor.prob = add_rows(anchor.prob, new)
             if new:
                 self._unlearn_background(anchor, features, prob[-new:])
         self.recent.clear()
         self.spread.clear()
         self.anchors.append(Anchor(features, prob, annotated))
+        for object_id in annotated:
+            self._limit_anchors(object_id)
         self._rebuild(features, len(prob))
         self.recent.append(self._store_trusted(features, prob))
 
@@ -124,9 +127,15 @@ class MemoryManager:
 
     def annotated_keys(self, object_id: int, row: int) -> Tensor:
         """List an object's cells where it was annotated last, (N, C); ``row`` is from 0."""
-        anchor = next(anchor for anchor in self.anchors if object_id in anchor.object_ids)
+        anchor = next(anchor for anchor in reversed(self.anchors) if object_id in anchor.object_ids)
         share = downsample2x(anchor.prob)[row + 1].flatten()
         return anchor.features.match_keys.flatten(1)[:, representative_cells(share)].T
+
+    def _limit_anchors(self, object_id: int) -> None:
+        """Keep an object's first annotation and the latest ones; an anchor of no object goes when all is rebuilt."""
+        held = [anchor for anchor in self.anchors if object_id in anchor.object_ids]
+        for anchor in held[1 : 1 - self._config.anchors_per_object]:
+            anchor.object_ids.discard(object_id)
 
     def _put(self, keys: Tensor, prob: Tensor) -> MemoryFrame:
         return self.store.put(keys, prob, self.frames())

@@ -62,12 +62,14 @@ class FragmentState:
 
     Attributes:
         annotated: uint8 (h, w), how much of a cell comes from the annotation, of 255.
+        has_true_fragments: a correction gave the object several components; then none is dropped.
         pieces: those beside the main one, by their number.
         numbers: int32 (h, w), the number of each cell's piece, or 0.
         disowned: uint8 (h, w), for how many frames more what is there is not the object's; None if nothing is.
     """
 
     annotated: AnyArray
+    has_true_fragments: bool = False
     pieces: Mapping[int, Fragment] = field(default_factory=dict)
     numbers: AnyArray | None = None
     disowned: AnyArray | None = None
@@ -80,8 +82,13 @@ class DetachedFragmentFilter:
         self._objects: dict[int, FragmentState] = {}
 
     def annotate(self, object_id: int, share: FloatArray) -> None:
-        """Take an annotation, float32 (h, w) in 0..1: none of its components is a fragment to drop."""
-        self._objects[object_id] = FragmentState((255 * share).astype(np.uint8))
+        """Take an annotation, float32 (h, w) in 0..1: none of its components is a fragment to drop.
+
+        A correction with several components is evidence that the object is seen in parts, which may move apart.
+        """
+        is_correction = object_id in self._objects
+        has_true_fragments = is_correction and len(several_components(share > 0.5, SMALLEST)) > 1
+        self._objects[object_id] = FragmentState((255 * share).astype(np.uint8), has_true_fragments)
 
     def annotated(self, object_id: int) -> AnyArray:
         """Say how much of each cell of an object comes from its annotation, carried along: uint8 (h, w), of 255."""
@@ -113,7 +120,7 @@ class DetachedFragmentFilter:
                 watched.disowned = left - (left > 0) if left.any() else None
             pieces, watched.pieces = watched.pieces, {}
             cells = several_components(masks[row], SMALLEST)
-            if len(cells) < 2:
+            if len(cells) < 2 or watched.has_true_fragments:
                 continue
             others = np.logical_or.reduce(np.delete(masks, row, axis=0), axis=0)
             self._redetect(watched, pieces, cells, others, anchor_score[row].cpu().numpy(), past, dropped[row])

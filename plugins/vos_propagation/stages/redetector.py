@@ -232,7 +232,7 @@ class Redetector:
         self.states: dict[int, State] = {}
 
     def annotate(self, object_id: int, cells: Tensor, labels: Tensor, together: Tensor) -> None:
-        """Make the annotation the object's only view.
+        """Make the annotation the object's first view; of earlier views, only the one annotated last stays.
 
         Args:
             object_id: new or known.
@@ -241,7 +241,8 @@ class Redetector:
             together: float32 (h, w), the object's and those of others that look like it.
         """
         first = view(pool(cells), *F.avg_pool2d(torch.stack([labels, together]), 2))
-        self.states[object_id] = State([first] if first else [], float(labels.sum()))
+        before = self.states[object_id].views[:1] if object_id in self.states else []
+        self.states[object_id] = State(([first] if first else []) + before, float(labels.sum()))
 
     def forget(self, object_id: int) -> None:
         """Drop an object."""
