@@ -60,6 +60,13 @@ DEFAULT_OUTPUT = "vos-out"
 @click.option("--no-masks", is_flag=True, help="Leave out the palette PNG masks.")
 @click.option("--both-ways", is_flag=True, help="Also track backward: each object from its masks.")
 @click.option("--end", "ends", multiple=True, metavar="ID@INDEX", help="Object ID is no more from this frame on.")
+@click.option(
+    "--from",
+    "from_frame",
+    type=click.IntRange(min=0),
+    metavar="INDEX",
+    help="Go on from the mask of this frame in the folder of an earlier run; earlier frames keep their masks.",
+)
 @click.option("--start", type=click.IntRange(min=0), default=0, help="Index of the first frame, from 0.")
 @click.option("--stop", type=click.IntRange(min=1), default=None, help="Index after the last frame.")
 @click.option("--step", type=click.IntRange(min=1), default=1, help="Take every STEP-th frame.")
@@ -79,7 +86,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
 
     \b
       vos track dog.mp4 --mask first.png --overlay dog-overlay.mp4
-      vos track dog.mp4 --mask first.png --mask 40:corrected.png
+      vos track dog.mp4 --mask first.png --mask 40:corrected.png --from 40
       vos track dog.mp4 --text "dog; person"
       vos track JPEGImages/480p/bear --quality fast
     """
@@ -105,6 +112,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
             runtime=runtime,
             both_ways=asked.both_ways,
             ends=_ends(asked.ends),
+            from_frame=asked.from_frame,
             start=asked.start,
             stop=asked.stop,
             step=asked.step,
@@ -137,6 +145,7 @@ class _Asked:
     no_masks: bool
     both_ways: bool
     ends: tuple[str, ...]
+    from_frame: int | None
     start: int
     stop: int | None
     step: int

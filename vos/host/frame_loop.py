@@ -23,6 +23,7 @@ from vos.errors import (
 from vos.host.both_ways.combining import combine_label_maps, combine_predictions
 from vos.host.both_ways.origins import Origins, backward_passes
 from vos.host.both_ways.spool import BackwardSpool
+from vos.host.continuing import Continuation
 from vos.host.resizing import resize_frame, shrink_label_map, shrunk_size
 from vos.host.threads import ReadAhead
 from vos.host.tracker_adapter import TrackerAdapter
@@ -77,6 +78,7 @@ class FrameLoop:
         max_side: int | None = None,
         allow_truncated: bool = False,
         ends: Mapping[int, int] | None = None,
+        continuation: Continuation | None = None,
     ) -> None:
         """Check that the parts fit together; nothing is read yet.
 
@@ -92,6 +94,7 @@ class FrameLoop:
             max_side: the tracker sees frames whose longer side is at most this, in pixels.
             allow_truncated: a source that ends early is logged, not raised.
             ends: frame index from which on an object is no more, by object id; a later annotation begins it anew.
+            continuation: where the run goes on from an earlier one; what lies before keeps its masks.
         Raises:
             InputError: the tracker cannot do what the annotations ask, or the source cannot.
             TrackerError: the tracker lacks a method, or cannot say how many frames it wants at once.
@@ -111,19 +114,35 @@ class FrameLoop:
         self._before = indices[: indices.index(anchor)][::-1] if both_ways else range(0)
         self._forward = indices[indices.index(anchor) :]
         self._backward = backward_passes(annotations, self._origins, indices) if both_ways else []
+        self._kept = range(0)
+        self._recalled = False
+        self._continuation = continuation
+        if continuation is not None:
+            self._go_on_from(continuation, indices)
         if len(annotations) > 1 and not self._tracker.takes_annotations:
             later = ", ".join(str(i) for i in sorted(annotations)[1:6])
             raise InputError(
                 f'tracker "{tracker_name}" takes no annotation after the first one (frame {anchor}), '
                 f"but some are given for frames {later}. Choose another tracker, or leave them out."
             )
-        if self._backward and not source.info.seekable:
+        if (self._backward or self._kept) and not source.info.seekable:
             raise SourceError(f"{source.info.location}: a live stream cannot go backward. Leave out --both-ways.")
+
+    def _go_on_from(self, continuation: Continuation, indices: range) -> None:
+        """Leave out what the earlier run has done: all before the frame that no new backward pass comes to."""
+        index = continuation.index
+        if index not in self._annotations:
+            raise InputError(f"--from {index}: no mask is given for frame {index}. Give one with --mask {index}:FILE.")
+        self._backward = [passed for passed in self._backward if passed.start >= index]
+        first = indices[0] if continuation.replay else min([index, *(passed[-1] for passed in self._backward)])
+        self._before = range(0)
+        self._kept = indices[indices.index(first) : indices.index(index)]
+        self._forward = indices[indices.index(index) :]
 
     @property
     def passes(self) -> tuple[range, range]:
         """Indices of the frames, in the order in which they are given: backward ones, then forward ones."""
-        return self._before, self._forward
+        return self._before, range((self._kept or self._forward).start, self._forward.stop, self._forward.step)
 
     def __iter__(self) -> Iterator[TrackedFrame]:
         """Track: frames before the first annotation come first, descending; then the others, ascending."""
@@ -134,13 +153,39 @@ class FrameLoop:
                 with closing(self._track_backward(indices)) as passed:
                     for tracked in passed:
                         index = tracked.frame.index
-                        if index < self._forward.start:
+                        if index in self._before:
                             yield tracked
                         else:
                             _, behind = self._origins.distances(index)
                             spool.put(index, tracked.label_map, tracked.prediction, behind)
+            if self._continuation is not None:
+                yield from self._keep(self._continuation, spool)
+                self._recall(self._forward.start)
             for tracked in self._track(self._forward):
                 yield self._combined(tracked, spool)
+
+    def _keep(self, continuation: Continuation, spool: BackwardSpool) -> Iterator[TrackedFrame]:
+        """Give the frames before the one that the run goes on from, with the masks that they have."""
+        if not self._kept:
+            return
+        with ReadAhead(self._source.frames(self._kept), READ_AHEAD_FRAMES) as frames:
+            for frame in self._checked(frames, self._kept):
+                held = continuation.mask(frame)
+                label_map = np.zeros(frame.size, np.uint8) if held is None else held
+                tracked = TrackedFrame(frame, Prediction.from_label_map(label_map), _read_only(label_map))
+                combined = self._combined(tracked, spool)
+                if held is not None or combined is not tracked:
+                    yield combined
+
+    def _recall(self, index: int) -> None:
+        """Show the tracker the annotated frames before the one that the run goes on from."""
+        for earlier in [at for at in self._annotations if at < index]:
+            alone = range(earlier, earlier + 1)
+            with closing(self._encoded(self._checked(self._source.frames(alone), alone))) as encoded:
+                for frame, small, encoding in encoded:
+                    tell = self._step if self._recalled else self._start
+                    tell(frame, small, encoding, self._annotations[earlier])
+                    self._recalled = True
 
     def _track_backward(self, indices: range) -> Generator[TrackedFrame]:
         """Track one pass backward, without its first frame, from the last annotated one that can be read."""
@@ -157,6 +202,9 @@ class FrameLoop:
             return tracked
         backward_map, backward = stored
         ahead, behind = self._origins.distances(tracked.frame.index)
+        if tracked.frame.index in self._kept:  # only what the new annotations say changes
+            ahead |= {i: far for i, far in behind.items() if tracked.frame.index + far < self._forward.start}
+            behind = {i: far for i, far in behind.items() if i not in ahead}
         label_map = combine_label_maps(tracked.label_map, backward_map, ahead, behind)
         prediction = combine_predictions(tracked.prediction, backward, label_map, ahead, behind)
         return TrackedFrame(tracked.frame, prediction, _read_only(label_map))
@@ -170,7 +218,8 @@ class FrameLoop:
                 annotation = self._annotations.get(frame.index)
                 if position == 0:
                     assert annotation is not None, "a pass begins at an annotated frame"
-                    yield self._start(frame, small, encoding, annotation)
+                    begin = self._go_on if self._recalled else self._start
+                    yield begin(frame, small, encoding, annotation)
                 else:
                     self._end_objects(frame)
                     yield self._step(frame, small, encoding, annotation)
@@ -247,6 +296,24 @@ class FrameLoop:
         self._known = dict.fromkeys(annotation.object_ids, frame.index)
         self._ended = set()
         return TrackedFrame(frame, Prediction.from_label_map(label_map), _read_only(label_map))
+
+    def _go_on(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation) -> TrackedFrame:
+        """Go on from a mask of the earlier run and an annotation over it."""
+        assert self._continuation is not None, "annotated frames are recalled for a continuation alone"
+        self._end_objects(frame)
+        held = self._continuation.mask(frame)
+        if held is None:
+            raise InputError(
+                f"{self._continuation.folder}: holds no mask of frame {frame.name}, where --from goes on. "
+                "The earlier run ended before it: use --resume or --overwrite."
+            )
+        known = np.where(np.isin(held, [*self._known, *annotation.object_ids]), held, 0).astype(np.uint8)
+        whole = _correct(known, _label_map_of(annotation, frame), annotation.object_ids)
+        self._tracker.step(small, encoding, set(self._known))
+        self._tracker.annotate(small, _own_copy(shrink_label_map(whole, small.size)))
+        self._known |= dict.fromkeys(annotation.object_ids, frame.index)
+        self._ended -= set(annotation.object_ids)
+        return TrackedFrame(frame, Prediction.from_label_map(whole, sorted(self._known)), _read_only(whole))
 
     def _step(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation | None) -> TrackedFrame:
         prediction = self._tracker.step(small, encoding, set(self._known))

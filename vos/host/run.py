@@ -14,6 +14,7 @@ from typing import Any
 from vos.errors import PluginError, SourceError, TrackerError
 from vos.host.annotations.annotation_loading import GivenAnnotations, gather_annotations
 from vos.host.annotations.imported_annotations import with_imported
+from vos.host.continuing import Continuation
 from vos.host.frame_loop import FrameLoop, Merge, TrackedFrame, checked_label_map
 from vos.host.merging import merge_objects
 from vos.host.opening import GivenSource, open_source
@@ -118,6 +119,7 @@ def prepare_run(
     config: RunConfig,
     plugins: Plugins,
     check: Callable[[Source], None] = lambda source: None,
+    continuation: Continuation | None = None,
 ) -> PreparedRun:
     """Open the source, read the annotations, make the tracker, and check that they fit together.
 
@@ -127,6 +129,7 @@ def prepare_run(
         config: the settings.
         plugins: where names are looked up.
         check: called with the open source before anything slow; raises to refuse the run.
+        continuation: where to go on from an earlier run; its folder is named before the first frame.
     Returns:
         The run; ``results`` runs it, ``close`` drops it.
     Raises:
@@ -153,8 +156,11 @@ def prepare_run(
             max_side=config.max_side,
             allow_truncated=config.allow_truncated,
             ends=config.ends,
+            continuation=continuation,
         )
         facts = _facts(ready, found, made, config, indices)
+        if continuation is not None:
+            facts = dataclasses.replace(facts, frame_count=sum(map(len, loop.passes)))
         return PreparedRun(ready, loop, plugins, facts, opened.pop_all(), ids)
 
 

@@ -31,6 +31,7 @@ class RunConfig:
         max_side: the tracker sees frames at most this long, pixels; None for their own size.
         allow_truncated: end with a warning where a damaged source ends.
         ends: frame index from which on an object is no more, by object id.
+        from_frame: an annotated frame; those before it keep the masks of the earlier run in the output folder.
     """
 
     tracker: GivenTracker = DEFAULT_TRACKER
@@ -43,6 +44,7 @@ class RunConfig:
     max_side: int | None = None
     allow_truncated: bool = False
     ends: Mapping[int, int] = field(default_factory=dict)
+    from_frame: int | None = None
 
     def __post_init__(self) -> None:
         if self.max_side is not None and self.max_side < 1:
@@ -78,6 +80,7 @@ class RunConfig:
             "stop": (self.stop, None),
             "step": (self.step, 1),
             "max_side": (self.max_side, None),
+            "from": (self.from_frame, None),
         }
         chosen = {name: value for name, (value, default) in given.items() if value is not None and value != default}
         return chosen | ({"ends": {str(i): frame for i, frame in sorted(self.ends.items())}} if self.ends else {})

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vos.errors import OptionError
 from vos.host.annotations.annotation_loading import GivenAnnotations
+from vos.host.continuing import Continuation, check_earlier_run
 from vos.host.opening import GivenSource
 from vos.host.outputs.planned_outputs import PlannedOutputs, remove_partials, stale_masks
-from vos.host.outputs.run_record import RunRecord
+from vos.host.outputs.run_record import RunRecord, masks_in, read_record
 from vos.host.outputs.writer_making import GivenWriter
 from vos.host.run import PreparedRun, prepare_run
 from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER, RunConfig
@@ -115,6 +117,7 @@ def track(
     overwrite: bool = False,
     allow_truncated: bool = False,
     ends: Mapping[int, int] | None = None,
+    from_frame: int | None = None,
     sequence: str | None = None,
     plugins: Plugins | None = None,
     observers: Sequence[object] = (),
@@ -140,6 +143,9 @@ def track(
             Masks of other frames, and other files, stay.
         allow_truncated: as in ``stream``.
         ends: as in ``stream``.
+        from_frame: index of an annotated frame from which to go on in the folder of an earlier run, which lacks this
+            annotation: frames before it are not tracked again, and keep their masks. With ``both_ways``, the frames
+            before it that are nearer to it than to the objects' annotations before are tracked backward from it.
         sequence: the folder's name; None for the source's name.
         plugins: as in ``stream``.
         observers: objects with observation hooks (``@hookimpl``) for this run alone.
@@ -147,20 +153,34 @@ def track(
         What was done.
     Raises:
         InputError: as ``stream``.
-        OutputExistsError: an earlier run or an output is there, and neither ``resume`` nor ``overwrite`` allows it.
+        OutputExistsError: an earlier run or an output is there (with ``from_frame``, another run), and neither ``resume`` nor ``overwrite`` allows it.
         TrackerError: the tracker failed; the message names the frame.
         WriterError: a writer failed; the message names the frame.
     """
     config = RunConfig(
         tracker, options, runtime or Runtime(), both_ways, start, stop, step, max_side, allow_truncated, ends or {}
     )
+    config = dataclasses.replace(config, from_frame=from_frame)
+    if from_frame is not None and (output is None or resume):
+        raise OptionError("--from goes on in an earlier run's output folder, and without --resume.")
     plugins = plugins or load_plugins()
-    planned = PlannedOutputs.plan(writers, output, plugins, sequence, resume=resume, overwrite=overwrite)
+    continues = from_frame is not None
+    planned = PlannedOutputs.plan(
+        writers, output, plugins, sequence, resume=resume, overwrite=overwrite, continues=continues
+    )
+    # The davis writer needs only the masks that change; an overlay, say, needs every frame.
+    replay = any(writer != DEFAULT_WRITER for writer in planned.asked)
+    continuation = None if from_frame is None else Continuation(from_frame, replay)
     run = prepare_run(
-        source, annotations, config, plugins, lambda opened: planned.check(opened, annotations, tracker, options)
+        source,
+        annotations,
+        config,
+        plugins,
+        lambda opened: planned.check(opened, annotations, tracker, options),
+        continuation,
     )
     try:
-        finished = _begin_outputs(run, planned, observers)
+        finished = _begin_outputs(run, planned, observers, continuation)
         if finished is not None:
             run.close()
             return finished
@@ -173,7 +193,9 @@ def track(
     return run.summary
 
 
-def _begin_outputs(run: PreparedRun, planned: PlannedOutputs, observers: Sequence[object]) -> RunSummary | None:
+def _begin_outputs(
+    run: PreparedRun, planned: PlannedOutputs, observers: Sequence[object], continuation: Continuation | None
+) -> RunSummary | None:
     """Name and prepare the run's folder; returns the summary of an earlier, finished run that is kept."""
     info = run.source.info
     refuse_equal_names(info.frame_names or (), str(info.location))
@@ -183,10 +205,15 @@ def _begin_outputs(run: PreparedRun, planned: PlannedOutputs, observers: Sequenc
     run.writers, run.observers = list(planned.writers), list(observers)
     if folder is None:
         return None
+    if continuation is not None:
+        check_earlier_run(run.facts, read_record(folder), continuation.index)
+        continuation.folder = folder
     finished = planned.prepare(run.facts)
     if finished is None:
         run.opened.enter_context(output_lock(folder))
         remove_partials(folder)
         stale = stale_masks(folder, info, run.loop.passes)
-        run.observers.insert(0, RunRecord(planned.descriptions, stale))
+        kept = 0 if continuation is None else len(masks_in(folder)) - len(stale)
+        # A run that goes on reads masks that it writes again.
+        run.observers.insert(0, RunRecord(planned.descriptions, stale if continuation is None else (), kept))
     return finished

@@ -39,6 +39,7 @@ class PlannedOutputs:
         sequence: name of the run's own folder, or None for the source's name.
         resume: True goes on from an earlier run of the same identity.
         overwrite: True replaces what is there.
+        continues: True goes on in the folder of an earlier run.
     """
 
     output: Path | None
@@ -47,6 +48,7 @@ class PlannedOutputs:
     sequence: str | None = None
     resume: bool = False
     overwrite: bool = False
+    continues: bool = False
 
     @classmethod
     def plan(
@@ -58,6 +60,7 @@ class PlannedOutputs:
         *,
         resume: bool = False,
         overwrite: bool = False,
+        continues: bool = False,
     ) -> PlannedOutputs:
         """Make the writers.
 
@@ -68,6 +71,7 @@ class PlannedOutputs:
             sequence: as for ``track``.
             resume: as for ``track``.
             overwrite: as for ``track``.
+            continues: True if ``track`` has a ``from_frame``.
         Returns:
             The plan; nothing is checked or written yet.
         Raises:
@@ -77,7 +81,7 @@ class PlannedOutputs:
         given = [writers] if isinstance(writers, str) else list(writers)
         asked = tuple(one for one in given if output is not None or can_write_without_output(one))
         made = tuple(make_writer(one, plugins) for one in asked)
-        return cls(None if output is None else Path(output), asked, made, sequence, resume, overwrite)
+        return cls(None if output is None else Path(output), asked, made, sequence, resume, overwrite, continues)
 
     @property
     def descriptions(self) -> list[dict[str, str]]:
@@ -101,7 +105,7 @@ class PlannedOutputs:
         inputs = [*files_of_run(source.info, annotations), *files_in_options(*named)]
         refuse_replacing([*own, *(path for paths in files for path in paths)], inputs)
         record = None if folder is None else read_record(folder)
-        if folder is not None and not (self.resume and record is not None):
+        if folder is not None and not self.continues and not (self.resume and record is not None):
             _refuse_earlier_run(folder, record, overwrite=self.overwrite)
         recorded = record.get("outputs", []) if self.resume and record is not None else []
         for description, paths in zip(self.descriptions, files, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ def finished_summary(run: Run, record: Mapping[str, Any], outputs: Sequence[Mapp
     """
     folder = run.output
     assert folder is not None, "a record lies in an output folder"
-    other = _difference(record, run)
+    other = first_difference(record, run)
     if other is not None:
         raise OutputExistsError(
             f"{folder}: --resume found a run with another {other}. Use --overwrite, or -o for another folder."
@@ -53,13 +53,23 @@ def finished_summary(run: Run, record: Mapping[str, Any], outputs: Sequence[Mapp
     )
 
 
-def _difference(record: Mapping[str, Any], run: Run) -> str | None:
-    """Name the first fact in which a recorded run differs from one that is asked for."""
+def first_difference(record: Mapping[str, Any], run: Run, leaving: Collection[str] = ()) -> str | None:
+    """Name the first fact in which a recorded run differs from one that is asked for.
+
+    Args:
+        record: of the earlier run.
+        run: what is asked for.
+        leaving: facts that may differ: names in the record, or in one of its dicts.
+    Returns:
+        The fact with both values, for a message; None where there is no difference.
+    """
     for name, wanted in identity_of(run).items():
         found = record.get(name)
+        if name in leaving:
+            continue
         if isinstance(found, dict) and isinstance(wanted, dict):
             for key in (*wanted, *found):
-                if found.get(key) != wanted.get(key):
+                if key not in leaving and found.get(key) != wanted.get(key):
                     return f"{key} in its {name} ({_short(found.get(key))}, now {_short(wanted.get(key))})"
         elif found != wanted:
             return f"{name.replace('_', ' ')} ({_short(found)}, now {_short(wanted)})"

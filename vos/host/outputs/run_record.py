@@ -52,13 +52,15 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 class RunRecord:
     """Observer that keeps ``OUT/<sequence>/run.json``: unfinished from the first moment, finished at the end."""
 
-    def __init__(self, outputs: Sequence[Mapping[str, str]], stale: Sequence[str] = ()) -> None:
+    def __init__(self, outputs: Sequence[Mapping[str, str]], stale: Sequence[str] = (), kept: int = 0) -> None:
         """Begin with nothing done.
 
         Args:
             outputs: the writers of the run with their options, as ``describe_writer`` gives them.
             stale: an earlier run's masks that this one writes again; removed once this run has started.
+            kept: masks of an earlier run that this one goes on from, and that it does not write again.
         """
+        self._kept = kept
         self._stale = list(stale)
         self._outputs = [dict(output) for output in outputs]
         self._times = FrameTimes()
@@ -105,7 +107,7 @@ class RunRecord:
             "finished": state == "finished",
             "state": state,
             "sequence": run.sequence,
-            "frames": self._frames,
+            "frames": self._kept + self._frames,
             **identity_of(run),
             "source_kind": run.source.kind,
             "outputs": self._outputs,

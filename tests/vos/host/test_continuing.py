@@ -1,0 +1,95 @@
+import json
+
+import numpy as np
+import pytest
+
+import vos
+from vos.plugin import InputError, OptionError, OutputExistsError
+from vos.testing import StubTracker, tiny_sequence
+
+SEQUENCE = tiny_sequence("still", length=9)
+
+
+def marked(**rows):
+    """A mask with a line for each object, such as a1=5: object 1 in row 5."""
+    label_map = np.zeros(SEQUENCE.size, np.uint8)
+    for name, row in rows.items():
+        label_map[row, :4] = int(name[1:])
+    return label_map
+
+
+def track(folder, annotations, **more):
+    return vos.track(SEQUENCE, annotations, tracker=more.pop("tracker", StubTracker()), output=folder, **more)
+
+
+def rows(folder):
+    """The rows of each object by frame, as the mask files have them."""
+    found = {}
+    for path in sorted((folder / SEQUENCE.name).glob("*.png")):
+        label_map = vos.read_label_map(path, allow_empty=True)
+        found[int(path.stem)] = {i: int(np.flatnonzero((label_map == i).any(1))[0]) for i in vos.object_ids(label_map)}
+    return found
+
+
+@pytest.fixture
+def earlier(tmp_path):
+    track(tmp_path, {0: marked(o1=1, o2=2)})
+    return tmp_path
+
+
+def test_from_tracks_the_frames_from_the_correction_on_and_keeps_the_others(earlier):
+    tracker = StubTracker()
+    before = (earlier / SEQUENCE.name / "00005.png").stat().st_mtime_ns
+    summary = track(earlier, {0: marked(o1=1, o2=2), 6: marked(o1=9)}, from_frame=6, tracker=tracker)
+    assert rows(earlier) == {i: {1: 1 if i < 6 else 9, 2: 2} for i in range(9)}
+    assert tracker.calls == [("start", 0), ("step", 6), ("annotate", 6), ("step", 7), ("step", 8)]
+    assert (earlier / SEQUENCE.name / "00005.png").stat().st_mtime_ns == before
+    record = json.loads((earlier / SEQUENCE.name / "run.json").read_text())
+    assert summary.frames == 3
+    assert (record["frames"], record["mask_files"], record["annotated"], record["selection"]) == (9, 9, [0, 6], {"from": 6})
+
+
+def test_from_takes_objects_without_a_new_mask_from_the_earlier_masks(earlier):
+    path = earlier / SEQUENCE.name / "00006.png"
+    vos.write_label_map(path, marked(o1=1, o2=20, o7=30))
+    track(earlier, {0: marked(o1=1, o2=2), 6: marked(o1=9)}, from_frame=6)
+    assert rows(earlier)[8] == {1: 9, 2: 20}
+
+
+def test_from_both_ways_changes_the_corrected_object_back_to_the_middle_and_nothing_else(earlier):
+    vos.write_label_map(earlier / SEQUENCE.name / "00004.png", marked(o1=1, o2=22))
+    track(earlier, {0: marked(o1=1, o2=2), 6: marked(o1=9)}, from_frame=6, both_ways=True)
+    expected = {i: {1: 1 if i < 4 else 9, 2: 2} for i in range(9)}
+    expected[4][2] = 22
+    assert rows(earlier) == expected
+
+
+def test_from_gives_other_writers_every_frame(earlier, tmp_path):
+    path = tmp_path / "report.csv"
+    writers = ["davis", ("report", {"path": str(path)})]
+    track(earlier, {0: marked(o1=1, o2=2), 6: marked(o1=9)}, from_frame=6, writers=writers)
+    assert [line.split(",")[0] for line in path.read_text().splitlines()[1::2]] == [str(i) for i in range(9)]
+
+
+def test_a_new_object_goes_on_from_its_frame_in_an_earlier_run(earlier):
+    track(earlier, {0: marked(o1=1, o2=2), 3: marked(o3=12)}, from_frame=3, both_ways=True)
+    assert rows(earlier) == {i: {1: 1, 2: 2, 3: 12} for i in range(9)}
+
+
+def test_what_does_not_fit_is_refused_and_changes_nothing(earlier, tmp_path):
+    before = rows(earlier)
+    given = {0: marked(o1=1, o2=2), 6: marked(o1=9)}
+    with pytest.raises(InputError, match="no mask is given for frame 5"):
+        track(earlier, given, from_frame=5)
+    with pytest.raises(InputError, match="earlier run has a mask of frame 0 too"):
+        track(earlier, {6: marked(o1=9)}, from_frame=6)
+    with pytest.raises(OutputExistsError, match="another max_side in its selection"):
+        track(earlier, given, from_frame=6, max_side=20)
+    with pytest.raises(InputError, match="and there is none"):
+        track(tmp_path / "new", given, from_frame=6)
+    with pytest.raises(OptionError, match="without --resume"):
+        track(earlier, given, from_frame=6, resume=True)
+    (earlier / SEQUENCE.name / "00006.png").unlink()
+    with pytest.raises(InputError, match="holds no mask of frame 00006"):
+        track(earlier, given, from_frame=6)
+    assert rows(earlier) == {i: held for i, held in before.items() if i != 6}

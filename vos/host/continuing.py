@@ -1,0 +1,67 @@
+"""Going on from an annotated frame in the folder of an earlier run (``--from``): what lies before it is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vos.errors import InputError, OutputExistsError
+from vos.host.outputs.resuming import first_difference
+from vos.io.atomic_files import safe_name
+from vos.io.masks.mask_file import load_mask
+from vos.types.arrays import LabelMap
+from vos.types.frame import Frame
+from vos.types.run import Run
+
+
+@dataclass
+class Continuation:
+    """Where a run goes on, and the masks of the earlier run.
+
+    Attributes:
+        index: the annotated frame from which on frames are tracked again.
+        replay: True passes all earlier frames to the writers, with the masks that they have; False only those that a
+            backward pass changes.
+        folder: of the earlier run; known before the first frame is tracked.
+    """
+
+    index: int
+    replay: bool = False
+    folder: Path = Path()
+
+    def mask(self, frame: Frame) -> LabelMap | None:
+        """Read the earlier run's mask of a frame; None where it has none.
+
+        Raises:
+            AnnotationError: the file is not a mask of the frame's size.
+        """
+        path = self.folder / f"{safe_name(frame.name)}.png"
+        return load_mask(path, frame.size, allow_empty=True).label_map if path.is_file() else None
+
+
+def check_earlier_run(run: Run, record: Mapping[str, Any] | None, index: int) -> None:
+    """Refuse to go on from a run that is another one.
+
+    Args:
+        run: what is asked for, with its output folder.
+        record: of the earlier run, as ``read_record`` gives it; None where there is none.
+        index: the frame to go on from.
+    Raises:
+        InputError: there is no run in the folder.
+        OutputExistsError: it differs in more than the annotations.
+    """
+    if record is None:
+        raise InputError(f"{run.output}: --from {index} goes on in the folder of an earlier run, and there is none.")
+    other = first_difference(record, run, leaving={"annotated", "annotation_digest", "both_ways", "from"})
+    if other is not None:
+        raise OutputExistsError(
+            f"{run.output}: --from {index} found a run with another {other}. Leave out --from, with --overwrite or -o."
+        )
+    missing = sorted(set(record.get("annotated", ())) - set(run.annotated))
+    if missing:
+        raise InputError(
+            f"{run.output}: the earlier run has a mask of frame {missing[0]} too. Give it again, "
+            f"with --mask {missing[0]}:FILE or another one."
+        )
