@@ -153,7 +153,8 @@ def track(
         What was done.
     Raises:
         InputError: as ``stream``.
-        OutputExistsError: an earlier run or an output is there (with ``from_frame``, another run), and neither ``resume`` nor ``overwrite`` allows it.
+        OutputExistsError: an earlier run or an output is there (with ``from_frame``, another run), and neither
+            ``resume`` nor ``overwrite`` allows it.
         TrackerError: the tracker failed; the message names the frame.
         WriterError: a writer failed; the message names the frame.
     """

@@ -23,7 +23,8 @@ class Run:
         runtime: device, precision, threads, seed as the user requested them.
         output: the sequence's own folder (``OUT/<sequence>``), or None where nothing is written.
         frame_count: how many frames will be tracked, or None where the source cannot tell.
-        selection: ``start``, ``stop``, ``step``, ``max_side``, ``ends`` and ``from`` where they differ from the defaults.
+        selection: ``start``, ``stop``, ``step``, ``max_side``, ``ends`` and ``from`` where they differ from the
+            defaults.
         annotated: frame indices of the annotations, ascending; the run starts at the first.
         annotation_digest: SHA-256 of the annotations, to tell a run from one with other masks.
         both_ways: True if objects are tracked backward too; frames before the first annotation then come first,

@@ -46,7 +46,8 @@ def test_from_tracks_the_frames_from_the_correction_on_and_keeps_the_others(earl
     assert (earlier / SEQUENCE.name / "00005.png").stat().st_mtime_ns == before
     record = json.loads((earlier / SEQUENCE.name / "run.json").read_text())
     assert summary.frames == 3
-    assert (record["frames"], record["mask_files"], record["annotated"], record["selection"]) == (9, 9, [0, 6], {"from": 6})
+    assert (record["frames"], record["mask_files"], record["annotated"]) == (9, 9, [0, 6])
+    assert record["selection"] == {"from": 6}
 
 
 def test_from_takes_objects_without_a_new_mask_from_the_earlier_masks(earlier):
