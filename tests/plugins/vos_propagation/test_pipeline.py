@@ -263,6 +263,21 @@ def test_an_object_added_later_and_a_correction_are_taken() -> None:
     assert iou(label_map == 2, truth == 1) > 0.5
 
 
+def test_earlier_annotations_stay_beside_a_correction_the_first_and_the_latest() -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), (2, 48, 100))
+    start(tracker, frame, truth)
+    alone = np.where(truth == 1, truth, 0).astype(np.uint8)
+    for _ in range(5):
+        step(tracker, frame)
+        tracker.annotate(frame, alone)
+    anchors = tracker.sequence.memory.anchors
+    assert [anchor.object_ids for anchor in anchors] == [{1, 2}, {1}, {1}, {1}]
+    prediction, label_map = step(tracker, frame)
+    assert iou(label_map == 1, truth == 1) > 0.8
+    assert iou(label_map == 2, truth == 2) > 0.8
+
+
 def test_a_forgotten_object_is_gone_and_others_stay() -> None:
     tracker = make()
     frame, truth = picture((1, 8, 8), (2, 48, 100), (3, 50, 20), zoom=2)

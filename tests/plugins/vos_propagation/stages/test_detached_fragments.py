@@ -104,6 +104,15 @@ def test_a_correction_makes_a_piece_the_objects() -> None:
     assert dropped_after(lambda: watch.step(0, 2)) is None
 
 
+def test_of_an_object_that_was_corrected_in_two_pieces_none_is_dropped_when_little_is_left_of_the_annotation() -> None:
+    first, corrected = Watch(MAIN, PIECE), Watch()
+    corrected.annotate(MAIN, PIECE)
+    for watch in (first, corrected):
+        watch.partings._objects[1].annotated[:] = 0
+    assert dropped_after(lambda: first.step(0, 2)) is not None
+    assert dropped_after(lambda: corrected.step(0, 2)) is None
+
+
 def test_the_main_piece_is_the_one_that_looks_most_like_the_object_not_the_largest() -> None:
     watch = Watch(PIECE)
     watch.word[0, MAIN[0].start // 2 :] = 0.1

@@ -304,6 +304,16 @@ def test_what_is_badly_seen_is_not_remembered() -> None:
     assert len(search.states[7].views) == 1
 
 
+def test_a_correction_keeps_the_view_annotated_before_and_drops_tracked_ones() -> None:
+    search, cells, labels = started()
+    annotated = search.states[7].views[0]
+    search.update_views([7], cells, labels[None], labels[None], labels[None])
+    assert len(search.states[7].views) == 2
+    search.annotate(7, cells, labels, labels)
+    assert len(search.states[7].views) == 2
+    assert search.states[7].views[1] is annotated
+
+
 def test_a_forgotten_object_is_dropped() -> None:
     search, cells, labels = started()
     search.forget(7)
