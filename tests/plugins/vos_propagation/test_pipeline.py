@@ -273,7 +273,7 @@ def test_earlier_annotations_stay_beside_a_correction_the_first_and_the_latest()
         tracker.annotate(frame, alone)
     anchors = tracker.sequence.memory.anchors
     assert [anchor.object_ids for anchor in anchors] == [{1, 2}, {1}, {1}, {1}]
-    prediction, label_map = step(tracker, frame)
+    _, label_map = step(tracker, frame)
     assert iou(label_map == 1, truth == 1) > 0.8
     assert iou(label_map == 2, truth == 2) > 0.8
 
