@@ -98,7 +98,8 @@ class VideoFile:
         opened, self._partial = begin_file(path)
         opened.close()
         container = _CONTAINERS[path.suffix.lower()]
-        options = {"movflags": "+faststart+write_colr"} if container in ("mp4", "mov") else {}
+        # Bitexact: without it WebM holds a random number, and two runs do not give the same file.
+        options = {"movflags": "+faststart+write_colr"} if container in ("mp4", "mov") else {"fflags": "+bitexact"}
         try:
             # An absolute path: FFmpeg would take "12:30.mp4" for a protocol named 12.
             self._container: Any = av.open(str(self._partial.absolute()), "w", format=container, options=options)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import click
 
 from vos.registry.discovery import Plugins, load_plugins
+from vos.registry.module_files import absolute
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +46,10 @@ class Settings:
         """Load more plugins, or leave more out, from the next use on.
 
         Args:
-            modules: modules to load too; those that are named already are ignored.
+            modules: modules or files to load too; those that are named already are ignored.
             blocked: plugins to leave out too; likewise.
         """
-        modules = tuple(name for name in dict.fromkeys(modules) if name not in self.plugin_modules)
+        modules = tuple(name for name in dict.fromkeys(map(absolute, modules)) if name not in self.plugin_modules)
         blocked = tuple(name for name in dict.fromkeys(blocked) if name not in self.blocked)
         if modules or blocked:
             self.plugin_modules += modules

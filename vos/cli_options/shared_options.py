@@ -40,8 +40,8 @@ def general_options(function: F) -> F:
         function,
         [
             click.option(
-                "-p", "plugin_modules", multiple=True, metavar="MODULE", expose_value=False, callback=keep,
-                is_eager=True, help="Load a plugin by its module name.",
+                "-p", "plugin_modules", multiple=True, metavar="MODULE|FILE", expose_value=False, callback=keep,
+                is_eager=True, help="Load a plugin: a module's name, or a file (my_plugin.py).",
             ),
             click.option(
                 "--no-plugin", "blocked", multiple=True, metavar="NAME", expose_value=False, callback=keep,

@@ -16,6 +16,7 @@ from vos.host.opening import open_source
 from vos.host.outputs.input_protection import files_of_run, refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
 from vos.host.outputs.output_writers import Outputs
+from vos.host.outputs.writer_making import name_writer
 from vos.protocols.source import Source
 from vos.protocols.writer import NamingWriter, Writer
 from vos.registry.discovery import Plugins, load_plugins
@@ -87,6 +88,7 @@ class _Job:
 
     result: FinishedRun
     writer: Writer
+    name: str
     needs_images: bool
     location: str | Path | Source | None
     folder: Path
@@ -104,7 +106,8 @@ class _Job:
         plugins: Plugins,
     ) -> _Job:
         made: Any = make_options(spec.options, options, f'format "{spec.name}"')
-        with blaming(f'format "{spec.name}" cannot be made'):
+        name = name_writer(spec.name, plugins)
+        with blaming(f"{name} cannot be made"):
             writer = spec.factory(made)
         if isinstance(writer, NamingWriter):
             outputs = list(writer.outputs(folder))
@@ -119,7 +122,7 @@ class _Job:
                 + (f"{location} is not there any more" if location else "no run.json says what was tracked")
                 + ". Give it with --source."
             )
-        return cls(result, writer, needs_images, location if there else None, folder, outputs, plugins)
+        return cls(result, writer, name, needs_images, location if there else None, folder, outputs, plugins)
 
     @property
     def written(self) -> Path:
@@ -142,7 +145,7 @@ class _Job:
                     opened.callback(close_or_warn, f"source {self.location}", source.close)
                 refuse_replacing(self.outputs, files_of_run(source.info, {}))
             run = self.result.run(source, self.folder)
-            outputs = Outputs([self.writer])
+            outputs = Outputs([self.writer], [self.name])
             try:
                 outputs.open(run)
                 frames = self.result.frames(source if self.needs_images else None, run.source)

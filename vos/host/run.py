@@ -46,6 +46,7 @@ class PreparedRun:
         facts: what writers, observers and ``run.json`` learn of the run.
         opened: what the run opened and closes at its end.
         writers: write each frame.
+        writer_names: what messages call each writer.
         observers: objects with observation hooks for this run alone.
         summary: what was done, once the run has ended well.
     """
@@ -57,6 +58,7 @@ class PreparedRun:
     opened: ExitStack
     object_ids: tuple[int, ...]
     writers: list[Writer] = field(default_factory=list)
+    writer_names: tuple[str, ...] = ()
     observers: list[object] = field(default_factory=list)
     summary: RunSummary | None = None
 
@@ -71,7 +73,7 @@ class PreparedRun:
             for observer in self.observers:
                 self.plugins.add_hooks(observer, f"observer {type(observer).__name__}")
                 observed.callback(self.plugins.manager.unregister, observer)
-            outputs = Outputs(self.writers)
+            outputs = Outputs(self.writers, self.writer_names)
             try:
                 outputs.open(self.facts)
             except BaseException as error:

@@ -203,7 +203,7 @@ def _begin_outputs(
     name = safe_name(planned.sequence or info.name)
     folder = None if planned.output is None else planned.output / name
     run.facts = dataclasses.replace(run.facts, sequence=name, output=folder)
-    run.writers, run.observers = list(planned.writers), list(observers)
+    run.writers, run.writer_names, run.observers = list(planned.writers), planned.names, list(observers)
     if folder is None:
         return None
     if continuation is not None:

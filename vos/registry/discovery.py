@@ -1,7 +1,7 @@
 """Finding, checking, listing and blocking plugins.
 
 Plugins come from the entry point group ``vos``, shipped and third-party alike, and from ``-p
-MODULE``. One that fails to import, or whose hooks do not fit, is kept in a list with its error and
+MODULE`` or ``-p FILE.py``. One that fails to import, or whose hooks do not fit, is kept in a list with its error and
 never takes the host down. Each ``load_plugins`` makes a manager of its own.
 """
 
@@ -22,6 +22,7 @@ import pluggy
 
 from vos.errors import PluginError
 from vos.registry import hookspecs
+from vos.registry.module_files import import_file, is_file, module_name
 from vos.registry.offers import BrokenPlugin, Offers, Origin
 from vos.registry.plugin_errors import blaming, in_words
 from vos.registry.spec_checks import check_api_version, check_hook_names, check_source, checked_specs, writer_of
@@ -98,19 +99,20 @@ class Plugins:
                     named = _named(implementation.function, caller.name, who)
                     implementation.function = named  # type: ignore[misc]
 
-    def load(self, origin: Origin, *, required: bool = False) -> None:
+    def load(self, origin: Origin, *, required: bool = False, file: str | None = None) -> None:
         """Import a plugin's module and register it.
 
         Args:
             origin: where it is.
             required: raise where a broken plugin would be listed (one that the user named).
+            file: its file, for one that is loaded by path.
         Raises:
             PluginError: it is broken and required.
         """
         # What a plugin prints is not a result: those who read JSON from stdout must not find it there.
         with contextlib.redirect_stdout(sys.stderr):
             try:
-                plugin = importlib.import_module(origin.module)
+                plugin = importlib.import_module(origin.module) if file is None else import_file(file)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
@@ -154,7 +156,7 @@ def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, au
     """Find and register plugins.
 
     Args:
-        modules: importable names to load besides the installed ones (``-p``).
+        modules: importable names, or paths of ``.py`` files, to load besides the installed ones (``-p``).
         blocked: entry point names, or modules, to leave out (``--no-plugin``).
         autoload: False takes only the shipped plugins and ``modules``; None asks the environment
             (``VOS_PLUGINS_AUTOLOAD=0`` is False).
@@ -178,8 +180,9 @@ def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, au
             plugins.load(origin)
     loaded = {origin.module for origin in plugins.origins}
     for module in modules:
-        if module not in unwanted and module not in loaded:
-            plugins.load(Origin(module, module, "-p"), required=True)
+        name = module_name(module)
+        if not {module, name} & unwanted and name not in loaded:
+            plugins.load(Origin(name, name, "-p"), required=True, file=module if is_file(module) else None)
     return plugins
 
 

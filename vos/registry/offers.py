@@ -72,6 +72,10 @@ class Offers(Generic[Spec]):
         """Every spec with its origin, in the order in which plugins offered them, the shipped ones first."""
         return [offer for offers in self._offers.values() for offer in offers]
 
+    def origin(self, name: str) -> Origin:
+        """Where a spec came from; ``get`` has found that there is one of this name."""
+        return self._offers[name][0][1]
+
     def get(self, name: str) -> Spec:
         """Find a spec.
 

@@ -21,15 +21,22 @@ WRITE_BEHIND_FRAMES = 8
 class Outputs:
     """The writers of a run, in a thread of their own."""
 
-    def __init__(self, writers: Sequence[Writer]) -> None:
+    def __init__(self, writers: Sequence[Writer], names: Sequence[str] = ()) -> None:
+        """Keep the writers; nothing is opened yet.
+
+        Args:
+            writers: fed in this order.
+            names: what messages call each of them; empty for the names of their classes.
+        """
         self._writers = writers
+        self._names = dict(zip(map(id, writers), names, strict=False))
         self._opened: list[Writer] = []
         self._behind: WriteBehind[TrackedFrame] | None = None
 
     def open(self, run: Run) -> None:
         """Open every writer; a failure names the one."""
         for writer in self._writers:
-            with _naming(writer, "cannot begin"):
+            with self._naming(writer, "cannot begin"):
                 writer.open(run)
             self._opened.append(writer)
         if self._opened:
@@ -45,7 +52,7 @@ class Outputs:
         self._drain()
         while self._opened:
             writer = self._opened[0]
-            with _naming(writer, "cannot finish"):
+            with self._naming(writer, "cannot finish"):
                 writer.close()
             self._opened.pop(0)
 
@@ -59,7 +66,7 @@ class Outputs:
             try:
                 writer.abort(error)
             except BaseException as later:
-                logger.warning("%s could not stop cleanly: %s", type(writer).__name__, in_words(later))
+                logger.warning("%s could not stop cleanly: %s", self._name(writer), in_words(later))
         self._opened = []
 
     def _drain(self) -> None:
@@ -70,18 +77,20 @@ class Outputs:
     def _write(self, tracked: TrackedFrame) -> None:
         frame = tracked.frame
         for writer in self._opened:
-            with _naming(writer, f"failed on frame {frame.name} (index {frame.index})"):
+            with self._naming(writer, f"failed on frame {frame.name} (index {frame.index})"):
                 writer.write(frame, tracked.label_map, tracked.prediction)
 
+    def _name(self, writer: Writer) -> str:
+        return self._names.get(id(writer), type(writer).__name__)
 
-@contextmanager
-def _naming(writer: Writer, what: str) -> Iterator[None]:
-    """Name the writer in what goes wrong inside the block."""
-    try:
-        yield
-    except InputError:
-        raise
-    except BaseException as error:
-        if is_stop(error):
+    @contextmanager
+    def _naming(self, writer: Writer, what: str) -> Iterator[None]:
+        """Name the writer in what goes wrong inside the block."""
+        try:
+            yield
+        except InputError:
             raise
-        raise WriterError(f"{type(writer).__name__} {what}: {in_words(error)}") from error
+        except BaseException as error:
+            if is_stop(error):
+                raise
+            raise WriterError(f"{self._name(writer)} {what}: {in_words(error)}") from error

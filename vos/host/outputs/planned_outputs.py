@@ -18,6 +18,7 @@ from vos.host.outputs.writer_making import (
     can_write_without_output,
     describe_writer,
     make_writer,
+    name_writer,
     outputs_of,
 )
 from vos.io.atomic_files import PARTIAL_PREFIX, safe_name
@@ -36,6 +37,7 @@ class PlannedOutputs:
         output: folder of the runs' own folders, or None.
         asked: the writers as they were given; without an output folder, those that need none.
         writers: the same, made.
+        names: what messages call each.
         sequence: name of the run's own folder, or None for the source's name.
         resume: True goes on from an earlier run of the same identity.
         overwrite: True replaces what is there.
@@ -45,6 +47,7 @@ class PlannedOutputs:
     output: Path | None
     asked: tuple[GivenWriter, ...]
     writers: tuple[Writer, ...]
+    names: tuple[str, ...]
     sequence: str | None = None
     resume: bool = False
     overwrite: bool = False
@@ -81,7 +84,9 @@ class PlannedOutputs:
         given = [writers] if isinstance(writers, str) else list(writers)
         asked = tuple(one for one in given if output is not None or can_write_without_output(one))
         made = tuple(make_writer(one, plugins) for one in asked)
-        return cls(None if output is None else Path(output), asked, made, sequence, resume, overwrite, continues)
+        names = tuple(name_writer(one, plugins) for one in asked)
+        root = None if output is None else Path(output)
+        return cls(root, asked, made, names, sequence, resume, overwrite, continues)
 
     @property
     def descriptions(self) -> list[dict[str, str]]:

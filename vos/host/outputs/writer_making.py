@@ -35,11 +35,12 @@ def make_writer(given: GivenWriter, plugins: Plugins) -> Writer:
     name, options = given
     spec = plugins.writers.get(name)
     made: Any = make_options(spec.options, options, f'writer "{name}"')
-    with blaming(f'writer "{name}" cannot be made'):
+    with blaming(f"{name_writer(name, plugins)} cannot be made"):
         writer = spec.factory(made)
     for method in ("open", "write", "close", "abort"):
         if not callable(getattr(writer, method, None)):
-            raise PluginFailedError(f'writer "{name}" is a {type(writer).__name__}, which has no method {method}.')
+            who = name_writer(name, plugins)
+            raise PluginFailedError(f"{who} is a {type(writer).__name__}, which has no method {method}.")
     return writer
 
 
@@ -51,6 +52,14 @@ def describe_writer(given: GivenWriter) -> dict[str, str]:
         return {"writer": type(given).__name__}
     name, options = given
     return {"writer": name, **{key: str(value) for key, value in options.items()}}
+
+
+def name_writer(given: GivenWriter, plugins: Plugins) -> str:
+    """Name a writer and its plugin for messages: ``writer "areas" of plugin every_hook``."""
+    if not isinstance(given, (str, tuple)):
+        return f"writer {type(given).__name__}"
+    name = given if isinstance(given, str) else given[0]
+    return f'writer "{name}" of plugin {plugins.writers.origin(name).plugin}'
 
 
 def can_write_without_output(given: GivenWriter) -> bool:

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from vos.host.merging import merge_objects
 from vos.testing.contract import ContractError
+from vos.testing.kits.methods import check_methods, offers
 from vos.testing.sequences import TinySequence
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
 from vos.types.label_map import object_ids
 from vos.types.prediction import Prediction
 
-ARGUMENTS = {"start": 2, "step": 1, "annotate": 2, "forget": 1, "close": 0, "encode": 1, "encode_ahead": 1}
-"""How many arguments each method takes; ``start`` and ``step`` take one more beside ``encode``."""
+OPTIONAL_METHODS = {"annotate": 2, "forget": 1, "close": 0, "encode": 1, "encode_ahead": 1}
+"""How many arguments each method takes that a tracker may have."""
 
 ABOUT_ROWS = ("vanishing", "later-objects", "corrections", "forgetting", "fresh-start", "small-objects")
 """Clauses that say more than ``ids`` of which rows a prediction has."""
@@ -143,12 +143,7 @@ class Driver:
             raise ContractError(clause, f"{method} on {what} raised {text}") from error
 
 
-def offers(tracker: object, method: str) -> bool:
-    """Whether a tracker has a method."""
-    return callable(getattr(tracker, method, None))
-
-
-def check_methods(tracker: object) -> None:
+def check_tracker_methods(tracker: object) -> None:
     """Check that the methods are there and take what the host gives them.
 
     Args:
@@ -156,26 +151,11 @@ def check_methods(tracker: object) -> None:
     Raises:
         ContractError: ``start`` or ``step`` is missing, or a method cannot take its arguments.
     """
-    for method in ("start", "step"):
-        if not offers(tracker, method):
-            raise ContractError("methods", f"{type(tracker).__name__} has no method {method}.")
     if offers(tracker, "encode_ahead") and not offers(tracker, "encode"):
         raise ContractError("methods", f"{type(tracker).__name__} has encode_ahead, which needs encode beside it.")
-    for method, count in ARGUMENTS.items():
-        if not offers(tracker, method):
-            continue
-        given = count + (method in ("start", "step") and offers(tracker, "encode"))
-        function: Callable[..., object] = getattr(tracker, method)
-        try:
-            inspect.signature(function).bind(*range(given))
-        except TypeError as error:
-            raise ContractError(
-                "methods",
-                f"{type(tracker).__name__}.{method}{inspect.signature(function)} cannot take "
-                f"{given} argument{'s' * (given != 1)} ({error}).",
-            ) from None
-        except ValueError:  # a method written in C need not tell its signature
-            continue
+    one_more = offers(tracker, "encode")
+    needed = {"start": 2 + one_more, "step": 1 + one_more}
+    check_methods("methods", tracker, needed, OPTIONAL_METHODS)
 
 
 def check_prediction(prediction: object, frame: Frame) -> None:

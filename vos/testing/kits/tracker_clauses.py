@@ -1,11 +1,11 @@
-"""The tracker checks: one function for each clause of the contract, on tiny sequences."""
+"""The checks of a tracker: one function for each clause, on tiny sequences."""
 
 from __future__ import annotations
 
 import gc
 import sys
 import tracemalloc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
@@ -15,14 +15,13 @@ import numpy as np
 
 from vos.host.merging import merge_objects
 from vos.host.threads import map_ahead
-from vos.registry.discovery import Plugins, load_plugins
-from vos.testing.contract import CLAUSES, ContractError
-from vos.testing.driver import Driver, check_methods, offers
+from vos.testing.contract import ContractError
+from vos.testing.kits.methods import offers
+from vos.testing.kits.tracker_driver import Driver, check_tracker_methods
 from vos.testing.sequences import TinySequence, tiny_sequence
 from vos.types.arrays import LabelMap, Size
 from vos.types.label_map import object_ids
 from vos.types.prediction import Prediction
-from vos.types.runtime import Runtime
 
 TrackerFactory: TypeAlias = Callable[[], Any]
 """Makes a new tracker, the same one each time."""
@@ -57,152 +56,9 @@ class Settings:
             driver.close()
 
 
-@dataclass(frozen=True)
-class TrackerCheck:
-    """One clause of the contract, ready to be checked on one tracker: call it.
-
-    Attributes:
-        clause: the clause's name; ``CLAUSES[clause]`` is its text.
-        settings: what it runs on.
-    """
-
-    clause: str
-    settings: Settings
-
-    def __call__(self) -> str | None:
-        """Run the check.
-
-        Returns:
-            None if the tracker passed; else why the clause is not for this tracker.
-        Raises:
-            ContractError: the tracker broke the contract.
-        """
-        check, capability = _CHECKS[self.clause]
-        if capability is not None:
-            with self.settings.tracker(self.clause) as driver:
-                if not offers(driver.tracker, capability):
-                    return f"the tracker has no method {capability}"
-        check(self.settings)
-        return None
-
-    def __str__(self) -> str:
-        return self.clause
-
-
-def tracker_checks(
-    tracker: str | TrackerFactory,
-    *,
-    options: Mapping[str, Any] | None = None,
-    runtime: Runtime | None = None,
-    plugins: Plugins | None = None,
-    size: Size = (48, 64),
-    warm_up: int = 20,
-    min_iou: float | None = None,
-) -> list[TrackerCheck]:
-    """List the checks of a tracker without running them.
-
-    Args:
-        tracker: an installed tracker's name, or a function that makes a new tracker each time.
-        options: the named tracker's options.
-        runtime: the named tracker's device and so on; by default the CPU.
-        plugins: where to find the name; by default all installed plugins.
-        size: (H, W) of most frames, pixels.
-        warm_up: number of frames after which the tracker's memory must be steady.
-        min_iou: mean overlap with the exact masks that the tracker must reach, in [0, 1]; None for
-            any (a tiny model with random weights cannot track).
-    Returns:
-        One check for each clause, in the order of the contract; ``accuracy`` only with ``min_iou``.
-    Raises:
-        PluginError: no such tracker.
-        OptionError: the options do not fit it.
-    """
-    factory = _named(tracker, options, runtime, plugins) if isinstance(tracker, str) else tracker
-    settings = Settings(factory, size, warm_up, min_iou)
-    return [TrackerCheck(clause, settings) for clause in _CHECKS if clause != "accuracy" or min_iou is not None]
-
-
-def check_tracker(
-    tracker: str | TrackerFactory,
-    *,
-    options: Mapping[str, Any] | None = None,
-    runtime: Runtime | None = None,
-    plugins: Plugins | None = None,
-    size: Size = (48, 64),
-    warm_up: int = 20,
-    min_iou: float | None = None,
-) -> list[str]:
-    """Check that a tracker keeps the contract; capabilities that it does not declare are left out.
-
-    Args:
-        tracker: as for ``tracker_checks``, and so are the others.
-        options: see there.
-        runtime: see there.
-        plugins: see there.
-        size: see there.
-        warm_up: see there.
-        min_iou: see there.
-    Returns:
-        The clauses that were checked.
-    Raises:
-        ContractError: the first clause that it breaks, with what happened and where it is written.
-    """
-    checks = tracker_checks(
-        tracker,
-        options=options,
-        runtime=runtime,
-        plugins=plugins,
-        size=size,
-        warm_up=warm_up,
-        min_iou=min_iou,
-    )
-    return [check.clause for check in checks if check() is None]
-
-
-def contract_test(tracker: str | TrackerFactory, **settings: Any) -> Callable[[TrackerCheck], None]:
-    """Make a pytest test of a tracker, a case for each clause.
-
-    In a test file: ``test_contract = vos.testing.contract_test("my-tracker")``.
-
-    Args:
-        tracker: as for ``tracker_checks``.
-        settings: the other arguments of ``tracker_checks``.
-    Returns:
-        A parametrized test function.
-    """
-    import pytest
-
-    @pytest.mark.parametrize("check", tracker_checks(tracker, **settings), ids=str)
-    def test_contract(check: TrackerCheck) -> None:
-        broken = not_for_it = None
-        try:
-            not_for_it = check()
-        except ContractError as error:
-            broken = error.report()
-        if broken is not None:
-            pytest.fail(broken, pytrace=False)
-        if not_for_it is not None:
-            pytest.skip(not_for_it)
-
-    return test_contract
-
-
-def _named(
-    name: str, options: Mapping[str, Any] | None, runtime: Runtime | None, plugins: Plugins | None
-) -> TrackerFactory:
-    from vos.host.tracker_making import make_tracker, tracker_options
-
-    loaded = plugins or load_plugins()
-    tracker_options(name, options, loaded)
-
-    def make() -> Any:
-        return make_tracker(name, options, runtime or Runtime(device="cpu"), loaded).tracker
-
-    return make
-
-
 def _methods(settings: Settings) -> None:
     with settings.tracker("methods") as driver:
-        check_methods(driver.tracker)
+        check_tracker_methods(driver.tracker)
 
 
 def _prediction(settings: Settings) -> None:
@@ -466,7 +322,7 @@ def _stream(settings: Settings) -> None:
         raise ContractError("stream", f"{len(results)} label maps for {len(sequence.images)} frames.")
 
 
-_CHECKS: dict[str, tuple[Callable[[Settings], None], str | None]] = {
+CHECKS: dict[str, tuple[Callable[[Settings], None], str | None]] = {
     "methods": (_methods, None),
     "prediction": (_prediction, None),
     "ids": (_ids, None),
@@ -488,5 +344,3 @@ _CHECKS: dict[str, tuple[Callable[[Settings], None], str | None]] = {
     "accuracy": (_accuracy, None),
 }
 """The check of each clause, and the method that a tracker must have for it to apply."""
-
-assert set(_CHECKS) <= set(CLAUSES)

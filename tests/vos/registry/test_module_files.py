@@ -1,0 +1,65 @@
+"""`-p path/to/my_plugin.py` loads a plugin that is not installed."""
+
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+import vos
+from vos.cli import cli
+from vos.plugin import PluginError
+
+PLUGIN = """
+from my_guest_parts import SUMMARY
+from vos.plugin import TrackerSpec, hookimpl
+from vos.testing import StubTracker
+
+@hookimpl
+def vos_trackers():
+    return [TrackerSpec("guest", SUMMARY, lambda options, runtime: StubTracker())]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "modules", dict(sys.modules))
+    (tmp_path / "my_guest.py").write_text(PLUGIN)
+    (tmp_path / "my_guest_parts.py").write_text('SUMMARY = "A guest."')
+    return tmp_path
+
+
+def test_a_file_is_loaded_with_the_modules_beside_it(folder, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    arguments = ["-p", f"{folder.name}/my_guest.py", "plugins", "guest"]
+    for _ in range(2):
+        result = CliRunner().invoke(cli, arguments)
+        assert result.stdout.splitlines()[1].split() == ["guest", "A", "guest."], result.output
+    assert "my_guest" in result.stdout
+
+
+def test_a_package_is_loaded_by_its_folder(folder):
+    (folder / "guest_package").mkdir()
+    (folder / "my_guest.py").rename(folder / "guest_package" / "__init__.py")
+    plugins = vos.load_plugins([str(folder / "guest_package")])
+    assert plugins.trackers.get("guest").summary == "A guest."
+    assert plugins.trackers.origin("guest").plugin == "guest_package"
+
+
+def test_the_line_says_what_is_wrong_with_a_file(folder):
+    with pytest.raises(PluginError, match=r"absent\.py: no such file"):
+        vos.load_plugins([str(folder / "absent.py")])
+    (folder / "my-guest.py").write_text(PLUGIN)
+    with pytest.raises(PluginError, match="a module cannot be named 'my-guest'"):
+        vos.load_plugins([str(folder / "my-guest.py")])
+    (folder / "json.py").write_text(PLUGIN)
+    with pytest.raises(PluginError, match="another module json is loaded already"):
+        vos.load_plugins([str(folder / "json.py")])
+
+
+def test_a_file_that_fails_can_be_mended_and_loaded(folder):
+    (folder / "my_guest.py").write_text("1 / 0")
+    with pytest.raises(PluginError, match="plugin my_guest cannot be loaded: ZeroDivisionError"):
+        vos.load_plugins([str(folder / "my_guest.py")])
+    (folder / "my_guest.py").write_text(PLUGIN)
+    assert "guest" in vos.load_plugins([str(folder / "my_guest.py")]).trackers.names()
