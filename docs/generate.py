@@ -135,12 +135,15 @@ def _contract() -> str:
     parts = [
         NOTE,
         "# The contract\n",
-        "What a tracker, and a plugin, promises to the host, clause by clause. `vos.testing.check_tracker`, "
-        "`pytest --vos-tracker NAME` and `vos.testing.check_plugin` check each clause and quote it where it is broken. "
-        "Clauses about `annotate`, `forget` and `encode` are for trackers that have them.\n",
+        "What each kind of plugin promises to the host, clause by clause. `vos.testing.check_tracker` and its likes "
+        "for other kinds, `pytest --vos-tracker NAME`, `--vos-writer NAME` and so on, and `vos.testing.check_plugin` "
+        "check each clause and quote it where it is broken; `vos plugin contract` prints them all. Clauses about "
+        "`annotate`, `forget` and `encode` are for trackers that have them.\n",
     ]
-    for name, clause in vos.testing.CLAUSES.items():
-        parts += [f"## {name}\n", f"{clause}\n"]
+    for kind, clauses in vos.testing.CLAUSES_BY_KIND.items():
+        parts.append(f"## {kind.capitalize()}s\n")
+        for name, clause in clauses.items():
+            parts += [f"### {name}\n", f"{clause}\n"]
     return "\n".join(parts)
 
 

@@ -78,7 +78,7 @@ def test_every_hook_is_documented_and_used_in_the_tests(generate):
 
 @pytest.mark.parametrize("clause", CLAUSES)
 def test_every_clause_has_its_anchor(clause):
-    assert f"\n## {clause}\n" in (DOCS / "contract.md").read_text()
+    assert f"\n### {clause}\n" in (DOCS / "contract.md").read_text()
 
 
 def test_the_site_builds_without_warnings(tmp_path):

@@ -22,7 +22,6 @@ from vos.plugin import (
     SourceError,
     SourceInfo,
     TrackerSpec,
-    VosError,
     WriterSpec,
     atomic_write,
     hookimpl,
@@ -101,9 +100,10 @@ class SerialExecutor:
     def run(self, plan, jobs):
         worker = plan.make()
         for job in jobs:
+            yield JobEvent(job.job_id, "started")
             try:
                 result = worker(job.work, lambda frame, frame_count: None)
-            except VosError as error:
+            except Exception as error:
                 yield JobEvent(job.job_id, "failed", message=str(error), bad_input=isinstance(error, InputError))
             else:
                 yield JobEvent(job.job_id, "done", result=result)
@@ -124,8 +124,11 @@ class AreaWriter:
     def __init__(self, options):
         self.areas = {}
 
+    def outputs(self, folder):
+        return [folder.parent / f"{folder.name}-areas.json"]
+
     def open(self, run):
-        self.path = run.output.parent / f"{run.sequence}-areas.json"
+        (self.path,) = self.outputs(run.output)
 
     def write(self, frame, label_map, prediction):
         self.areas[frame.name] = {i: int((label_map == i).sum()) for i in prediction.object_ids}

@@ -61,15 +61,15 @@ class NpzWriter(FormatWriter):
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(self._names), *self._size)}
         with (
             replaced(self.path) as partial,
-            zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file,
+            zipfile.ZipFile(partial, "w") as file,
         ):
-            with file.open("label_maps.npy", "w", force_zip64=True) as entry:
+            with file.open(_entry("label_maps"), "w", force_zip64=True) as entry:
                 npy.write_array_header_1_0(entry, header)
                 with Path(self._pixels.name).open("rb") as pixels:
                     while chunk := pixels.read(CHUNK_BYTES):
                         entry.write(chunk)
             for name, array in others.items():
-                with file.open(f"{name}.npy", "w") as entry:
+                with file.open(_entry(name), "w") as entry:
                     npy.write_array(entry, array, allow_pickle=False)
 
     def abort(self, error: BaseException) -> None:
@@ -77,6 +77,13 @@ class NpzWriter(FormatWriter):
         with suppress(OSError):  # a full disk
             self._pixels.close()
         super().abort(error)
+
+
+def _entry(name: str) -> zipfile.ZipInfo:
+    """An entry without the time of writing, so that the same masks give the same file."""
+    entry = zipfile.ZipInfo(f"{name}.npy")
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    return entry
 
 
 def read_npz(path: Path) -> list[ImportedMasks] | None:

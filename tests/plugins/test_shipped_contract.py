@@ -1,4 +1,4 @@
-"""The shipped trackers keep the contract that they ask of guests; PerSAM on a tiny Segment Anything."""
+"""The shipped plugins keep the contract that they ask of guests; PerSAM on a tiny Segment Anything."""
 
 from importlib import metadata
 from pathlib import Path
@@ -7,13 +7,23 @@ import numpy as np
 import pytest
 import torch
 
-from vos import Runtime
-from vos.testing import check_plugin, contract_test, tracker_checks
+from vos import Runtime, load_plugins
+from vos.testing import (
+    check_all,
+    check_plugin,
+    check_writer,
+    contract_test,
+    format_checks,
+    initializer_checks,
+    tracker_checks,
+)
 from vos_persam.options import PersamFOptions, PersamOptions
 from vos_persam.tracker import PersamTracker
 from vos_propagation.config import PropagationOptions
 from vos_sam.checkpoint import build_sam
+from vos_sam.initializers import PointsInitializer
 from vos_sam.model import SegmentAnything
+from vos_sam.options import PointsOptions
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -59,3 +69,30 @@ SHIPPED = [entry.value for entry in metadata.entry_points(group="vos") if entry.
 @pytest.mark.parametrize("module", SHIPPED)
 def test_a_shipped_plugin_can_be_listed(module):
     assert check_plugin(module) or module == "vos_sources", "sources are opened, not listed"
+
+
+PLUGINS = load_plugins(autoload=False)
+FORMATS = [spec.name for spec, _ in PLUGINS.formats.all() if spec.exporter is not None]
+
+
+@pytest.mark.parametrize("writer", [name for name in PLUGINS.writers.names() if name not in FORMATS])
+def test_a_shipped_writer(writer):
+    assert len(check_writer(writer, plugins=PLUGINS)) == 9
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_shipped_format(name):
+    assert len(check_all(format_checks(name, plugins=PLUGINS))) == 14
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("grabcut", {"boxes": "1:10,10,40,40"}), ("polygon", {"polygons": "1:10,10 40,10 40,30"})],
+)
+def test_a_shipped_initializer(name, options):
+    assert len(check_all(initializer_checks(name, options=options, plugins=PLUGINS))) == 6
+
+
+def test_segment_anything_as_an_initializer():
+    sam, options = tiny_sam(), PointsOptions(points="1:20,20,+")
+    assert len(check_all(initializer_checks(lambda: PointsInitializer(options, sam)))) == 6

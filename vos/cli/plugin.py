@@ -1,15 +1,18 @@
-"""``vos plugin``: start a plugin of your own."""
+"""``vos plugin``: start a plugin of your own, and read what each kind promises."""
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import click
 
+from vos.errors import OptionError
+
 
 @click.group("plugin")
 def command() -> None:
-    """Start a plugin of your own."""
+    """Start a plugin of your own, and read what it promises to the host."""
 
 
 @command.command("new")
@@ -38,3 +41,26 @@ def new(name: str, into: Path) -> None:
         f"  vos track VIDEO --mask FIRST.png --tracker {name} -o out",
         err=True,
     )
+
+
+@command.command("contract")
+@click.argument("names", nargs=-1, metavar="[KIND|CLAUSE]...")
+def contract(names: tuple[str, ...]) -> None:
+    r"""Print the clauses of the contract between the toolkit and its plugins.
+
+    All of them, or those of a kind of plugin, or one.
+
+    \b
+      vos plugin contract writer
+      vos plugin contract writer-abort
+    """
+    from vos.testing.clauses import CLAUSES, CLAUSES_BY_KIND
+
+    for name in names:
+        if name not in CLAUSES and name not in CLAUSES_BY_KIND:
+            raise OptionError(f'no clause or kind of plugin is named "{name}". Kinds: {", ".join(CLAUSES_BY_KIND)}.')
+    for kind, clauses in CLAUSES_BY_KIND.items():
+        for clause, text in clauses.items():
+            if not names or kind in names or clause in names:
+                click.echo(click.style(f"{kind}: {clause}", bold=True))
+                click.echo(textwrap.indent(textwrap.fill(text, 96), "  "))

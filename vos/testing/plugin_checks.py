@@ -19,12 +19,13 @@ HEAVY_MODULES = ("torch", "torchvision", "transformers", "diffusers", "tensorflo
 
 
 def check_plugin(module: str) -> list[str]:
-    """Check that a plugin's module can be loaded and listed; its trackers are ``check_tracker``'s part.
+    """Check that a plugin's module can be loaded and listed; ``check_tracker`` and its likes check what it offers.
 
     Args:
         module: importable name, as in the entry point.
     Returns:
-        The names of what it offers: trackers, initializers, writers, executors, commands and checkpoints.
+        The names of what it offers: trackers, initializers, writers, formats that are only read, executors, commands
+        and checkpoints.
     Raises:
         ContractError: what is wrong, and where that is written.
     """
@@ -37,6 +38,10 @@ def check_plugin(module: str) -> list[str]:
         for spec, _ in offers.all():
             _check_spec(offers.kind, spec)
             names.append(spec.name)
+    for one, _ in plugins.formats.all():
+        if one.exporter is None:  # one that is written is listed among the writers
+            _check_spec("format", one)
+            names.append(one.name)
     for command, _ in plugins.commands.all():
         _check_name("command", command.name, command.summary)
         names.append(command.name)

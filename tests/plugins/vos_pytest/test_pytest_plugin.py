@@ -52,7 +52,9 @@ def test_with_paths_the_checks_are_added(installed):
 
 def test_a_failure_shows_the_contract(installed):
     result = installed.runpytest_subprocess("--vos-tracker", "stub", "--vos-option", "good=no", "-k", "stub-ids")
-    result.stdout.fnmatch_lines(["*gave rows for *, expected 3, 200, 254.", "Written in docs/contract.md#ids"])
+    result.stdout.fnmatch_lines(
+        ["*gave rows for *, expected 3, 200, 254.", 'Clause "ids": *', "All clauses: vos plugin contract"]
+    )
     result.assert_outcomes(failed=1, deselected=17)
 
 

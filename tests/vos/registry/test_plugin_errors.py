@@ -254,7 +254,7 @@ class Writer:
     [
         (fail, "writer \"guest\" of plugin guest cannot be made: KeyError: 'lost'"),
         (lambda options: object(), 'writer "guest" of plugin guest is a object, which has no method open'),
-        (lambda options: Writer(), "writer \"guest\" of plugin guest failed on frame 00000 .*: SystemExit: 0"),
+        (lambda options: Writer(), 'writer "guest" of plugin guest failed on frame 00000 .*: SystemExit: 0'),
     ],
 )
 def test_a_writer_is_named(factory, message, tmp_path):

@@ -145,6 +145,7 @@ def _read_log(folder: Path) -> list[tuple[str, int]]:
 
 def _methods(settings: _Settings) -> None:
     check_methods("executor-methods", settings.factory(), {"run": 2}, {})
+    settings.events  # noqa: B018 - they are checked when they are made
 
 
 def _ends(settings: _Settings) -> None:

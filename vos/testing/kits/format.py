@@ -200,7 +200,7 @@ def _damaged(settings: _Settings) -> str | None:
         files = [file for file in (copied, *copied.rglob("*")) if file.is_file()]
         largest = max(files, key=lambda file: file.stat().st_size)
         content = largest.read_bytes()
-        for share in (0, len(content) // 2):
+        for share in (0, 5 * len(content) // 9):
             largest.write_bytes(content[:share])
             try:
                 for masks in settings.read(clause, copied) or ():

@@ -1,0 +1,132 @@
+"""A deliberately bad initializer of each kind, and the clause that it breaks."""
+
+import numpy as np
+import pytest
+
+from vos.plugin import EmptyMaskError
+from vos.testing import CLAUSES, ContractError, check_initializer, initializer_checks
+
+
+class Bright:
+    """Segments what is brighter than the frame's mean; a good initializer."""
+
+    def initialize(self, frame):
+        grey = frame.image.mean(2)
+        label_map = (grey > grey.mean() + 10).astype(np.uint8)
+        if not label_map.any():
+            raise EmptyMaskError("nothing is bright. Try points.")
+        return label_map
+
+
+class NoMethod:
+    pass
+
+
+class Float(Bright):
+    def initialize(self, frame):
+        return super().initialize(frame).astype(float)
+
+
+class HalfSize(Bright):
+    def initialize(self, frame):
+        return super().initialize(frame)[::2, ::2]
+
+
+class Void(Bright):
+    def initialize(self, frame):
+        return super().initialize(frame) * np.uint8(255)
+
+
+class Empty(Bright):
+    def initialize(self, frame):
+        return np.zeros(frame.size, np.uint8)
+
+
+class Random(Bright):
+    generator = np.random.default_rng(0)
+
+    def initialize(self, frame):
+        return self.generator.integers(1, 3, frame.size, np.uint8)
+
+
+class Counts(Bright):
+    ids = 0
+
+    def initialize(self, frame):
+        self.ids += 1
+        return super().initialize(frame) * np.uint8(self.ids)
+
+
+class Reuses(Bright):
+    def __init__(self):
+        self.label_map = np.zeros((48, 64), np.uint8)
+
+    def initialize(self, frame):
+        self.label_map[:] = super().initialize(frame)
+        return self.label_map
+
+
+class Writes(Bright):
+    def initialize(self, frame):
+        frame.image[:] = 0
+        return super().initialize(frame)
+
+
+class WritesThroughTheBase(Bright):
+    def initialize(self, frame):
+        label_map = super().initialize(frame)
+        frame.image.base[0] = 0
+        return label_map
+
+
+class EvenOnly(Bright):
+    def initialize(self, frame):
+        height, width = frame.size
+        frame.image.reshape(height // 2, 2, width // 2, 2, 3)
+        return super().initialize(frame)
+
+
+class FailsOnGrey(Bright):
+    def initialize(self, frame):
+        assert frame.image.std() > 0, "no contrast"
+        return super().initialize(frame)
+
+
+class Speechless(Bright):
+    def initialize(self, frame):
+        if frame.image.std() == 0:
+            raise EmptyMaskError("")
+        return super().initialize(frame)
+
+
+BAD = [
+    ("initializer-methods", NoMethod, "NoMethod has no method initialize"),
+    ("initializer-label-map", Float, "returned float64, expected a uint8 array"),
+    ("initializer-label-map", HalfSize, r"a label map of \(24, 32\), expected \(48, 64\)"),
+    ("initializer-label-map", Void, "returned void"),
+    ("initializer-label-map", Empty, "returned no object, expected an EmptyMaskError"),
+    ("initializer-repeatable", Random, "two new initializers gave different label maps"),
+    ("initializer-repeatable", Counts, "before and after another frame, one gave different label maps"),
+    ("initializer-own-array", Reuses, "frame 00000 changed afterwards"),
+    ("initializer-read-only", Writes, "raised ValueError: .*read-only"),
+    ("initializer-read-only", WritesThroughTheBase, "changed the frame's image"),
+    ("initializer-sizes", EvenOnly, r"a frame of \(33, 47\) pixels raised ValueError"),
+    ("initializer-sizes", FailsOnGrey, "raised AssertionError: no contrast"),
+    ("initializer-sizes", Speechless, "an? EmptyMaskError without a message"),
+]
+
+
+def test_a_good_initializer_passes():
+    assert check_initializer(Bright) == [name for name in CLAUSES if name.startswith("initializer-")]
+
+
+@pytest.mark.parametrize(("clause", "factory", "message"), BAD)
+def test_a_bad_one_breaks_its_clause(clause, factory, message):
+    check = next(check for check in initializer_checks(factory) if check.clause == clause)
+    with pytest.raises(ContractError, match=message) as caught:
+        check()
+    assert caught.value.clause == clause
+
+
+def test_every_clause_has_a_bad_initializer():
+    assert {clause for clause, *_ in BAD} == {name for name in CLAUSES if name.startswith("initializer-")}
