@@ -24,7 +24,7 @@ class Watch:
         self.ids = list(range(1, 2 + others))
         self.word = torch.zeros(len(self.ids), SIZE[0] // 2, SIZE[1] // 2)
         self.word[0] = anchor_score
-        for object_id in self.ids:
+        for object_id in self.ids[1:]:
             self.partings.annotate(object_id, np.zeros(SIZE, np.float32))
         self.annotate(*(annotated or (MAIN,)))
         self.at = {0: 0, 1: 0}
