@@ -138,7 +138,7 @@ def _contract() -> str:
         "What each kind of plugin promises to the host, clause by clause. `vos.testing.check_tracker` and its likes "
         "for other kinds, `pytest --vos-tracker NAME`, `--vos-writer NAME` and so on, and `vos.testing.check_plugin` "
         "check each clause and quote it where it is broken; `vos plugin contract` prints them all. Clauses about "
-        "`annotate`, `forget` and `encode` are for trackers that have them.\n",
+        "`annotate`, `forget`, `save` and `encode` are for trackers that have them.\n",
     ]
     for kind, clauses in vos.testing.CLAUSES_BY_KIND.items():
         parts.append(f"## {kind.capitalize()}s\n")

@@ -48,6 +48,7 @@ from vos.io.image_pages import ImagePages
 from vos.io.masks.mask_file import read_label_map, write_label_map
 from vos.io.natural_order import natural_order
 from vos.io.output_folder import OutputFolder
+from vos.io.state_file import read_state, write_state
 from vos.protocols.executor import Executor, Job, JobEvent, ReportFrame, Worker, WorkerPlan
 from vos.protocols.initializer import Initializer
 from vos.protocols.source import Source
@@ -58,6 +59,7 @@ from vos.protocols.tracker import (
     EncodingAheadTracker,
     EncodingTracker,
     ForgettingTracker,
+    SavingTracker,
     Tracker,
 )
 from vos.protocols.writer import NamingWriter, Writer
@@ -111,6 +113,7 @@ __all__ = [
     "EncodingAheadTracker",
     "AnnotatingTracker",
     "ForgettingTracker",
+    "SavingTracker",
     "ClosingTracker",
     "Encoding",
     "Initializer",
@@ -161,6 +164,8 @@ __all__ = [
     "OutputFolder",
     "output_errors",
     "replacing",
+    "write_state",
+    "read_state",
     "create_partial",
     "finish_partial",
     "discard_partial",

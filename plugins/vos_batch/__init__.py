@@ -38,7 +38,7 @@ class FrameReporter:
     def vos_frame_done(self, run: Run, frame: Frame) -> None:
         """Report one more frame."""
         self._frames += 1
-        self._report(self._frames, run.frame_count)
+        self._report(run.frames_before + self._frames, run.frame_count)
 
 
 def _local(options: LocalOptions) -> Executor:

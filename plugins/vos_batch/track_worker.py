@@ -40,7 +40,7 @@ class TrackWorker:
             output=work["output"],
             writers=[(name, dict(options)) for name, options in work["writers"]],
             runtime=runtime,
-            resume=not work["overwrite"],
+            resume=False if work["overwrite"] else "exact",
             overwrite=work["overwrite"],
             sequence=work["sequence"],
             plugins=self._plugins,

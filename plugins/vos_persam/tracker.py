@@ -9,7 +9,7 @@ place is similar enough.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -34,6 +34,7 @@ from vos_persam.target import (
     similarity,
     unit,
 )
+from vos_persam.tracked_object import TrackedObject, load_objects, save_objects
 from vos_sam.decoder import Decoded
 from vos_sam.model import Embedding, SegmentAnything
 from vos_sam.prompt import Prompt
@@ -41,41 +42,6 @@ from vos_sam.view import View
 
 OVERLAP = 0.5
 """A lost object is not found where objects that are present hold more of its mask than this."""
-
-
-@dataclass
-class TrackedObject:
-    """The state of one object.
-
-    Attributes:
-        object_id: its id.
-        target: float32 (C,), the target embedding, not normalised.
-        pooled: float32 (C,), the mean embedding, for the decoder's guidance.
-        box: its last box in pixels of the frame, the last pixels included.
-        present: False while it is lost.
-        inside: mean similarity of its own cells where it was annotated.
-        outside: mean similarity of the other cells there.
-        rival: 99th percentile of the similarity of the other cells there.
-        weights: of the three masks, for ``persam-f``; else None.
-    """
-
-    object_id: int
-    target: Tensor
-    pooled: Tensor
-    box: AnyArray
-    present: bool
-    inside: float
-    outside: float
-    rival: float
-    weights: tuple[float, float, float] | None = None
-
-    def lost_below(self, share: float) -> float:
-        """The similarity below which a mask is not the object: ``share`` of the way from background to object."""
-        return self.outside + share * (self.inside - self.outside)
-
-    def found_above(self, share: float) -> float:
-        """The similarity from which a place may be the object: ``share`` of the way from its rivals to it."""
-        return min(self.rival, self.inside) + share * max(self.inside - self.rival, 0.0)
 
 
 class PersamTracker:
@@ -92,6 +58,7 @@ class PersamTracker:
         self._options = options
         self._objects: list[TrackedObject] = []
         self._last: Embedding | None = None
+        self._is_started = False
         self.details = sam.details
         self.on_stages: OnStages | None = None
         self.encode_batch = 4 if sam.device.type == "cuda" else 1
@@ -103,7 +70,7 @@ class PersamTracker:
     def start(self, frame: Frame, label_map: LabelMap, encoding: Embedding) -> None:
         """Add the first frame's objects."""
         self._objects = []
-        self._last = encoding
+        self._last, self._is_started = encoding, True
         self.annotate(frame, label_map)
 
     @torch.inference_mode()
@@ -123,6 +90,19 @@ class PersamTracker:
     def forget(self, object_id: int) -> None:
         """Drop an object."""
         self._objects = [tracked for tracked in self._objects if tracked.object_id != object_id]
+
+    def save(self, path: Path) -> None:
+        """Write what is known of each object; see ``vos.plugin.SavingTracker``."""
+        save_objects(path, self._objects)
+
+    def load(self, path: Path) -> None:
+        """Be where ``save`` was called.
+
+        Raises:
+            InputError: the file is damaged, or of another model.
+        """
+        self._objects = load_objects(path, self._sam.channels, self._sam.device)
+        self._is_started = True
 
     def close(self) -> None:
         """Release the last frame's embedding."""
@@ -165,7 +145,7 @@ class PersamTracker:
     @torch.inference_mode()
     def step(self, frame: Frame, encoding: Embedding) -> Prediction:
         """Segment the next frame."""
-        if self._last is None:
+        if not self._is_started:
             raise RuntimeError("step before start")
         self._last = encoding
         tracked = self._objects

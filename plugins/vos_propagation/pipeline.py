@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,6 +19,7 @@ from vos_propagation.frame_state import FrameState, SequenceState
 from vos_propagation.memory.labels import add_rows, drop_row
 from vos_propagation.memory.manager import MemoryManager
 from vos_propagation.ops.threads import limit_threads, split_threads
+from vos_propagation.saved_state import fingerprint, load, save
 from vos_propagation.stages.appearance import Appearance
 from vos_propagation.stages.confidence import confidence
 from vos_propagation.stages.decoder import Decoder, VotesAsLogits
@@ -70,6 +73,7 @@ class PropagationTracker:
         self._device = runtime.torch_device()
         dtype = runtime.torch_dtype("bf16" if has_fast_bf16(self._device) else "fp32")
         self._encoder = Encoder(self._device, dtype, self._config.secondary_backbone)
+        self._dtype = dtype
         self.stages = build_stages(self._config, self._device, dtype)
         self._decoder = next((stage for stage in self.stages if isinstance(stage, Decoder)), None)
         threads = torch.get_num_threads()
@@ -138,6 +142,23 @@ class PropagationTracker:
         features = self._at_working_size(frame, encoding)
         with limit_threads(self._tracking_threads if features.ahead else None):
             return self._step(features)
+
+    def save(self, path: Path) -> None:
+        """Write all that is known of the sequence; see ``vos.plugin.SavingTracker``."""
+        save(path, self._side, self.sequence, self.stages, self._fingerprint)
+
+    @torch.inference_mode()
+    def load(self, path: Path) -> None:
+        """Be where ``save`` was called.
+
+        Raises:
+            InputError: the file is damaged, or of other options or weights.
+        """
+        self._side, self._sequence = load(path, self.stages, self._fingerprint, self._config.memory, self._device)
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        return fingerprint(f"{self._config} {self._device.type} {self._dtype}", [self._encoder, *self.stages])
 
     def _step(self, features: FrameFeatures) -> Prediction:
         sequence = self.sequence

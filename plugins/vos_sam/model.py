@@ -64,6 +64,8 @@ class SegmentAnything:
         """Side of the square input, pixels."""
         self.grid: tuple[int, int] = tuple(sam.prompt_encoder.image_embedding_size)
         """(h, w) of the embedding's cells."""
+        self.channels: int = sam.prompt_encoder.embed_dim
+        """C, of the embedding."""
         self.device: torch.device = sam.device
         self._vit = VitEncoder(sam.image_encoder, dtype) if isinstance(sam.image_encoder, ImageEncoderViT) else None
         self._decoder = Decoder(sam)

@@ -17,6 +17,7 @@ MAX_OBJECTS = 254
 class CutoutWriter:
     """Writes a PNG for each object in each frame; a frame without the object has no file."""
 
+    per_frame = True
     _folder: OutputFolder
 
     def __init__(self, options: CutoutOptions) -> None:

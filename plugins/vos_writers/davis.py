@@ -9,6 +9,7 @@ from vos_writers.options import output_path
 class DavisWriter:
     """Writes each label map as it comes; every file is whole at any time."""
 
+    per_frame = True
     _folder: OutputFolder
 
     def open(self, run: Run) -> None:

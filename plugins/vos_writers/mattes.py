@@ -126,6 +126,7 @@ class MatteWriter(MatteVideoWriter):
 class SequenceWriter:
     """Base of the sequences of files: ``<sequence>.<number, 4 digits>.<suffix>``."""
 
+    per_frame = True
     default_name = ""
     suffix = ""
     _folder: OutputFolder

@@ -7,9 +7,11 @@ when it vanishes, and its absence never shifts another.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import numpy as np
 
@@ -24,7 +26,10 @@ from vos.host.both_ways.combining import combine_label_maps, combine_predictions
 from vos.host.both_ways.origins import Origins, backward_passes
 from vos.host.both_ways.spool import BackwardSpool
 from vos.host.continuing import Continuation
+from vos.host.known_objects import KnownObjects
+from vos.host.merging import correct_label_map
 from vos.host.resizing import resize_frame, shrink_label_map, shrunk_size
+from vos.host.resume_point import ResumePoint
 from vos.host.threads import ReadAhead
 from vos.host.tracker_adapter import TrackerAdapter
 from vos.protocols.source import Source
@@ -33,7 +38,7 @@ from vos.registry.plugin_errors import blaming
 from vos.types.annotation import Annotation
 from vos.types.arrays import LabelMap, Size
 from vos.types.frame import Frame
-from vos.types.label_map import object_ids, without_void
+from vos.types.label_map import without_void
 from vos.types.prediction import Prediction
 
 logger = logging.getLogger(__name__)
@@ -63,6 +68,7 @@ class FrameLoop:
 
     Attributes:
         truncated: why the source ended early, once it did and that was allowed.
+        tracker: the tracker.
     """
 
     def __init__(
@@ -102,24 +108,24 @@ class FrameLoop:
         self.truncated: str | None = None
         self._source = source
         self._annotations = annotations
-        self._tracker = TrackerAdapter(tracker, tracker_name, live=not source.info.seekable)
+        self.tracker = TrackerAdapter(tracker, tracker_name, live=not source.info.seekable)
         self._merge = merge
         self._max_side = max_side
         self._allow_truncated = allow_truncated
         self._size: Size | None = source.info.size
-        self._known: dict[int, int] = {}  # by object id, the annotated frame that the pass has it from
-        self._ended: set[int] = set()
         self._origins = Origins(annotations, ends or {})
+        self._known = KnownObjects(self._origins)
         anchor = min(annotations)
         self._before = indices[: indices.index(anchor)][::-1] if both_ways else range(0)
         self._forward = indices[indices.index(anchor) :]
         self._backward = backward_passes(annotations, self._origins, indices) if both_ways else []
         self._kept = range(0)
+        self._resumed: ResumePoint | None = None
         self._recalled = False
         self._continuation = continuation
         if continuation is not None:
             self._go_on_from(continuation, indices)
-        if len(annotations) > 1 and not self._tracker.takes_annotations:
+        if len(annotations) > 1 and not self.tracker.takes_annotations:
             later = ", ".join(str(i) for i in sorted(annotations)[1:6])
             raise InputError(
                 f'tracker "{tracker_name}" takes no annotation after the first one (frame {anchor}), '
@@ -142,7 +148,38 @@ class FrameLoop:
     @property
     def passes(self) -> tuple[range, range]:
         """Indices of the frames, in the order in which they are given: backward ones, then forward ones."""
+        if self._resumed is not None:
+            return range(0), self._resumed.after(self._forward)
         return self._before, range((self._kept or self._forward).start, self._forward.stop, self._forward.step)
+
+    @property
+    def can_resume(self) -> bool:
+        """Whether this run can go on in the middle of its way forward: no frame needs a pass backward as well."""
+        return self._continuation is None and all(passed.start == self._forward.start for passed in self._backward)
+
+    def position(self, index: int) -> int:
+        """How many frames of the way forward end with a frame; 0 for one on the way backward."""
+        return self._forward.index(index) + 1 if index in self._forward else 0
+
+    def up_to(self, index: int) -> Iterator[int]:
+        """The frames of an unbroken run until a frame of the way forward, that one included."""
+        return chain(self._before, self._forward[: self._forward.index(index) + 1])
+
+    def known_after(self, index: int) -> set[int]:
+        """The ids of the objects that are tracked after a frame, by the annotations and ends up to it."""
+        self._catch_up(index)
+        return set(self._known.annotated) - self._known.ended
+
+    def resume(self, point: ResumePoint) -> None:
+        """Go on after a frame of a run that was stopped; called before the first frame.
+
+        Raises:
+            Exception: what a tracker raises that refuses its state; the loop is as it was.
+        """
+        if point.state is not None:
+            self.tracker.load(point.state)
+        self._resumed = point
+        self._backward = []
 
     def __iter__(self) -> Iterator[TrackedFrame]:
         """Track: frames before the first annotation come first, descending; then the others, ascending."""
@@ -210,13 +247,22 @@ class FrameLoop:
         return TrackedFrame(tracked.frame, prediction, _read_only(label_map))
 
     def _track(self, indices: range) -> Generator[TrackedFrame]:
+        """Track a pass, or what a run that was stopped left of it."""
+        at = self._resumed
+        if at is not None:
+            self._catch_up(at.frame_index)
+            indices = indices[indices.index(at.frame_index) + (at.state is not None) :]
+            if not indices:
+                return
         with (
             ReadAhead(self._source.frames(indices), READ_AHEAD_FRAMES) as frames,
             closing(self._encoded(self._until_truncated(frames, indices))) as encoded,
         ):
             for position, (frame, small, encoding) in enumerate(encoded):
                 annotation = self._annotations.get(frame.index)
-                if position == 0:
+                if position == 0 and at is not None and at.label_map is not None:
+                    self._start(frame, small, encoding, Annotation(at.label_map, frame.index))
+                elif position == 0 and at is None:
                     assert annotation is not None, "a pass begins at an annotated frame"
                     begin = self._go_on if self._recalled else self._start
                     yield begin(frame, small, encoding, annotation)
@@ -266,25 +312,26 @@ class FrameLoop:
                 given += 1
                 last = frame.name
                 yield frame
-        if info.frame_count is not None and 0 < given < len(indices):
+        if info.frame_count is not None and given < len(indices) and (given or self._resumed is not None):
+            where = f"after frame {last}" if given else f"before frame {indices[0]}"
             raise TruncatedSourceError(
-                f"{info.location}: ended after frame {last}: {given} frames came, {len(indices)} were asked for. "
+                f"{info.location}: ended {where}: {given} frames came, {len(indices)} were asked for. "
                 "Use --allow-truncated to take what is there.",
-                frames_read=indices[given - 1] + 1,
+                frames_read=indices[given - 1] + 1 if given else indices[0],
                 frames_declared=info.frame_count,
             )
 
     def _encoded(self, frames: Iterator[Frame]) -> Generator[tuple[Frame, Frame, Encoding]]:
         """Pair each frame with the frame that the tracker sees and its encoding."""
-        yield from self._tracker.encode(frames, self._shrink)
+        yield from self.tracker.encode(frames, self._shrink)
 
     def _end_objects(self, frame: Frame) -> None:
         """Let the tracker forget each object whose end lies between the annotation it is from and this frame."""
-        for object_id, annotated in list(self._known.items()):
-            if object_id not in self._ended and self._origins.has_ended(object_id, annotated, frame.index):
-                self._ended.add(object_id)
-                if self._tracker.forget(frame, object_id):
-                    del self._known[object_id]
+        self._known.end(frame.index, partial(self.tracker.forget, frame))
+
+    def _catch_up(self, index: int) -> None:
+        """Set the known objects to those after a frame of the way forward."""
+        self._known.catch_up(self._annotations, self._forward, index, self.tracker.is_forgotten)
 
     def _shrink(self, frame: Frame) -> Frame:
         return resize_frame(frame, shrunk_size(frame.size, self._max_side))
@@ -292,9 +339,8 @@ class FrameLoop:
     def _start(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation) -> TrackedFrame:
         label_map = _label_map_of(annotation, frame)
         seen = _own_copy(shrink_label_map(label_map, small.size))
-        self._tracker.start(small, seen, encoding)
-        self._known = dict.fromkeys(annotation.object_ids, frame.index)
-        self._ended = set()
+        self.tracker.start(small, seen, encoding)
+        self._known.start(annotation, frame.index)
         return TrackedFrame(frame, Prediction.from_label_map(label_map), _read_only(label_map))
 
     def _go_on(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation) -> TrackedFrame:
@@ -307,27 +353,25 @@ class FrameLoop:
                 f"{self._continuation.folder}: holds no mask of frame {frame.name}, where --from goes on. "
                 "The earlier run ended before it: use --resume or --overwrite."
             )
-        known = np.where(np.isin(held, [*self._known, *annotation.object_ids]), held, 0).astype(np.uint8)
-        whole = _correct(known, _label_map_of(annotation, frame), annotation.object_ids)
-        self._tracker.step(small, encoding, set(self._known))
-        self._tracker.annotate(small, _own_copy(shrink_label_map(whole, small.size)))
-        self._known |= dict.fromkeys(annotation.object_ids, frame.index)
-        self._ended -= set(annotation.object_ids)
-        return TrackedFrame(frame, Prediction.from_label_map(whole, sorted(self._known)), _read_only(whole))
+        known = np.where(np.isin(held, [*self._known.annotated, *annotation.object_ids]), held, 0).astype(np.uint8)
+        whole = correct_label_map(known, _label_map_of(annotation, frame), annotation.object_ids)
+        self.tracker.step(small, encoding, set(self._known.annotated))
+        self.tracker.annotate(small, _own_copy(shrink_label_map(whole, small.size)))
+        self._known.add(annotation, frame.index)
+        return TrackedFrame(frame, Prediction.from_label_map(whole, sorted(self._known.annotated)), _read_only(whole))
 
     def _step(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation | None) -> TrackedFrame:
-        prediction = self._tracker.step(small, encoding, set(self._known))
+        prediction = self.tracker.step(small, encoding, set(self._known.annotated))
         label_map = self._merge(prediction, frame.size)
-        if self._ended & set(prediction.object_ids):  # a tracker that cannot forget still answers for them
-            label_map = np.where(np.isin(label_map, list(self._ended)), 0, label_map).astype(np.uint8)
+        if self._known.ended & set(prediction.object_ids):  # a tracker that cannot forget still answers for them
+            label_map = np.where(np.isin(label_map, list(self._known.ended)), 0, label_map).astype(np.uint8)
         if annotation is None:
             return TrackedFrame(frame, prediction, _read_only(label_map))
         given = _label_map_of(annotation, frame)
-        self._tracker.annotate(small, _own_copy(shrink_label_map(given, small.size)))
-        self._known |= dict.fromkeys(annotation.object_ids, frame.index)
-        self._ended -= set(annotation.object_ids)
-        corrected = _correct(label_map, given, annotation.object_ids)
-        prediction = Prediction.from_label_map(corrected, sorted(self._known))
+        self.tracker.annotate(small, _own_copy(shrink_label_map(given, small.size)))
+        self._known.add(annotation, frame.index)
+        corrected = correct_label_map(label_map, given, annotation.object_ids)
+        prediction = Prediction.from_label_map(corrected, sorted(self._known.annotated))
         return TrackedFrame(frame, prediction, _read_only(corrected))
 
 
@@ -338,33 +382,6 @@ def _label_map_of(annotation: Annotation, frame: Frame) -> LabelMap:
             "Draw or resize the mask (nearest neighbour) at the frame's size."
         )
     return without_void(annotation.label_map)
-
-
-def _correct(label_map: LabelMap, given: LabelMap, ids: Sequence[int]) -> LabelMap:
-    """Replace the annotated objects' pixels; an object that the annotation leaves out keeps its others."""
-    corrected = np.where(np.isin(label_map, ids), 0, label_map).astype(np.uint8)
-    marked = given > 0
-    corrected[marked] = given[marked]
-    return corrected
-
-
-def checked_label_map(label_map: object, prediction: Prediction, size: Size, who: str) -> LabelMap:
-    """Check what a ``vos_merge_objects`` hook returned.
-
-    Raises:
-        PluginFailedError: not uint8 of the frame's size, or ids that the prediction does not have.
-    """
-    if not isinstance(label_map, np.ndarray):
-        raise PluginFailedError(f"{who}: vos_merge_objects returned a {type(label_map).__name__}, expected an array.")
-    if label_map.dtype != np.uint8 or label_map.shape != size:
-        found = f"{label_map.dtype} {label_map.shape}"
-        raise PluginFailedError(f"{who}: vos_merge_objects returned {found}, expected uint8 {size}.")
-    strange = sorted(set(object_ids(label_map)) - set(prediction.object_ids))
-    if strange or (label_map == 255).any():
-        raise PluginFailedError(
-            f"{who}: vos_merge_objects returned ids {strange or [255]} that the prediction does not have."
-        )
-    return label_map
 
 
 def _own_copy(label_map: LabelMap) -> LabelMap:

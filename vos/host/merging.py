@@ -1,12 +1,15 @@
-"""The default answer to ``vos_merge_objects``: argmax over the objects against a zero background."""
+"""Label maps out of logits and corrections; the default of ``vos_merge_objects`` is an argmax against zero."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
+from vos.errors import PluginFailedError
 from vos.types.arrays import AnyArray, LabelMap, Size
+from vos.types.label_map import object_ids
 from vos.types.prediction import Prediction
 
 
@@ -80,3 +83,30 @@ def _resize_label_map(prediction: Prediction, size: Size) -> LabelMap:
 
     resized = cv2.resize(label_map, (size[1], size[0]), interpolation=cv2.INTER_NEAREST_EXACT)
     return np.asarray(resized, dtype=np.uint8)
+
+
+def checked_label_map(label_map: object, prediction: Prediction, size: Size, who: str) -> LabelMap:
+    """Check what a ``vos_merge_objects`` hook returned.
+
+    Raises:
+        PluginFailedError: not uint8 of the frame's size, or ids that the prediction does not have.
+    """
+    if not isinstance(label_map, np.ndarray):
+        raise PluginFailedError(f"{who}: vos_merge_objects returned a {type(label_map).__name__}, expected an array.")
+    if label_map.dtype != np.uint8 or label_map.shape != size:
+        found = f"{label_map.dtype} {label_map.shape}"
+        raise PluginFailedError(f"{who}: vos_merge_objects returned {found}, expected uint8 {size}.")
+    strange = sorted(set(object_ids(label_map)) - set(prediction.object_ids))
+    if strange or (label_map == 255).any():
+        raise PluginFailedError(
+            f"{who}: vos_merge_objects returned ids {strange or [255]} that the prediction does not have."
+        )
+    return label_map
+
+
+def correct_label_map(label_map: LabelMap, given: LabelMap, ids: Sequence[int]) -> LabelMap:
+    """Replace the annotated objects' pixels; an object that the annotation leaves out keeps its others."""
+    corrected = np.where(np.isin(label_map, ids), 0, label_map).astype(np.uint8)
+    marked = given > 0
+    corrected[marked] = given[marked]
+    return corrected

@@ -105,7 +105,7 @@ class RunProgress:
     def vos_run_started(self, run: Run) -> None:
         """Begin a task of the run's frames."""
         self._progress = _begin(run.sequence, run.frame_count, "frame", self._form)
-        self._done = 0
+        self._done = run.frames_before
 
     @hookimpl
     def vos_frame_done(self, run: Run, frame: Frame, prediction: Prediction, label_map: LabelMap) -> None:

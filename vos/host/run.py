@@ -15,10 +15,11 @@ from vos.errors import PluginError, SourceError, TrackerError
 from vos.host.annotations.annotation_loading import GivenAnnotations, gather_annotations
 from vos.host.annotations.imported_annotations import with_imported
 from vos.host.continuing import Continuation
-from vos.host.frame_loop import FrameLoop, Merge, TrackedFrame, checked_label_map
-from vos.host.merging import merge_objects
+from vos.host.frame_loop import FrameLoop, Merge, TrackedFrame
+from vos.host.merging import checked_label_map, merge_objects
 from vos.host.opening import GivenSource, open_source
 from vos.host.outputs.output_writers import Outputs
+from vos.host.outputs.saved_states import StateWriter
 from vos.host.run_config import RunConfig
 from vos.host.tracker_making import MadeTracker, make_tracker
 from vos.io.atomic_files import safe_name
@@ -48,6 +49,7 @@ class PreparedRun:
         writers: write each frame.
         writer_names: what messages call each writer.
         observers: objects with observation hooks for this run alone.
+        states: writes the tracker's state every so many frames, or None.
         summary: what was done, once the run has ended well.
     """
 
@@ -60,6 +62,7 @@ class PreparedRun:
     writers: list[Writer] = field(default_factory=list)
     writer_names: tuple[str, ...] = ()
     observers: list[object] = field(default_factory=list)
+    states: StateWriter | None = None
     summary: RunSummary | None = None
 
     def results(self) -> Generator[TrackedFrame]:
@@ -68,7 +71,7 @@ class PreparedRun:
         The writers begin first: where one cannot, nothing has started, and an earlier run's output stays.
         """
         began = time.perf_counter()
-        frames = 0
+        frames = self.facts.frames_before
         with self.opened, ExitStack() as observed:
             for observer in self.observers:
                 self.plugins.add_hooks(observer, f"observer {type(observer).__name__}")
@@ -85,6 +88,8 @@ class PreparedRun:
                     frames += 1
                     outputs.put(tracked)
                     self._observe(tracked)
+                    if self.states is not None:
+                        self.states.frame_done(tracked.frame.index, outputs.flush)
                     yield tracked
                 if not frames:
                     raise SourceError(f"{self.source.info.location}: it gave no frame to track.")
@@ -97,6 +102,8 @@ class PreparedRun:
                 self._report_failure(error)
                 raise
             self.summary = summary
+            if self.states is not None:
+                self.states.remove()
 
     def _observe(self, tracked: TrackedFrame) -> None:
         self.plugins.hook.vos_frame_done(

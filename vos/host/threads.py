@@ -157,6 +157,11 @@ class WriteBehind(Generic[T]):
         self._raise()
         self._queue.put(item)
 
+    def flush(self) -> None:
+        """Wait until all items are done, and raise the function's error if it had one."""
+        self._queue.join()
+        self._raise()
+
     def drain(self) -> None:
         """Wait until all items are done, end the thread, and raise its error if it had one."""
         self._queue.put(None)
@@ -174,3 +179,4 @@ class WriteBehind(Generic[T]):
                     self._function(item)
                 except BaseException as error:
                     self._error = error
+            self._queue.task_done()

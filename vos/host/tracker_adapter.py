@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -19,6 +20,7 @@ from vos.protocols.tracker import (
     EncodingAheadTracker,
     EncodingTracker,
     ForgettingTracker,
+    SavingTracker,
     Tracker,
 )
 from vos.registry.plugin_errors import in_words, is_stop
@@ -40,6 +42,8 @@ class TrackerAdapter:
     Attributes:
         name: for messages.
         takes_annotations: True if objects can be added or corrected after the first frame.
+        saves: True if its state can be saved and loaded.
+        batch: frames that it encodes at once.
     """
 
     def __init__(self, tracker: Tracker | EncodingTracker, name: str, *, live: bool) -> None:
@@ -55,10 +59,11 @@ class TrackerAdapter:
         _check_methods(tracker, name)
         self.name = name
         self.takes_annotations = isinstance(tracker, AnnotatingTracker)
+        self.saves = isinstance(tracker, SavingTracker)
         self._tracker = tracker
         self._encodes = isinstance(tracker, EncodingTracker)
         self._ahead = isinstance(tracker, EncodingAheadTracker) and not live
-        self._batch = 1 if live else _batch_of(tracker, name)
+        self.batch = 1 if live else _batch_of(tracker, name)
         self._rowless: set[int] = set()
 
     def encode(
@@ -76,7 +81,7 @@ class TrackerAdapter:
             yield from ((frame, resize(frame), None) for frame in frames)
             return
         tracker = cast("EncodingTracker", self._tracker)
-        batches: Iterable[list[Frame]] = iter(lambda: list(islice(frames, self._batch)), [])
+        batches: Iterable[list[Frame]] = iter(lambda: list(islice(frames, self.batch)), [])
         if not self._ahead:
             for batch in batches:
                 yield from self._encode_batch(tracker.encode, resize, batch)
@@ -126,12 +131,24 @@ class TrackerAdapter:
         Returns:
             True if the tracker can forget; False if it goes on answering for the object.
         """
-        self._rowless.add(object_id)
-        if not isinstance(self._tracker, ForgettingTracker):
+        if not self.is_forgotten(object_id):
             return False
         with self._naming(frame):
-            self._tracker.forget(object_id)
+            cast("ForgettingTracker", self._tracker).forget(object_id)
         return True
+
+    def is_forgotten(self, object_id: int) -> bool:
+        """Take note that an object has ended; says whether the tracker forgets it, without telling the tracker."""
+        self._rowless.add(object_id)
+        return isinstance(self._tracker, ForgettingTracker)
+
+    def save(self, path: Path) -> None:
+        """Write the tracker's state; raises what the tracker raises."""
+        cast("SavingTracker", self._tracker).save(path)
+
+    def load(self, path: Path) -> None:
+        """Load the tracker's state; raises what the tracker raises."""
+        cast("SavingTracker", self._tracker).load(path)
 
     def _encode_batch(
         self,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vos.errors import OptionError
 from vos.host.annotations.annotation_loading import GivenAnnotations
 from vos.host.continuing import Continuation, check_earlier_run
 from vos.host.opening import GivenSource
-from vos.host.outputs.planned_outputs import PlannedOutputs, remove_partials, stale_masks
+from vos.host.outputs.planned_outputs import PlannedOutputs, masks_by_index, remove_partials, stale_masks
+from vos.host.outputs.resuming import resume_stopped_run
 from vos.host.outputs.run_record import RunRecord, masks_in, read_record
+from vos.host.outputs.saved_states import StateWriter
 from vos.host.outputs.writer_making import GivenWriter
 from vos.host.run import PreparedRun, prepare_run
 from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER, RunConfig
@@ -113,7 +115,7 @@ def track(
     stop: int | None = None,
     step: int = 1,
     max_side: int | None = None,
-    resume: bool = False,
+    resume: bool | Literal["exact"] = False,
     overwrite: bool = False,
     allow_truncated: bool = False,
     ends: Mapping[int, int] | None = None,
@@ -138,7 +140,9 @@ def track(
         stop: as in ``stream``.
         step: as in ``stream``.
         max_side: as in ``stream``.
-        resume: skip if ``output`` holds the same run, finished, with all outputs asked for; else redo it.
+        resume: skip if ``output`` holds the same run, finished, with all outputs asked for. Go on where it was stopped
+            if it is not: from the tracker's saved state, with the masks of an unbroken run; or, for a tracker that
+            cannot save its state, from the last mask. With "exact" such a run begins anew.
         overwrite: replace what is there: files that this run writes, and an earlier run's masks of the same frames.
             Masks of other frames, and other files, stay.
         allow_truncated: as in ``stream``.
@@ -167,7 +171,7 @@ def track(
     plugins = plugins or load_plugins()
     continues = from_frame is not None
     planned = PlannedOutputs.plan(
-        writers, output, plugins, sequence, resume=resume, overwrite=overwrite, continues=continues
+        writers, output, plugins, sequence, resume=bool(resume), overwrite=overwrite, continues=continues
     )
     # The davis writer needs only the masks that change; an overlay, say, needs every frame.
     replay = any(writer != DEFAULT_WRITER for writer in planned.asked)
@@ -181,7 +185,7 @@ def track(
         continuation,
     )
     try:
-        finished = _begin_outputs(run, planned, observers, continuation)
+        finished = _begin_outputs(run, planned, observers, continuation, exact=resume == "exact")
         if finished is not None:
             run.close()
             return finished
@@ -195,7 +199,12 @@ def track(
 
 
 def _begin_outputs(
-    run: PreparedRun, planned: PlannedOutputs, observers: Sequence[object], continuation: Continuation | None
+    run: PreparedRun,
+    planned: PlannedOutputs,
+    observers: Sequence[object],
+    continuation: Continuation | None,
+    *,
+    exact: bool,
 ) -> RunSummary | None:
     """Name and prepare the run's folder; returns the summary of an earlier, finished run that is kept."""
     info = run.source.info
@@ -213,8 +222,22 @@ def _begin_outputs(
     if finished is None:
         run.opened.enter_context(output_lock(folder))
         remove_partials(folder)
+        resumed = _go_on(run, planned, folder, exact=exact)
         stale = stale_masks(folder, info, run.loop.passes)
-        kept = 0 if continuation is None else len(masks_in(folder)) - len(stale)
+        kept = run.facts.frames_before if continuation is None else len(masks_in(folder)) - len(stale)
         # A run that goes on reads masks that it writes again.
-        run.observers.insert(0, RunRecord(planned.descriptions, stale if continuation is None else (), kept))
+        run.observers.insert(0, RunRecord(planned.descriptions, stale if continuation is None else (), kept, resumed))
     return finished
+
+
+def _go_on(run: PreparedRun, planned: PlannedOutputs, folder: Path, *, exact: bool) -> list[dict[str, Any]]:
+    """Go on in the middle of a run that was stopped, if there is one; returns where it has gone on so far."""
+    run.states = StateWriter(run.facts, run.loop)
+    record = planned.stopped_run(folder)
+    if record is not None:
+        masks = masks_by_index(folder, run.source.info)
+        run.facts, source = resume_stopped_run(run.facts, run.loop, run.writers, masks, exact=exact)
+        if source:
+            return [*record.get("resumed", ()), {"frames_before": run.facts.frames_before, "from": source}]
+    run.states.remove()
+    return []

@@ -12,6 +12,7 @@ An optional ``details`` attribute (a mapping of plain values: checkpoint, its SH
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from vos.types.arrays import LabelMap
@@ -106,6 +107,37 @@ class ForgettingTracker(Protocol):
 
     def forget(self, object_id: int) -> None:
         """Stop tracking an object; its id is absent from later predictions."""
+        ...
+
+
+@runtime_checkable
+class SavingTracker(Protocol):
+    """Capability: saves its state, so that a run that was stopped goes on as if nothing had happened.
+
+    A new tracker of the same options and weights that loads a state gives the masks that the first one would have
+    given, bit for bit. The state's size is bounded: it does not grow with the number of frames.
+    """
+
+    def save(self, path: Path) -> None:
+        """Write everything on which later predictions depend, beside options and weights.
+
+        Called after ``step`` (and ``annotate``) on a frame. The host renames the file once it is whole.
+
+        Args:
+            path: an empty file to be overwritten, in a format whose reading runs no code: ``vos.plugin.write_state``,
+                safetensors, or ``.npz`` without pickle.
+        """
+        ...
+
+    def load(self, path: Path) -> None:
+        """Take the place of ``start``: forget everything, and be where ``save`` was called.
+
+        Args:
+            path: a file, which may be damaged or made by somebody else.
+        Raises:
+            Exception: of any kind: the state is damaged, or of other options, weights or another version. The host
+                logs it and begins the run anew with ``start``.
+        """
         ...
 
 

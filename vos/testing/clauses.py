@@ -8,8 +8,8 @@ from __future__ import annotations
 TRACKER: dict[str, str] = {
     "methods": (
         "A tracker has `start(frame, label_map)` and `step(frame)`; if it also has `encode(frames)`, both take the "
-        "frame's encoding as one more argument. `annotate(frame, label_map)`, `forget(object_id)` and `close()` are "
-        "optional, and the host finds them by name."
+        "frame's encoding as one more argument. `annotate(frame, label_map)`, `forget(object_id)`, `save(path)` with "
+        "`load(path)`, and `close()` are optional, and the host finds them by name."
     ),
     "prediction": (
         "`step` returns a `vos.Prediction`: finite logits, and scores, where there are any, from 0 to 1. "
@@ -62,6 +62,11 @@ TRACKER: dict[str, str] = {
     "errors": (
         "What cannot be answered raises: `step` before `start` is an error, not an empty prediction; the tracker can "
         "be started afterwards."
+    ),
+    "saving": (
+        "`save(path)` writes the whole state to the file, in a format that is read without running code, and its size "
+        "does not grow with the number of frames. `load(path)` in a new tracker takes the place of `start`: later "
+        "masks are the same, pixel for pixel. A damaged file raises, and the tracker can be started afterwards."
     ),
     "stream": (
         "In the host's frame loop the tracker gives a label map for every frame, of the frame's size, with known ids."

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
+from vos.io.state_file import read_state, write_state
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
 from vos.types.label_map import object_ids
@@ -57,6 +59,18 @@ class StubTracker:
         assert self._label_map is not None, "forget before start"
         self._ids.remove(object_id)
         self._label_map = np.where(self._label_map == object_id, 0, self._label_map).astype(np.uint8)
+
+    def save(self, path: Path) -> None:
+        """As ``vos.plugin.SavingTracker.save``."""
+        self.calls.append(("save", None))
+        assert self._label_map is not None, "save before start"
+        write_state(path, {"label_map": self._label_map}, {"ids": self._ids})
+
+    def load(self, path: Path) -> None:
+        """As ``vos.plugin.SavingTracker.load``."""
+        arrays, facts = read_state(path)
+        self.calls.append(("load", None))
+        self._ids, self._label_map = facts["ids"], arrays["label_map"]
 
     def close(self) -> None:
         """As ``vos.plugin.ClosingTracker.close``."""

@@ -27,6 +27,7 @@ class Run:
             defaults.
         annotated: frame indices of the annotations, ascending; the run starts at the first.
         annotation_digest: SHA-256 of the annotations, to tell a run from one with other masks.
+        frames_before: how many frames an earlier run, which was stopped, left whole; this run goes on after them.
         both_ways: True if objects are tracked backward too; frames before the first annotation then come first,
             in descending order, followed by the others in ascending order.
     """
@@ -43,6 +44,7 @@ class Run:
     annotated: tuple[int, ...] = ()
     annotation_digest: str = ""
     both_ways: bool = False
+    frames_before: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class RunSummary:
 
     Attributes:
         run: the run.
-        frames: how many frames were tracked.
+        frames: how many frames have masks; ``run.frames_before`` of them are an earlier run's.
         object_ids: all objects of the run, ascending.
         seconds: wall time from the first read to the last write.
         truncated: why the source ended early, if that was allowed; else None.
@@ -67,5 +69,6 @@ class RunSummary:
 
     @property
     def fps(self) -> float:
-        """Frames per second, everything included; 0 for a run of no frames."""
-        return self.frames / self.seconds if self.frames and self.seconds > 0 else 0.0
+        """Frames per second of this run, everything included; 0 for a run of no frames."""
+        tracked = self.frames - self.run.frames_before
+        return tracked / self.seconds if tracked and self.seconds > 0 else 0.0

@@ -216,6 +216,7 @@ class DetachedFragments(Stage):
     """Changes ``logits_s4``: drops fragments that move away from their object."""
 
     name = "detached_fragments"
+    saved = ("filter",)
 
     def __init__(self) -> None:
         self.filter = DetachedFragmentFilter()

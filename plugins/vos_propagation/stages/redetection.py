@@ -21,6 +21,7 @@ class Redetection(Stage):
     """Changes ``votes`` and the warped masks; fills ``ignore_mask_s8``."""
 
     name = "redetection"
+    saved = ("redetector",)
 
     def __init__(self) -> None:
         self.redetector = Redetector()

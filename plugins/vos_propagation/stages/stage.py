@@ -15,9 +15,12 @@ class Stage:
 
     Attributes:
         name: as ``-O stages=-name`` leaves it out.
+        saved: names of the attributes that hold what is known of the sequence, for ``PropagationTracker.save``; their
+            classes are in ``saved_state.KINDS``.
     """
 
     name: ClassVar[str]
+    saved: ClassVar[tuple[str, ...]] = ()
 
     def reset(self) -> None:
         """Begin a new sequence: drop what is known of the one before."""

@@ -378,6 +378,17 @@ class FailsInClose(StubTracker):
         raise OSError("cannot close")
 
 
+class LoadsNothing(StubTracker):
+    def load(self, path):
+        super().load(path)
+        self._label_map = np.zeros_like(self._label_map)
+
+
+class GrowingState(StubTracker):
+    def save(self, path):
+        path.write_bytes(bytes(10_000 * len(self.calls) ** 3))
+
+
 BAD_TRACKERS = [
     ("methods", NoStep, "NoStep has no method step"),
     ("methods", StepWithoutFrame, r"StepWithoutFrame.step\(\) cannot take 1 argument "),
@@ -427,6 +438,8 @@ BAD_TRACKERS = [
     ("small-objects", FailsOnFullFrames, "ZeroDivisionError: no background pixel"),
     ("errors", EmptyBeforeStart, "step before start returned a Prediction, expected an error"),
     ("errors", BrokenByAnError, "was broken before"),
+    ("saving", LoadsNothing, "after load, the mask of frame 00006 is another"),
+    ("saving", GrowingState, "bytes after 6 frames and"),
     ("stream", BatchesOfWords, "the frame loop stopped: .*encode_batch is 'many', expected a number of frames"),
     ("accuracy", TracksNothing, r"mean overlap \(IoU\) of 0.00, expected 0.30"),
 ]

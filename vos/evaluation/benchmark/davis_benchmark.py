@@ -327,7 +327,7 @@ def _track(job: BenchmarkJob, name: str, annotation: GivenAnnotations, observers
         output=job.output,
         runtime=job.runtime,
         max_side=job.max_side,
-        resume=not replace_it,
+        resume=False if replace_it else "exact",
         overwrite=replace_it,
         sequence=name,
         plugins=load_plugins(job.plugin_modules, job.blocked),

@@ -47,6 +47,11 @@ class Outputs:
         if self._behind is not None:
             self._behind.put(tracked)
 
+    def flush(self) -> None:
+        """Wait until every frame is written; raises what went wrong with one."""
+        if self._behind is not None:
+            self._behind.flush()
+
     def close(self) -> None:
         """Wait for the last frame and close every writer."""
         self._drain()

@@ -139,6 +139,19 @@ class PlannedOutputs:
             return finished_summary(run, record, self.descriptions)
         return None
 
+    def stopped_run(self, folder: Path) -> dict[str, Any] | None:
+        """Read the record of an earlier run of the same identity and outputs that was stopped, if it is to go on.
+
+        Args:
+            folder: the run's own folder; ``prepare`` has compared the identity.
+        Returns:
+            The record, or None.
+        """
+        record = read_record(folder) if self.resume and not self.overwrite else None
+        if record is None or record.get("finished") or record.get("outputs") != self.descriptions:
+            return None
+        return record
+
     def _folder(self, info: SourceInfo) -> Path | None:
         return None if self.output is None else self.output / safe_name(self.sequence or info.name)
 
@@ -163,6 +176,22 @@ def remove_partials(folder: Path) -> None:
     remove_files(folder, [path.name for path in folder.glob(f"{PARTIAL_PREFIX}*")])
 
 
+def masks_by_index(folder: Path, info: SourceInfo) -> dict[int, str]:
+    """List the masks of a run's folder by the index of their frame.
+
+    Args:
+        folder: the run's own folder.
+        info: what is tracked.
+    Returns:
+        File names; those that belong to no frame are left out.
+    """
+    held = masks_in(folder)
+    if info.frame_names is None:
+        return {int(stem): name for name in held if (stem := name.removesuffix(".png")).isdecimal()}
+    names = {f"{safe_name(name)}.png": index for index, name in enumerate(info.frame_names)}
+    return {names[name]: name for name in held if name in names}
+
+
 def stale_masks(folder: Path, info: SourceInfo, indices: Sequence[range]) -> list[str]:
     """List an earlier run's masks that a run writes again; those of other frames stay.
 
@@ -175,13 +204,8 @@ def stale_masks(folder: Path, info: SourceInfo, indices: Sequence[range]) -> lis
     """
     if read_record(folder) is None:
         return []
-    held = masks_in(folder)
-    if info.frame_names is not None:
-        count = len(info.frame_names)
-        wanted = {f"{safe_name(info.frame_names[i])}.png" for part in indices for i in part if i < count}
-        return [name for name in held if name in wanted]
-    stems = {name: name.removesuffix(".png") for name in held}
-    return [name for name, stem in stems.items() if stem.isdecimal() and any(int(stem) in part for part in indices)]
+    held = masks_by_index(folder, info)
+    return [name for index, name in held.items() if any(index in part for part in indices)]
 
 
 def _refuse_earlier_run(folder: Path, record: dict[str, Any] | None, *, overwrite: bool) -> None:

@@ -1,18 +1,31 @@
-"""Finding that a run was done before (``--resume``)."""
+"""Finding what of a run was done before (``--resume``): all of it, or its first frames."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vos.errors import OutputExistsError
+from vos.errors import OutputExistsError, VosError
 from vos.host.outputs.run_record import identity_of, masks_in
+from vos.host.outputs.saved_states import find_state, refuse_state
+from vos.host.resume_point import ResumePoint
+from vos.io.masks.mask_file import read_stored_label_map
+from vos.protocols.writer import Writer
+from vos.types.label_map import object_ids
 from vos.types.run import Run, RunSummary
 
 LONGEST_SHOWN = 200
 """Characters of a record's value that a message shows."""
+
+MASKS_TRIED = 1000
+"""Masks that are read, from the last one back, for one that shows every object."""
+
+if TYPE_CHECKING:
+    from vos.host.frame_loop import FrameLoop
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +64,77 @@ def finished_summary(run: Run, record: Mapping[str, Any], outputs: Sequence[Mapp
         truncated=record.get("truncated"),
         skipped=True,
     )
+
+
+def resume_stopped_run(
+    run: Run, loop: FrameLoop, writers: Sequence[Writer], masks: Mapping[int, str], *, exact: bool
+) -> tuple[Run, str]:
+    """Let the loop go on after the last frame that a stopped run left whole, if it left any.
+
+    Args:
+        run: what is asked for, with its output folder.
+        loop: tracks it.
+        writers: of the run.
+        masks: file names of the masks that are there, by frame index.
+        exact: go on only from a saved state, with which the masks are those of an unbroken run.
+    Returns:
+        The run with the frames before; and "state" or "mask", or "" where the run begins anew.
+    """
+    whole = next((writer for writer in writers if not getattr(writer, "per_frame", False)), None)
+    if whole is not None:
+        logger.info("%s: tracked anew: %s writes one file of all frames.", run.output, type(whole).__name__)
+        return run, ""
+    if not run.source.seekable or not loop.can_resume:
+        return run, ""
+    point = _from_state(run, loop, masks) if loop.tracker.saves else None if exact else _from_mask(run, loop, masks)
+    if point is None:
+        return run, ""
+    logger.info("%s: goes on after frame %d.", run.output, point.frame_index)
+    if point.state is None:
+        logger.warning(
+            '%s: tracker "%s" cannot save its state and starts again from the mask of frame %d: '
+            "later masks can differ from those of an unbroken run.",
+            run.output,
+            run.tracker,
+            point.frame_index,
+        )
+    before = sum(1 for _ in loop.up_to(point.frame_index))
+    return dataclasses.replace(run, frames_before=before), "mask" if point.state is None else "state"
+
+
+def _from_state(run: Run, loop: FrameLoop, masks: Mapping[int, str]) -> ResumePoint | None:
+    """Load the newest state, if the masks up to its frame are there."""
+    point = find_state(run)
+    if point is None or point.state is None:
+        return None
+    try:
+        missing = next((index for index in loop.up_to(point.frame_index) if index not in masks), None)
+        if missing is not None:
+            raise ValueError(f"the mask of frame {missing} is missing")
+        loop.resume(point)
+    except Exception as error:
+        refuse_state(point.state, error)
+        return None
+    return point
+
+
+def _from_mask(run: Run, loop: FrameLoop, masks: Mapping[int, str]) -> ResumePoint | None:
+    """Find the last frame, of those whole without a gap, whose mask holds all objects that are tracked then."""
+    assert run.output is not None, "masks lie in a run's folder"
+    before, forward = loop.passes
+    if not all(index in masks for index in before):
+        return None
+    whole = list(takewhile(masks.__contains__, forward))
+    for index in whole[: -MASKS_TRIED - 1 : -1]:
+        try:
+            label_map = read_stored_label_map(run.output / masks[index]).label_map
+        except VosError:
+            continue
+        if (before or index != whole[0]) and set(object_ids(label_map)) == loop.known_after(index):
+            point = ResumePoint(index, label_map=label_map)
+            loop.resume(point)
+            return point
+    return None
 
 
 def first_difference(record: Mapping[str, Any], run: Run, leaving: Collection[str] = ()) -> str | None:

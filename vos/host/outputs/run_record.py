@@ -41,6 +41,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "object_ids": (list,),
     "annotated": (list,),
     "outputs": (list,),
+    "resumed": (list,),
     "options": (dict,),
     "selection": (dict,),
     "details": (dict,),
@@ -52,14 +53,22 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
 class RunRecord:
     """Observer that keeps ``OUT/<sequence>/run.json``: unfinished from the first moment, finished at the end."""
 
-    def __init__(self, outputs: Sequence[Mapping[str, str]], stale: Sequence[str] = (), kept: int = 0) -> None:
+    def __init__(
+        self,
+        outputs: Sequence[Mapping[str, str]],
+        stale: Sequence[str] = (),
+        kept: int = 0,
+        resumed: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
         """Begin with nothing done.
 
         Args:
             outputs: the writers of the run with their options, as ``describe_writer`` gives them.
             stale: an earlier run's masks that this one writes again; removed once this run has started.
             kept: masks of an earlier run that this one goes on from, and that it does not write again.
+            resumed: where the run was stopped and went on, each time: frames before, and ``from``, "state" or "mask".
         """
+        self._resumed = [dict(one) for one in resumed]
         self._kept = kept
         self._stale = list(stale)
         self._outputs = [dict(output) for output in outputs]
@@ -111,6 +120,7 @@ class RunRecord:
             **identity_of(run),
             "source_kind": run.source.kind,
             "outputs": self._outputs,
+            "resumed": self._resumed,
             "runtime": dict(run.runtime),
             "started": self._began,
             "milliseconds_per_frame": self._times.summary(),

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -285,6 +287,41 @@ def _errors(settings: Settings) -> None:
             raise ContractError("errors", f"step before start returned a {type(answer).__name__}, expected an error.")
 
 
+def _saving(settings: Settings) -> None:
+    sequence = tiny_sequence("vanishing", size=settings.size, length=14)
+    with TemporaryDirectory() as folder, settings.tracker("saving") as first, settings.tracker("saving") as second:
+        state, damaged = Path(folder) / "state", Path(folder) / "damaged"
+        first.start(sequence.frame(0), sequence.label_maps[0])
+        sizes, masks = [], []
+        for position in range(1, 14):
+            frame = sequence.frame(position)
+            masks.append(merge_objects(first.step(frame), frame.size))
+            if position in (5, 11):
+                state.touch()
+                first.save(state)
+                sizes.append(state.stat().st_size)
+                if position == 5:
+                    known = first.known
+                    state.rename(damaged)
+                    loaded = Path(folder) / "copy"
+                    loaded.write_bytes(damaged.read_bytes())
+        if not sizes[0] or sizes[1] > 2 * sizes[0] + (1 << 16):
+            raise ContractError("saving", f"the state has {sizes[0]} bytes after 6 frames and {sizes[1]} after 12.")
+        content = damaged.read_bytes()
+        damaged.write_bytes(content[: len(content) // 2])
+        try:
+            second.tracker.load(damaged)
+        except Exception:
+            second.start(sequence.frame(0), sequence.label_maps[0])
+        else:
+            raise ContractError("saving", "load of a file cut in half raised nothing.")
+        second.load(loaded, known)
+        for position in range(6, 14):
+            frame = sequence.frame(position)
+            if not np.array_equal(merge_objects(second.step(frame), frame.size), masks[position - 1]):
+                raise ContractError("saving", f"after load, the mask of frame {frame.name} is another.")
+
+
 def _accuracy(settings: Settings) -> None:
     assert settings.min_iou is not None, "checked by the caller"
     sequence = tiny_sequence("moving", size=settings.size)
@@ -340,6 +377,7 @@ CHECKS: dict[str, tuple[Callable[[Settings], None], str | None]] = {
     "sizes": (_sizes, None),
     "small-objects": (_small_objects, None),
     "errors": (_errors, None),
+    "saving": (_saving, "save"),
     "stream": (_stream, None),
     "accuracy": (_accuracy, None),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from vos.types.frame import Frame
 from vos.types.label_map import object_ids
 from vos.types.prediction import Prediction
 
-OPTIONAL_METHODS = {"annotate": 2, "forget": 1, "close": 0, "encode": 1, "encode_ahead": 1}
+OPTIONAL_METHODS = {"annotate": 2, "forget": 1, "save": 1, "load": 1, "close": 0, "encode": 1, "encode_ahead": 1}
 """How many arguments each method takes that a tracker may have."""
 
 ABOUT_ROWS = ("vanishing", "later-objects", "corrections", "forgetting", "fresh-start", "small-objects")
@@ -86,6 +87,16 @@ class Driver:
         self.known = tuple(i for i in self.known if i != object_id)
         self._order = None
 
+    def save(self, path: Path) -> None:
+        """Write the tracker's state."""
+        self._call("save", f"file {path.name}", path)
+
+    def load(self, path: Path, known: Sequence[int]) -> None:
+        """Load a state in which objects are known."""
+        self._call("load", f"file {path.name}", path)
+        self.known = tuple(known)
+        self._order = None
+
     def close(self) -> None:
         """Close the tracker if it has ``close``."""
         if offers(self.tracker, "close"):
@@ -153,6 +164,8 @@ def check_tracker_methods(tracker: object) -> None:
     """
     if offers(tracker, "encode_ahead") and not offers(tracker, "encode"):
         raise ContractError("methods", f"{type(tracker).__name__} has encode_ahead, which needs encode beside it.")
+    if offers(tracker, "save") != offers(tracker, "load"):
+        raise ContractError("methods", f"{type(tracker).__name__} has only one of save and load.")
     one_more = offers(tracker, "encode")
     needed = {"start": 2 + one_more, "step": 1 + one_more}
     check_methods("methods", tracker, needed, OPTIONAL_METHODS)

@@ -1,0 +1,287 @@
+"""The state of a sequence as plain arrays and facts, so that a stopped run goes on bit for bit.
+
+``pack`` walks through the objects that hold the state and writes tensors as arrays, everything else as JSON. Tensors
+keep their order in memory: matrix products round differently with another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vos.plugin import AnyArray, InputError, read_state, write_state
+from vos_propagation.backbone.features import FrameFeatures
+from vos_propagation.config import MemoryConfig
+from vos_propagation.frame_state import SequenceState
+from vos_propagation.memory.key_value_store import KeyValueMemoryStore, MemoryFrame
+from vos_propagation.memory.manager import Anchor, MemoryManager
+from vos_propagation.memory.target_model import TargetModel
+from vos_propagation.ops.query_tiles import ObjectPlaces
+from vos_propagation.stages.detached_fragments import DetachedFragmentFilter, Fragment, FragmentState
+from vos_propagation.stages.distractors import DistractorPair
+from vos_propagation.stages.redetector import Redetector, State, View
+from vos_propagation.stages.stage import Stage
+
+FORMAT = 1
+
+KINDS: Mapping[str, type] = {
+    kind.__name__: kind
+    for kind in (
+        Anchor,
+        DetachedFragmentFilter,
+        DistractorPair,
+        Fragment,
+        FragmentState,
+        FrameFeatures,
+        KeyValueMemoryStore,
+        MemoryFrame,
+        MemoryManager,
+        ObjectPlaces,
+        Redetector,
+        SequenceState,
+        State,
+        TargetModel,
+        View,
+    )
+}
+"""Classes of the objects that hold a state."""
+
+_USED_LATER = ("cells", "match_keys", "samples", "grey")
+"""What later steps use of the features of a past frame."""
+
+_DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool)}
+
+
+def save(path: Path, side: int, sequence: SequenceState, stages: Sequence[Stage], settings: str) -> None:
+    """Write a tracker's state.
+
+    Args:
+        path: the file.
+        side: short side at which frames are worked on, pixels.
+        sequence: what is known of the sequence.
+        stages: of the tracker.
+        settings: what the state depends on, from ``fingerprint``.
+    """
+    packer = _Packer()
+    held = {stage.name: {name: packer.pack(getattr(stage, name)) for name in stage.saved} for stage in stages}
+    facts = {"format": FORMAT, "settings": settings, "side": side, "stages": held, "sequence": packer.pack(sequence)}
+    write_state(path, packer.arrays, facts)
+
+
+def load(
+    path: Path, stages: Sequence[Stage], settings: str, config: MemoryConfig, device: torch.device
+) -> tuple[int, SequenceState]:
+    """Read a tracker's state, check it, and give the stages their part of it.
+
+    Args:
+        path: of ``save``.
+        stages: of the tracker.
+        settings: as for ``save``.
+        config: of the memory.
+        device: where tensors go.
+    Returns:
+        The side, and what is known of the sequence.
+    Raises:
+        InputError: the file is damaged, of other settings, or its parts do not fit together.
+    """
+    arrays, facts = read_state(path)
+    if facts.get("format") != FORMAT:
+        raise InputError(f"{path}: a state of format {facts.get('format')!r}, expected {FORMAT}.")
+    if facts.get("settings") != settings:
+        raise InputError(f"{path}: a state of other options or weights.")
+    try:
+        unpacker = _Unpacker(arrays, device)
+        sequence = unpacker.unpack(facts["sequence"])
+        sequence.memory._config = config
+        held = {
+            stage: {name: unpacker.unpack(facts["stages"][stage.name][name]) for name in stage.saved}
+            for stage in stages
+        }
+        side = int(facts["side"])
+        _check(sequence, held)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: cannot be a state of this tracker ({error}).") from error
+    for stage, values in held.items():
+        stage.reset()
+        for name, value in values.items():
+            setattr(stage, name, value)
+    return side, sequence
+
+
+def fingerprint(settings: str, holders: Iterable[object]) -> str:
+    """Digest settings and the weights of the networks that are attributes of some objects."""
+    digest = hashlib.sha256(settings.encode())
+    for holder in holders:
+        for value in vars(holder).values():
+            for network in value if isinstance(value, tuple) else (value,):
+                if isinstance(network, nn.Module):
+                    for weights in network.state_dict().values():
+                        digest.update(_as_array(weights).tobytes())
+    return digest.hexdigest()
+
+
+class _Packer:
+    """Writes values as JSON; tensors and arrays go to ``arrays``, one that is met twice only once."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, AnyArray] = {}
+        self._names: dict[int, str] = {}
+
+    def pack(self, value: Any) -> Any:
+        if value is None or isinstance(value, (bool, int, str)):
+            return value
+        if isinstance(value, (float, np.floating)):
+            return float(value)
+        if isinstance(value, Tensor):
+            strides = value.stride()
+            order = sorted(range(value.ndim), key=lambda axis: -strides[axis])
+            name = self._name(value, lambda: _as_array(value.permute(order)))
+            return {"kind": "tensor", "array": name, "dtype": str(value.dtype), "order": order}
+        if isinstance(value, np.ndarray):
+            return {"kind": "array", "array": self._name(value, lambda: value)}
+        if isinstance(value, dict):
+            return {"kind": "dict", "items": [[self.pack(key), self.pack(held)] for key, held in value.items()]}
+        if isinstance(value, deque):
+            return {"kind": "deque", "items": [self.pack(item) for item in value], "length": value.maxlen}
+        if isinstance(value, (list, tuple, set)):
+            items = sorted(value) if isinstance(value, set) else value
+            return {"kind": type(value).__name__, "items": [self.pack(item) for item in items]}
+        if type(value) is not KINDS.get(type(value).__name__):
+            raise TypeError(f"a {type(value).__name__} cannot be saved: add it to KINDS")
+        fields = {name: self.pack(held) for name, held in vars(value).items() if _is_saved(value, name)}
+        return {"kind": type(value).__name__, "fields": fields}
+
+    def _name(self, value: Any, make: Callable[[], AnyArray]) -> str:
+        if id(value) not in self._names:
+            self._names[id(value)] = str(len(self.arrays))
+            self.arrays[self._names[id(value)]] = make()
+        return self._names[id(value)]
+
+
+class _Unpacker:
+    """Reads what ``_Packer`` wrote; makes objects of ``KINDS`` only."""
+
+    def __init__(self, arrays: Mapping[str, AnyArray], device: torch.device) -> None:
+        self._arrays, self._device = arrays, device
+        self._tensors: dict[str, Tensor] = {}
+
+    def unpack(self, packed: Any) -> Any:
+        if not isinstance(packed, dict):
+            return packed
+        kind = packed["kind"]
+        if kind == "tensor":
+            return self._tensor(**{name: packed[name] for name in ("array", "dtype", "order")})
+        if kind == "array":
+            return self._arrays[packed["array"]]
+        if kind == "dict":
+            return {self.unpack(key): self.unpack(held) for key, held in packed["items"]}
+        if kind in ("list", "tuple", "set", "deque"):
+            items = [self.unpack(item) for item in packed["items"]]
+            plain: Any = {"list": list, "tuple": tuple, "set": set}.get(kind)
+            return deque(items, packed["length"]) if plain is None else plain(items)
+        value: Any = object.__new__(KINDS[kind])
+        fields = {name: self.unpack(held) for name, held in packed["fields"].items()}
+        unsaved = {name: None for name in getattr(KINDS[kind], "__dataclass_fields__", ()) if name not in fields}
+        vars(value).update(fields, **unsaved)
+        if isinstance(value, View):
+            vars(value).update(vars(View(value.own, value.rest)))
+        return value
+
+    def _tensor(self, array: str, dtype: str, order: list[int]) -> Tensor:
+        if array not in self._tensors:
+            stored = torch.from_numpy(self._arrays[array])
+            wanted = _DTYPES[dtype]
+            stored = stored.view(wanted) if wanted in (torch.bfloat16, torch.float16) else stored
+            if stored.dtype != wanted:
+                raise ValueError(f"a tensor is {stored.dtype}, expected {wanted}")
+            back = sorted(range(len(order)), key=order.__getitem__)
+            # Copied into memory of torch's own: products of other alignment round differently.
+            self._tensors[array] = torch.empty_like(stored, device=self._device).copy_(stored).permute(back)
+        return self._tensors[array]
+
+
+def _is_saved(value: Any, name: str) -> bool:
+    if isinstance(value, FrameFeatures):
+        return name in _USED_LATER
+    return not (isinstance(value, MemoryManager) and name == "_config") and not (
+        isinstance(value, View) and name == "known"
+    )
+
+
+def _as_array(tensor: Tensor) -> AnyArray:
+    """A tensor as a contiguous array; 16-bit floats as their bits."""
+    tensor = tensor.detach().cpu().contiguous()
+    array: AnyArray = (tensor.view(torch.int16) if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()
+    return array
+
+
+def _check(sequence: SequenceState, held: Mapping[Stage, Mapping[str, Any]]) -> None:
+    """Check that the parts of a state fit together; raises ``ValueError`` and the like where they do not."""
+    features, memory = sequence.features, sequence.memory
+    ids = sequence.object_ids
+    if len(set(ids)) != len(ids) or not all(type(i) is int and 0 < i < 255 for i in ids):
+        raise ValueError(f"object ids {ids}")
+    height, width = features.grey.shape
+    labels, area = len(ids) + 1, height * width // 4
+    channels, size = len(features.cells), len(features.samples)
+    rows, columns = height // 4, width // 4
+    axes, _ = memory._axes.shape
+    store, model = memory.store, memory.target_model
+    frames = memory.frames()
+    _expect("prob", sequence.prob, labels, height, width)
+    for seen in (features, *(anchor.features for anchor in memory.anchors)):
+        _expect("cells", seen.cells, channels, height // 2, width // 2)
+        _expect("match keys", seen.match_keys, memory._axes.shape[1], height // 2, width // 2)
+        _expect("samples", seen.samples, size, area)
+    for anchor in memory.anchors:
+        _expect("annotation", anchor.prob, labels, height, width)
+        if not anchor.object_ids <= set(ids):
+            raise ValueError(f"an annotation of {anchor.object_ids}")
+    if (store.shape, store.labels, store._area) != ((rows, columns), labels, rows * columns):
+        raise ValueError(f"memory frames of {store.shape} blocks with {store.labels} labels")
+    _expect("keys", store.keys, store.slots * store._area, 4 * axes)
+    _expect("means", store.means, store.slots * store._area, axes)
+    _expect("values", store.values, store.slots * store._area, 16 * labels)
+    if len(frames) > store.slots or not {frame.slot for frame in frames} <= set(range(store.slots)):
+        raise ValueError(f"{len(frames)} frames in {store.slots} slots")
+    for frame in frames:
+        _expect("places", frame.places.centres, labels - 1, 2)
+        _expect("sizes", frame.places.sizes, labels - 1)
+    for gram, moment in ((model._fixed_gram, model._fixed_moment), (model._gram, model._moment)):
+        _expect("Gram matrix", gram, size, size)
+        _expect("moments", moment, size, labels)
+    _expect("weights", model._weights, size, labels)
+    _expect("weights", model._annotated_weights, size, labels)
+    if not all(0 <= row < len(ids) for pair in sequence.distractors for row in (pair.first, pair.second)):
+        raise ValueError("objects that look alike are no objects")
+    for part in (value for values in held.values() for value in values.values()):
+        if isinstance(part, Redetector):
+            _check_objects(part.states, ids)
+            for state in part.states.values():
+                for view in state.views:
+                    _expect("view", view.own, len(view.own), channels)
+                    _expect("view", view.rest, len(view.rest), channels)
+        if isinstance(part, DetachedFragmentFilter):
+            _check_objects(part._objects, ids)
+            for watched in part._objects.values():
+                for plane in (watched.annotated, watched.numbers, watched.disowned):
+                    if plane is not None and plane.shape != (height, width):
+                        raise ValueError(f"a plane of fragments is {plane.shape}")
+
+
+def _check_objects(states: Mapping[int, Any], ids: Sequence[int]) -> None:
+    if set(states) != set(ids):
+        raise ValueError(f"objects {sorted(states)}, expected {sorted(ids)}")
+
+
+def _expect(what: str, tensor: Tensor, *shape: int) -> None:
+    if not isinstance(tensor, Tensor) or tensor.shape != shape:
+        found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
+        raise ValueError(f"{what} is {found}, expected {shape}")

@@ -1,0 +1,229 @@
+"""Going on in the middle of a run that was stopped."""
+
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+
+import vos
+from vos.host.outputs import saved_states
+from vos.plugin import load_plugins, make_tracker, read_state, write_state
+from vos.testing import StubTracker, tiny_sequence
+
+PLUGINS = load_plugins()
+
+
+class Sliding(StubTracker):
+    """Moves the annotation by one column a frame: a mask tells how many frames the tracker has seen."""
+
+    def step(self, frame):
+        prediction = super().step(frame)
+        self._label_map = np.roll(self._label_map, 1, axis=1)
+        return prediction
+
+
+class Forgetful(Sliding):
+    """Saves nothing."""
+
+    save = load = None
+
+
+@pytest.fixture(autouse=True)
+def states_are_frequent(monkeypatch):
+    monkeypatch.setattr(saved_states, "EVERY_FRAMES", 4)
+
+
+@pytest.fixture
+def sequence():
+    return tiny_sequence("moving", length=14)
+
+
+def masks(folder):
+    return {path.name: path.read_bytes() for path in folder.glob("[!.]*.png")}
+
+
+def track_from(sequence, annotations, **more):
+    return vos.track(sequence, annotations, plugins=PLUGINS, **more)
+
+
+def track(sequence, output, tracker, **more):
+    return track_from(sequence, sequence.label_maps[0], tracker=tracker, output=output, **more)
+
+
+def stop(sequence, output, fail_at, kind=Sliding, **more):
+    with pytest.raises(vos.TrackerError):
+        track(sequence, output, kind(fail_at=fail_at), **more)
+    return output / sequence.name
+
+
+def resumed(folder):
+    return json.loads((folder / "run.json").read_text())["resumed"]
+
+
+@pytest.mark.parametrize(
+    ("fail_at", "more"),
+    [(2, {}), (12, {}), (12, {"step": 2}), (2, {"both_ways": True}), (12, {"both_ways": True})],
+)
+def test_a_stopped_run_goes_on_exactly(sequence, tmp_path, fail_at, more):
+    annotation = vos.Annotation(sequence.label_maps[0], 8 if "both_ways" in more else 0)
+    unbroken = track_from(sequence, annotation, tracker=Sliding(), output=tmp_path / "a", **more)
+    with pytest.raises(vos.TrackerError):
+        track_from(sequence, annotation, tracker=Sliding(fail_at=fail_at), output=tmp_path / "b", **more)
+    tracker = Sliding()
+    summary = track_from(sequence, annotation, tracker=tracker, output=tmp_path / "b", resume=True, **more)
+    folder = tmp_path / "b" / sequence.name
+    assert masks(folder) == masks(tmp_path / "a" / sequence.name)
+    assert summary.frames == unbroken.frames
+    assert not (folder / ".state").exists()
+    before = summary.run.frames_before
+    assert resumed(folder) == ([{"frames_before": before, "from": "state"}] if before else [])
+    assert (("load", None) in tracker.calls) == bool(before)
+    assert len([call for call in tracker.calls if call[0] == "step"]) <= unbroken.frames - before
+
+
+def test_objects_that_come_and_end_are_known_after_going_on(sequence, tmp_path):
+    later = np.where(sequence.label_maps[0] == 2, 3, 0).astype(np.uint8)
+    given = [vos.Annotation(sequence.label_maps[0], 0), vos.Annotation(later, 5), vos.Annotation(later, 10)]
+    more = {"ends": {3: 7, 1: 2}}
+    track_from(sequence, given, tracker=Sliding(), output=tmp_path / "a", **more)
+    with pytest.raises(vos.TrackerError):
+        track_from(sequence, given, tracker=Sliding(fail_at=9), output=tmp_path / "b", **more)
+    summary = track_from(sequence, given, tracker=Sliding(), output=tmp_path / "b", resume=True, **more)
+    assert summary.run.frames_before == 8
+    assert masks(tmp_path / "b" / sequence.name) == masks(tmp_path / "a" / sequence.name)
+
+
+def test_a_tracker_without_state_starts_from_the_last_mask_that_shows_every_object(sequence, tmp_path, caplog):
+    folder = stop(sequence, tmp_path, 6, Forgetful)
+    vos.write_label_map(folder / "00005.png", np.where(sequence.label_maps[0] == 1, 1, 0).astype(np.uint8))
+    tracker = Forgetful()
+    summary = track(sequence, tmp_path, tracker, resume=True)
+    assert tracker.calls[0] == ("start", 4)
+    assert (summary.frames, len(masks(folder))) == (14, 14)
+    assert resumed(folder) == [{"frames_before": 5, "from": "mask"}]
+    assert "cannot save its state and starts again from the mask of frame 4" in caplog.text
+    folder = stop(sequence, tmp_path / "exact", 6, Forgetful)
+    assert track(sequence, tmp_path / "exact", Forgetful(), resume="exact").run.frames_before == 0
+    assert resumed(folder) == []
+
+
+def edit_record(folder, **change):
+    path = folder / ".state" / "state.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
+def other_version(folder):
+    edit_record(folder, versions={"vos": "0.0.1"})
+
+
+def damaged(folder):
+    (folder / ".state" / "00000003.state").write_bytes(b"PK" + bytes(100))
+
+
+def a_frame_that_never_was(folder):
+    edit_record(folder, frame_index="../../etc")
+
+
+def no_record(folder):
+    (folder / ".state" / "state.json").write_text("[" * 100_000)
+
+
+def missing_mask(folder):
+    (folder / "00001.png").unlink()
+
+
+@pytest.mark.parametrize("harm", [other_version, damaged, a_frame_that_never_was, no_record, missing_mask])
+def test_a_state_that_cannot_be_trusted_is_refused_in_a_line(sequence, tmp_path, caplog, harm):
+    folder = stop(sequence, tmp_path, 6)
+    harm(folder)
+    caplog.clear()
+    summary = track(sequence, tmp_path, Sliding(), resume=True)
+    assert (summary.frames, summary.run.frames_before) == (14, 0)
+    (said,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
+    assert "this saved state is not used" in said
+    assert "\n" not in said
+
+
+def test_a_link_in_place_of_the_states_folder_harms_nothing(sequence, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "a.state").write_text("mine")
+    folder = stop(sequence, tmp_path, 6)
+    shutil.rmtree(folder / ".state")
+    (folder / ".state").symlink_to(mine)
+    track(sequence, tmp_path, Sliding(), resume=True)
+    assert (mine / "a.state").read_text() == "mine"
+
+
+def test_a_state_that_cannot_be_saved_is_a_warning(sequence, tmp_path, caplog):
+    class Unable(Sliding):
+        def save(self, path):
+            raise ValueError("too\nmuch")
+
+    assert track(sequence, tmp_path, Unable()).frames == 14
+    assert caplog.text.count("cannot be saved") == 1
+
+
+def test_outputs_of_all_frames_in_one_file_begin_anew(sequence, tmp_path):
+    writers = ["davis", ("report", {"path": tmp_path / "r.csv"})]
+    stop(sequence, tmp_path, 6, writers=writers)
+    assert track(sequence, tmp_path, Sliding(), writers=writers, resume=True).run.frames_before == 0
+
+
+def test_state_files_run_no_code_and_claim_no_more_than_they_hold(tmp_path):
+    path = tmp_path / "state"
+    write_state(path, {"a": np.asfortranarray(np.arange(6.0).reshape(2, 3))}, {"x": 0.1})
+    arrays, facts = read_state(path)
+    assert (arrays["a"].tolist(), facts) == ([[0, 1, 2], [3, 4, 5]], {"x": 0.1})
+    content = path.read_bytes()
+    with pytest.raises(ValueError, match="Object arrays"):
+        write_state(path, {"a": np.array([object()])}, {})
+    for harmed in (
+        content.replace(b"(2, 3)", b"(2, 9)"),
+        content.replace(b"<f8", b"|O8"),
+        content[: len(content) // 2],
+        b"",
+    ):
+        path.write_bytes(harmed)
+        with pytest.raises(vos.InputError, match="cannot be read as a saved state"):
+            read_state(path)
+
+
+def test_propagation_goes_on_bit_for_bit_after_kill_9(tmp_path):
+    """A process kills itself in the middle; this one goes on."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        textwrap.dedent(
+            """
+            import os, signal, sys
+            import vos
+            from vos.host.outputs import saved_states
+            from vos.plugin import hookimpl
+            from vos.testing import tiny_sequence
+
+            saved_states.EVERY_FRAMES = 4
+
+            class Kill:
+                @hookimpl
+                def vos_frame_done(self, frame):
+                    if frame.index == 6:
+                        os.kill(os.getpid(), signal.SIGKILL)
+
+            sequence = tiny_sequence("vanishing", length=10)
+            vos.track(sequence, sequence.label_maps[0], output=sys.argv[1], observers=[Kill()])
+            """
+        )
+    )
+    process = subprocess.run([sys.executable, str(script), str(tmp_path / "b")], check=False)
+    assert process.returncode == -9
+    sequence = tiny_sequence("vanishing", length=10)
+    made = make_tracker("propagation", {}, vos.Runtime(), PLUGINS)
+    for output in ("a", "b"):
+        track(sequence, tmp_path / output, made, resume=True)
+    assert resumed(tmp_path / "b" / sequence.name) == [{"frames_before": 4, "from": "state"}]
+    assert masks(tmp_path / "a" / sequence.name) == masks(tmp_path / "b" / sequence.name)

@@ -1,0 +1,151 @@
+"""The states of a tracker, written while a run goes on and read by ``--resume``: ``OUT/<sequence>/.state/``.
+
+``state.json`` names the newest frame with a state, and the state's digest; the state itself lies beside it. The folder
+is there only while a run is unfinished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vos.errors import InputError, VosError
+from vos.host.outputs.run_record import identity_of, versions
+from vos.host.resume_point import ResumePoint
+from vos.io.atomic_files import atomic_write, replacing
+from vos.io.json_file import read_json
+from vos.registry.plugin_errors import in_words, is_stop
+from vos.types.run import Run
+
+STATE_FOLDER = ".state"
+RECORD = "state.json"
+EVERY_FRAMES = 256
+"""A stopped run tracks at most so many frames again."""
+MAX_BYTES = 4 << 30
+"""A larger state is not kept."""
+
+if TYPE_CHECKING:
+    from vos.host.frame_loop import FrameLoop
+
+logger = logging.getLogger(__name__)
+
+
+class StateWriter:
+    """Writes the tracker's state every ``EVERY_FRAMES`` frames and keeps the newest one."""
+
+    def __init__(self, run: Run, loop: FrameLoop) -> None:
+        """Prepare; nothing is written yet.
+
+        Args:
+            run: with its output folder.
+            loop: gives the state.
+        """
+        assert run.output is not None, "states lie in a run's folder"
+        self._run, self._loop = run, loop
+        self._folder = run.output / STATE_FOLDER
+        # The next frame begins a batch of encodings, as it would have in an unbroken run.
+        self._every = -(-EVERY_FRAMES // loop.tracker.batch) * loop.tracker.batch
+        self._works = loop.tracker.saves and loop.can_resume
+
+    def frame_done(self, index: int, flush: Callable[[], None]) -> None:
+        """Write the state if this frame's turn has come; a failure is a warning, and then no more are written.
+
+        Args:
+            index: of the frame that was tracked last.
+            flush: waits until the masks up to this frame are written, so that no state is ahead of them.
+        """
+        position = self._loop.position(index)
+        if not self._works or not position or position % self._every:
+            return
+        flush()
+        try:
+            self._write(index)
+        except BaseException as error:
+            if is_stop(error):
+                raise
+            logger.warning(
+                'the state of tracker "%s" cannot be saved (%s): a run that is stopped begins anew.',
+                self._run.tracker,
+                error if isinstance(error, VosError) else in_words(error),
+            )
+            self._works = False
+            self.remove()
+
+    def remove(self) -> None:
+        """Remove all states: the run is finished, or begins anew."""
+        if self._folder.is_symlink():  # somebody else's: what it leads to stays
+            self._folder.unlink()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _write(self, index: int) -> None:
+        self._folder.mkdir(exist_ok=True)
+        path = _state_file(self._folder, index)
+        with replacing(path) as partial:
+            self._loop.tracker.save(partial)
+            size = partial.stat().st_size
+            if not 0 < size <= MAX_BYTES:
+                raise InputError(f"it has {size:,} bytes, expected 1 to {MAX_BYTES:,}")
+            digest = _sha256_of(partial)
+        record = {**_conditions(self._run), "frame_index": index, "sha256": digest}
+        atomic_write(self._folder / RECORD, json.dumps(record, indent=1, default=str) + "\n")
+        for other in self._folder.glob("*.state"):
+            if other.name != path.name:
+                other.unlink(missing_ok=True)
+
+
+def find_state(run: Run) -> ResumePoint | None:
+    """Find the newest state that a stopped run left.
+
+    Args:
+        run: what is asked for, with its output folder.
+    Returns:
+        The frame and the file, whose digest is checked; None where there is none, or none to be used (logged).
+    """
+    assert run.output is not None, "states lie in a run's folder"
+    folder = run.output / STATE_FOLDER
+    if folder.is_symlink() or not (folder / RECORD).exists():
+        return None
+    try:
+        record = read_json(folder / RECORD)
+        index = record["frame_index"]
+        if type(index) is not int:
+            raise ValueError("its record has another type")
+        conditions: dict[str, Any] = json.loads(json.dumps(_conditions(run), default=str))
+        other = next((name for name, wanted in conditions.items() if record.get(name) != wanted), None)
+        if other is not None:
+            raise ValueError(f"it was saved with other {other}")
+        path = _state_file(folder, index)
+        if path.is_symlink() or path.stat().st_size > MAX_BYTES or _sha256_of(path) != record["sha256"]:
+            raise ValueError("the file is damaged")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        refuse_state(folder, error)
+        return None
+    return ResumePoint(index, path)
+
+
+def refuse_state(folder: Path, error: BaseException) -> None:
+    """Log why a state is not used."""
+    reason = str(error) if isinstance(error, (ValueError, VosError)) else in_words(error)
+    logger.warning("%s: this saved state is not used (%s); the run begins anew.", folder, reason.rstrip("."))
+
+
+def _conditions(run: Run) -> dict[str, Any]:
+    """What must be equal for a state to be used."""
+    return {"identity": identity_of(run), "runtime": dict(run.runtime), "versions": versions()}
+
+
+def _state_file(folder: Path, index: int) -> Path:
+    return folder / f"{index:08d}.state"
+
+
+def _sha256_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

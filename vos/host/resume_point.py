@@ -1,0 +1,28 @@
+"""Where a run that was stopped goes on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vos.types.arrays import LabelMap
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """The last frame, on the way forward, that a stopped run left whole.
+
+    Attributes:
+        frame_index: of that frame; tracking goes on after it.
+        state: file of the tracker's state after that frame, with which masks become those of an unbroken run; None
+            where the tracker starts again from ``label_map``.
+        label_map: uint8 (H, W), the frame's mask; None with ``state``.
+    """
+
+    frame_index: int
+    state: Path | None = None
+    label_map: LabelMap | None = None
+
+    def after(self, indices: range) -> range:
+        """The frames of the way forward that are left."""
+        return indices[indices.index(self.frame_index) + 1 :]
