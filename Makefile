@@ -3,6 +3,7 @@
 # make check  lint, and the tests of the core rooms: the inner loop
 # make lint   ruff, mypy --strict and the import contracts
 # make formats  open exported files with other tools' libraries, in an environment of their own
+# make fuzz   damaged files into every reader for a minute; make fuzz FUZZ="--seed 7 --seconds 600"
 # make bench  the benchmarks: ratios against named baselines, JSON in bench-out/
 # make docs   build the documentation site into site/
 
@@ -13,7 +14,7 @@ CORE := $(VENV)/.ready-core
 DEV := $(VENV)/.ready-dev
 INSTALL = $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check lint bench docs clean
+.PHONY: demo test check lint fuzz bench docs clean
 
 demo: $(CORE)
 	$(BIN)/vos demo
@@ -36,6 +37,9 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy vos plugins
 	$(BIN)/lint-imports
+
+fuzz: $(DEV)
+	$(BIN)/python tests/fuzz/fuzz.py $(FUZZ)
 
 bench: $(DEV)
 	set -e; for script in tests/benchmarks/bench_*.py; do echo "== $$script"; $(BIN)/python $$script; done

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
+from PIL import Image
 
 from vos.plugin import (
     AnnotationError,
@@ -141,19 +141,21 @@ def _is_16_bit(path: Path) -> bool:
 
 
 def _pixels(path: Path) -> AnyArray:
-    pixels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.ndim != 2:
-        raise AnnotationError(f"{path}: not a grey PNG that can be read.")
-    return np.asarray(pixels)
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image)
+    except Exception as error:  # Pillow's formats raise errors of any kind on damaged files
+        raise AnnotationError(f"{path}: cannot be read as a mask ({error}).") from error
+    if pixels.ndim != 2:
+        raise AnnotationError(f"{path}: not a grey PNG.")
+    return pixels
 
 
 def _binary(path: Path) -> BoolArray:
     """Whether each pixel of a mask is not 0; a palette's index counts, not its colour."""
-    from PIL import Image
-
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image if image.mode in ("P", "L", "1") else image.convert("L"))
-    except OSError as error:
+    except Exception as error:  # as above
         raise AnnotationError(f"{path}: cannot be read as a mask ({error}).") from error
     return np.asarray(pixels > 0)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vos.plugin import AnnotationError, BoolArray, LabelMap
+from vos.plugin import AnnotationError, BoolArray, LabelMap, VosError
 
 logger = logging.getLogger("vos.formats")
 
@@ -110,8 +110,11 @@ def reading(path: Path, what: str) -> Callable[[Callable[..., Any]], Callable[..
         def read(*arguments: Any) -> Any:
             try:
                 yield from function(*arguments)
-            except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError) as error:
-                raise AnnotationError(f"{path}: not {what} as expected ({type(error).__name__}: {error}).") from error
+            except VosError:
+                raise
+            except Exception as error:  # zip, NumPy, Pillow and XML have errors of their own
+                reason = " ".join(str(error).split())[:200]
+                raise AnnotationError(f"{path}: not {what} as expected ({type(error).__name__}: {reason}).") from error
 
         return read
 

@@ -90,8 +90,11 @@ def read_npz(path: Path) -> list[ImportedMasks] | None:
     """Read ``label_maps`` uint8 (T, H, W); ``names`` and ``indices`` need not be there."""
     if path.suffix.lower() != ".npz" or not zipfile.is_zipfile(path):
         return None
-    with zipfile.ZipFile(path) as file:
-        held = file.namelist()
+    try:
+        with zipfile.ZipFile(path) as file:
+            held = file.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise AnnotationError(f"{path}: a damaged NumPy file ({error}).") from error
     if "label_maps.npy" not in held:
         raise AnnotationError(f"{path}: arrays {', '.join(held) or 'none'}, expected label_maps, uint8 (T, H, W).")
 

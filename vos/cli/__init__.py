@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from vos.cli_options.log_output import set_up_logging
+from vos.cli_options.printable import printable
 from vos.cli_options.settings import Settings, command_plugins, settings
 from vos.cli_options.shared_options import general_options
 from vos.errors import PluginFailedError, VosError
@@ -136,14 +137,14 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
     except VosError as error:
         if debug:
             raise
-        click.echo(f"vos: {error}", err=True)
+        click.echo(printable(f"vos: {error}"), err=True)
         return error.exit_code
     except BrokenPipeError:
         return 0
     except PermissionError as error:
         if debug:
             raise
-        click.echo(f"vos: {error.filename or error}: permission denied.", err=True)
+        click.echo(printable(f"vos: {error.filename or error}: permission denied."), err=True)
         return 2
     except Exception as error:
         if debug:
@@ -151,5 +152,6 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             click.echo(f"vos: {str(error.filename)[:80]}...: the name is too long for a file.", err=True)
             return 2
-        click.echo(f"vos: unexpected {type(error).__name__}: {error}\nRun again with --debug to see where.", err=True)
+        said = printable(f"vos: unexpected {type(error).__name__}: {error}")
+        click.echo(f"{said}\nRun again with --debug to see where.", err=True)
         return 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 
+from vos.cli_options.printable import printable
+
 
 def set_up_logging(debug: bool) -> None:
     """Send the toolkit's log lines to stderr, above a progress bar if there is one.
@@ -24,7 +26,7 @@ def set_up_logging(debug: bool) -> None:
 class _MessageFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         prefix = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        return f"vos: {prefix}{record.getMessage()}"
+        return printable(f"vos: {prefix}{record.getMessage()}")
 
 
 class _TqdmHandler(logging.Handler):

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
+import re
 import stat
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vos.errors import SourceError
+from vos.io.foreign_messages import quietly
 from vos.io.value_scale import ValueScale, find_value_scale
 from vos.types.arrays import AnyArray, Image
 
@@ -28,6 +32,14 @@ IMAGE_SUFFIXES = frozenset(
 MAX_PIXELS = 1 << 28
 """Pixels of the largest image that is decoded; a header that states more is damaged, or means harm."""
 
+MOST_REPORTED = 100
+"""Warnings of damaged images in one process, each of another folder or kind."""
+
+logger = logging.getLogger(__name__)
+_DAMAGED = re.compile(
+    r"Corrupt JPEG|Premature end|libpng error|(?i:not enough|not yet in table|bad code|uncompressed data)"
+)
+_reported: set[tuple[Path, str]] = set()
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
 
@@ -75,10 +87,35 @@ def read_pixels(path: Path) -> AnyArray:
     """
     content = _content_of(path)
     _refuse_damaged(path, content)
-    pixels = _with_opencv(content) if content.startswith((_JPEG, _PNG)) else _with_pillow(path, content)
+    by_opencv = content.startswith((_JPEG, _PNG))
+    pixels, said = quietly(lambda: _with_opencv(content) if by_opencv else _with_pillow(path, content))
     if pixels is None:
-        raise SourceError(f"{path}: not an image that can be read, or damaged.")
+        reason = f" ({said[0]})" if said else ""
+        raise SourceError(f"{path}: not an image that can be read, or damaged{reason}.")
+    report_damage(path, said)
     return pixels
+
+
+def report_damage(path: Path, said: Sequence[str]) -> None:
+    """Warn of an image that a library decoded and found damaged; of its other messages, log them.
+
+    Args:
+        path: the image.
+        said: what the library printed, by line.
+    """
+    for line in said:
+        damaged = _DAMAGED.search(line) is not None
+        kind = (path.parent, re.sub(r"[0-9]+", "", line))
+        if damaged and kind not in _reported and len(_reported) < MOST_REPORTED:
+            _reported.add(kind)
+            logger.warning(
+                "%s: the image is damaged (%s): some of its pixels are wrong. "
+                "Others of its folder with this damage are not named.",
+                path,
+                line[:200],
+            )
+        else:
+            logger.debug("%s: %s", path, line)
 
 
 def pixels_of(image: PillowImage) -> AnyArray | None:

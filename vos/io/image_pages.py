@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from vos.errors import SourceError
-from vos.io.image_file import open_with_pillow, pixels_of, silent_opencv, to_rgb
+from vos.io.foreign_messages import quietly
+from vos.io.image_file import open_with_pillow, pixels_of, report_damage, silent_opencv, to_rgb
 from vos.io.value_scale import ValueScale, evenly_spaced, find_value_scale
 from vos.types.arrays import AnyArray, Image
 
@@ -32,7 +33,7 @@ class ImagePages:
         self._image: Any = open_with_pillow(path)
         self._scale: ValueScale | None = None
         try:
-            self._pages = self._find_pages()
+            self._pages, _ = quietly(self._find_pages, alone=True)
         except Exception as error:  # Pillow's formats raise errors of any kind on damaged files
             self._image.close()
             raise SourceError(f"{path}: its pages cannot be counted ({error}); it is damaged or cut short.") from error
@@ -65,6 +66,11 @@ class ImagePages:
 
     def _pixels(self, page: int) -> AnyArray:
         """(H, W) grey or (H, W, 3) RGB: uint8, uint16, int32 or float32."""
+        pixels, said = quietly(lambda: self._decode(page), alone=True)
+        report_damage(self._path, said)
+        return pixels
+
+    def _decode(self, page: int) -> AnyArray:
         try:
             self._go_to(self._pages[page])
             pixels = pixels_of(self._image)

@@ -14,6 +14,7 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from vos.errors import AnnotationError
+from vos.io.foreign_messages import quietly
 from vos.io.png_file import SIGNATURE, decode_plain, decompress_rows, parse_png, refuse_too_many_pixels
 from vos.types.arrays import AnyArray, Size
 
@@ -69,12 +70,17 @@ def decode_mask(content: bytes, size: Size | None = None) -> StoredMask:
             refuse_too_many_pixels((image.height, image.width))
             if image.format in _LOSSY or (image.format == "WEBP" and not content[12:16] == b"VP8L"):
                 raise AnnotationError(f"{image.format} is lossy, so ids at edges are lost. Save the mask as PNG")
-            stored = stored_pixels(image)
+            stored, said = quietly(lambda: stored_pixels(image), alone=True)
+        damage = [line for line in said if "arning" not in line]
+        if damage:
+            raise AnnotationError(f"a damaged picture ({damage[0][:200]})")
     except UnidentifiedImageError:
         raise AnnotationError("not a picture") from None
     except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning):
         raise AnnotationError("its header states more pixels than are read") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError) as error:
+    except AnnotationError:
+        raise
+    except Exception as error:  # Pillow's formats raise errors of any kind on damaged files
         raise AnnotationError(f"a damaged picture ({error})") from error
     height, width = stored.pixels.shape[:2]
     refuse_other_size((height, width), size)
