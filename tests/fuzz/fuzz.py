@@ -242,7 +242,7 @@ LABELME = {
 }  # fmt: skip
 META = {"videos": {"a": {"objects": {"1": {"category": "dog", "seen": True}}}}}
 MODEL = {"architecture": "vit_small_patch16_224", "num_classes": 0, "model_args": {"img_size": 64, "depth": 2}}
-MANIFEST = b"video,masks,tracker,options,start,stop\na.mp4,a.png,propagation,quality=fast,0,10\nb.mp4,b.png,,,,\n"
+MANIFEST = b"video,masks,tracker,options,start,stop\na.mp4,a.png,propagation,{},0,10\nb.mp4,b.png,,,,\n"
 LINES = b'{"video": "a.mp4", "masks": {"0": "a.png"}, "options": {"quality": "fast"}, "start": 1}\n'
 
 
