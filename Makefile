@@ -56,7 +56,7 @@ $(CORE): pyproject.toml constraints.txt
 	touch $@
 
 $(DEV): $(CORE)
-	$(INSTALL) -e ".[dev,cutie,diffseg,groupvit,hf-video,vit,mobilesam,ray,slurm,web,docs]"
+	$(INSTALL) -e ".[dev,cutie,diffseg,groupvit,hf-video,vit,mobilesam,ray,slurm,remote,web,docs]"
 	touch $@
 
 clean:

@@ -7,10 +7,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from vos.plugin import Executor, JobEvent, WorkerPlan, atomic_write
+from vos.plugin import Executor, JobEvent, OutputExistsError, WorkerPlan, read_text, write_text
 from vos_batch.jobs import TrackJob
 
 TRACK_WORKER = "vos_batch.track_worker:TrackWorker"
@@ -107,13 +106,34 @@ def _events(executor: Executor, plan: WorkerPlan, jobs: Sequence[TrackJob]) -> A
     return executor.run(plan, [job.to_job() for job in jobs])
 
 
-def write_summary(summary: BatchSummary, path: Path) -> None:
-    """Write the summary as JSON.
+def write_summary(summary: BatchSummary, where: str) -> None:
+    """Write the summary as JSON; ``check_summary`` has said that it may be.
 
     Args:
         summary: of the batch.
-        path: the file; its folder exists.
+        where: a file's path or address.
     Raises:
         OutputError: it cannot be written.
     """
-    atomic_write(path, json.dumps(summary.to_json(), indent=1) + "\n")
+    write_text(where, json.dumps(summary.to_json(), indent=1) + "\n", overwrite=True)
+
+
+def check_summary(where: str, *, overwrite: bool, own: bool) -> None:
+    """Refuse to replace a file by the summary.
+
+    Args:
+        where: a file's path or address.
+        overwrite: True lets any file be replaced.
+        own: True lets an earlier batch's summary be replaced, as in a second run that goes on.
+    Raises:
+        OutputExistsError: a file is there.
+    """
+    there = None if overwrite else read_text(where)
+    if there is None:
+        return
+    try:
+        content = json.loads(there)
+    except (ValueError, RecursionError):
+        content = None
+    if not (own and isinstance(content, dict) and {"jobs", "done", "failed"} <= set(content)):
+        raise OutputExistsError(f"{where}: is there already. Choose another --summary, or --overwrite.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -18,7 +17,7 @@ from vos.plugin import (
     progress_option,
     show_progress,
 )
-from vos_batch.batch import BatchSummary, run_batch, write_summary
+from vos_batch.batch import BatchSummary, check_summary, run_batch, write_summary
 from vos_batch.jobs import TrackJob, find_jobs, runtime_arguments
 
 
@@ -34,9 +33,7 @@ from vos_batch.jobs import TrackJob, find_jobs, runtime_arguments
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
 @click.option("--both-ways", is_flag=True, help="Also track backward: each object from its masks.")
 @click.option("--overwrite", is_flag=True, help="Replace earlier runs; without it, finished jobs are skipped.")
-@click.option(
-    "--summary", type=click.Path(path_type=Path), help="JSON file; by default batch.json in the output folder."
-)
+@click.option("--summary", metavar="FILE", help="JSON file; by default batch.json in the output folder.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), default="auto", show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True)
@@ -66,9 +63,11 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     jobs = find_jobs(given["jobs"], _defaults(given), given["set_name"])
     for tracker in {job.tracker.partition(":")[0] for job in jobs}:
         plugins.trackers.get(tracker)  # a typing mistake ends the batch before it begins
+    where = given["summary"] or f"{given['output'].rstrip('/')}/batch.json"
+    check_summary(where, overwrite=given["overwrite"], own=given["summary"] is None)
     with show_progress("batch", len(jobs), "job", given["progress"]) as progress:
         summary = run_batch(executor, jobs, modules, blocked, _JobProgress(progress))
-    _finish(summary, given["summary"] or Path(given["output"]) / "batch.json")
+    _finish(summary, where)
     ctx.exit(summary.exit_code)
 
 
@@ -87,13 +86,12 @@ def _defaults(given: dict[str, Any]) -> TrackJob:
     )
 
 
-def _finish(summary: BatchSummary, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_summary(summary, path)
+def _finish(summary: BatchSummary, where: str) -> None:
+    write_summary(summary, where)
     first, *failures = summary.lines()
     for line in failures:
         click.echo(f"vos: {line}", err=True)
-    click.echo(f"{first} -> {path}")
+    click.echo(f"{first} -> {where}")
 
 
 class _JobProgress:

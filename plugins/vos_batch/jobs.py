@@ -62,7 +62,8 @@ class TrackJob:
 
     def to_job(self) -> Job:
         """The job for an executor; its id is the folder that it writes."""
-        return Job(str(Path(self.output) / self.sequence), asdict(self))
+        folder = self.output.rstrip("/") if "://" in self.output else str(Path(self.output))
+        return Job(f"{folder}/{self.sequence}", asdict(self))
 
 
 def find_jobs(where: str, defaults: TrackJob, set_name: str | None = None) -> list[TrackJob]:

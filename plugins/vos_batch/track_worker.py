@@ -51,7 +51,7 @@ class TrackWorker:
             "frames": summary.frames,
             "seconds": summary.seconds,
             "object_ids": list(summary.object_ids),
-            "output": str(summary.run.output),
+            "output": summary.run.address or str(summary.run.output),
             "skipped": summary.skipped,
         }
 

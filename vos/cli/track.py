@@ -193,12 +193,13 @@ def _first_mask(
 def describe(summary: RunSummary) -> str:
     """One line on what a run did and where its output is."""
     objects = ", ".join(map(str, summary.object_ids))
+    output = summary.run.address or summary.run.output
     many = "objects" if len(summary.object_ids) != 1 else "object"
     frames = f"{summary.frames} frames" if summary.frames != 1 else "1 frame"
     if summary.skipped:
-        return f"{summary.run.sequence}: finished before, {frames} in {summary.run.output}"
+        return f"{summary.run.sequence}: finished before, {frames} in {output}"
     rate = f"{summary.fps:.1f} frames/s" if summary.fps >= 1 else f"{summary.fps:.2f} frames/s"
-    where = f" -> {summary.run.output}" if summary.run.output else ""
+    where = f" -> {output}" if output else ""
     return f"{summary.run.sequence}: {frames}, {many} {objects}, {rate}{where}"
 
 

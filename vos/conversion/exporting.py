@@ -17,6 +17,7 @@ from vos.host.outputs.input_protection import files_of_run, refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
 from vos.host.outputs.output_writers import Outputs
 from vos.host.outputs.writer_making import name_writer
+from vos.io.remote_files import is_remote
 from vos.protocols.source import Source
 from vos.protocols.writer import NamingWriter, Writer
 from vos.registry.discovery import Plugins, load_plugins
@@ -115,7 +116,8 @@ class _Job:
             outputs = [Path(options["path"])] if "path" in options else []
         needs_images = bool(getattr(writer, "needs_images", True))
         location = source if source is not None else result.location
-        there = location is not None and (isinstance(location, Source) or Path(location).exists() or source is not None)
+        is_there = isinstance(location, Source) or is_remote(location) or source is not None
+        there = location is not None and (is_there or Path(str(location)).exists())
         if needs_images and not there:
             raise InputError(
                 f'{result.folder}: "{spec.name}" needs the frames, and '

@@ -9,6 +9,8 @@ from typing import Any, TypeAlias
 
 from vos.errors import SourceError
 from vos.host.memory_source import frames_in_memory
+from vos.host.remote_inputs import RemoteSource
+from vos.io.remote_files import fetch, is_remote
 from vos.protocols.source import Source
 from vos.registry.discovery import Plugins, load_plugins
 from vos.types.arrays import AnyArray
@@ -20,9 +22,10 @@ def open_source(location: GivenSource, plugins: Plugins | None = None) -> Source
     """Open a source of frames.
 
     Args:
-        location: a video, a folder of images, a camera index, an address; frames in memory (a list or iterator of uint8
-            arrays (H, W, 3), Pillow images or image files; an array or tensor (T, H, W, 3) or (T, 3, H, W)); a ready
-            source is returned.
+        location: a video, a folder of images, a camera index, an address (of a file or folder such as
+            ``s3://bucket/a.mp4``, of which a copy is read, or of a stream); frames in memory (a list or iterator of
+            uint8 arrays (H, W, 3), Pillow images or image files; an array or tensor (T, H, W, 3) or (T, 3, H, W)); a
+            ready source is returned.
         plugins: which plugins are asked; None loads the installed ones.
     Returns:
         An open source; close it when done.
@@ -33,6 +36,14 @@ def open_source(location: GivenSource, plugins: Plugins | None = None) -> Source
         return location
     if not isinstance(location, (str, int, os.PathLike)):
         return frames_in_memory(location)
+    if is_remote(location):
+        address = str(location)
+        copy = fetch(address)
+        try:
+            return RemoteSource(address, copy, open_source(copy.path, plugins))
+        except BaseException:
+            copy.close()
+            raise
     source = (plugins or load_plugins()).hook.vos_open_source(location=str(location))
     if source is None:
         raise SourceError(f"{location}: no plugin can read this. `vos plugins` lists the sources.")

@@ -20,6 +20,7 @@ from vos.host.merging import checked_label_map, merge_objects
 from vos.host.opening import GivenSource, open_source
 from vos.host.outputs.output_writers import Outputs
 from vos.host.outputs.saved_states import StateWriter
+from vos.host.remote_inputs import local_annotations
 from vos.host.run_config import RunConfig
 from vos.host.tracker_making import MadeTracker, make_tracker
 from vos.io.atomic_files import safe_name
@@ -149,6 +150,7 @@ def prepare_run(
         if not isinstance(source, Source):
             opened.callback(close_or_warn, f"source {ready.info.location}", ready.close)
         check(ready)
+        annotations = local_annotations(annotations, opened)
         indices = config.frame_indices(ready.info.frame_count, str(ready.info.location))
         found = gather_annotations(with_imported(annotations, ready.info, indices, plugins), ready.info, indices)
         ids = tuple(sorted({i for annotation in found.values() for i in annotation.object_ids}))

@@ -12,6 +12,7 @@ from vos.host.annotations.annotation_loading import GivenAnnotations
 from vos.host.continuing import Continuation, check_earlier_run
 from vos.host.opening import GivenSource
 from vos.host.outputs.planned_outputs import PlannedOutputs, masks_by_index, remove_partials, stale_masks
+from vos.host.outputs.remote_output import publishing
 from vos.host.outputs.resuming import resume_stopped_run
 from vos.host.outputs.run_record import RunRecord, masks_in, read_record
 from vos.host.outputs.saved_states import StateWriter
@@ -21,6 +22,7 @@ from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER, RunConfig
 from vos.host.tracker_making import GivenTracker
 from vos.io.atomic_files import refuse_equal_names, safe_name
 from vos.io.output_lock import output_lock
+from vos.io.remote_files import shown
 from vos.registry.discovery import Plugins, load_plugins
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
@@ -131,7 +133,8 @@ def track(
         annotations: as in ``stream``.
         tracker: as in ``stream``.
         options: as in ``stream``.
-        output: folder; masks and ``run.json`` go to ``output/<sequence>/``. None writes only what
+        output: folder, or its address (``s3://bucket/out``); masks and ``run.json`` go to ``output/<sequence>/``. None
+            writes only what
             writers with paths of their own write.
         writers: names, pairs of a name and its options, or ready writers; a single name too.
         runtime: as in ``stream``.
@@ -176,24 +179,25 @@ def track(
     # The davis writer needs only the masks that change; an overlay, say, needs every frame.
     replay = any(writer != DEFAULT_WRITER for writer in planned.asked)
     continuation = None if from_frame is None else Continuation(from_frame, replay)
-    run = prepare_run(
-        source,
-        annotations,
-        config,
-        plugins,
-        lambda opened: planned.check(opened, annotations, tracker, options),
-        continuation,
-    )
-    try:
-        finished = _begin_outputs(run, planned, observers, continuation, exact=resume == "exact")
-        if finished is not None:
+    with publishing(planned):
+        run = prepare_run(
+            source,
+            annotations,
+            config,
+            plugins,
+            lambda opened: planned.check(opened, annotations, tracker, options),
+            continuation,
+        )
+        try:
+            finished = _begin_outputs(run, planned, observers, continuation, exact=resume == "exact")
+            if finished is not None:
+                run.close()
+                return finished
+        except BaseException:
             run.close()
-            return finished
-    except BaseException:
-        run.close()
-        raise
-    for _ in run.results():
-        pass
+            raise
+        for _ in run.results():
+            pass
     assert run.summary is not None, "a run without a summary has raised"
     return run.summary
 
@@ -211,7 +215,8 @@ def _begin_outputs(
     refuse_equal_names(info.frame_names or (), str(info.location))
     name = safe_name(planned.sequence or info.name)
     folder = None if planned.output is None else planned.output / name
-    run.facts = dataclasses.replace(run.facts, sequence=name, output=folder)
+    address = "" if planned.twin is None else shown(planned.twin.address)
+    run.facts = dataclasses.replace(run.facts, sequence=name, output=folder, address=address)
     run.writers, run.writer_names, run.observers = list(planned.writers), planned.names, list(observers)
     if folder is None:
         return None
@@ -232,7 +237,7 @@ def _begin_outputs(
 
 def _go_on(run: PreparedRun, planned: PlannedOutputs, folder: Path, *, exact: bool) -> list[dict[str, Any]]:
     """Go on in the middle of a run that was stopped, if there is one; returns where it has gone on so far."""
-    run.states = StateWriter(run.facts, run.loop)
+    run.states = StateWriter(run.facts, run.loop, None if planned.twin is None else planned.twin.push)
     record = planned.stopped_run(folder)
     if record is not None:
         masks = masks_by_index(folder, run.source.info)

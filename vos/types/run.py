@@ -22,6 +22,7 @@ class Run:
         details: the tracker's ``details`` attribute (checkpoint, hash), or empty.
         runtime: device, precision, threads, seed as the user requested them.
         output: the sequence's own folder (``OUT/<sequence>``), or None where nothing is written.
+        address: where the output folder is copied to (``s3://...``), or empty.
         frame_count: how many frames will be tracked, or None where the source cannot tell.
         selection: ``start``, ``stop``, ``step``, ``max_side``, ``ends`` and ``from`` where they differ from the
             defaults.
@@ -45,6 +46,7 @@ class Run:
     annotation_digest: str = ""
     both_ways: bool = False
     frames_before: int = 0
+    address: str = ""
 
 
 @dataclass(frozen=True)

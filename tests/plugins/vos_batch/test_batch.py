@@ -81,3 +81,12 @@ def test_a_tracker_made_once_gives_the_masks_of_one_made_anew():
         again = [m for _, m in vos.stream(sequence, first, tracker=kept, runtime=Runtime(device="cpu"))]
         assert all(np.array_equal(a, b) for a, b in zip(anew, again, strict=True))
     kept.close()
+
+
+def test_the_summary_replaces_no_other_file(clips, tmp_path, capsys):
+    notes = tmp_path / "notes.json"
+    notes.write_text('{"jobs": 3}')
+    assert batch(tmp_path, clips, "--summary", str(notes)) == 2
+    assert "notes.json: is there already" in capsys.readouterr().err
+    assert notes.read_text() == '{"jobs": 3}'
+    assert not (tmp_path / "out").exists()

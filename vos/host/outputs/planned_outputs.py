@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vos.errors import InputError, OutputExistsError
+from vos.errors import InputError, OptionError, OutputExistsError
 from vos.host.annotations.annotation_loading import GivenAnnotations
 from vos.host.outputs.input_protection import files_in_options, files_of_run, refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
+from vos.host.outputs.remote_output import RemoteOutput, staging_root
 from vos.host.outputs.resuming import finished_summary
 from vos.host.outputs.run_record import RECORD_NAME, masks_in, read_record, remove_files
 from vos.host.outputs.writer_making import (
@@ -22,6 +23,7 @@ from vos.host.outputs.writer_making import (
     outputs_of,
 )
 from vos.io.atomic_files import PARTIAL_PREFIX, safe_name
+from vos.io.remote_files import is_address
 from vos.protocols.source import Source
 from vos.protocols.writer import Writer
 from vos.registry.discovery import Plugins
@@ -29,12 +31,12 @@ from vos.types.run import Run, RunSummary
 from vos.types.source_info import SourceInfo
 
 
-@dataclass(frozen=True)
+@dataclass
 class PlannedOutputs:
     """What a run will write.
 
     Attributes:
-        output: folder of the runs' own folders, or None.
+        output: folder of the runs' own folders, or None; with an address, the local folder that is copied there.
         asked: the writers as they were given; without an output folder, those that need none.
         writers: the same, made.
         names: what messages call each.
@@ -42,6 +44,8 @@ class PlannedOutputs:
         resume: True goes on from an earlier run of the same identity.
         overwrite: True replaces what is there.
         continues: True goes on in the folder of an earlier run.
+        address: of the folder of the runs' own folders, or empty.
+        twin: the run's own folder at the address, once the source is known.
     """
 
     output: Path | None
@@ -52,6 +56,8 @@ class PlannedOutputs:
     resume: bool = False
     overwrite: bool = False
     continues: bool = False
+    address: str = ""
+    twin: RemoteOutput | None = None
 
     @classmethod
     def plan(
@@ -85,8 +91,13 @@ class PlannedOutputs:
         asked = tuple(one for one in given if output is not None or can_write_without_output(one))
         made = tuple(make_writer(one, plugins) for one in asked)
         names = tuple(name_writer(one, plugins) for one in asked)
-        root = None if output is None else Path(output)
-        return cls(root, asked, made, names, sequence, resume, overwrite, continues)
+        for one in asked:
+            path = one[1].get("path") if isinstance(one, tuple) else None
+            if is_address(path):
+                raise OptionError(f"{path}: a writer's path is on the disk. Give -o an address to have outputs there.")
+        address = str(output) if is_address(output) else ""
+        root = staging_root(address) if address else None if output is None else Path(output)
+        return cls(root, asked, made, names, sequence, resume, overwrite, continues, address)
 
     @property
     def descriptions(self) -> list[dict[str, str]]:
@@ -105,6 +116,9 @@ class PlannedOutputs:
             OutputExistsError: an output is there, and it may not be replaced.
         """
         folder = self._folder(source.info)
+        if folder is not None and self.address:
+            self.twin = RemoteOutput(self.address, folder.name)
+            self.twin.pull(resume=self.resume, overwrite=self.overwrite, whole=self.continues)
         files = [outputs_of(one, writer, folder) for one, writer in zip(self.asked, self.writers, strict=True)]
         own = [] if folder is None else replaceable(folder)
         inputs = [*files_of_run(source.info, annotations), *files_in_options(*named)]
@@ -136,7 +150,8 @@ class PlannedOutputs:
             raise InputError(f"{folder}: cannot be used as the output folder ({error.strerror}).") from error
         record = read_record(folder)
         if self.resume and not self.overwrite and record is not None:
-            return finished_summary(run, record, self.descriptions)
+            masks = self.twin.finished_masks if self.twin is not None else None
+            return finished_summary(run, record, self.descriptions, len(masks_in(folder)) if masks is None else masks)
         return None
 
     def stopped_run(self, folder: Path) -> dict[str, Any] | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vos.errors import OutputExistsError, VosError
-from vos.host.outputs.run_record import identity_of, masks_in
+from vos.host.outputs.run_record import identity_of
 from vos.host.outputs.saved_states import find_state, refuse_state
 from vos.host.resume_point import ResumePoint
 from vos.io.masks.mask_file import read_stored_label_map
@@ -30,13 +30,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
-def finished_summary(run: Run, record: Mapping[str, Any], outputs: Sequence[Mapping[str, str]]) -> RunSummary | None:
+def finished_summary(
+    run: Run, record: Mapping[str, Any], outputs: Sequence[Mapping[str, str]], masks: int
+) -> RunSummary | None:
     """Compare a run with the record in its folder.
 
     Args:
         run: what is asked for, with its output folder.
         record: of the earlier run, as ``read_record`` gives it.
         outputs: what is asked for: ``writer``, its name, and its options as text.
+        masks: how many masks are there.
     Returns:
         A summary of the earlier run if it is finished and has all outputs; None if it is to be tracked again.
     Raises:
@@ -49,7 +52,7 @@ def finished_summary(run: Run, record: Mapping[str, Any], outputs: Sequence[Mapp
         raise OutputExistsError(
             f"{folder}: --resume found a run with another {other}. Use --overwrite, or -o for another folder."
         )
-    if not record.get("finished") or len(masks_in(folder)) != record.get("mask_files"):
+    if not record.get("finished") or masks != record.get("mask_files"):
         return None
     missing = _missing_outputs(record, outputs)
     if missing:

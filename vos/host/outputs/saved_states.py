@@ -38,15 +38,16 @@ logger = logging.getLogger(__name__)
 class StateWriter:
     """Writes the tracker's state every ``EVERY_FRAMES`` frames and keeps the newest one."""
 
-    def __init__(self, run: Run, loop: FrameLoop) -> None:
+    def __init__(self, run: Run, loop: FrameLoop, on_saved: Callable[[], None] | None = None) -> None:
         """Prepare; nothing is written yet.
 
         Args:
             run: with its output folder.
             loop: gives the state.
+            on_saved: called after each state, such as to copy the folder to its address.
         """
         assert run.output is not None, "states lie in a run's folder"
-        self._run, self._loop = run, loop
+        self._run, self._loop, self._on_saved = run, loop, on_saved
         self._folder = run.output / STATE_FOLDER
         # The next frame begins a batch of encodings, as it would have in an unbroken run.
         self._every = -(-EVERY_FRAMES // loop.tracker.batch) * loop.tracker.batch
@@ -75,6 +76,9 @@ class StateWriter:
             )
             self._works = False
             self.remove()
+            return
+        if self._on_saved is not None:
+            self._on_saved()
 
     def remove(self) -> None:
         """Remove all states: the run is finished, or begins anew."""

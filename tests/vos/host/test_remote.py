@@ -1,0 +1,195 @@
+"""Videos, masks and outputs at addresses: memory, a web server, an S3 server of this process."""
+
+import functools
+import http.server
+import json
+import logging
+import shutil
+import threading
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+
+import vos
+from vos.host.outputs import saved_states
+from vos.io import remote_files
+from vos.plugin import load_plugins, open_source
+from vos.testing import StubTracker
+
+CLIP = Path(vos.__file__).parent / "example_clip"
+PLUGINS = load_plugins()
+
+
+class Sliding(StubTracker):
+    """Moves the annotation by one column a frame."""
+
+    def step(self, frame):
+        prediction = super().step(frame)
+        self._label_map = np.roll(self._label_map, 1, axis=1)
+        return prediction
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("VOS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def memory():
+    files = fsspec.filesystem("memory")
+    files.pipe_file("/in/dog.mp4", (CLIP / "clip.mp4").read_bytes())
+    files.pipe_file("/in/first.png", first_mask().read_bytes())
+    yield files
+    files.rm("/", recursive=True)
+
+
+def first_mask():
+    return min((CLIP / "masks").glob("*.png"))
+
+
+def track(source, mask, output, tracker=None, **more):
+    more = {"stop": 6} | more
+    return vos.track(source, mask, tracker=tracker or Sliding(), output=output, plugins=PLUGINS, **more)
+
+
+def masks_of(files, path):
+    return {name.rpartition("/")[2]: files.cat_file(name) for name in files.find(path) if name.endswith(".png")}
+
+
+def expected(tmp_path, **more):
+    track(CLIP / "clip.mp4", first_mask(), tmp_path / "local", **more)
+    return {path.name: path.read_bytes() for path in (tmp_path / "local").rglob("*.png")}
+
+
+def test_a_run_reads_and_writes_addresses(memory, tmp_path, cache):
+    address = "memory://in/dog.mp4"
+    summary = track(address, {0: "memory://in/first.png"}, "memory://out/")
+    assert (summary.frames, summary.run.sequence, summary.run.address) == (6, "dog", "memory://out/dog")
+    assert masks_of(memory, "/out/dog") == expected(tmp_path)
+    record = json.loads(memory.cat_file("/out/dog/run.json"))
+    assert (record["finished"], record["source"]) == (True, address)
+    assert not list((cache / "outputs").rglob("*.png"))
+    tracker = Sliding()
+    assert track(address, "memory://in/first.png", "memory://out", tracker, resume=True).skipped
+    assert tracker.calls == []
+    with pytest.raises(vos.InputError, match=r"^memory://out/dog holds a finished run"):
+        track(address, "memory://in/first.png", "memory://out")
+    memory.rm_file("/out/dog/00003.png")
+    assert not track(address, "memory://in/first.png", "memory://out", resume=True).skipped
+    assert track(address, "memory://in/first.png", "memory://out", overwrite=True).frames == 6
+
+
+def test_another_machine_goes_on_where_a_run_was_stopped(memory, tmp_path, monkeypatch):
+    monkeypatch.setattr(saved_states, "EVERY_FRAMES", 2)
+    given = ("memory://in/dog.mp4", "memory://in/first.png", "memory://out")
+    with pytest.raises(vos.TrackerError):
+        track(*given, Sliding(fail_at=5))
+    assert not json.loads(memory.cat_file("/out/dog/run.json"))["finished"]
+    assert memory.exists("/out/dog/.state/00000003.state")
+    monkeypatch.setenv("VOS_CACHE", str(tmp_path / "another"))
+    assert track(*given, resume=True).run.frames_before == 4
+    assert masks_of(memory, "/out/dog") == expected(tmp_path)
+    assert not [name for name in memory.find("/out/dog") if ".state" in name]
+
+
+def test_files_without_atomic_writes_are_moved_to_their_names(tmp_path):
+    track(str(CLIP / "clip.mp4"), first_mask(), f"file://{tmp_path}/out", stop=2)
+    names = [path.name for path in (tmp_path / "out" / "clip").iterdir()]
+    assert sorted(names) == ["00000.png", "00001.png", "run.json"]
+
+
+def test_masks_that_no_run_recorded_are_refused(memory):
+    memory.pipe_file("/out/dog/mine.png", b"mine")
+    with pytest.raises(vos.InputError, match=r"^memory://out/dog holds 1 PNG files that no run"):
+        track("memory://in/dog.mp4", "memory://in/first.png", "memory://out", resume=True)
+    assert memory.cat_file("/out/dog/mine.png") == b"mine"
+
+
+@pytest.fixture
+def web(tmp_path):
+    shutil.copy(CLIP / "clip.mp4", tmp_path / "dog.mp4")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    handler.log_message = lambda *_: None
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_video_of_a_web_server(web, tmp_path):
+    pytest.importorskip("aiohttp", reason="the extra `remote`")
+    summary = track(f"{web}/dog.mp4?token=secret", first_mask(), tmp_path / "out", stop=2)
+    assert summary.run.source.location == f"{web}/dog.mp4"
+    with pytest.raises(vos.SourceError, match=r"gone.mp4: cannot be read \(no such file\)") as caught:
+        open_source(f"{web}/gone.mp4?token=secret", PLUGINS)
+    assert "secret" not in str(caught.value)
+    with pytest.raises(vos.InputError, match="a web server takes no output"):
+        track(CLIP / "clip.mp4", first_mask(), f"{web}/out")
+
+
+def test_the_cache_is_bounded_and_keeps_what_is_read(memory, cache, monkeypatch):
+    size = (CLIP / "clip.mp4").stat().st_size
+    monkeypatch.setenv("VOS_REMOTE_CACHE_GB", str(2.5 * size / 1e9))
+    for name in ("a", "b", "c"):
+        memory.pipe_file(f"/in/{name}.mp4", (CLIP / "clip.mp4").read_bytes())
+    first = remote_files.fetch("memory://in/a.mp4")
+    for name in ("b", "c"):
+        remote_files.fetch(f"memory://in/{name}.mp4").close()
+    assert sorted(path.name for path in (cache / "remote").rglob("*.mp4")) == ["a.mp4", "c.mp4"]
+    first.close()
+    monkeypatch.setenv("VOS_REMOTE_CACHE_GB", str(0.5 * size / 1e9))
+    with pytest.raises(vos.InputError, match=r"memory://in/b.mp4: has .* the cache of remote files holds"):
+        remote_files.fetch("memory://in/b.mp4")
+
+
+def test_a_file_that_is_written_again_is_fetched_again(memory):
+    before = remote_files.fetch("memory://in/first.png")
+    memory.pipe_file("/in/first.png", b"other")
+    after = remote_files.fetch("memory://in/first.png")
+    assert (before.path.read_bytes(), after.path.read_bytes()) == (first_mask().read_bytes(), b"other")
+
+
+@pytest.mark.parametrize(
+    ("location", "is_file"),
+    [("s3://b/a.mp4", True), ("https://h/a.MP4?x=1", True), ("https://h/live.m3u8", False), ("rtsp://h/1", False),
+     ("a.mp4", False), ("C:\\a.mp4", False), (3, False)],
+)  # fmt: skip
+def test_what_is_an_address_of_a_file(location, is_file):
+    assert remote_files.is_remote(location) == is_file
+
+
+def test_an_unknown_kind_of_address_is_one_line():
+    with pytest.raises(vos.InputError, match=r"^nosuch://a/b.mp4: .*nosuch") as caught:
+        open_source("nosuch://a/b.mp4", PLUGINS)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_s3_server(tmp_path, monkeypatch):
+    pytest.importorskip("s3fs", reason="the extra `remote`")
+    server_module = pytest.importorskip("moto.server", reason="moto")
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = server_module.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        _, port = server.get_host_and_port()
+        for name, value in {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }.items():
+            monkeypatch.setenv(name, value)
+        files = fsspec.filesystem("s3", skip_instance_cache=True)
+        files.mkdir("videos")
+        files.put_file(str(CLIP / "clip.mp4"), "videos/dog.mp4")
+        files.put_file(str(first_mask()), "videos/first.png")
+        track("s3://videos/dog.mp4", "s3://videos/first.png", "s3://videos/out", stop=3)
+        files.invalidate_cache()
+        assert masks_of(files, "videos/out/dog") == expected(tmp_path, stop=3)
+        assert track("s3://videos/dog.mp4", "s3://videos/first.png", "s3://videos/out", stop=3, resume=True).skipped
+    finally:
+        server.stop()

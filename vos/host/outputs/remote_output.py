@@ -1,0 +1,217 @@
+"""An output folder at an address: a run writes to a local folder, whose files are copied there whole.
+
+Files go up whenever the tracker's state is saved and when the run ends, ``run.json`` last: a record that says
+"finished" means that all masks are there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from vos.errors import OptionError, OutputError, OutputExistsError, SourceError, VosError
+from vos.host.outputs.output_protection import refuse_existing
+from vos.host.outputs.run_record import RECORD_NAME, masks_in, read_record
+from vos.host.outputs.saved_states import STATE_FOLDER
+from vos.io.atomic_files import atomic_write, output_errors
+from vos.io.remote_files import is_address, open_file_system, put_file, read_bytes, remote_errors, shown
+from vos.types.runtime import cache_folder
+
+if TYPE_CHECKING:
+    from vos.host.outputs.planned_outputs import PlannedOutputs
+
+logger = logging.getLogger(__name__)
+
+
+class RemoteOutput:
+    """One run's folder at an address, and its local twin.
+
+    Attributes:
+        address: of the run's own folder.
+        folder: the local twin; removed once all of it is at the address.
+        finished_masks: how many masks are at the address, if a finished run is recorded there.
+    """
+
+    def __init__(self, output: str, sequence: str) -> None:
+        """Find the folder.
+
+        Args:
+            output: address of the runs' folder.
+            sequence: name of the run's own folder.
+        Raises:
+            OptionError: a web server, to which nothing can be written, or an unknown kind of address.
+        """
+        if output.lower().startswith(("http://", "https://")):
+            raise OptionError(
+                f"{shown(output)}: a web server takes no output. Give a folder, or a bucket such as s3://."
+            )
+        self.address = f"{output.rstrip('/')}/{sequence}"
+        self.root = staging_root(output)
+        self.folder = self.root / sequence
+        self.finished_masks: int | None = None
+        self._files, self._path = open_file_system(self.address)
+        self._there: dict[str, tuple[int, int]] = {}
+
+    def pull(self, *, resume: bool, overwrite: bool, whole: bool = False) -> None:
+        """Fetch what an earlier run left: its record, and to go on with it, its masks and state.
+
+        Args:
+            resume: fetch all of a run that is not finished.
+            overwrite: the earlier run is replaced, so that its record is enough.
+            whole: fetch all in any case.
+
+        Raises:
+            SourceError: it cannot be read.
+            OutputExistsError: masks are there without a record, and may not be replaced.
+        """
+        with remote_errors(self.address, SourceError, "read"):
+            self._files.invalidate_cache()
+            found = self._files.find(self._path) if self._files.exists(self._path) else []
+            names = {str(path)[len(self._path.rstrip("/")) + 1 :] for path in found}
+            masks = [name for name in names if name.endswith(".png") and "/" not in name]
+            if RECORD_NAME not in names:
+                if read_record(self.folder) is not None:
+                    return
+                if masks and not overwrite:
+                    raise OutputExistsError(
+                        f"{shown(self.address)} holds {len(masks)} PNG files that no run of vos recorded. "
+                        "Choose another folder with -o, or --overwrite."
+                    )
+                return
+            record = json.loads(self._files.cat_file(f"{self._path}/{RECORD_NAME}"))
+            is_finished = isinstance(record, dict) and bool(record.get("finished"))
+            if read_record(self.folder) is not None and not is_finished:
+                return  # a run that was stopped on this machine: what is here is newer
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+            wanted = names if whole or (resume and not overwrite and not is_finished) else {RECORD_NAME}
+            for name in sorted(name for name in wanted if _is_plain(name)):
+                (self.folder / name).parent.mkdir(exist_ok=True)
+                self._files.get_file(f"{self._path}/{name}", str(self.folder / name))
+                self._there[name] = _stamp(self.folder / name)
+            self.finished_masks = len(masks) if is_finished else None
+
+    def push(self) -> None:
+        """Copy what is new, each file whole, the record last.
+
+        Raises:
+            OutputError: it cannot be written; what is here stays.
+        """
+        local = {path.relative_to(self.folder).as_posix(): path for path in self.folder.rglob("*") if path.is_file()}
+        with remote_errors(self.address, OutputError, "written"):
+            self._files.makedirs(self._path, exist_ok=True)
+            if RECORD_NAME not in self._there:
+                self._announce()
+            for name in sorted(local, key=lambda name: (name == RECORD_NAME, name)):
+                stamp = _stamp(local[name])
+                if _is_plain(name) and self._there.get(name) != stamp:
+                    if name.startswith(f"{STATE_FOLDER}/"):
+                        self._files.makedirs(f"{self._path}/{STATE_FOLDER}", exist_ok=True)
+                    put_file(self._files, local[name], f"{self._path}/{name}")
+                    self._there[name] = stamp
+            for name in [name for name in self._there if name not in local]:
+                self._files.rm_file(f"{self._path}/{name}")
+                del self._there[name]
+            if not (self.folder / STATE_FOLDER).exists():
+                with suppress(Exception):  # an object store has no folders to remove
+                    self._files.rmdir(f"{self._path}/{STATE_FOLDER}")
+
+    def _announce(self) -> None:
+        """Write the record of an unfinished run first, so that masks without an end are known as ours."""
+        record = read_record(self.folder)
+        if record is not None:
+            first = self.root / f".{self.folder.name}.json"
+            first.write_text(json.dumps({**record, "finished": False, "state": "running"}, indent=2) + "\n")
+            put_file(self._files, first, f"{self._path}/{RECORD_NAME}")
+            first.unlink()
+
+    def finish(self) -> None:
+        """Copy the rest of a finished run, and remove the local twin."""
+        if len(masks_in(self.folder)) or self.finished_masks is None:
+            self.push()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def push_or_warn(self) -> None:
+        """Copy what a run that failed has written, and remove the local twin; a failure is a warning, and it stays."""
+        try:
+            if self.folder.is_dir():
+                self.push()
+                shutil.rmtree(self.folder, ignore_errors=True)
+        except VosError as error:
+            logger.warning("%s What was written is in %s.", error, self.folder)
+
+    def renamed(self, error: VosError) -> None:
+        """Let an error name the address in place of the local twin."""
+        error.args = (str(error).replace(str(self.folder), shown(self.address)), *error.args[1:])
+
+
+@contextmanager
+def publishing(planned: PlannedOutputs) -> Iterator[None]:
+    """Copy what a run writes to its address when the block ends, and after an error what there is."""
+    try:
+        yield
+    except BaseException as error:
+        if planned.twin is not None:
+            planned.twin.push_or_warn()
+            if isinstance(error, VosError):
+                planned.twin.renamed(error)
+        raise
+    if planned.twin is not None:
+        planned.twin.finish()
+
+
+def staging_root(output: str) -> Path:
+    """The local folder in which runs for an address are written."""
+    return cache_folder() / "outputs" / sha256(output.rstrip("/").encode()).hexdigest()[:24]
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name is that of a file of a run's folder or of its states, and leads nowhere else."""
+    return all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def write_text(location: str | Path, text: str, *, overwrite: bool) -> None:
+    """Write a small text file to a path or an address, whole; folders are made.
+
+    Raises:
+        OutputExistsError: it is there, and may not be replaced.
+        OutputError: it cannot be written.
+    """
+    if not is_address(location):
+        path = Path(location)
+        refuse_existing([path], overwrite=overwrite)
+        with output_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, text)
+        return
+    address = str(location)
+    files, path_there = open_file_system(address)
+    with remote_errors(address, OutputError, "written"):
+        if not overwrite and files.exists(path_there):
+            raise OutputExistsError(f"{shown(address)}: is there already. Choose another name, or --overwrite.")
+        with TemporaryDirectory() as folder:
+            (Path(folder) / "text").write_text(text, encoding="utf-8")
+            files.makedirs(path_there.rpartition("/")[0], exist_ok=True)
+            put_file(files, Path(folder) / "text", path_there)
+
+
+def read_text(location: str | Path) -> str | None:
+    """Read a small text file of a path or an address; None where there is none that can be read."""
+    try:
+        if is_address(location):
+            return read_bytes(str(location)).decode()
+        return Path(location).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError, VosError):
+        return None

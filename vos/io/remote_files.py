@@ -1,0 +1,255 @@
+"""Files at addresses (``s3://``, ``gs://``, ``https://``, ``memory://``): read through a bounded local cache.
+
+fsspec opens every address; credentials and endpoints are its configuration's (environment, ``~/.config/fsspec``).
+A cached copy is known by its address, size and version; the least recently used copies make room for new ones, never
+one that a process is reading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from vos.errors import ExtraMissingError, InputError, OptionError, OutputError, SourceError
+from vos.io.atomic_files import PARTIAL_PREFIX, safe_name
+from vos.types.runtime import cache_folder
+
+logger = logging.getLogger(__name__)
+
+CACHE_GB = 20.0
+"""Bound of the cache, 1e9 bytes, unless ``VOS_REMOTE_CACHE_GB`` says otherwise."""
+
+STREAM_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "tcp", "srt", "mms", "v4l2", "rist"})
+_VIDEOS = ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .mxf .wmv .flv .ogv .3gp .gif"
+_OTHERS = ".png .jpg .jpeg .bmp .tif .tiff .webp .json .xml .zip .npz .yaml .txt"
+FILE_SUFFIXES = frozenset(f"{_VIDEOS} {_OTHERS}".split())  # a line in place of thirty
+"""What ``http`` addresses of files end with; others are live streams."""
+_VERSION_KEYS = ("etag", "lastmodified", "last-modified", "mtime", "created", "updated", "md5hash", "versionid")
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_PUTS_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memory"})
+"""Object stores: a file appears when all of it has arrived."""
+
+
+def is_remote(location: object) -> bool:
+    """Whether a location is the address of a file or folder; a live stream's address is none."""
+    found = _ADDRESS.match(location) if isinstance(location, str) else None
+    if found is None:
+        return False
+    scheme = found[1].lower()
+    if scheme in ("http", "https"):
+        return Path(urlsplit(str(location)).path).suffix.lower() in FILE_SUFFIXES
+    return scheme not in STREAM_SCHEMES
+
+
+def is_address(location: object) -> bool:
+    """Whether a location begins with a scheme, such as ``s3://``."""
+    return isinstance(location, str) and _ADDRESS.match(location) is not None
+
+
+def shown(address: str) -> str:
+    """An address for messages and records: without a password, and without a query that may be a signature."""
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+
+
+@contextmanager
+def remote_errors(address: str, kind: type[InputError] | type[OutputError], verb: str) -> Iterator[None]:
+    """Raise what a remote file system raises as an error of one line that names the address."""
+    try:
+        yield
+    except (InputError, OutputError):
+        raise
+    except Exception as error:  # each file system has its own
+        reason = str(error).split("\n", 1)[0] or type(error).__name__
+        reason = "no such file" if isinstance(error, FileNotFoundError) else reason.replace(address, shown(address))
+        raise kind(f"{shown(address)}: cannot be {verb} ({reason}).") from error
+
+
+def open_file_system(address: str) -> tuple[Any, str]:
+    """The fsspec file system of an address, and the path in it.
+
+    Raises:
+        ExtraMissingError: fsspec, or what it needs for this scheme, is not installed.
+        OptionError: fsspec knows no such scheme.
+    """
+    try:
+        import fsspec
+
+        file_system, path = fsspec.core.url_to_fs(address)
+    except ImportError as error:
+        raise ExtraMissingError(
+            f'{shown(address)}: needs a package that is not installed ({error}): pip install "vos-toolkit[remote]".'
+        ) from error
+    except ValueError as error:
+        raise OptionError(f"{shown(address)}: no such kind of address ({error}).") from error
+    return file_system, path
+
+
+@dataclass(frozen=True)
+class LocalCopy:
+    """A file or folder of the cache; it stays until ``close``.
+
+    Attributes:
+        path: the copy, named as the original.
+    """
+
+    path: Path
+    _lock: int | None
+
+    def close(self) -> None:
+        """Let the cache remove the copy when it needs room."""
+        if self._lock is not None:
+            with suppress(OSError):
+                os.close(self._lock)
+
+
+def fetch(address: str) -> LocalCopy:
+    """Copy a file, or a folder of files, into the cache, unless it is there.
+
+    Args:
+        address: what ``is_remote`` takes.
+    Returns:
+        The copy, locked against removal.
+    Raises:
+        SourceError: nothing is there, or it cannot be read whole.
+        OptionError: it is larger than the cache.
+    """
+    file_system, path = open_file_system(address)
+    with remote_errors(address, SourceError, "read"):
+        files = _files_at(file_system, path)
+        size = sum(info.get("size") or 0 for info in files)
+        key = hashlib.sha256(repr((shown(address), [_version(info) for info in files])).encode()).hexdigest()[:24]
+        root = cache_folder() / "remote"
+        root.mkdir(parents=True, exist_ok=True)
+        name = safe_name(Path(urlsplit(address).path.rstrip("/") or urlsplit(address).netloc).name)
+        while (copy := _locked(root / key, name)) is None:
+            _make_room(root, size, address)
+            partial = root / f"{PARTIAL_PREFIX}{secrets.token_hex(6)}"
+            try:
+                _download(file_system, path, files, partial / name)
+                with suppress(OSError):  # another process has just fetched the same
+                    partial.rename(root / key)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+        return copy
+
+
+def read_bytes(address: str) -> bytes:
+    """Read a small file whole.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    file_system, path = open_file_system(address)
+    with remote_errors(address, SourceError, "read"):
+        return bytes(file_system.cat_file(path))
+
+
+def put_file(file_system: Any, local: Path, path: str) -> None:
+    """Write a file whole, and move it to its name where the file system does not do so itself."""
+    protocol = file_system.protocol
+    if {protocol} <= _PUTS_WHOLE if isinstance(protocol, str) else _PUTS_WHOLE.intersection(protocol):
+        file_system.put_file(str(local), path)
+        return
+    folder, _, name = path.rpartition("/")
+    partial = f"{folder}/{PARTIAL_PREFIX}{secrets.token_hex(6)}-{name}"
+    file_system.put_file(str(local), partial)
+    file_system.mv(partial, path)
+
+
+def _files_at(file_system: Any, path: str) -> list[dict[str, Any]]:
+    """The file at a path, or the files of a folder, each with its properties."""
+    info = file_system.info(path)
+    if info.get("type") != "directory":
+        return [info]
+    files = [one for one in file_system.ls(path, detail=True) if one.get("type") == "file"]
+    if not files:
+        raise FileNotFoundError(path)
+    return sorted(files, key=lambda one: str(one["name"]))
+
+
+def _version(info: dict[str, Any]) -> tuple[str, ...]:
+    """What changes when a file is written again, as far as its file system tells."""
+    plain = {str(key).lower(): str(value) for key, value in info.items()}
+    return (plain.get("name", ""), plain.get("size", ""), *(plain.get(key, "") for key in _VERSION_KEYS))
+
+
+def _download(file_system: Any, path: str, files: list[dict[str, Any]], target: Path) -> None:
+    is_folder = len(files) > 1 or str(files[0]["name"]).strip("/") != path.strip("/")
+    is_folder = is_folder and file_system.info(path).get("type") == "directory"
+    (target if is_folder else target.parent).mkdir(parents=True)
+    for info in files:
+        name = str(info["name"]).rstrip("/").rpartition("/")[2]
+        local = target / safe_name(name) if is_folder else target
+        file_system.get_file(info["name"] if is_folder else path, str(local))
+        size = info.get("size")
+        if size is not None and local.stat().st_size != size:
+            raise EOFError(f"{local.stat().st_size:,} of {size:,} bytes came")
+
+
+def _locked(entry: Path, name: str) -> LocalCopy | None:
+    """The cached copy, if it is there, locked for reading."""
+    try:
+        descriptor: int | None = os.open(entry, os.O_RDONLY)
+    except OSError:
+        if not entry.is_dir():
+            return None
+        descriptor = None  # a platform on which folders cannot be opened has no locks
+    if descriptor is not None:
+        with suppress(ImportError, OSError):
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if not (entry / name).exists():  # removed while this process waited
+            os.close(descriptor)
+            return None
+    with suppress(OSError):
+        os.utime(entry)
+    return LocalCopy(entry / name, descriptor)
+
+
+def _make_room(root: Path, wanted: int, address: str) -> None:
+    """Remove the least recently used copies that nobody reads until ``wanted`` bytes fit."""
+    bound = round(float(os.environ.get("VOS_REMOTE_CACHE_GB", CACHE_GB)) * 1e9)
+    if wanted > bound:
+        raise OptionError(
+            f"{shown(address)}: has {wanted / 1e9:.1f} GB, the cache of remote files holds {bound / 1e9:.1f} GB. "
+            "Raise VOS_REMOTE_CACHE_GB, or copy the file to a disk."
+        )
+    entries = [entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(PARTIAL_PREFIX)]
+    sizes = {entry: sum(file.stat().st_size for file in entry.rglob("*") if file.is_file()) for entry in entries}
+    total = sum(sizes.values())
+    for entry in sorted(entries, key=lambda one: one.stat().st_mtime):
+        if total + wanted <= bound:
+            return
+        if _remove_unused(entry):
+            total -= sizes[entry]
+            logger.debug("%s: removed from the cache of remote files.", entry)
+
+
+def _remove_unused(entry: Path) -> bool:
+    try:
+        import fcntl
+
+        descriptor = os.open(entry, os.O_RDONLY)
+    except (ImportError, OSError):
+        shutil.rmtree(entry, ignore_errors=True)
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(entry, ignore_errors=True)
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
