@@ -1,7 +1,7 @@
 # make demo   set up, track the example clip, write masks and an overlay, print J&F
 # make test   set up, lint, run all tests
 # make check  lint, and the tests of the core rooms: the inner loop
-# make lint   ruff, mypy --strict and the import contracts
+# make lint   ruff, mypy --strict and the import contracts, also of what `vos plugin new` writes
 # make formats  open exported files with other tools' libraries, in an environment of their own
 # make fuzz   damaged files into every reader for a minute; make fuzz FUZZ="--seed 7 --seconds 600"
 # make bench  the benchmarks: ratios against named baselines, JSON in bench-out/
@@ -37,6 +37,7 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy vos plugins
 	$(BIN)/lint-imports
+	.ci/check-scaffolds $(BIN)
 
 fuzz: $(DEV)
 	$(BIN)/python tests/fuzz/fuzz.py $(FUZZ)

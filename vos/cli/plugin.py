@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from vos.errors import OptionError
+from vos.scaffold.kinds import KINDS
 
 
 @click.group("plugin")
@@ -18,29 +19,33 @@ def command() -> None:
 @command.command("new")
 @click.argument("name")
 @click.option(
+    "--kind",
+    type=click.Choice(list(KINDS)),
+    default="tracker",
+    show_default=True,
+    help="What the plugin offers.",
+)
+@click.option(
     "--into",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path(),
     help="Folder for the new one; here by default.",
 )
-def new(name: str, into: Path) -> None:
-    r"""Write a distribution with a tracker that works: put your model in its place.
+def new(name: str, kind: str, into: Path) -> None:
+    r"""Write a distribution with a plugin that works: put your own code in its place.
 
-    NAME is what users will type after --tracker: lower case letters, digits and hyphens.
+    NAME is what users will type, after --tracker for a tracker: lower case letters, digits and hyphens.
 
     \b
       vos plugin new my-tracker
+      vos plugin new my-writer --kind writer
     """
-    from vos.scaffold import plugin_files, write_plugin
+    from vos.scaffold import plugin_files, try_it, write_plugin
 
-    folder = write_plugin(name, into)
-    for path in plugin_files(name):
+    folder = write_plugin(name, into, kind)
+    for path in plugin_files(name, kind):
         click.echo(folder / path)
-    click.echo(
-        f'\nNext:\n  cd {folder}\n  pip install -e ".[test]"\n  pytest\n'
-        f"  vos track VIDEO --mask FIRST.png --tracker {name} -o out",
-        err=True,
-    )
+    click.echo(f'\nNext:\n  cd {folder}\n  pip install -e ".[test]"\n  pytest\n  {try_it(name, kind)}', err=True)
 
 
 @command.command("contract")

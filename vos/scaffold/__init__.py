@@ -1,4 +1,4 @@
-"""Start a plugin: a ready distribution with a tracker that works, its tests, README and licence."""
+"""Start a plugin: a ready distribution with code that works, its tests, README and licence."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from pathlib import Path
 from string import Template
 
 from vos.errors import InputError, OutputError, OutputExistsError
+from vos.scaffold.kinds import KINDS
 
 FILES = {
-    "pyproject.toml": "pyproject.toml.tmpl",
-    "README.md": "README.md.tmpl",
-    "LICENSE": "LICENSE.tmpl",
-    ".gitignore": "gitignore.tmpl",
-    "src/$module.py": "module.py.tmpl",
-    "tests/test_contract.py": "test_contract.py.tmpl",
+    "pyproject.toml": "common/pyproject.toml.tmpl",
+    "README.md": "common/README.md.tmpl",
+    "LICENSE": "common/LICENSE.tmpl",
+    ".gitignore": "common/gitignore.tmpl",
+    "src/$module.py": "$kind/module.py.tmpl",
+    "tests/test_$module.py": "$kind/test_plugin.py.tmpl",
 }
 """Path in the new distribution, and the template that it is made from."""
 
 
-def plugin_files(name: str) -> dict[str, str]:
+def plugin_files(name: str, kind: str = "tracker") -> dict[str, str]:
     """Make the files of a new plugin's distribution.
 
     Args:
-        name: the tracker's name: lower case letters, digits and single hyphens.
+        name: the plugin's name: lower case letters, digits and single hyphens.
+        kind: what it offers, a key of ``KINDS``.
     Returns:
         Text by path (with ``/``), relative to the distribution's folder.
     Raises:
@@ -35,37 +37,54 @@ def plugin_files(name: str) -> dict[str, str]:
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise InputError(
-            f'a plugin cannot be named "{name}": use lower case letters, digits and hyphens, as in "my-tracker".'
+            f'a plugin cannot be named "{name}": use lower case letters, digits and hyphens, as in "my-{kind}".'
         )
+    about = KINDS[kind]
+    options = f"\nOptions: {about.options.replace('NAME', name)}\n" if about.options else ""
     values = {
         "name": name,
+        "kind": kind,
         "distribution": f"vos-{name}",
-        "module": f"vos_{name.replace('-', '_')}",
+        "module": _module(name),
         "year": str(datetime.date.today().year),
+        "title": about.title.replace("NAME", name),
+        "description": f"{about.title} for vos".replace("NAME", name).replace("`", ""),
+        "does": about.does,
+        "try_it": try_it(name, kind),
+        "options": options,
+        "dependencies": ", ".join(f'"{one}"' for one in (*about.dependencies, "vos-toolkit")),
     }
     templates = resources.files("vos.scaffold") / "files"
-    return {
-        Template(path).substitute(values): Template((templates / template).read_text(encoding="utf-8")).substitute(
-            values
-        )
-        for path, template in FILES.items()
-    }
+    made = {}
+    for path, template in FILES.items():
+        text = (templates / Template(template).substitute(values)).read_text(encoding="utf-8")
+        made[Template(path).substitute(values)] = Template(text).substitute(values).rstrip("\n") + "\n"
+    return made
 
 
-def write_plugin(name: str, parent: Path) -> Path:
+def try_it(name: str, kind: str = "tracker") -> str:
+    """A command that uses a new plugin."""
+    return KINDS[kind].try_it.replace("NAME", name)
+
+
+def _module(name: str) -> str:
+    return f"vos_{name.replace('-', '_')}"
+
+
+def write_plugin(name: str, parent: Path, kind: str = "tracker") -> Path:
     """Write a new plugin's distribution.
 
     Args:
         name: as for ``plugin_files``.
         parent: an existing folder; the distribution goes to ``parent/vos-NAME``.
+        kind: as for ``plugin_files``.
     Returns:
         The distribution's folder.
     Raises:
         InputError: the name does not fit or is taken, or the folder is there already.
         OutputError: it cannot be written.
     """
-    files = plugin_files(name)
-    module = f"vos_{name.replace('-', '_')}"
+    files, module = plugin_files(name, kind), _module(name)
     if importlib.util.find_spec(module) is not None:
         raise InputError(
             f"a module {module} is installed already, which the new plugin would hide. Choose another name."
