@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -46,10 +45,9 @@ class Guidance(DecoderHooks):
         """Add the target embedding."""
         return query + self.target_embedding[:, None]
 
-    def attend_to_image(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def image_attention(self, scores: Tensor) -> Tensor:
         """Add the attention map to the attention, and normalise by a second softmax."""
-        scores = query @ key.transpose(-2, -1) / math.sqrt(query.shape[-1])
-        return torch.softmax(torch.softmax(scores, dim=-1) + self.attention[:, None, None], dim=-1) @ value
+        return torch.softmax(torch.softmax(scores, dim=-1) + self.attention[:, None, None], dim=-1)
 
 
 def guidance_for(maps: Tensor, view: View, embeddings: Tensor) -> Guidance:

@@ -1,9 +1,11 @@
-"""The mask decoder for many objects in one pass, equal to one call per object.
+"""The mask decoder for many objects, equal to one call per object.
 
 Objects may have different prompts: the shorter token lists are padded, and padded tokens are hidden from every
-attention, so each object's numbers are those of a call of its own. What does not depend on the object (projections
-of the positional encoding, and of the image where no mask is given) is computed once. The transposed convolutions
-run as matrix products on channels-last cells.
+attention, so each object's numbers are those of a call of its own.
+
+There are some ten tokens and thousands of image cells, so the cells are never projected: the attention's projections
+are multiplied into the tokens instead. The transposed convolutions run as matrix products on channels-last cells.
+On a processor each object is decoded alone, so that its cells (4 MiB) stay in the cache.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ from torch import Tensor, nn
 from vos.plugin import AnyArray
 from vos_sam.prompt import Prompt
 from vos_sam.view import View
+
+OBJECTS_PER_PASS = {"cpu": 1, "cuda": 32}
+"""Objects decoded together; 254 in one pass would fill a GPU's memory with image tokens."""
 
 
 class DecoderHooks:
@@ -44,17 +49,15 @@ class DecoderHooks:
         """Change the query, float32 (K, T, C), of the last attention."""
         return query
 
-    def attend_to_image(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Compute a layer's attention from tokens to the image.
+    def image_attention(self, scores: Tensor) -> Tensor:
+        """Turn a layer's scores, from tokens to the image, into attention.
 
         Args:
-            query: float32 (K, heads, T, c).
-            key: float32 (K, heads, h * w, c).
-            value: as ``key``.
+            scores: float32 (K, heads, T, h * w), scaled.
         Returns:
-            float32 (K, heads, T, c).
+            As ``scores``; sums to 1 over the last axis.
         """
-        return F.scaled_dot_product_attention(query, key, value)
+        return torch.softmax(scores, dim=-1)
 
 
 @dataclass(frozen=True)
@@ -86,10 +89,9 @@ class Decoder:
         position = sam.prompt_encoder.get_dense_pe()[0].flatten(1).T.contiguous()
         self._position = position
         transformer = sam.mask_decoder.transformer
-        self._layers = [_Layer(layer, position) for layer in transformer.layers]
-        self._final = transformer.final_attn_token_to_image
+        self._layers = [_Layer(layer) for layer in transformer.layers]
+        self._final = _ToImage(transformer.final_attn_token_to_image)
         self._final_norm: nn.LayerNorm = transformer.norm_final_attn
-        self._final_key = position @ self._final.k_proj.weight.T
         self._upscale = _Upscaling(sam.mask_decoder.output_upscaling)
 
     def __call__(
@@ -101,7 +103,7 @@ class Decoder:
         multimask: bool = True,
         hooks: DecoderHooks | None = None,
     ) -> Decoded:
-        """Decode all objects' prompts in one pass.
+        """Decode all objects' prompts.
 
         Args:
             features: float32 (C, h, w), the frame's embedding.
@@ -112,6 +114,18 @@ class Decoder:
         Returns:
             M is 3 or 1.
         """
+        step = OBJECTS_PER_PASS.get(self._device.type, OBJECTS_PER_PASS["cuda"])
+        hooks = hooks or DecoderHooks()
+        passes = [
+            self._decode(features, view, prompts[rows], multimask=multimask, hooks=hooks.select(rows))
+            for rows in (slice(first, first + step) for first in range(0, len(prompts), step))
+        ]
+        return Decoded(*(torch.cat(parts) for parts in zip(*passes, strict=True)))
+
+    def _decode(
+        self, features: Tensor, view: View, prompts: Sequence[Prompt], *, multimask: bool, hooks: DecoderHooks
+    ) -> tuple[Tensor, Tensor]:
+        """Decode some objects together: the fields of ``Decoded``."""
         sparse, hidden = self._sparse(prompts, view)
         keys = self._keys(features, prompts)
         output = torch.cat([self._decoder.iou_token.weight, self._decoder.mask_tokens.weight])
@@ -120,11 +134,11 @@ class Decoder:
         if bool(hidden.any()):
             shown = torch.cat([hidden.new_zeros(len(prompts), len(output)), hidden], dim=1)
             mask = torch.zeros(shown.shape, device=self._device).masked_fill_(shown, -torch.inf)[:, None, None]
-        tokens, keys = self._transform(tokens, keys, mask, hooks or DecoderHooks())
+        tokens, keys = self._transform(tokens, keys, mask, hooks)
         wanted = range(1, self._decoder.num_mask_tokens) if multimask else range(1)
         hyper = torch.stack([self._decoder.output_hypernetworks_mlps[i](tokens[:, 1 + i]) for i in wanted], dim=1)
         predicted_iou = self._decoder.iou_prediction_head(tokens[:, 0])
-        return Decoded(self._upscale(keys, hyper, self._grid), predicted_iou[:, wanted.start : wanted.stop])
+        return self._upscale(keys, hyper, self._grid), predicted_iou[:, wanted.start : wanted.stop]
 
     def _sparse(self, prompts: Sequence[Prompt], view: View) -> tuple[Tensor, Tensor]:
         """Embed points and boxes: float32 (K, T, C), and bool (K, T), True where padded.
@@ -167,51 +181,43 @@ class Decoder:
     ) -> tuple[Tensor, Tensor]:
         """Run the two-way transformer: tokens (K, T, C) and image tokens (K, h * w, C)."""
         queries = position = hooks.token_position(tokens)
+        positioned = keys + self._position
         for index, layer in enumerate(self._layers):
             if index:
                 queries = hooks.layer_query(queries, index)
-            queries, keys = layer(queries, keys, position, mask, hooks)
-        query = hooks.final_query(queries + position)
-        final = self._final
-        key = final.k_proj(keys) + self._final_key
-        attended = _attend(final.q_proj(query), key, final.v_proj(keys), final.num_heads)
-        return self._final_norm(queries + final.out_proj(attended)), keys
+            queries, keys = layer(queries, position, keys, positioned, mask, hooks)
+            positioned = keys + self._position
+        attended = self._final(hooks.final_query(queries + position), keys, positioned)
+        return self._final_norm(queries + attended), keys
 
 
 class _Layer:
     """One two-way block (segment_anything/modeling/transformer.py:151-182 at dca509f)."""
 
-    def __init__(self, block: Any, position: Tensor) -> None:
+    def __init__(self, block: Any) -> None:
         self._block = block
-        to_image, to_token = block.cross_attn_token_to_image, block.cross_attn_image_to_token
-        parts = (to_image.k_proj, to_image.v_proj, to_token.q_proj)
-        self._weight = torch.cat([part.weight for part in parts])
-        self._bias = torch.cat([part.bias for part in parts])
-        self._key = position @ to_image.k_proj.weight.T
-        self._query = position @ to_token.q_proj.weight.T
+        self._to_image = _ToImage(block.cross_attn_token_to_image)
+        self._to_tokens = _ToTokens(block.cross_attn_image_to_token)
 
     def __call__(
-        self, queries: Tensor, keys: Tensor, position: Tensor, mask: Tensor | None, hooks: DecoderHooks
+        self,
+        queries: Tensor,
+        position: Tensor,
+        keys: Tensor,
+        positioned: Tensor,
+        mask: Tensor | None,
+        hooks: DecoderHooks,
     ) -> tuple[Tensor, Tensor]:
+        """Tokens (K, T, C), their position, image tokens (K or 1, h * w, C) without and with theirs."""
         block = self._block
-        own = block.self_attn
         if block.skip_first_layer_pe:
             queries = self._self_attention(queries, queries, mask)
         else:
             queries = queries + self._self_attention(queries + position, queries, mask)
         queries = block.norm1(queries)
-
-        to_image, to_token = block.cross_attn_token_to_image, block.cross_attn_image_to_token
-        key, value, image_query = F.linear(keys, self._weight, self._bias).chunk(3, dim=-1)
-        query = to_image.q_proj(queries + position)
-        query, key, value = _split_heads(query, key + self._key, value, own.num_heads)
-        attended = _join_heads(hooks.attend_to_image(query, key, value))
-        queries = block.norm2(queries + to_image.out_proj(attended))
+        queries = block.norm2(queries + self._to_image(queries + position, keys, positioned, hooks))
         queries = block.norm3(queries + block.mlp(queries))
-
-        token_key, token_value = to_token.k_proj(queries + position), to_token.v_proj(queries)
-        attended = _attend(image_query + self._query, token_key, token_value, own.num_heads, mask)
-        return queries, block.norm4(keys + to_token.out_proj(attended))
+        return queries, block.norm4(self._to_tokens(keys, positioned, queries + position, queries, mask))
 
     def _self_attention(self, query: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         own = self._block.self_attn
@@ -220,34 +226,98 @@ class _Layer:
         return result
 
 
+class _ToImage:
+    """Attention from T tokens to the N cells of the image, without a projection of the cells.
+
+    A score is ``(W_q q) . (W_k k + b_k)``; the softmax over cells does not change with the constant ``(W_q q) . b_k``,
+    and the rest is ``(W_k^T W_q q) . k``. The attended value is ``W_v`` times the attended cell, plus ``b_v``.
+    """
+
+    def __init__(self, attention: Any) -> None:
+        self._attention = attention
+        self._key = _by_head(attention.k_proj.weight, attention.num_heads)
+        self._value = _by_head(attention.v_proj.weight, attention.num_heads)
+
+    def __call__(self, query: Tensor, keys: Tensor, positioned: Tensor, hooks: DecoderHooks | None = None) -> Tensor:
+        """Queries (K, T, C), cells (K or 1, N, C) without and with their position: (K, T, C)."""
+        attention = self._attention
+        heads, width = self._key.shape[:2]
+        count, tokens = query.shape[:2]
+        split = attention.q_proj(query).view(count, tokens, heads, width) * width**-0.5
+        folded = torch.einsum("kthc,hcd->khtd", split, self._key).flatten(1, 2)
+        scores = torch.matmul(folded, positioned.transpose(1, 2)).view(count, heads, tokens, -1)
+        attended = torch.softmax(scores, dim=-1) if hooks is None else hooks.image_attention(scores)
+        cells = torch.matmul(attended.flatten(1, 2), keys).view(count, heads, tokens, -1)
+        values = torch.einsum("khtd,hcd->kthc", cells, self._value).flatten(2) + attention.v_proj.bias
+        result: Tensor = attention.out_proj(values)
+        return result
+
+
+class _ToTokens:
+    """Attention from the N cells of the image to T tokens, without a projection of the cells; see ``_ToImage``.
+
+    The output's bias is spread over the heads, whose attentions sum to 1 each.
+    """
+
+    def __init__(self, attention: Any) -> None:
+        self._attention = attention
+        heads = attention.num_heads
+        self._query = _by_head(attention.q_proj.weight, heads)
+        self._query_bias = attention.q_proj.bias.view(heads, -1)
+        self._out = _by_head(attention.out_proj.weight.T, heads)
+        self._out_bias = attention.out_proj.bias / heads
+
+    def __call__(
+        self, keys: Tensor, positioned: Tensor, token_key: Tensor, token_value: Tensor, mask: Tensor | None
+    ) -> Tensor:
+        """Add attention to the cells.
+
+        Args:
+            keys: (K or 1, N, C), the cells.
+            positioned: the cells with their position.
+            token_key: (K, T, C), tokens with their position.
+            token_value: (K, T, C).
+            mask: (K, 1, 1, T), added to the scores.
+        Returns:
+            (K, N, C).
+        """
+        heads, width = self._query.shape[:2]
+        count, tokens = token_key.shape[:2]
+        key = self._attention.k_proj(token_key).view(count, tokens, heads, width) * width**-0.5
+        value = self._attention.v_proj(token_value).view(count, tokens, heads, width)
+        constant = torch.einsum("kthc,hc->kht", key, self._query_bias)
+        if mask is not None:
+            constant = constant + mask[:, 0]
+        folded = torch.einsum("kthc,hcd->khtd", key, self._query).flatten(1, 2)
+        scores = torch.baddbmm(
+            constant.flatten(1)[..., None],
+            folded,
+            positioned.transpose(1, 2).expand(count, -1, -1),
+        )
+        attended = torch.softmax(scores.view(count, heads, tokens, -1), dim=2).flatten(1, 2)
+        values = torch.einsum("kthc,hcd->khtd", value, self._out) + self._out_bias
+        return torch.baddbmm(keys.expand(count, -1, -1), attended.transpose(1, 2), values.flatten(1, 2))
+
+
+def _by_head(weight: Tensor, heads: int) -> Tensor:
+    """Rows of a weight (heads * c, C) by head: (heads, c, C)."""
+    return weight.reshape(heads, -1, weight.shape[1]).contiguous()
+
+
 def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int, mask: Tensor | None = None) -> Tensor:
-    """Multi-head attention of projected tokens.
+    """Multi-head attention among tokens.
 
     Args:
-        query: (K or 1, Q, C).
-        key: (K or 1, N, C).
-        value: (K or 1, N, C).
+        query: (K, T, C), projected.
+        key: as ``query``.
+        value: as ``query``.
         heads: number of heads.
-        mask: (K, 1, 1, N), added to the scores.
+        mask: (K, 1, 1, T), added to the scores.
     Returns:
-        (K, Q, C).
+        (K, T, C).
     """
-    query, key, value = _split_heads(query, key, value, heads)
-    return _join_heads(F.scaled_dot_product_attention(query, key, value, attn_mask=mask))
-
-
-def _split_heads(query: Tensor, key: Tensor, value: Tensor, heads: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Reshape tokens (K or 1, N, C) to (K, heads, N, C / heads); a batch of one is shared by all objects."""
-    batch = max(len(query), len(key))
-    query, key, value = (
-        x.expand(batch, -1, -1).view(batch, x.shape[1], heads, -1).transpose(1, 2) for x in (query, key, value)
-    )
-    return query, key, value
-
-
-def _join_heads(attended: Tensor) -> Tensor:
-    """Reshape (K, heads, N, c) to (K, N, heads * c)."""
-    return attended.transpose(1, 2).flatten(2)
+    query, key, value = (x.unflatten(2, (heads, -1)).transpose(1, 2) for x in (query, key, value))
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask).transpose(1, 2).flatten(2)
 
 
 class _Upscaling:
@@ -257,16 +327,16 @@ class _Upscaling:
         first, norm, self._act, second, _ = layers
         assert isinstance(first, nn.ConvTranspose2d)
         assert isinstance(second, nn.ConvTranspose2d)
-        self._first, self._first_bias = _as_matrix(first)
-        self._second, self._second_bias = _as_matrix(second)
+        self._first = _as_matrix(first)
+        self._second = _as_matrix(second)
         self._norm: Any = norm
 
     def __call__(self, keys: Tensor, hyper: Tensor, grid: tuple[int, int]) -> Tensor:
         """Image tokens (K, h * w, C) and mask vectors (K, M, C / 8) to logits (K, M, 4h, 4w)."""
         norm = self._norm
-        cells = (keys @ self._first).view(*keys.shape[:2], 4, -1) + self._first_bias
+        cells = F.linear(keys, *self._first).view(*keys.shape[:2], 4, -1)
         cells = self._act(F.layer_norm(cells, cells.shape[-1:], norm.weight, norm.bias, norm.eps))
-        cells = (cells @ self._second).view(*cells.shape[:3], 4, -1) + self._second_bias
+        cells = F.linear(cells, *self._second).view(*cells.shape[:3], 4, -1)
         planes: Tensor = hyper @ self._act(cells).flatten(1, 3).transpose(1, 2)
         height, width = grid
         planes = planes.view(*hyper.shape[:2], height, width, 2, 2, 2, 2)
@@ -274,10 +344,10 @@ class _Upscaling:
 
 
 def _as_matrix(convolution: nn.ConvTranspose2d) -> tuple[Tensor, Tensor]:
-    """A 2x2 transposed convolution with stride 2 as (C_in, 4 * C_out), sub-cells in row order, and its bias."""
+    """A 2x2 transposed convolution with stride 2 as weight (4 * C_out, C_in) and bias, sub-cells in row order."""
     weight = convolution.weight
     assert convolution.bias is not None
-    return weight.permute(0, 2, 3, 1).reshape(len(weight), -1).contiguous(), convolution.bias
+    return weight.permute(2, 3, 1, 0).reshape(-1, len(weight)).contiguous(), convolution.bias.repeat(4)
 
 
 def _coordinates(prompt: Prompt, view: View) -> tuple[AnyArray, AnyArray]:
