@@ -1,4 +1,4 @@
-"""PerSAM: the trackers ``persam`` and ``persam-f``, and ``vos personalize`` for images."""
+"""PerSAM: the trackers ``persam`` and ``persam-f``, ``vos personalize`` for images and ``vos perseg``."""
 
 from __future__ import annotations
 
@@ -25,8 +25,11 @@ def vos_trackers() -> Sequence[TrackerSpec]:
 
 @hookimpl
 def vos_commands() -> Sequence[CommandSpec]:
-    """Offer ``vos personalize``."""
-    return [CommandSpec("personalize", "Segment the objects of a reference image in other images.", _command)]
+    """Offer ``vos personalize`` and ``vos perseg``."""
+    return [
+        CommandSpec("personalize", "Segment the objects of a reference image in other images.", _command),
+        CommandSpec("perseg", "PerSeg's table: segment and score, the reference's mask shrunk or enlarged.", _perseg),
+    ]
 
 
 def _make(options: PersamOptions, runtime: Runtime) -> Any:
@@ -45,5 +48,11 @@ def _make(options: PersamOptions, runtime: Runtime) -> Any:
 
 def _command() -> click.Command:
     from vos_persam.command import command
+
+    return command
+
+
+def _perseg() -> click.Command:
+    from vos_persam.perseg import command
 
     return command

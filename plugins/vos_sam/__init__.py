@@ -7,11 +7,14 @@ Public for other plugins: ``vos_sam.model`` (load, encode, decode), ``vos_sam.pr
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from vos.plugin import Checkpoint, Initializer, InitializerSpec, Runtime, Shorthand, hookimpl
+from vos.plugin import Checkpoint, CommandSpec, Initializer, InitializerSpec, Runtime, Shorthand, hookimpl
 from vos_sam.known_weights import CHECKPOINTS
 from vos_sam.options import BoxesOptions, EdgesOptions, EverythingOptions, MaskOptions, PointsOptions
+
+if TYPE_CHECKING:
+    import click
 
 
 @hookimpl
@@ -56,9 +59,21 @@ def vos_initializers() -> Sequence[InitializerSpec]:
 
 
 @hookimpl
+def vos_commands() -> Sequence[CommandSpec]:
+    """Offer ``vos sam-eval``."""
+    return [CommandSpec("sam-eval", "Score Segment Anything: masks from one point, or edges.", _evaluation)]
+
+
+@hookimpl
 def vos_checkpoints() -> Sequence[Checkpoint]:
     """Offer the published checkpoints of Segment Anything and MobileSAM."""
     return list(CHECKPOINTS.values())
+
+
+def _evaluation() -> click.Command:
+    from vos_sam.evaluation.command import command
+
+    return command
 
 
 def _points(options: PointsOptions, runtime: Runtime) -> Initializer:

@@ -53,8 +53,6 @@ class SegmentAnything:
             embedding_cache: keeps embeddings on disk, or None.
             details: which weights these are, as a tracker's ``details`` say it.
         """
-        from segment_anything.modeling import ImageEncoderViT
-
         self._sam = sam.eval().requires_grad_(False)
         self._dtype = dtype
         self._cache = embedding_cache
@@ -67,7 +65,7 @@ class SegmentAnything:
         self.channels: int = sam.prompt_encoder.embed_dim
         """C, of the embedding."""
         self.device: torch.device = sam.device
-        self._vit = VitEncoder(sam.image_encoder, dtype) if isinstance(sam.image_encoder, ImageEncoderViT) else None
+        self._encoder = _inference_encoder(sam.image_encoder, dtype)
         self._decoder = Decoder(sam)
 
     @classmethod
@@ -115,11 +113,11 @@ class SegmentAnything:
         return [Embedding(f.to(self.device), v) for f, v in zip(found, views, strict=True) if f is not None]
 
     def _encode(self, batch: Tensor) -> Tensor:
-        if self._vit is not None:
-            return self._vit(batch)
+        if isinstance(self._encoder, VitEncoder):
+            return self._encoder(batch)
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            features: Tensor = self._sam.image_encoder(batch)
-        return features.float()
+            features: Tensor = self._encoder(batch.to(memory_format=torch.channels_last))
+        return features.float().contiguous()
 
     def _input(self, image: Image, view: View) -> Tensor:
         """The normalised, padded input: float32 (3, S, S)."""
@@ -136,5 +134,16 @@ class SegmentAnything:
         multimask: bool = True,
         hooks: DecoderHooks | None = None,
     ) -> Decoded:
-        """Decode all prompts of one frame in one pass; see ``Decoder``."""
+        """Decode all prompts of one frame; see ``Decoder``."""
         return self._decoder(embedding.features, embedding.view, prompts, multimask=multimask, hooks=hooks)
+
+
+def _inference_encoder(encoder: Any, dtype: torch.dtype) -> Any:
+    """Make the fast form of an image encoder, where there is one."""
+    from segment_anything.modeling import ImageEncoderViT
+
+    from vos_sam.tiny_vit import TinyViT, for_inference
+
+    if isinstance(encoder, ImageEncoderViT):
+        return VitEncoder(encoder, dtype)
+    return for_inference(encoder) if isinstance(encoder, TinyViT) else encoder

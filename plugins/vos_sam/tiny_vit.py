@@ -7,13 +7,16 @@ checkpoint, so that loading is strict.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections import OrderedDict
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling.common import LayerNorm2d
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 WIDTHS = (64, 128, 160, 320)
 DEPTHS = (2, 2, 6, 2)
@@ -51,6 +54,22 @@ class TinyViT(nn.Module):
             x = stage(x)
         embedding: Tensor = self.neck(x)
         return embedding
+
+
+def for_inference(encoder: TinyViT) -> TinyViT:
+    """Copy an encoder with each batch norm folded into its convolution, and channels last in memory.
+
+    The output is the same but for rounding.
+    """
+    copied = copy.deepcopy(encoder).eval()
+    for module in list(copied.modules()):
+        for name, child in module.named_children():
+            parts: Any = child
+            if isinstance(child, nn.Sequential) and hasattr(child, "bn"):
+                setattr(module, name, fuse_conv_bn_eval(parts.c, parts.bn))
+    for parameter in copied.parameters():
+        parameter.requires_grad_(False)
+    return copied.to(memory_format=torch.channels_last)
 
 
 def _conv_norm(
@@ -125,19 +144,20 @@ class _WindowBlock(nn.Module):
         self.local_conv = _conv_norm(width, width, 3, 1, 1, groups=width)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, channels, height, width = x.shape
+        # Tokens in rows: where the memory format is channels_last, both permutations are views.
+        tokens = x.permute(0, 2, 3, 1)
+        batch, height, width, channels = tokens.shape
         size = self.window
         down, across = math.ceil(height / size), math.ceil(width / size)
         # Cells that pad the last windows are zeros and take part in attention, as in training.
-        padded = F.pad(x, (0, across * size - width, 0, down * size - height))
-        windows = padded.view(batch, channels, down, size, across, size).permute(0, 2, 4, 3, 5, 1)
+        padded = F.pad(tokens, (0, 0, 0, across * size - width, 0, down * size - height))
+        windows = padded.reshape(batch, down, size, across, size, channels).transpose(2, 3)
         attended = self.attn(windows.reshape(-1, size * size, channels))
-        attended = attended.view(batch, down, across, size, size, channels).permute(0, 5, 1, 3, 2, 4)
-        x = x + attended.reshape(batch, channels, down * size, across * size)[..., :height, :width]
-        x = self.local_conv(x)
-        tokens = x.flatten(2).transpose(1, 2)
-        mixed: Tensor = tokens + self.mlp(tokens)
-        return mixed.transpose(1, 2).view(batch, channels, height, width)
+        attended = attended.view(batch, down, across, size, size, channels).transpose(2, 3)
+        attended = attended.reshape(batch, down * size, across * size, channels)[:, :height, :width]
+        tokens = self.local_conv((tokens + attended).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        mixed: Tensor = (tokens + self.mlp(tokens)).permute(0, 3, 1, 2)
+        return mixed
 
 
 class _WindowAttention(nn.Module):

@@ -1,0 +1,159 @@
+"""``vos dreambooth``: parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from vos.plugin import OptionError, OutputExistsError, Runtime, general_options, replacing, runtime_options
+from vos_dreambooth.settings import Pace, Places, TrainingSettings
+
+
+@click.command()
+@click.option("--reference", required=True, type=click.Path(path_type=Path), help="Image that shows the subject.")
+@click.option("--mask", required=True, type=click.Path(path_type=Path), help="Label map of the subject in it.")
+@click.option("--images", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Images of the subject.")
+@click.option("--prompt", required=True, help='Names the subject by a rare word: "a photo of sks cat".')
+@click.option("--model", required=True, help="Stable Diffusion 1.x or 2.x: a folder in diffusers' layout, or a hub id.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder for all that is written.")
+@click.option("--class-prompt", default="", help='Names the class: "a photo of a cat"; preserves what the model knows.')
+@click.option("--class-images", type=click.Path(path_type=Path), metavar="DIR", help="Images of the class.")
+@click.option(
+    "--class-count",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="Images of the class to make where --class-images is not given.",
+)
+@click.option("--no-prior", is_flag=True, help="Train without images of the class.")
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="Segment Anything or MobileSAM file, for PerSAM-F.")
+@click.option(
+    "--sam",
+    type=click.Choice(["vit_b", "vit_l", "vit_h", "vit_t"]),
+    default="vit_h",
+    show_default=True,
+    help="Known Segment Anything to take from the cache folder if no checkpoint is given.",
+)
+@click.option("--steps", type=click.IntRange(min=1), default=1000, show_default=True, help="Optimizer steps.")
+@click.option("--rate", type=float, default=1e-6, show_default=True, help="Learning rate; for LoRA about 1e-4.")
+@click.option("--prior-weight", type=float, default=1.0, show_default=True, help="Weight of the class images' loss.")
+@click.option("--resolution", type=int, default=512, show_default=True, help="Side of the training squares, pixels.")
+@click.option("--lora-rank", type=click.IntRange(min=0), default=0, help="Train LoRA of this rank; 0: the whole UNet.")
+@click.option("--checkpoint-every", type=click.IntRange(min=1), default=250, show_default=True, help="In steps.")
+@click.option("--sample-every", type=click.IntRange(min=0), default=250, show_default=True, help="In steps; 0: never.")
+@click.option("--sample-prompt", default="", help="What sample pictures show; the default is --prompt.")
+@click.option("--sample-steps", type=click.IntRange(min=1), default=25, show_default=True, help="Denoising steps.")
+@click.option("--resume", is_flag=True, help="Go on from the output folder's checkpoint.")
+@runtime_options
+@general_options
+def command(runtime: Runtime, **given: Any) -> None:
+    """Teach Stable Diffusion a subject from a few images, without their backgrounds (DreamBooth with PerSAM-F).
+
+    PerSAM-F cuts the subject out of all images, and the loss leaves the background out.
+
+    \b
+      vos dreambooth --reference cat.png --mask cat-mask.png --images cats --prompt "a photo of sks cat" \\
+        --class-prompt "a photo of a cat" --model stable-diffusion-v1-5/stable-diffusion-v1-5 -o sks
+    """
+    from vos_dreambooth.stable_diffusion import StableDiffusion
+    from vos_dreambooth.subject import image_files, load_subjects, segment_subjects
+    from vos_dreambooth.training import DreamBooth, train
+
+    asked = _Asked(**given)
+    settings = _settings(asked, runtime)
+    places = Places(asked.output)
+    images = image_files(asked.images)
+    if not asked.resume and (places.checkpoint.exists() or places.model.exists()):
+        raise OutputExistsError(f"{asked.output}: holds a training. Give --resume to go on, or another folder.")
+    masks = segment_subjects(
+        asked.reference, asked.mask, images, places.masks, checkpoint=asked.checkpoint, model=asked.sam, runtime=runtime
+    )
+    subjects = load_subjects(images, masks, settings.resolution)
+    model = StableDiffusion.load(asked.model, runtime, lora_rank=settings.lora_rank, seed=settings.seed)
+    class_images = _class_images(model, settings, asked, places)
+    dreambooth = DreamBooth(model, settings, subjects, class_images, runtime=runtime)
+    if asked.resume and places.checkpoint.exists():
+        dreambooth.resume(places.checkpoint)
+    pace = Pace(asked.checkpoint_every, asked.sample_every, asked.sample_prompt, asked.sample_steps)
+    with tqdm(total=settings.steps, initial=dreambooth.step, unit="step", disable=not sys.stderr.isatty()) as progress:
+
+        def on_step(step: int, loss: float) -> None:
+            progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
+            progress.update(step - progress.n)
+
+        train(dreambooth, places, pace, on_step)
+    click.echo(f"{places.model}: {settings.steps} steps on {len(subjects)} of {len(images)} images")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the command line says, by the names of its options."""
+
+    reference: Path
+    mask: Path
+    images: Path
+    prompt: str
+    model: str
+    output: Path
+    class_prompt: str
+    class_images: Path | None
+    class_count: int
+    no_prior: bool
+    checkpoint: Path | None
+    sam: str
+    steps: int
+    rate: float
+    prior_weight: float
+    resolution: int
+    lora_rank: int
+    checkpoint_every: int
+    sample_every: int
+    sample_prompt: str
+    sample_steps: int
+    resume: bool
+
+
+def _settings(asked: _Asked, runtime: Runtime) -> TrainingSettings:
+    if asked.no_prior == bool(asked.class_prompt):
+        raise OptionError(
+            'give --class-prompt "a photo of a cat", whose images preserve what the model knows, or --no-prior.'
+        )
+    return TrainingSettings(
+        prompt=asked.prompt,
+        class_prompt=asked.class_prompt,
+        steps=asked.steps,
+        rate=asked.rate,
+        prior_weight=asked.prior_weight,
+        resolution=asked.resolution,
+        lora_rank=asked.lora_rank,
+        seed=runtime.seed,
+    )
+
+
+def _class_images(model: Any, settings: TrainingSettings, asked: _Asked, places: Places) -> list[Any]:
+    """The class images that are given, or made by the untrained model; those made before are kept."""
+    from vos_dreambooth.subject import image_files, load_class_images
+
+    if asked.no_prior:
+        return []
+    folder = asked.class_images
+    if folder is None:
+        folder = places.class_images
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in tqdm(range(asked.class_count), unit="class image", disable=not sys.stderr.isatty()):
+            path = folder / f"{number:04d}.png"
+            if not path.exists():
+                picture = model.picture(
+                    settings.class_prompt,
+                    side=settings.resolution,
+                    steps=asked.sample_steps,
+                    seed=settings.seed + number,
+                )
+                with replacing(path) as partial:
+                    picture.save(partial)
+    return load_class_images(image_files(folder), settings.resolution)
