@@ -84,7 +84,7 @@ from vos.types.imported_masks import ImportedFrame, ImportedMasks
 from vos.types.label_map import object_ids
 from vos.types.palette import PALETTE
 from vos.types.prediction import Prediction
-from vos.types.run import Run, RunSummary
+from vos.types.run import DoubtfulSpan, Run, RunSummary
 from vos.types.runtime import Runtime, cache_folder
 from vos.types.source_info import SourceInfo
 from vos.weights.model_folders import hub_folder
@@ -116,6 +116,7 @@ __all__ = [
     "ForgettingTracker",
     "SavingTracker",
     "ClosingTracker",
+    "DoubtfulSpan",
     "Encoding",
     "Initializer",
     "Source",

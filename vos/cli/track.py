@@ -26,6 +26,8 @@ from vos.types.run import RunSummary
 from vos.types.runtime import Runtime
 
 DEFAULT_OUTPUT = "vos-out"
+MOST_SHOWN = 5
+"""Spans to look at that are shown for an object."""
 
 
 @click.command("track", cls=ShorthandCommand)
@@ -191,7 +193,7 @@ def _first_mask(
 
 
 def describe(summary: RunSummary) -> str:
-    """One line on what a run did and where its output is."""
+    """Say in a line what a run did and where its output is, and in one for each object which frames to look at."""
     objects = ", ".join(map(str, summary.object_ids))
     output = summary.run.address or summary.run.output
     many = "objects" if len(summary.object_ids) != 1 else "object"
@@ -200,7 +202,24 @@ def describe(summary: RunSummary) -> str:
         return f"{summary.run.sequence}: finished before, {frames} in {output}"
     rate = f"{summary.fps:.1f} frames/s" if summary.fps >= 1 else f"{summary.fps:.2f} frames/s"
     where = f" -> {output}" if output else ""
-    return f"{summary.run.sequence}: {frames}, {many} {objects}, {rate}{where}"
+    done = f"{summary.run.sequence}: {frames}, {many} {objects}, {rate}{where}"
+    return "\n".join([done, *_doubts(summary)])
+
+
+def _doubts(summary: RunSummary) -> list[str]:
+    """Name the frames to look at, in a line for each object that has some."""
+    lines = []
+    for object_id in summary.object_ids:
+        spans = [span for span in summary.doubts if span.object_id == object_id]
+        shown = [_frames(span.first, span.last) + f" ({', '.join(span.reasons)})" for span in spans[:MOST_SHOWN]]
+        more = f", and {len(spans) - MOST_SHOWN} more spans in run.json" if len(spans) > MOST_SHOWN else ""
+        if shown:
+            lines.append(f"object {object_id}: look at frames {', '.join(shown)}{more}")
+    return lines
+
+
+def _frames(first: int, last: int) -> str:
+    return str(first) if first == last else f"{first}-{last}"
 
 
 def _ends(texts: tuple[str, ...]) -> dict[int, int]:

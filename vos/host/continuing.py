@@ -41,18 +41,18 @@ class Continuation:
         return load_mask(path, frame.size, allow_empty=True).label_map if path.is_file() else None
 
 
-def check_earlier_run(run: Run, record: Mapping[str, Any] | None, index: int) -> None:
+def check_earlier_run(run: Run, record: Mapping[str, Any], index: int) -> None:
     """Refuse to go on from a run that is another one.
 
     Args:
         run: what is asked for, with its output folder.
-        record: of the earlier run, as ``read_record`` gives it; None where there is none.
+        record: of the earlier run, as ``read_record`` gives it; empty where there is none.
         index: the frame to go on from.
     Raises:
         InputError: there is no run in the folder.
         OutputExistsError: it differs in more than the annotations.
     """
-    if record is None:
+    if not record:
         raise InputError(f"{run.output}: --from {index} goes on in the folder of an earlier run, and there is none.")
     other = first_difference(record, run, leaving={"annotated", "annotation_digest", "both_ways", "from"})
     if other is not None:

@@ -113,12 +113,12 @@ class FrameLoop:
         self._max_side = max_side
         self._allow_truncated = allow_truncated
         self._size: Size | None = source.info.size
-        self._origins = Origins(annotations, ends or {})
-        self._known = KnownObjects(self._origins)
+        self.origins = Origins(annotations, ends or {})
+        self._known = KnownObjects(self.origins)
         anchor = min(annotations)
         self._before = indices[: indices.index(anchor)][::-1] if both_ways else range(0)
         self._forward = indices[indices.index(anchor) :]
-        self._backward = backward_passes(annotations, self._origins, indices) if both_ways else []
+        self._backward = backward_passes(annotations, self.origins, indices) if both_ways else []
         self._kept = range(0)
         self._resumed: ResumePoint | None = None
         self._recalled = False
@@ -193,7 +193,7 @@ class FrameLoop:
                         if index in self._before:
                             yield tracked
                         else:
-                            _, behind = self._origins.distances(index)
+                            _, behind = self.origins.distances(index)
                             spool.put(index, tracked.label_map, tracked.prediction, behind)
             if self._continuation is not None:
                 yield from self._keep(self._continuation, spool)
@@ -238,7 +238,7 @@ class FrameLoop:
         if stored is None:
             return tracked
         backward_map, backward = stored
-        ahead, behind = self._origins.distances(tracked.frame.index)
+        ahead, behind = self.origins.distances(tracked.frame.index)
         if tracked.frame.index in self._kept:  # only what the new annotations say changes
             ahead |= {i: far for i, far in behind.items() if tracked.frame.index + far < self._forward.start}
             behind = {i: far for i, far in behind.items() if i not in ahead}

@@ -15,6 +15,7 @@ from vos.errors import PluginError, SourceError, TrackerError
 from vos.host.annotations.annotation_loading import GivenAnnotations, gather_annotations
 from vos.host.annotations.imported_annotations import with_imported
 from vos.host.continuing import Continuation
+from vos.host.doubts import DoubtDetector, joined_spans
 from vos.host.frame_loop import FrameLoop, Merge, TrackedFrame
 from vos.host.merging import checked_label_map, merge_objects
 from vos.host.opening import GivenSource, open_source
@@ -32,7 +33,7 @@ from vos.registry.plugin_errors import close_or_warn
 from vos.types.annotation import Annotation
 from vos.types.arrays import LabelMap, Size
 from vos.types.prediction import Prediction
-from vos.types.run import Run, RunSummary
+from vos.types.run import DoubtfulSpan, Run, RunSummary
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class PreparedRun:
         observers: objects with observation hooks for this run alone.
         states: writes the tracker's state every so many frames, or None.
         summary: what was done, once the run has ended well.
+        earlier_doubts: of the frames of an earlier run that this one goes on from, and that it leaves as they are.
     """
 
     source: Source
@@ -65,6 +67,7 @@ class PreparedRun:
     observers: list[object] = field(default_factory=list)
     states: StateWriter | None = None
     summary: RunSummary | None = None
+    earlier_doubts: tuple[DoubtfulSpan, ...] = ()
 
     def results(self) -> Generator[TrackedFrame]:
         """Track all frames; everything is closed when the iterator ends, fails or is dropped.
@@ -73,6 +76,7 @@ class PreparedRun:
         """
         began = time.perf_counter()
         frames = self.facts.frames_before
+        doubts = DoubtDetector(self.loop.passes[1].step)
         with self.opened, ExitStack() as observed:
             for observer in self.observers:
                 self.plugins.add_hooks(observer, f"observer {type(observer).__name__}")
@@ -89,6 +93,8 @@ class PreparedRun:
                     frames += 1
                     outputs.put(tracked)
                     self._observe(tracked)
+                    annotated = self.loop.origins.annotated(tracked.frame.index)
+                    doubts.add(tracked.frame.index, tracked.label_map, tracked.prediction, annotated)
                     if self.states is not None:
                         self.states.frame_done(tracked.frame.index, outputs.flush)
                     yield tracked
@@ -96,7 +102,14 @@ class PreparedRun:
                     raise SourceError(f"{self.source.info.location}: it gave no frame to track.")
                 outputs.close()
                 seconds = time.perf_counter() - began
-                summary = RunSummary(self.facts, frames, self.object_ids, seconds, truncated=self.loop.truncated)
+                summary = RunSummary(
+                    self.facts,
+                    frames,
+                    self.object_ids,
+                    seconds,
+                    truncated=self.loop.truncated,
+                    doubts=joined_spans([*self.earlier_doubts, *doubts.spans], self.loop.passes[1].step),
+                )
                 self.plugins.hook.vos_run_finished(run=self.facts, summary=summary)
             except BaseException as error:
                 outputs.abort(error)

@@ -14,7 +14,7 @@ from vos.host.opening import GivenSource
 from vos.host.outputs.planned_outputs import PlannedOutputs, masks_by_index, remove_partials, stale_masks
 from vos.host.outputs.remote_output import publishing
 from vos.host.outputs.resuming import resume_stopped_run
-from vos.host.outputs.run_record import RunRecord, masks_in, read_record
+from vos.host.outputs.run_record import RunRecord, masks_in, read_record, recorded_doubts
 from vos.host.outputs.saved_states import StateWriter
 from vos.host.outputs.writer_making import GivenWriter
 from vos.host.run import PreparedRun, prepare_run
@@ -221,7 +221,10 @@ def _begin_outputs(
     if folder is None:
         return None
     if continuation is not None:
-        check_earlier_run(run.facts, read_record(folder), continuation.index)
+        record = read_record(folder) or {}
+        check_earlier_run(run.facts, record, continuation.index)
+        first = run.loop.passes[1].start
+        run.earlier_doubts = tuple(span for span in recorded_doubts(record) if span.last < first)
         continuation.folder = folder
     finished = planned.prepare(run.facts)
     if finished is None:

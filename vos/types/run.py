@@ -50,6 +50,24 @@ class Run:
 
 
 @dataclass(frozen=True)
+class DoubtfulSpan:
+    """Frames of an object that a person should look at; it may be right in them.
+
+    Attributes:
+        object_id: whose masks are doubtful.
+        first: index of the first frame.
+        last: index of the last one.
+        reasons: what is doubtful: ``low score``, ``changes size``, ``vanishes``, ``loses a part``,
+            ``takes another's place``.
+    """
+
+    object_id: int
+    first: int
+    last: int
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """The outcome of a run: its frames, objects and wall time.
 
@@ -60,6 +78,7 @@ class RunSummary:
         seconds: wall time from the first read to the last write.
         truncated: why the source ended early, if that was allowed; else None.
         skipped: True if a finished run was found and nothing was done.
+        doubts: spans to look at, by object id and first frame.
     """
 
     run: Run
@@ -68,6 +87,7 @@ class RunSummary:
     seconds: float
     truncated: str | None = None
     skipped: bool = False
+    doubts: tuple[DoubtfulSpan, ...] = ()
 
     @property
     def fps(self) -> float:

@@ -33,6 +33,10 @@ class Origins:
             for object_id in annotations[index].object_ids:
                 self._annotated.setdefault(object_id, []).append(index)
 
+    def annotated(self, index: int) -> tuple[int, ...]:
+        """Return the ids of the objects that are annotated in a frame."""
+        return tuple(object_id for object_id, indices in self._annotated.items() if index in indices)
+
     def forward(self, object_id: int, index: int) -> int | None:
         """Return the annotated frame from which a forward pass has the object in a frame; None if it has none."""
         annotated = self._annotated.get(object_id, [])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vos.errors import OutputExistsError, VosError
-from vos.host.outputs.run_record import identity_of
+from vos.host.outputs.run_record import identity_of, recorded_doubts
 from vos.host.outputs.saved_states import find_state, refuse_state
 from vos.host.resume_point import ResumePoint
 from vos.io.masks.mask_file import read_stored_label_map
@@ -66,6 +66,7 @@ def finished_summary(
         float(record.get("seconds", 0.0)),
         truncated=record.get("truncated"),
         skipped=True,
+        doubts=recorded_doubts(record),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import platform
@@ -20,7 +21,7 @@ from vos.registry.hookspecs import hookimpl
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
 from vos.types.prediction import Prediction
-from vos.types.run import Run, RunSummary
+from vos.types.run import DoubtfulSpan, Run, RunSummary
 from vos.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "annotated": (list,),
     "outputs": (list,),
     "resumed": (list,),
+    "look_at": (list,),
     "options": (dict,),
     "selection": (dict,),
     "details": (dict,),
@@ -102,6 +104,7 @@ class RunRecord:
             seconds=round(summary.seconds, 3),
             fps=round(summary.fps, 2),
             truncated=summary.truncated,
+            look_at=[dataclasses.asdict(span) for span in summary.doubts],
             mask_files=len(masks_in(run.output)),
         )
 
@@ -219,6 +222,17 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def recorded_doubts(record: Mapping[str, Any]) -> tuple[DoubtfulSpan, ...]:
+    """Return the spans to look at that a record holds; none where they cannot be read."""
+    try:
+        return tuple(
+            DoubtfulSpan(int(one["object_id"]), int(one["first"]), int(one["last"]), tuple(map(str, one["reasons"])))
+            for one in record.get("look_at", ())
+        )
+    except (TypeError, KeyError, ValueError):
+        return ()
 
 
 def masks_in(folder: Path) -> list[str]:
