@@ -69,6 +69,7 @@ class FrameLoop:
     Attributes:
         truncated: why the source ended early, once it did and that was allowed.
         tracker: the tracker.
+        origins: where each object is annotated.
     """
 
     def __init__(
@@ -234,8 +235,7 @@ class FrameLoop:
 
     def _combined(self, tracked: TrackedFrame, spool: BackwardSpool) -> TrackedFrame:
         """Put a frame's forward and backward pass together, if there are both."""
-        stored = spool.take(tracked.frame.index)
-        if stored is None:
+        if (stored := spool.take(tracked.frame.index)) is None:
             return tracked
         backward_map, backward = stored
         ahead, behind = self.origins.distances(tracked.frame.index)
