@@ -22,6 +22,13 @@ def test_contract(model, options):
             check()
 
 
+@pytest.mark.parametrize("name", ["sam2", "sam3-tracker"], indirect=True)
+@pytest.mark.parametrize("clause", ["ids", "later-objects", "corrections", "fresh-start"])
+def test_contract_of_the_other_models(model, options, clause):
+    checks = tracker_checks(lambda: HfVideoTracker(model, options), size=(32, 48), warm_up=8)
+    next(check for check in checks if check.clause == clause)()
+
+
 def test_the_plugin_offers_the_three_trackers():
     assert check_plugin("vos_hf_video") == ["edgetam", "sam2", "sam3-tracker"]
 
