@@ -1,15 +1,43 @@
-"""The initializers ``grabcut`` and ``polygon``."""
+"""The initializers ``clicks``, ``grabcut`` and ``polygon``."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import cv2
 import numpy as np
 
 from vos.plugin import AnyArray, BoolArray, EmptyMaskError, Frame, LabelMap, OptionError, object_ids
-from vos_grabcut.options import GrabCutOptions, PolygonOptions
+from vos_grabcut.options import ClickOptions, GrabCutOptions, PolygonOptions
 from vos_grabcut.prompts import ObjectPrompts, check_inside, parse_polygons, parse_prompts
 from vos_grabcut.rough_mask import read_rough_mask
 from vos_grabcut.segment import refine_mask, segment_object
+
+
+class ClickInitializer:
+    """Objects from boxes, points and scribbles by the click decoder."""
+
+    def __init__(self, options: ClickOptions) -> None:
+        """Read the prompts.
+
+        Raises:
+            OptionError: none given, or some that do not read so.
+        """
+        from vos_grabcut.clicks.segment import click_segmenter
+
+        self._prompts = parse_prompts(options.boxes, options.points, options.scribbles)
+        if not self._prompts:
+            raise OptionError('clicks needs marks: -O "points=1:320,240,+", or boxes or scribbles.')
+        self._segmenter = click_segmenter()
+
+    def initialize(self, frame: Frame) -> LabelMap:
+        """Find the objects; see ``vos.Initializer``."""
+        masks: dict[int, BoolArray] = {}
+        for object_id, prompts in self._prompts.items():
+            _check(prompts, frame, object_id)
+            others = marks_of_others(self._prompts, object_id, frame)
+            masks[object_id] = self._segmenter.segment(frame.image, prompts, others)
+        return merge_masks(masks, frame)
 
 
 class GrabCutInitializer:
@@ -38,25 +66,8 @@ class GrabCutInitializer:
             masks = {i: refine_mask(frame.image, rough == i) for i in object_ids(rough)}
         for object_id, prompts in self._prompts.items():
             _check(prompts, frame, object_id)
-            masks[object_id] = segment_object(frame.image, prompts, self._marks_of_others(object_id, frame))
+            masks[object_id] = segment_object(frame.image, prompts, marks_of_others(self._prompts, object_id, frame))
         return merge_masks(masks, frame)
-
-    def _marks_of_others(self, object_id: int, frame: Frame) -> BoolArray | None:
-        """What the other objects' marks lie on: it is not this object's."""
-        strokes = [
-            stroke
-            for other, prompts in self._prompts.items()
-            if other != object_id
-            for stroke in prompts.strokes
-            if stroke.on_object
-        ]
-        if not strokes:
-            return None
-        drawn = np.zeros(frame.size, dtype=np.uint8)
-        for stroke in strokes:
-            points = np.round(stroke.xy).astype(np.int32)
-            cv2.polylines(drawn, [points.reshape(-1, 1, 2)], False, 1, max(1, round(0.008 * min(frame.size))))
-        return np.asarray(drawn > 0)
 
 
 class PolygonInitializer:
@@ -81,6 +92,24 @@ class PolygonInitializer:
                 cv2.fillPoly(label_map, [np.round(polygon).astype(np.int32)], object_id)
         filled: LabelMap = label_map
         return filled
+
+
+def marks_of_others(prompts: Mapping[int, ObjectPrompts], object_id: int, frame: Frame) -> BoolArray | None:
+    """What the other objects' marks lie on: bool (H, W), which is not this object's; None without such marks."""
+    strokes = [
+        stroke
+        for other, others in prompts.items()
+        if other != object_id
+        for stroke in others.strokes
+        if stroke.on_object
+    ]
+    if not strokes:
+        return None
+    drawn = np.zeros(frame.size, dtype=np.uint8)
+    for stroke in strokes:
+        points = np.round(stroke.xy).astype(np.int32)
+        cv2.polylines(drawn, [points.reshape(-1, 1, 2)], False, 1, max(1, round(0.008 * min(frame.size))))
+    return np.asarray(drawn > 0)
 
 
 def merge_masks(masks: dict[int, BoolArray], frame: Frame) -> LabelMap:

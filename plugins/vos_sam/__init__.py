@@ -107,11 +107,6 @@ def _edges(options: EdgesOptions, runtime: Runtime) -> Initializer:
 
 
 def _model(options: Any, runtime: Runtime) -> Any:
-    from vos_sam.model import SegmentAnything
+    from vos_sam.model import load_once
 
-    return SegmentAnything.load(
-        runtime,
-        checkpoint=options.checkpoint,
-        model=options.model,
-        cache_embeddings=options.cache_embeddings,
-    )
+    return load_once(runtime, options.checkpoint, options.model, options.cache_embeddings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -147,3 +148,27 @@ def _inference_encoder(encoder: Any, dtype: torch.dtype) -> Any:
     if isinstance(encoder, ImageEncoderViT):
         return VitEncoder(encoder, dtype)
     return for_inference(encoder) if isinstance(encoder, TinyViT) else encoder
+
+
+_latest: tuple[tuple[object, ...], SegmentAnything] | None = None
+_latest_lock = threading.Lock()
+
+
+def load_once(runtime: Runtime, checkpoint: Path | None, model: str, cache_embeddings: bool) -> SegmentAnything:
+    """Load a model as ``SegmentAnything.load`` does, or give the latest one again: a page asks at each click.
+
+    A file that has changed is loaded anew.
+    """
+    global _latest
+    runtime.torch_device()  # seeds and sets threads, also where the model is at hand
+    path = resolve_checkpoint(checkpoint, model, runtime.cache)
+    facts = path.stat()
+    key = (path, facts.st_mtime_ns, facts.st_size, cache_embeddings, *vars(runtime).values())
+    with _latest_lock:
+        if _latest is None or _latest[0] != key:
+            _latest = None  # two models are never held at once
+            loaded = SegmentAnything.load(
+                runtime, checkpoint=checkpoint, model=model, cache_embeddings=cache_embeddings
+            )
+            _latest = key, loaded
+        return _latest[1]

@@ -6,9 +6,8 @@ import dataclasses
 import typing
 from typing import Any, Literal, get_args, get_origin
 
-from vos.plugin import TrackerSpec, WeightsError
+from vos.plugin import TrackerSpec
 from vos.version import __version__
-from vos.weights import local_path
 from vos_web.prompts import methods_of
 from vos_web.service import Service
 
@@ -22,9 +21,9 @@ def catalogue(service: Service) -> dict[str, Any]:
             for spec, _ in service.plugins.trackers.all()
         ],
         "writers": [{"name": spec.name, "summary": spec.summary} for spec, _ in service.plugins.writers.all()],
-        "methods": methods_of(service.plugins, _sam_weights_are_there(service)),
+        "methods": methods_of(service.plugins, service.runtime, service.settings.sam_checkpoint),
         "sessions": service.store.recent(),
-        "output": str(service.output),
+        "output": str(service.settings.output),
         "folder": str(service.allowed.folders[0]),
         "session": service.first,
     }
@@ -37,10 +36,3 @@ def qualities_of(spec: TrackerSpec) -> list[str]:
         return []
     hint = typing.get_type_hints(spec.options)["quality"]
     return list(get_args(hint)) if get_origin(hint) is Literal else []
-
-
-def _sam_weights_are_there(service: Service) -> bool:
-    try:
-        return bool(local_path("vit_b", service.runtime.cache).is_file())
-    except WeightsError:
-        return False

@@ -54,6 +54,12 @@ def default_sessions() -> Path:
     default=None,
     help="Folder of the sessions; by default one in the user's data folder.",
 )
+@click.option(
+    "--sam",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    default=None,
+    help="Segment Anything or MobileSAM checkpoint for clicks; by default what `vos weights fetch` has fetched.",
+)
 @runtime_options
 @general_options
 @click.pass_context
@@ -67,6 +73,7 @@ def command(
     browser: bool,
     roots: tuple[Path, ...],
     sessions: Path | None,
+    sam: Path | None,
     runtime: Runtime,
 ) -> None:
     """Annotate, track, correct and export VIDEO in the browser.
@@ -80,7 +87,7 @@ def command(
     """
     try:
         from vos_web.server.serving import serve
-        from vos_web.service import Service
+        from vos_web.service import Service, ServiceSettings
     except ImportError as error:
         raise ExtraMissingError(f'`vos web` needs the extra "web" ({error}): pip install "vos-toolkit[web]"') from error
     from vos_web.server.paths import AllowedFolders
@@ -93,8 +100,13 @@ def command(
         command_plugins(ctx),
         runtime,
         AllowedFolders(folders),
-        sessions or default_sessions(),
-        output.resolve(),
+        ServiceSettings(
+            sessions or default_sessions(),
+            output.resolve(),
+            sam_checkpoint=sam,
+            plugin_modules=ctx.obj.plugin_modules,
+            blocked=ctx.obj.blocked,
+        ),
     )
     try:
         if path is not None:

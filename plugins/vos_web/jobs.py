@@ -21,16 +21,24 @@ from vos_web.tracking.worker_process import BusyError, WorkerProcess
 class Jobs:
     """The one job that runs at a time, and what pages are told of it."""
 
-    def __init__(self, hub: EventHub, runtime: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        hub: EventHub,
+        runtime: Mapping[str, Any],
+        plugin_modules: Sequence[str] = (),
+        blocked: Sequence[str] = (),
+    ) -> None:
         """Begin without a job.
 
         Args:
             hub: events go there.
             runtime: arguments of ``vos.Runtime`` for trackers.
+            plugin_modules: modules that the worker loads besides the installed plugins.
+            blocked: plugins that the worker leaves out.
         """
         self._hub = hub
         self._runtime = dict(runtime)
-        self._worker = WorkerProcess()
+        self._worker = WorkerProcess(plugin_modules, blocked)
         self._lock = threading.Lock()
         self._current: dict[str, Any] | None = None
 

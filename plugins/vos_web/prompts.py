@@ -2,37 +2,69 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vos.plugin import Frame, InputError, LabelMap, Plugins, Runtime, initialize
+from vos.plugin import (
+    AnnotationError,
+    Frame,
+    InputError,
+    LabelMap,
+    Plugins,
+    Runtime,
+    WeightsError,
+    atomic_write,
+    initialize,
+    read_label_map,
+)
+from vos.weights import local_path
 
 MAX_NUMBERS = 20_000
-METHODS = {"grabcut": ("grabcut",), "sam": ("sam-points", "sam-boxes")}
-"""Initializers that each method needs."""
+VOID = 255
+MAX_SAM_POINTS = 8
+"""Points of one scribble that Segment Anything gets: it learnt from few."""
+METHODS = {"sam": ("sam-points", "sam-boxes"), "clicks": ("clicks",), "grabcut": ("grabcut",)}
+"""Initializers that each method needs; the one that people get first comes first."""
+SAM_MODELS = ("vit_t", "vit_b", "vit_l", "vit_h")
+"""Known Segment Anything weights, the fastest first."""
 
 
-def methods_of(plugins: Plugins, checkpoint_is_there: bool) -> list[str]:
-    """List the methods that can be used now."""
+def methods_of(plugins: Plugins, runtime: Runtime, sam_checkpoint: Path | None) -> list[str]:
+    """List the methods that can be used now, the one to begin with first.
+
+    Args:
+        plugins: where initializers are looked up.
+        runtime: its cache folder is searched for weights.
+        sam_checkpoint: Segment Anything's file, or None.
+    """
     names = set(plugins.initializers.names())
     found = [method for method, needed in METHODS.items() if names.issuperset(needed)]
-    return [method for method in found if method != "sam" or checkpoint_is_there]
+    with_weights = sam_checkpoint is not None or _sam_model(runtime) is not None
+    return [method for method in found if method != "sam" or with_weights]
 
 
 def mask_from_prompts(
-    frame: Frame, prompts: Mapping[str, Any], method: str, plugins: Plugins, runtime: Runtime
+    frame: Frame,
+    prompts: Mapping[str, Any],
+    method: str,
+    plugins: Plugins,
+    runtime: Runtime,
+    sam_checkpoint: Path | None = None,
 ) -> LabelMap:
     """Make an object's mask.
 
     Args:
         frame: the frame.
         prompts: as the page sends them: ``box`` [x0, y0, x1, y1] or None, ``points`` [[x, y, label], ...],
-            ``scribbles`` [{"label": 1 or 0, "xy": [[x, y], ...], "radius": r}, ...]; label 1 is the object.
+            ``scribbles`` [{"label": 1 or 0, "xy": [[x, y], ...]}, ...]; label 1 is the object.
         method: one of ``METHODS``.
         plugins: where initializers are looked up.
         runtime: where their model runs.
+        sam_checkpoint: Segment Anything's file; None takes a known one of the cache folder.
     Returns:
         uint8 (H, W): 0 and 1.
     Raises:
@@ -40,21 +72,69 @@ def mask_from_prompts(
     """
     box = prompts.get("box")
     points = _rows(prompts.get("points") or [], 3)
-    scribbles = prompts.get("scribbles") or []
-    if method == "grabcut":
+    scribbles = _checked_scribbles(prompts.get("scribbles") or [])
+    if method in ("clicks", "grabcut"):
         options = {"boxes": _box(box), "points": _points(points), "scribbles": _scribbles(scribbles)}
-        name = "grabcut"
+        name = method
     elif method == "sam":
-        if points:
-            options, name = {"points": _points(points)}, "sam-points"
-        else:
-            options, name = {"boxes": _box(box)}, "sam-boxes"
-        options["cache_embeddings"] = "true"
+        points += [[x, y, label] for label, xy in scribbles for x, y in xy[:: -(-len(xy) // MAX_SAM_POINTS)]]
+        options = {"points": _points(points)} if points else {"boxes": _box(box)}
+        name = "sam-points" if points else "sam-boxes"
+        options |= {"cache_embeddings": "true", **_sam_weights(runtime, sam_checkpoint)}
     else:
         raise InputError(f'there is no method "{method}".')
     found = initialize(frame, name, {k: v for k, v in options.items() if v}, runtime=runtime, plugins=plugins)
     mask: LabelMap = (found > 0).astype(np.uint8)
     return mask
+
+
+def read_mask(content: bytes, frame: Frame, plugins: Plugins) -> LabelMap:
+    """Read a mask file that was dropped on the page.
+
+    Args:
+        content: ids, the DAVIS palette's colours or black and white; else, with ``grabcut``, any colours on black or on
+            a transparent background, with soft edges.
+        frame: the frame that it is for.
+        plugins: where initializers are looked up.
+    Returns:
+        uint8 (H, W) without void.
+    Raises:
+        InputError: it does not read so.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "mask.png"
+        atomic_write(path, content)
+        try:
+            try:
+                label_map = read_label_map(path, frame.size)
+            except AnnotationError:
+                if "grabcut" not in plugins.initializers.names():
+                    raise
+                label_map = initialize(frame, "grabcut", {"mask": path, "refine": False}, plugins=plugins)
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), "the mask")) from None
+    without_void: LabelMap = label_map * (label_map != VOID)
+    return without_void
+
+
+def _sam_weights(runtime: Runtime, checkpoint: Path | None) -> dict[str, str]:
+    if checkpoint is not None:
+        return {"checkpoint": str(checkpoint)}
+    model = _sam_model(runtime)
+    if model is None:
+        raise InputError("no Segment Anything weights are at hand. Choose another method.")
+    return {"model": model}
+
+
+def _sam_model(runtime: Runtime) -> str | None:
+    """The fastest known model whose weights are in the cache folder."""
+    for name in SAM_MODELS:
+        try:
+            if local_path(name, runtime.cache).is_file():
+                return name
+        except WeightsError:
+            continue
+    return None
 
 
 def _box(box: Any) -> str:
@@ -68,17 +148,17 @@ def _points(points: Iterable[list[float]]) -> str:
     return ";".join(f"1:{x:g},{y:g},{'+' if label else '-'}" for x, y, label in points)
 
 
-def _scribbles(scribbles: Any) -> str:
-    if not isinstance(scribbles, list):
-        raise InputError("scribbles are not a list.")
-    texts = []
-    for scribble in scribbles:
-        if not isinstance(scribble, dict):
-            raise InputError("a scribble is not an object.")
-        rows = _rows(scribble.get("xy") or [], 2)
-        line = " ".join(f"{x:g},{y:g}" for x, y in rows)
-        texts.append(f"1:{line} {'+' if scribble.get('label') else '-'}")
-    return ";".join(texts)
+def _checked_scribbles(given: Any) -> list[tuple[int, list[list[float]]]]:
+    """Label and points of each scribble."""
+    if not isinstance(given, list) or not all(isinstance(scribble, dict) for scribble in given):
+        raise InputError("scribbles are not a list of objects.")
+    checked = [(1 if scribble.get("label") else 0, _rows(scribble.get("xy") or [], 2)) for scribble in given]
+    return [(label, xy) for label, xy in checked if xy]
+
+
+def _scribbles(scribbles: Iterable[tuple[int, list[list[float]]]]) -> str:
+    lines = ((label, " ".join(f"{x:g},{y:g}" for x, y in xy)) for label, xy in scribbles)
+    return ";".join(f"1:{line} {'+' if label else '-'}" for label, line in lines)
 
 
 def _rows(values: Any, width: int) -> list[list[float]]:

@@ -6,16 +6,42 @@ import dataclasses
 import secrets
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vos.plugin import InputError, Plugins, Runtime
+import numpy as np
+
+from vos.plugin import Frame, InputError, LabelMap, Plugins, Runtime, object_ids
 from vos_web.jobs import Jobs
+from vos_web.prompts import mask_from_prompts, read_mask
 from vos_web.server.events import EventHub
 from vos_web.server.paths import AllowedFolders
+from vos_web.sessions.session import keep_ids
 from vos_web.sessions.store import OpenSession, SessionStore
 
 MAX_UPLOAD = 8 * 2**30
+
+
+@dataclass(frozen=True)
+class ServiceSettings:
+    """What ``vos web`` is started with.
+
+    Attributes:
+        sessions: folder of the sessions.
+        output: where exports go if the page names no folder.
+        max_upload: bytes of a video that is dropped on the page.
+        sam_checkpoint: Segment Anything or MobileSAM file for clicks; None takes a known one of the cache folder.
+        plugin_modules: modules that the worker loads besides the installed plugins, as ``-p``.
+        blocked: plugins that the worker leaves out, as ``--no-plugin``.
+    """
+
+    sessions: Path
+    output: Path
+    max_upload: int = MAX_UPLOAD
+    sam_checkpoint: Path | None = None
+    plugin_modules: Sequence[str] = ()
+    blocked: Sequence[str] = ()
 
 
 class Service:
@@ -25,32 +51,23 @@ class Service:
         plugins: the loaded plugins.
         runtime: where models run.
         allowed: folders of videos and exports.
-        output: where exports go if the page names no folder.
+        settings: what it is started with.
         store: the sessions.
         hub: events for the pages.
         jobs: the running job.
-        max_upload: bytes of a video that is dropped on the page.
         prompting: held while an initializer runs, since models are not made for two threads.
         first: id of the session that the page opens at once, or None.
     """
 
-    def __init__(
-        self,
-        plugins: Plugins,
-        runtime: Runtime,
-        allowed: AllowedFolders,
-        sessions: Path,
-        output: Path,
-        max_upload: int = MAX_UPLOAD,
-    ) -> None:
+    def __init__(self, plugins: Plugins, runtime: Runtime, allowed: AllowedFolders, settings: ServiceSettings) -> None:
         self.plugins = plugins
         self.runtime = runtime
-        self.output = output
-        self.store = SessionStore(sessions, plugins)
+        self.settings = settings
+        self.store = SessionStore(settings.sessions, plugins)
         self.allowed = AllowedFolders([*allowed.folders, self.store.folder / "uploads"])
         self.hub = EventHub()
-        self.jobs = Jobs(self.hub, {k: v for k, v in dataclasses.asdict(runtime).items() if k != "cache"})
-        self.max_upload = max_upload
+        worker_runtime = {k: v for k, v in dataclasses.asdict(runtime).items() if k != "cache"}
+        self.jobs = Jobs(self.hub, worker_runtime, settings.plugin_modules, settings.blocked)
         self.prompting = threading.Lock()
         self.first: str | None = None
 
@@ -89,6 +106,30 @@ class Service:
                 raise InputError(f"a session's {name} cannot be {value!r}.")
         opened.session.save()
 
+    def mask_from_prompts(self, frame: Frame, prompts: Mapping[str, Any], method: str) -> LabelMap:
+        """Make an object's mask; see ``vos_web.prompts.mask_from_prompts``."""
+        with self.prompting:
+            return mask_from_prompts(frame, prompts, method, self.plugins, self.runtime, self.settings.sam_checkpoint)
+
+    def import_mask(self, opened: OpenSession, frame: int, content: bytes) -> None:
+        """Take a mask file as a frame's annotation; objects that it does not hold keep their pixels.
+
+        Args:
+            opened: the session; ids that it does not have become objects.
+            frame: index of the frame.
+            content: a mask as ``vos track --mask`` reads it, or one as paint programs save it.
+        Raises:
+            InputError: it does not read so.
+        """
+        session = opened.session
+        label_map = read_mask(content, opened.frames.frame(frame), self.plugins)
+        ids = object_ids(label_map)
+        session.ensure_objects(ids)
+        earlier = session.mask(frame)
+        if earlier is not None:
+            label_map = np.where(label_map > 0, label_map, keep_ids(earlier, set(session.live_ids()) - set(ids)))
+        session.annotate(frame, label_map, ids)
+
     def remove(self, session_id: str) -> None:
         """Delete a session.
 
@@ -114,7 +155,7 @@ class Service:
         """
         if text is None:
             return None
-        return self.allowed.resolve(str(text)) if text else self.output
+        return self.allowed.resolve(str(text)) if text else self.settings.output
 
     def checked_writers(self, given: object) -> Sequence[tuple[str, Mapping[str, Any]]]:
         """Check the names of writers; pages set no options, so that every file stays in the export's folder.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from vos.plugin import InputError, VosError, atomic_write, object_ids, read_label_map, safe_name
+from vos.plugin import InputError, VosError, safe_name
 from vos_web.catalogue import catalogue
-from vos_web.prompts import mask_from_prompts
 from vos_web.server.paths import VIDEO_SUFFIXES, OutsideError
 from vos_web.server.run_length import decode_runs, encode_runs
 from vos_web.server.security import TooLargeError, check_declared, read_body
@@ -100,7 +98,7 @@ class Handlers:
         name = safe_name(request.query_params.get("name", ""))
         if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
             raise InputError(f"{name}: is no video ({', '.join(sorted(VIDEO_SUFFIXES))}).")
-        limit = self._service.max_upload
+        limit = self._service.settings.max_upload
         check_declared(request, limit)
         folder = self._service.upload_folder()
         path, partial, total = folder / name, folder / f".partial-{name}", 0
@@ -171,19 +169,7 @@ class Handlers:
         opened, index = await self._opened(request), request.path_params["frame"]
         content = await read_body(request, MAX_MASK)
 
-        def take() -> None:
-            with tempfile.TemporaryDirectory() as folder:
-                path = Path(folder) / "mask.png"
-                atomic_write(path, content)
-                try:
-                    label_map = read_label_map(path, opened.session.facts.size)
-                except InputError as error:
-                    raise InputError(str(error).replace(str(path), "the mask")) from None
-            label_map = label_map * (label_map != 255)
-            opened.session.ensure_objects(object_ids(label_map))
-            opened.session.annotate(index, label_map, object_ids(label_map))
-
-        await run_in_threadpool(take)
+        await run_in_threadpool(self._service.import_mask, opened, index, content)
         self._changed(request, opened, frame=index)
         return JSONResponse(self._service.state(opened))
 
@@ -215,9 +201,7 @@ class Handlers:
 
         def make() -> bytes:
             frame = opened.frames.frame(index)
-            with self._service.prompting:
-                mask = mask_from_prompts(frame, values, method, self._service.plugins, self._service.runtime)
-            return encode_runs(mask)
+            return encode_runs(self._service.mask_from_prompts(frame, values, method))
 
         return Response(await run_in_threadpool(make), media_type="application/octet-stream")
 

@@ -9,10 +9,10 @@ export class RequestError extends Error {
   }
 }
 
-async function request(method, path, body, headers = {}) {
+async function request(method, path, body, keepalive = false) {
   let response;
   try {
-    response = await fetch(path, { method, body, headers: { "X-Client": CLIENT, ...headers } });
+    response = await fetch(path, { method, body, keepalive, headers: { "X-Client": CLIENT } });
   } catch {
     throw new RequestError("The server does not answer. Start `vos web` again; nothing that was saved is lost.", 0);
   }
@@ -29,8 +29,8 @@ async function request(method, path, body, headers = {}) {
   return response;
 }
 
-const json = async (method, path, values) =>
-  (await request(method, path, values === undefined ? undefined : JSON.stringify(values))).json();
+const json = async (method, path, values, keepalive) =>
+  (await request(method, path, values === undefined ? undefined : JSON.stringify(values), keepalive)).json();
 const session = (id) => `api/sessions/${encodeURIComponent(id)}`;
 
 export const api = {
@@ -39,11 +39,11 @@ export const api = {
   open: (path, fresh = false) => json("POST", "api/sessions", { path, fresh }),
   upload: (file) => request("POST", `api/uploads?name=${encodeURIComponent(file.name)}`, file).then((r) => r.json()),
   state: (id) => json("GET", session(id)),
-  settings: (id, values) => json("PATCH", session(id), values),
+  settings: (id, values, keepalive) => json("PATCH", session(id), values, keepalive),
   remove: (id) => json("DELETE", session(id)),
   frameAddress: (id, index) => `${session(id)}/frames/${index}`,
   mask: async (id, index) => (await request("GET", `${session(id)}/masks/${index}`)).arrayBuffer(),
-  annotate: (id, index, runs, ids, keepalive = false) =>
+  annotate: (id, index, runs, ids) =>
     request("PUT", `${session(id)}/pins/${index}?ids=${ids.join(",")}`, runs).then((r) => r.json()),
   importMask: (id, index, file) => request("POST", `${session(id)}/pins/${index}/file`, file).then((r) => r.json()),
   unpin: (id, index) => json("DELETE", `${session(id)}/pins/${index}`),

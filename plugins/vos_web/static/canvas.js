@@ -30,6 +30,7 @@ export function resetCanvas() {
 export function showFrame(frame, bitmap, runs) {
   frameContext.drawImage(bitmap, 0, 0, width(), height());
   current.frame = frame;
+  stage.dataset.frame = frame;
   current.ids = runs ? decodeRuns(runs, width() * height()) : new Uint8Array(width() * height());
   redraw();
 }

@@ -50,9 +50,9 @@ function drawSettings() {
   const qualities = tracker?.qualities ?? [];
   $("quality-label").hidden = !qualities.length;
   $("quality").replaceChildren(...qualities.map((q) => new Option(q, q, false, q === (store.session.quality || "balanced"))));
-  const names = { grabcut: "Colours and edges", sam: "Segment Anything" };
+  const names = { clicks: "Learnt shapes", grabcut: "Colours and edges", sam: "Segment Anything" };
   const { methods } = store.catalogue;
-  if (!$("method").options.length) $("method").replaceChildren(...[...methods].reverse().map((method) => new Option(names[method] ?? method, method)));
+  if (!$("method").options.length) $("method").replaceChildren(...methods.map((method) => new Option(names[method] ?? method, method)));
 }
 
 async function changeSettings(values) {

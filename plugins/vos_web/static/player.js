@@ -39,9 +39,13 @@ export const stepBy = (count) => goTo(store.frame + count);
 
 function rememberPosition() {
   clearTimeout(positionTimer);
-  positionTimer = setTimeout(() => {
-    if (store.session) api.settings(store.session.id, { position: store.frame }).catch(() => {});
-  }, 800);
+  positionTimer = setTimeout(savePosition, 800);
+}
+
+function savePosition() {
+  clearTimeout(positionTimer);
+  positionTimer = 0;
+  if (store.session) api.settings(store.session.id, { position: store.frame }, true).catch(() => {});
 }
 
 export function togglePlay() {
@@ -89,6 +93,7 @@ function drawPosition() {
 
 export function startPlayer() {
   on("frame", drawPosition);
+  addEventListener("pagehide", () => positionTimer && savePosition());
   on("masks-stale", () => {
     forgetMasks();
     reshow();
@@ -96,6 +101,7 @@ export function startPlayer() {
   $("previous").onclick = () => stepBy(-1);
   $("next").onclick = () => stepBy(1);
   $("play").onclick = togglePlay;
+  $("position").addEventListener("keydown", (event) => ["Enter", "Escape"].includes(event.key) && event.target.blur());
   $("position").addEventListener("change", (event) => {
     const frame = parseInt(event.target.value, 10);
     if (Number.isFinite(frame)) goTo(frame);

@@ -68,7 +68,7 @@ async function run() {
     prompts = null;
     return emit("prompts");
   }
-  const method = document.getElementById("method").value || "grabcut";
+  const method = document.getElementById("method").value || store.catalogue.methods[0];
   const slow = setTimeout(() => emit("busy", method === "sam" ? "Segment Anything looks at this frame…" : "Finding the object…"), 250);
   try {
     const buffer = await api.prompt(store.session.id, {

@@ -8,6 +8,7 @@ import { settled } from "./prompting.js";
 import { emit, on, setPresence, store, takeState } from "./store.js";
 
 const $ = (id) => document.getElementById(id);
+const PREVIEW_EVERY = 300; // ms: reading and drawing a frame takes time that the tracker lacks
 let follow = false, lastShown = 0;
 
 export async function track(direction, until = "end") {
@@ -32,8 +33,7 @@ function onProgress(event) {
   if (event.job.session !== store.session?.id || event.frame === undefined) return;
   forgetMasks(event.frame);
   setPresence(event.frame, event.levels, event.ids);
-  // Follow the tracker, but not faster than the page can draw.
-  if (follow && performance.now() - lastShown > 60 && !document.hidden) {
+  if (follow && performance.now() - lastShown > PREVIEW_EVERY && !document.hidden) {
     lastShown = performance.now();
     goTo(event.frame, { keepPlaying: true });
   } else if (event.frame === store.frame) {

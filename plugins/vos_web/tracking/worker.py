@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vos.plugin import Runtime, VosError, load_plugins
+from vos.plugin import Plugins, Runtime, VosError, load_plugins
 from vos_web.sessions.exporting import export_session
 from vos_web.sessions.session import Session
 from vos_web.tracking.plan import TrackingPlan
@@ -25,11 +25,11 @@ from vos_web.tracking.run import TrackingRunner
 class Worker:
     """Does jobs in the main thread while another thread reads messages."""
 
-    def __init__(self, output: Any) -> None:
+    def __init__(self, output: Any, plugins: Plugins) -> None:
         self._output = output
         self._jobs: queue.Queue[dict[str, Any] | None] = queue.Queue()
         self._stop = threading.Event()
-        self._plugins = load_plugins()
+        self._plugins = plugins
         self._runner: TrackingRunner | None = None
 
     def serve(self) -> None:
@@ -111,10 +111,13 @@ def plan_from_json(values: Mapping[str, Any]) -> TrackingPlan:
 
 
 def main() -> None:
-    """Serve; what plugins print goes to the standard error stream, not among the events."""
+    """Serve with the plugins that the argument names, as JSON: ``modules`` and ``blocked`` of ``load_plugins``.
+
+    What plugins print goes to the standard error stream, not among the events.
+    """
     output = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    Worker(output).serve()
+    Worker(output, load_plugins(**json.loads(sys.argv[1]))).serve()
 
 
 if __name__ == "__main__":

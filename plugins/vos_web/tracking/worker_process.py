@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from vos.plugin import InputError
@@ -22,7 +22,14 @@ class BusyError(InputError):
 class WorkerProcess:
     """One worker process, started when the first job comes and again if it dies."""
 
-    def __init__(self) -> None:
+    def __init__(self, plugin_modules: Sequence[str] = (), blocked: Sequence[str] = ()) -> None:
+        """Begin without a process.
+
+        Args:
+            plugin_modules: as ``-p``.
+            blocked: as ``--no-plugin``.
+        """
+        self._plugins = json.dumps({"modules": list(plugin_modules), "blocked": list(blocked)})
         self._process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
         self._on_event: OnEvent | None = None
@@ -76,7 +83,7 @@ class WorkerProcess:
 
     def _start(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "vos_web.tracking.worker"],
+            [sys.executable, "-m", "vos_web.tracking.worker", self._plugins],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -12,7 +12,7 @@ import pytest
 import vos
 from vos_web.server.paths import AllowedFolders
 from vos_web.server.serving import serve
-from vos_web.service import Service
+from vos_web.service import Service, ServiceSettings
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC_BROWSERS = (
@@ -28,10 +28,10 @@ FLAGS = [
 class RunningServer:
     """A served service, and requests to it as a page sends them."""
 
-    def __init__(self, service, **settings):
+    def __init__(self, service):
         self.service = service
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._serve, kwargs=settings, daemon=True)
+        self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
         assert self._ready.wait(20)
         _, _, host, self.token, _ = self.address.split("/")
@@ -75,21 +75,26 @@ def plugins():
     return vos.load_plugins(autoload=True)
 
 
-@pytest.fixture
-def start_server(tmp_path, plugins):
-    """Makes servers over one folder of sessions; all are closed at the end."""
+@pytest.fixture(scope="module")
+def running_server(plugins):
+    """Makes servers; all are closed at the end of the module."""
     services = []
 
-    def start(root=tmp_path, **settings):
-        service = Service(
-            plugins, vos.Runtime(threads=1), AllowedFolders([root]), tmp_path / "sessions", tmp_path / "out", **settings
-        )
+    def start(folder, root, **settings):
+        chosen = ServiceSettings(folder / "sessions", folder / "out", **settings)
+        service = Service(plugins, vos.Runtime(threads=1), AllowedFolders([root]), chosen)
         services.append(service)
         return RunningServer(service)
 
     yield start
     for service in services:
         service.close()
+
+
+@pytest.fixture
+def start_server(tmp_path, running_server):
+    """Makes servers over this test's folder."""
+    return lambda **settings: running_server(tmp_path, tmp_path, **settings)
 
 
 def browser_path():

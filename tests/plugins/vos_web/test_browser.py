@@ -1,6 +1,11 @@
-"""A person's way through the page in a real browser: open, mark an object, track, reload, and score the masks."""
+"""A person's way through the page in a real browser, on one server: the tests of this file follow one another.
 
+With ``VOS_DOCS_IMAGES=docs/images`` the pictures of the documentation are written anew.
+"""
+
+import os
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -11,56 +16,246 @@ import vos
 import vos.example_clip
 
 CLIP = Path(vos.example_clip.__file__).parent
-SIZE_WH = vos.read_label_map(vos.example_clip.FIRST_MASK).shape[::-1]
+SIZE = vos.read_label_map(vos.example_clip.FIRST_MASK).shape
+LAST = 71
+LATER = 20
+"""Frame at which the second object is added."""
 
 
-@pytest.fixture
-def page(browser, start_server, tmp_path):
-    shutil.copy(CLIP / "clip.mp4", tmp_path / "clip.mp4")
-    server = start_server()
+class Editor:
+    """The editor in a page, spoken to in frame pixels."""
+
+    def __init__(self, page, sessions):
+        self.page = page
+        self.sessions = sessions
+
+    @property
+    def folder(self):
+        (found,) = self.sessions.glob("*/session.json")
+        return found.parent
+
+    def at(self, x, y):
+        """Where a frame's pixel is on the screen."""
+        box = self.page.locator("#overlay").bounding_box()
+        return box["x"] + x * box["width"] / SIZE[1], box["y"] + y * box["height"] / SIZE[0]
+
+    def drag(self, *points):
+        """Press at the first point, in frame pixels, move over the others, and let go."""
+        places = [self.at(*point) for point in points]
+        self.page.mouse.move(*places[0])
+        self.page.mouse.down()
+        for place in places[1:]:
+            self.page.mouse.move(*place, steps=4)
+        self.page.mouse.up()
+
+    def box_around(self, mask):
+        """Drag the box tool around a mask."""
+        rows, columns = np.nonzero(mask)
+        self.page.keyboard.press("g")
+        self.drag((columns.min() - 4, rows.min() - 4), (columns.max() + 4, rows.max() + 4))
+
+    def go_to(self, frame):
+        self.page.fill("#position", str(frame))
+        self.page.press("#position", "Enter")
+        self.shows(frame)
+
+    def shows(self, frame):
+        expect(self.page.locator("#stage")).to_have_attribute("data-frame", str(frame))
+
+    def is_annotated(self):
+        expect(self.page.locator("#frame-card")).to_contain_text("Annotated frame", timeout=30_000)
+
+    def has_objects(self, count):
+        expect(self.page.locator("#objects li[data-id]")).to_have_count(count)
+
+    def track(self, key="p"):
+        self.page.keyboard.press(key)
+        expect(self.page.locator("#stop")).to_be_visible()
+
+    def is_done(self):
+        expect(self.page.locator("#stop")).to_be_hidden(timeout=240_000)
+
+    def mask(self, frame, object_id=1):
+        return read(self.folder / "masks" / f"{frame:06d}.png") == object_id
+
+    def picture(self, name):
+        """Take a picture for the documentation, without passing messages."""
+        folder = os.environ.get("VOS_DOCS_IMAGES")
+        if folder:
+            self.page.evaluate("document.getElementById('toasts').replaceChildren()")
+            self.page.screenshot(path=str(Path(folder) / f"{name}.jpg"), type="jpeg", quality=80)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("web")
+    shutil.copy(CLIP / "clip.mp4", folder / "clip.mp4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(home, plugins, running_server):
+    return running_server(home, home)
+
+
+@pytest.fixture(scope="module")
+def editor(browser, server, home):
     context = browser.new_context(viewport={"width": 1280, "height": 720})
-    opened = context.new_page()
+    page = context.new_page()
     errors = []
-    opened.on("pageerror", lambda error: errors.append(str(error)))
-    opened.goto(server.address)
-    opened.server = server
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(server.address)
+    page.fill("#open-path", str(home / "clip.mp4"))
+    page.click("#open-form button")
+    opened = Editor(page, home / "sessions")
+    opened.shows(0)
+    page.select_option("#quality", "fast")
     yield opened
     context.close()
     assert not errors
 
 
-def test_open_mark_track_and_reload(page, tmp_path):
-    page.fill("#open-path", str(tmp_path / "clip.mp4"))
-    page.click("#open-form button")
-    page.wait_for_selector("#editor:not([hidden])")
-    expect(page.locator("#overlay")).to_have_attribute("width", str(SIZE_WH[0]))
-    page.select_option("#quality", "fast")
-    truth = vos.read_label_map(min((CLIP / "masks").glob("*.png"))) == 1
-    rows, columns = np.nonzero(truth)
-    box = page.locator("#overlay").bounding_box()
-    scale = box["width"] / truth.shape[1]
-    corners = [(columns.min() - 4, rows.min() - 4), (columns.max() + 4, rows.max() + 4)]
-    (x0, y0), (x1, y1) = [(box["x"] + x * scale, box["y"] + y * scale) for x, y in corners]
-    page.click("[data-tool=box]")
-    page.mouse.move(x0, y0)
-    page.mouse.down()
-    page.mouse.move(x1, y1, steps=5)
-    page.mouse.up()
-    expect(page.locator("#objects li[data-id]")).to_have_count(1)
-    expect(page.locator("#frame-card")).to_contain_text("Annotated frame", timeout=20_000)
-    page.click("#track-forward")
-    page.wait_for_selector("#stop", state="visible")
-    page.wait_for_selector("#stop", state="hidden", timeout=120_000)
-    page.screenshot(path=str(tmp_path / "tracked.png"))
-    page.reload()
-    page.wait_for_selector("#editor:not([hidden])")
-    expect(page.locator("#objects li[data-id]")).to_have_count(1)
-    (masks,) = (tmp_path / "sessions").glob("*/masks")
-    overlaps = [overlap(masks / f"{index:06d}.png", CLIP / "masks" / f"{index:05d}.png") for index in range(1, 72)]
-    assert np.mean(overlaps) > 0.8
+def read(path):
+    return vos.read_label_map(path, allow_empty=True)
 
 
-def overlap(found, truth):
-    """IoU of object 1 in two mask files."""
-    a, b = (vos.read_label_map(path, allow_empty=True) == 1 for path in (found, truth))
-    return (a & b).sum() / (a | b).sum()
+def truth(frame, object_id=1):
+    return read(CLIP / "masks" / f"{frame:05d}.png") == object_id
+
+
+def overlap(a, b):
+    return (a & b).sum() / max(1, (a | b).sum())
+
+
+def test_mark_and_track_stop_and_go_on(editor):
+    editor.box_around(truth(0))
+    editor.is_annotated()
+    editor.has_objects(1)
+    assert overlap(editor.mask(0), truth(0)) > 0.8
+    editor.picture("web-mark")
+    editor.track()
+    expect(editor.page.locator("#progress-text")).to_contain_text("frames/s", timeout=240_000)
+    editor.page.keyboard.press("Escape")
+    editor.is_done()
+    kept = len(list((editor.folder / "masks").iterdir()))
+    assert 1 < kept < LAST
+    editor.go_to(kept - 1)
+    editor.track()
+    editor.is_done()
+    assert len(list((editor.folder / "masks").iterdir())) == LAST + 1
+    assert np.mean([overlap(editor.mask(frame), truth(frame)) for frame in range(1, LAST + 1)]) > 0.8
+
+
+def test_scrub_and_step(editor):
+    timeline = editor.page.locator("#timeline").bounding_box()
+    middle = timeline["y"] + timeline["height"] / 2
+    editor.page.mouse.move(timeline["x"] + 60, middle)
+    editor.page.mouse.down()
+    editor.page.mouse.move(timeline["x"] + timeline["width"] / 2, middle, steps=6)
+    editor.page.mouse.up()
+    editor.shows(36)
+    for key, frame in (("ArrowRight", 37), ("d", 36), ("v", 46), ("Shift+ArrowLeft", 36), ("End", LAST), (",", 0)):
+        editor.page.keyboard.press(key)
+        editor.shows(frame)
+    editor.page.keyboard.press("w")
+    expect(editor.page.locator("#frame-card")).to_contain_text("% sure")
+
+
+def test_add_an_object_at_a_later_frame(editor):
+    before = [editor.mask(frame) for frame in (5, LATER + 1)]
+    editor.go_to(LATER)
+    editor.page.keyboard.press("n")
+    editor.has_objects(2)
+    editor.box_around(truth(LATER, 2))
+    editor.is_annotated()
+    editor.track()
+    editor.is_done()
+    assert not editor.mask(LATER - 1, 2).any()
+    found = [overlap(editor.mask(frame, 2), truth(frame, 2)) for frame in range(LATER, LAST + 1)]
+    assert np.mean(found) > 0.7
+    after = [editor.mask(frame) for frame in (5, LATER + 1)]
+    assert all(overlap(a, b) > 0.95 for a, b in zip(before, after, strict=True))
+    editor.go_to(45)
+    editor.picture("web-track")
+
+
+def test_export_and_score(editor, tmp_path):
+    editor.page.click("#export")
+    editor.picture("web-export")
+    with editor.page.expect_download(timeout=240_000) as download:
+        editor.page.click("#dialog .primary")
+    download.value.save_as(tmp_path / "export.zip")
+    with zipfile.ZipFile(tmp_path / "export.zip") as archive:
+        archive.extractall(tmp_path)
+    exported = sorted(tmp_path.rglob("*.png"))
+    assert [path.stem for path in exported] == [f"{frame:05d}" for frame in range(LAST + 1)]
+    for frame, path in enumerate(exported):
+        assert np.array_equal(read(path), read(editor.folder / "masks" / f"{frame:06d}.png"))
+    assert np.mean([overlap(read(path) == 1, truth(frame)) for frame, path in enumerate(exported)]) > 0.8
+
+
+def test_correct_on_a_later_frame(editor):
+    earlier = {frame: editor.mask(frame) for frame in (39, 41, LAST)}
+    spot = np.zeros(SIZE, bool)
+    spot[10:24, 10:40] = True
+    assert not earlier[41][spot].any()
+    editor.go_to(40)
+    editor.page.keyboard.press("1")
+    editor.page.keyboard.press("b")
+    editor.drag((12, 17), (38, 17))
+    editor.is_annotated()
+    editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    editor.page.keyboard.press("Control+y")
+    editor.is_annotated()
+    editor.track()
+    editor.is_done()
+    assert np.array_equal(editor.mask(39), earlier[39])
+    assert editor.mask(41)[spot].sum() > 0.5 * editor.mask(40)[spot].sum() > 0
+    assert overlap(editor.mask(41, 2), truth(41, 2)) > 0.6
+
+
+def test_a_second_tab_sees_what_the_first_does(editor, server):
+    other = editor.page.context.new_page()
+    other.goto(editor.page.url)
+    rows = other.locator("#objects li[data-id]")
+    expect(rows).to_have_count(2)
+    editor.page.keyboard.press("n")
+    expect(rows).to_have_count(3)
+    other.locator("#objects li[data-id='3']").click()
+    other.keyboard.press("Delete")
+    editor.has_objects(2)
+    other.close()
+
+
+def test_a_painted_picture_is_dropped_on_a_frame(editor):
+    import base64
+    import io
+
+    from PIL import Image
+
+    painted = np.zeros((*SIZE, 4), np.uint8)
+    painted[..., :3] = (250, 90, 20)
+    painted[100:140, 200:260, 3] = 255
+    painted[99, 200:260, 3] = 120
+    file = io.BytesIO()
+    Image.fromarray(painted).save(file, "PNG")
+    editor.go_to(60)
+    editor.page.evaluate(
+        """(text) => {
+            const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([bytes], "layer.png", { type: "image/png" }));
+            window.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+        }""",
+        base64.b64encode(file.getvalue()).decode(),
+    )
+    editor.is_annotated()
+    assert editor.mask(60).sum() == 40 * 60
+
+
+def test_reload_keeps_everything(editor):
+    editor.go_to(33)
+    editor.page.reload()
+    editor.has_objects(2)
+    editor.shows(33)

@@ -9,6 +9,7 @@ from vos.io.masks.mask_edges import MAX_RAMP_SHARE, edge_values, is_dithered, ra
 from vos.types.arrays import AnyArray, LabelMap
 from vos.types.label_map import MAX_OBJECT_ID, VOID
 
+FIT_IT = "or fit it to the image with `vos init VIDEO --mask FILE -o mask.png`"
 HOW_TO_SAVE = "Save it as PNG without smoothing or anti-aliasing (nearest neighbour, hard brush)"
 
 _MAX_SHADES = 51  # equal steps of 5 or more; finer ones cannot be told from ids
@@ -73,8 +74,8 @@ def _refuse_smoothed(grey: AnyArray, counts: AnyArray, values: list[int]) -> Non
         at_edges = f", {len(soft)} of them only at edges" if soft else ""
         raise AnnotationError(
             f"{len(values) + bool(counts[0])} different grey values{at_edges}, as anti-aliased edges or lossy "
-            f"compression leave them; expected ids, or only 0 and 255. {HOW_TO_SAVE}; objects one pixel "
-            "wide go into a palette PNG"
+            f"compression leave them; expected ids, or only 0 and 255. {HOW_TO_SAVE}, "
+            f"{FIT_IT}; objects one pixel wide go into a palette PNG"
         )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vos.errors import AnnotationError
+from vos.io.grey_masks import FIT_IT
 from vos.types.arrays import AnyArray, BoolArray, LabelMap
 from vos.types.label_map import object_ids
 from vos.types.palette import PALETTE
@@ -18,7 +19,7 @@ MAX_FLAT_COLOURS = 16
 _WEIGHTS = np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
 _SOFT_ALPHA = (
     "its transparency has {count} steps, as a soft brush or anti-aliasing leaves them. "
-    "Save it with hard edges: every pixel opaque or transparent"
+    f"Save it with hard edges: every pixel opaque or transparent, {FIT_IT}"
 )
 
 
@@ -93,18 +94,18 @@ def alpha_to_ids(alpha: AnyArray, opaque_colours: AnyArray) -> tuple[BoolArray, 
 
 def _foreign_colours(pixels: int, values: AnyArray, counts: AnyArray) -> str:
     """Describe an RGB mask in other colours than DAVIS's, and say how to give it."""
-    often = [int(v) for v in values[np.argsort(-counts, kind="stable")] if v != BLACK]
-    foreign = [value for value in often if _davis_id(value) < 0]
-    first = _triple(foreign[0])
+    often = (int(v) for v in values[np.argsort(-counts, kind="stable")] if v != BLACK)
+    first = _triple(next(value for value in often if _davis_id(value) < 0))
     if len(values) > 64:
         return (
             f"RGB mask with {pixels} pixels in colours outside the DAVIS palette, {len(values)} colours in all, first "
-            f"{first}, as a photo, soft edges or lossy compression have them. Save it as PNG without smoothing"
+            f"{first}, as a photo, soft edges or lossy compression have them. Save it as PNG without smoothing, "
+            f"{FIT_IT}"
         )
     return (
         f"RGB mask with {pixels} pixels in colours outside the DAVIS palette, first {first}. Paint objects 1, 2, 3 in "
-        "(128, 0, 0), (0, 128, 0), (128, 128, 0) on black, or give a black and white mask of each: --mask 1=FILE "
-        "--mask 2=FILE"
+        "(128, 0, 0), (0, 128, 0), (128, 128, 0) on black, give a black and white mask of each: --mask 1=FILE "
+        f"--mask 2=FILE, {FIT_IT}"
     )
 
 
