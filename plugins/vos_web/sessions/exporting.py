@@ -16,11 +16,12 @@ from vos.plugin import (
     Plugins,
     Prediction,
     VosError,
+    object_ids,
     open_source,
     track,
 )
 from vos_web.sessions.presence import SURE
-from vos_web.sessions.session import Session
+from vos_web.sessions.session import Session, keep_ids
 
 Progress = Callable[[int, int], bool]
 
@@ -36,13 +37,15 @@ class ReplayTracker:
         self._session = session
         self._progress = progress
         self._done = 1
-        self._ids = session.live_ids()
+        self._ids: list[int] = []
 
     def start(self, frame: Frame, label_map: LabelMap) -> None:
         """Begin; the label map is the session's own."""
+        self._ids = list(object_ids(label_map))
 
     def annotate(self, frame: Frame, label_map: LabelMap) -> None:
         """Take where an object begins; its masks are the session's own."""
+        self._ids = sorted({*self._ids, *object_ids(label_map)})
 
     def step(self, frame: Frame) -> Prediction:
         """Read the frame's label map."""
@@ -53,6 +56,7 @@ class ReplayTracker:
         label_map = self._session.mask(frame.index)
         if label_map is None:
             label_map = np.zeros(self._session.facts.size, dtype=np.uint8)
+        label_map = keep_ids(label_map, self._ids)
         levels = [self._session.presence.level(frame.index, i) / SURE for i in self._ids]
         return Prediction.from_label_map(label_map, self._ids, scores=levels)
 

@@ -8,19 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from vos.plugin import (
+    AnnotatingTracker,
     Annotation,
     LabelMap,
     LabelMapStream,
+    MadeTracker,
     Plugins,
     Prediction,
     Runtime,
     Source,
+    make_tracker,
     object_ids,
     open_source,
     stream,
@@ -72,6 +75,7 @@ class TrackingRunner:
         self._runtime = runtime
         self._last = LastPrediction()
         self._suspended: SuspendedRun | None = None
+        self._made: tuple[tuple[str, str], MadeTracker] | None = None
         plugins.add_hooks(self._last, "vos web")
 
     def run(self, session: Session, plan: TrackingPlan, emit: Emit, should_stop: ShouldStop) -> bool:
@@ -98,14 +102,31 @@ class TrackingRunner:
         return finished
 
     def close(self) -> None:
-        """Let go of a suspended run."""
+        """Let go of a suspended run and of the tracker."""
+        self._drop_suspended()
+        if self._made is not None:
+            self._made[1].close()
+            self._made = None
+
+    def _drop_suspended(self) -> None:
         if self._suspended is not None:
             self._suspended.close()
             self._suspended = None
 
+    def _tracker(self, name: str, quality: str) -> MadeTracker:
+        """The tracker of the last run if it is the same one: its model is loaded already."""
+        if self._made is None or self._made[0] != (name, quality):
+            self.close()
+            options = {"quality": quality} if quality else {}
+            self._made = (name, quality), make_tracker(name, options, self._runtime, self._plugins)
+        return self._made[1]
+
     def _begin(self, session: Session, plan: TrackingPlan) -> SuspendedRun:
-        self.close()
+        self._drop_suspended()
         facts = session.facts
+        made = self._tracker(facts.tracker, facts.quality)
+        if not isinstance(made.tracker, AnnotatingTracker):
+            plan = replace(plan, prior=(), annotated=())
         end = facts.frame_count if plan.step == 1 else -1
         order = [*plan.prior, *range(plan.start, end, plan.step)]
         annotations = _annotations(session, plan, order)
@@ -114,9 +135,7 @@ class TrackingRunner:
             results = stream(
                 ReorderedSource(source, order),
                 annotations,
-                tracker=facts.tracker,
-                options={"quality": facts.quality} if facts.quality else {},
-                runtime=self._runtime,
+                tracker=made,
                 plugins=self._plugins,
             )
         except BaseException:

@@ -107,11 +107,11 @@ def test_killed_while_it_tracks_and_gone_on(folder):
         if event["type"] == "progress" and event.get("frame") == HELD - 1:
             break
     server.kill()
-    (folder / "go").touch()
     server = Server(folder)
     try:
         assert server.ask("GET", "api/start")["session"] == start["session"]
         assert known(server, start["session"]) == list(range(HELD))
+        (folder / "go").touch()
         events = server.events()
         server.ask("POST", f"{session}/track", {"frame": HELD - 1, "direction": "forward", "until": "end"})
         states = (event["job"]["state"] for event in events if event["type"] == "job")
