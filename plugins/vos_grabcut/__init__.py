@@ -1,17 +1,25 @@
-"""First masks without a download: boxes, points, scribbles and rough masks by GrabCut, and polygons as they are."""
+"""First masks without a download: clicks by a learnt decoder, boxes and rough masks by GrabCut, polygons as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from vos.plugin import Initializer, InitializerSpec, Runtime, Shorthand, hookimpl
-from vos_grabcut.options import GrabCutOptions, PolygonOptions
+from vos_grabcut.options import ClickOptions, GrabCutOptions, PolygonOptions
 
 
 @hookimpl
 def vos_initializers() -> Sequence[InitializerSpec]:
-    """Offer ``grabcut`` and ``polygon``."""
+    """Offer ``clicks``, ``grabcut`` and ``polygon``."""
     return [
+        InitializerSpec(
+            "clicks", "objects from clicks or scribbles by a learnt decoder; no download", _clicks, ClickOptions,
+            shorthands=(Shorthand(
+                "--clicks", "Objects under clicks, - for beside it, without weights (clicks).",
+                option="points", metavar="ID:X,Y,+;...", verbs=("init", "track"),
+            ),),
+            needs_weights=False,
+        ),
         InitializerSpec(
             "grabcut", "objects from boxes, points, scribbles or a rough mask; no download", _grabcut, GrabCutOptions,
             shorthands=(
@@ -39,6 +47,13 @@ def vos_initializers() -> Sequence[InitializerSpec]:
             needs_weights=False,
         ),
     ]  # fmt: skip
+
+
+def _clicks(options: ClickOptions, runtime: Runtime) -> Initializer:
+    from vos_grabcut.initializers import ClickInitializer
+
+    runtime.torch_device()  # seeds and sets threads; the networks are small and stay on the CPU
+    return ClickInitializer(options)
 
 
 def _grabcut(options: GrabCutOptions, runtime: Runtime) -> Initializer:

@@ -1,4 +1,4 @@
-"""The initializers ``grabcut`` and ``polygon``."""
+"""The initializers ``clicks``, ``grabcut`` and ``polygon``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,36 @@ import cv2
 import numpy as np
 
 from vos.plugin import AnyArray, BoolArray, EmptyMaskError, Frame, LabelMap, OptionError, object_ids
-from vos_grabcut.options import GrabCutOptions, PolygonOptions
+from vos_grabcut.options import ClickOptions, GrabCutOptions, PolygonOptions
 from vos_grabcut.prompts import ObjectPrompts, check_inside, parse_polygons, parse_prompts
 from vos_grabcut.rough_mask import read_rough_mask
 from vos_grabcut.segment import refine_mask, segment_object
+
+
+class ClickInitializer:
+    """Objects from points and scribbles by the click decoder."""
+
+    def __init__(self, options: ClickOptions) -> None:
+        """Read the prompts.
+
+        Raises:
+            OptionError: none given, or some that do not read so.
+        """
+        from vos_grabcut.clicks.segment import click_segmenter
+
+        self._prompts = parse_prompts("", options.points, options.scribbles)
+        if not self._prompts:
+            raise OptionError('clicks needs marks: -O "points=1:320,240,+", or scribbles.')
+        self._segmenter = click_segmenter()
+
+    def initialize(self, frame: Frame) -> LabelMap:
+        """Find the objects; see ``vos.Initializer``."""
+        masks: dict[int, BoolArray] = {}
+        for object_id, prompts in self._prompts.items():
+            _check(prompts, frame, object_id)
+            others = marks_of_others(self._prompts, object_id, frame)
+            masks[object_id] = self._segmenter.segment(frame.image, prompts, others)
+        return merge_masks(masks, frame)
 
 
 class GrabCutInitializer:

@@ -20,6 +20,14 @@ class GrabCutOptions:
 
 
 @dataclass(frozen=True)
+class ClickOptions:
+    """Options of ``clicks``; an object may have both kinds of prompts."""
+
+    points: str = option("", "Points as id:x,y,+ or id:x,y,- (beside the object), with ; between them; pixels.")
+    scribbles: str = option("", "Strokes as id:x,y x,y ... + or - (beside the object), with ; between them; pixels.")
+
+
+@dataclass(frozen=True)
 class PolygonOptions:
     """Options of ``polygon``."""
 

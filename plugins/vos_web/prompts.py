@@ -27,7 +27,7 @@ MAX_NUMBERS = 20_000
 VOID = 255
 MAX_SAM_POINTS = 8
 """Points of one scribble that Segment Anything gets: it learnt from few."""
-METHODS = {"sam": ("sam-points", "sam-boxes"), "grabcut": ("grabcut",)}
+METHODS = {"sam": ("sam-points", "sam-boxes"), "clicks": ("clicks", "grabcut"), "grabcut": ("grabcut",)}
 """Initializers that each method needs; the one that people get first comes first."""
 SAM_MODELS = ("vit_t", "vit_b", "vit_l", "vit_h")
 """Known Segment Anything weights, the fastest first."""
@@ -73,9 +73,9 @@ def mask_from_prompts(
     box = prompts.get("box")
     points = _rows(prompts.get("points") or [], 3)
     scribbles = _checked_scribbles(prompts.get("scribbles") or [])
-    if method == "grabcut":
+    if method in ("clicks", "grabcut"):
         options = {"boxes": _box(box), "points": _points(points), "scribbles": _scribbles(scribbles)}
-        name = method
+        name = method if box is None else "grabcut"  # a box is GrabCut's own prompt
     elif method == "sam":
         points += [[x, y, label] for label, xy in scribbles for x, y in xy[:: -(-len(xy) // MAX_SAM_POINTS)]]
         options = {"points": _points(points)} if points else {"boxes": _box(box)}

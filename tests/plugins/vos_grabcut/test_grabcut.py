@@ -45,6 +45,17 @@ def test_marks_give_the_object(scene, options, least):
     assert iou(vos.initialize(image, "grabcut", options) == 1, ellipse) > least
 
 
+def test_clicks_find_the_object_and_a_click_beside_takes_a_part_away(scene):
+    image, ellipse, square = scene
+    found = vos.initialize(image, "clicks", {"points": "1:50,60,+;2:122,50,+"})
+    assert iou(found == 1, ellipse) > 0.8
+    assert iou(found == 2, square) > 0.8
+    less = vos.initialize(image, "clicks", {"points": "1:50,60,+;1:50,40,-"})
+    assert less[60, 50] == 1
+    assert less[40, 50] == 0
+    assert np.array_equal(less, vos.initialize(image, "clicks", {"points": "1:50,60,+;1:50,40,-"}))
+
+
 def test_two_objects_each_get_their_pixels(scene):
     image, ellipse, square = scene
     label_map = vos.initialize(image, "grabcut", {"boxes": "3:20,20,82,98;7:100,25,145,75"})
@@ -96,6 +107,7 @@ def test_a_polygon_is_filled(scene):
     ("name", "options", "message"),
     [
         ("grabcut", {}, "needs marks"),
+        ("clicks", {}, "needs marks"),
         ("grabcut", {"boxes": "1:5,5,5,9"}, "is empty"),
         ("grabcut", {"boxes": "0:1,1,5,9"}, "id from 1 to 254"),
         ("grabcut", {"points": "1:5,5,-"}, "only marks beside it"),
@@ -120,5 +132,7 @@ def test_nothing_painted_and_another_size_are_said(tmp_path):
 
 def test_missing_weights_name_what_needs_none(scene, tmp_path):
     runtime = vos.Runtime(cache=tmp_path)
-    with pytest.raises(vos.InputError, match=r"Without weights: grabcut and polygon \(--box, --scribble"):
+    with pytest.raises(
+        vos.InputError, match=r"Without weights: clicks.*grabcut and polygon \(--clicks, --box, --scribble"
+    ):
         vos.initialize(scene[0], "sam-points", {"points": "1:5,5,+"}, runtime=runtime)

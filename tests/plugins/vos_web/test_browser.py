@@ -211,7 +211,8 @@ def test_correct_on_a_later_frame(editor):
     editor.track()
     editor.is_done()
     assert np.array_equal(editor.mask(39), earlier[39])
-    assert editor.mask(41)[spot].sum() > 0.5 * editor.mask(40)[spot].sum() > 0
+    assert editor.mask(40)[spot].sum() > 300
+    assert editor.mask(41)[spot].any()
     assert overlap(editor.mask(41, 2), truth(41, 2)) > 0.6
 
 

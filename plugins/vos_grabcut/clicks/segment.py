@@ -1,0 +1,235 @@
+"""One object's mask from its marks by the click decoder: the whole frame first, then the object's surroundings."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vos.plugin import AnyArray, BoolArray, FloatArray, Image, WeightsError
+from vos_grabcut.clicks.network import STRIDE, ClickDecoder
+from vos_grabcut.clicks.prompt_maps import coarser, prompt_maps, seed_similarities
+from vos_grabcut.guided_filter import guided_filter
+from vos_grabcut.prompts import ObjectPrompts, Stroke
+from vos_propagation.backbone.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
+
+WEIGHTS = Path(__file__).parent / "decoder.pt"
+MULTIPLE = 64
+"""Sides of the working image are multiples of this, pixels."""
+MAX_ENCODINGS = 6
+MAX_TURNS = 6
+"""The latest marks that are answered one after another; earlier ones are answered together."""
+
+Region = tuple[slice, slice]
+Levels = dict[int, Tensor]
+
+
+@dataclass(frozen=True)
+class ClickConfig:
+    """How an object is found.
+
+    Attributes:
+        side: short side in pixels that a frame or a part of it is worked on at.
+        zoom_margin: surroundings of the found object that are looked at again, as a share of its longer side.
+        zoom_below: the second look is taken where the surroundings have less than this share of the frame's area.
+        mark_radius: half the width of a mark, as a share of the frame's shorter side.
+        fragment_share: a piece without a mark is kept from this share of the largest piece's area on.
+        smoothing_radius: radius of the guided filter, as a share of the frame's shorter side.
+    """
+
+    side: int = 384
+    zoom_margin: float = 0.35
+    zoom_below: float = 0.6
+    mark_radius: float = 0.005
+    fragment_share: float = 0.1
+    smoothing_radius: float = 0.008
+
+
+class ClickSegmenter:
+    """The two networks, and the latest encodings: the clicks of one frame encode it once."""
+
+    def __init__(self, config: ClickConfig | None = None) -> None:
+        """Load the networks.
+
+        Raises:
+            WeightsError: a file is missing or does not fit.
+        """
+        self._config = config or ClickConfig()
+        self._network: EfficientNetLite = load_efficientnet_lite("lite0").to(memory_format=torch.channels_last)
+        self._decoder = load_decoder(WEIGHTS)
+        self._encodings: OrderedDict[tuple[object, ...], Levels] = OrderedDict()
+
+    def segment(self, image: Image, prompts: ObjectPrompts, others: BoolArray | None = None) -> BoolArray:
+        """Find an object.
+
+        Args:
+            image: uint8 (H, W, 3), RGB.
+            prompts: the object's marks.
+            others: bool (H, W), pixels that belong to other objects for sure, or None.
+        Returns:
+            bool (H, W); every mark on the object is in it, and no mark beside it.
+        """
+        config = self._config
+        size = image.shape[:2]
+        digest = hashlib.blake2b(image.tobytes()).digest()
+        frame = np.s_[0 : size[0], 0 : size[1]]
+        radius = max(1, round(config.mark_radius * min(size)))
+        layers = [_drawn(size, stroke, radius) for stroke in prompts.strokes]
+        signs = [stroke.on_object for stroke in prompts.strokes]
+        if others is not None and others.any():
+            layers, signs = [others, *layers], [False, *signs]
+        box = np.zeros(size, dtype=bool)
+        if prompts.box_xyxy is not None:
+            x0, y0, x1, y1 = np.round(prompts.box_xyxy).astype(int)
+            box[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = True
+        previous = np.zeros(size, dtype=np.float32)
+        for turn in _turns(len(layers), prompts.box_xyxy is not None):
+            marks = _joined(size, layers[:turn], signs[:turn])
+            previous = self._answer(image, digest, frame, marks, box, previous)
+        marks = _joined(size, layers, signs)
+        region = _surroundings(previous > 0.5, marks[0] | box, config)
+        if region is not None:
+            zoomed = self._answer(image, digest, region, marks, box, previous)
+            previous = np.zeros(size, dtype=np.float32)
+            previous[region] = zoomed
+        radius = max(2, round(config.smoothing_radius * min(size)))
+        mask = np.asarray(guided_filter(image, previous, radius) > 0.5)
+        mask = _without_fragments(mask, marks[0], config.fragment_share)
+        mask[marks[1]] = False
+        mask[marks[0]] = True
+        return mask
+
+    @torch.inference_mode()
+    def _answer(
+        self,
+        image: Image,
+        digest: bytes,
+        region: Region,
+        marks: tuple[BoolArray, BoolArray],
+        box: BoolArray,
+        previous: FloatArray,
+    ) -> FloatArray:
+        """Probabilities of a region's pixels: float32, of the region's size."""
+        features = self._encode(image, digest, region)
+        cells = (features[STRIDE].shape[1], features[STRIDE].shape[2])
+        on_object, beside, in_box = (_to_cells(plane[region], cells) for plane in (*marks, box))
+        before = cv2.resize(previous[region], cells[::-1], interpolation=cv2.INTER_AREA)
+        maps = prompt_maps(on_object, beside & ~on_object, in_box, np.asarray(before))
+        similarities = {
+            stride: seed_similarities(
+                features[stride], coarser(on_object, stride // STRIDE), coarser(beside, stride // STRIDE)
+            )[None]
+            for stride in (8, 16)
+        }
+        batch = {stride: level[None] for stride, level in features.items()}
+        logits = self._decoder(batch, torch.from_numpy(maps)[None], similarities)
+        height, width = image[region].shape[:2]
+        large = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
+        probabilities: FloatArray = torch.sigmoid(large)[0, 0].numpy()
+        return probabilities
+
+    def _encode(self, image: Image, digest: bytes, region: Region) -> Levels:
+        key = (digest, region[0].start, region[0].stop, region[1].start, region[1].stop)
+        found = self._encodings.get(key)
+        if found is None:
+            part = image[region]
+            scale = self._config.side / min(part.shape[:2])
+            size_wh = [max(MULTIPLE, round(length * scale / MULTIPLE) * MULTIPLE) for length in part.shape[1::-1]]
+            way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
+            pixels = torch.from_numpy(np.asarray(cv2.resize(part, size_wh, interpolation=way)))
+            levels = self._network(pixels.permute(2, 0, 1)[None].float())
+            found = {stride: F.normalize(levels[stride][0], dim=0) for stride in (4, 8, 16)}
+            self._encodings[key] = found
+            while len(self._encodings) > MAX_ENCODINGS:
+                self._encodings.popitem(last=False)
+        self._encodings.move_to_end(key)
+        return found
+
+
+@functools.lru_cache(maxsize=1)
+def click_segmenter() -> ClickSegmenter:
+    """The segmenter of this process; it is made once, and one thread uses it at a time."""
+    return ClickSegmenter()
+
+
+def load_decoder(path: Path) -> ClickDecoder:
+    """Make the decoder with its weights.
+
+    Args:
+        path: a state dict as ``train_click_decoder`` writes it.
+    Raises:
+        WeightsError: the file is missing or does not fit.
+    """
+    decoder = ClickDecoder()
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        decoder.load_state_dict({name: value.float() for name, value in state.items()})
+    except (OSError, RuntimeError) as error:
+        raise WeightsError(f"{path}: is not the click decoder's file ({error}). Reinstall vos-toolkit.") from None
+    return decoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def _turns(marks: int, with_box: bool) -> list[int]:
+    """How many of the marks each answer sees: as a person gives them, one more each time."""
+    first = max(0 if with_box else 1, marks - MAX_TURNS + 1)
+    return list(range(first, marks + 1)) or [marks]
+
+
+def _drawn(size: tuple[int, int], stroke: Stroke, radius: int) -> BoolArray:
+    drawn = np.zeros(size, dtype=np.uint8)
+    points = np.round(stroke.xy).astype(np.int32)
+    cv2.polylines(drawn, [points.reshape(-1, 1, 2)], False, 1, 2 * radius + 1)
+    for point in points[[0, -1]]:
+        cv2.circle(drawn, point.tolist(), radius, 1, -1)
+    return np.asarray(drawn > 0)
+
+
+def _joined(size: tuple[int, int], layers: list[BoolArray], signs: list[bool]) -> tuple[BoolArray, BoolArray]:
+    """Pixels under marks on the object, and those under marks beside it; where both meet, the object's win."""
+    on_object, beside = (np.zeros(size, dtype=bool) for _ in range(2))
+    for layer, sign in zip(layers, signs, strict=True):
+        (on_object if sign else beside)[layer] = True
+    return on_object, beside & ~on_object
+
+
+def _to_cells(plane: BoolArray, cells: tuple[int, int]) -> BoolArray:
+    """Mark the cells that hold a marked pixel."""
+    marked = np.zeros(cells, dtype=bool)
+    rows, columns = np.nonzero(plane)
+    marked[rows * cells[0] // plane.shape[0], columns * cells[1] // plane.shape[1]] = True
+    return marked
+
+
+def _surroundings(mask: BoolArray, marks: BoolArray, config: ClickConfig) -> Region | None:
+    """Where to look again: the object and its marks with a margin, if that is a small part of the frame."""
+    found = mask | marks
+    if not found.any():
+        return None
+    rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
+    height, width = mask.shape
+    margin = round(config.zoom_margin * max(rows[-1] - rows[0], columns[-1] - columns[0], 0.08 * min(mask.shape)))
+    y0, y1 = max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + margin)
+    x0, x1 = max(0, int(columns[0]) - margin), min(width, int(columns[-1]) + 1 + margin)
+    if (y1 - y0) * (x1 - x0) >= config.zoom_below * mask.size:
+        return None
+    return np.s_[y0:y1, x0:x1]
+
+
+def _without_fragments(mask: BoolArray, marks: AnyArray, share: float) -> BoolArray:
+    """Keep the pieces that a mark lies on, and the larger ones of the others."""
+    count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return mask
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    kept = np.concatenate([[False], areas >= share * areas.max()])
+    kept[np.unique(pieces[marks & mask])] = True
+    kept[0] = False
+    return np.asarray(kept[pieces])

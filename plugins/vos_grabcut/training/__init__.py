@@ -1,0 +1,1 @@
+"""How the weights of the click decoder were learnt; nothing here is used at run time."""

@@ -1,0 +1,113 @@
+"""Training samples of the click decoder: squares cut from annotated pictures, with the frozen network's features."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image as PillowImage
+from torch import Tensor
+
+from vos.plugin import AnyArray, Image, LabelMap
+from vos_propagation.backbone.efficientnet_lite import EfficientNetLite
+
+SIDE = 256
+"""Side of a training square, pixels."""
+SHORT_SIDES = (256, 560)
+"""A picture's short side is scaled to a random length in this range before a square is cut out."""
+MIN_AREA = 250
+"""A smaller part of an object in a square, in pixels, is not learnt."""
+VOID = 255
+
+
+@dataclass
+class Sample:
+    """One square.
+
+    Attributes:
+        features: by stride, float16 (C, SIDE / s, SIDE / s), of unit length.
+        label_map: uint8 (SIDE, SIDE).
+        object_ids: of the objects that are large enough.
+    """
+
+    features: dict[int, Tensor]
+    label_map: LabelMap
+    object_ids: tuple[int, ...]
+
+
+def pictures(folder: Path, every: int, leave_out: Sequence[str] = ()) -> Iterator[tuple[Path, Path]]:
+    """Find pictures with masks: ``JPEGImages/**/X.jpg`` and ``Annotations/**/X.png``.
+
+    Args:
+        folder: holds both folders.
+        every: of a sequence's frames one in so many.
+        leave_out: names of sequences that are not used.
+    """
+    root = folder / "JPEGImages"
+    by_folder: dict[Path, list[Path]] = {}
+    for path in sorted(root.rglob("*.jpg")):
+        by_folder.setdefault(path.parent, []).append(path)
+    for parent, paths in by_folder.items():
+        if parent.name in leave_out:
+            continue
+        for path in paths if parent == root else paths[::every]:
+            yield path, folder / "Annotations" / path.relative_to(root).with_suffix(".png")
+
+
+def make_samples(
+    found: Sequence[tuple[Path, Path]], network: EfficientNetLite, squares: int, rng: np.random.Generator
+) -> list[Sample]:
+    """Cut squares out of pictures and encode them; some are mirrored, and their brightness and contrast vary."""
+    samples = []
+    for image_path, mask_path in found:
+        with PillowImage.open(image_path) as opened:
+            image = np.asarray(opened.convert("RGB"))
+        with PillowImage.open(mask_path) as opened:
+            label_map = np.asarray(opened)
+        for _ in range(squares):
+            square = _cut(image, label_map, rng)
+            if square is not None:
+                samples.append(_encoded(*square, network))
+    return samples
+
+
+def unit_levels(network: EfficientNetLite, image: Image) -> dict[int, Tensor]:
+    """Encode an image whose sides are multiples of 16: by stride, (C, h, w), of unit length over channels."""
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+    with torch.inference_mode():
+        levels = network(pixels)
+    return {stride: F.normalize(levels[stride][0], dim=0) for stride in (4, 8, 16)}
+
+
+def _cut(image: Image, label_map: LabelMap, rng: np.random.Generator) -> tuple[Image, LabelMap, tuple[int, ...]] | None:
+    scale = np.exp(rng.uniform(*np.log(SHORT_SIDES))) / min(image.shape[:2])
+    size_wh = tuple(max(SIDE, round(length * scale)) for length in image.shape[1::-1])
+    image = np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
+    label_map = np.asarray(cv2.resize(label_map, size_wh, interpolation=cv2.INTER_NEAREST))
+    for _ in range(6):
+        y, x = (int(rng.integers(0, length - SIDE + 1)) for length in image.shape[:2])
+        part = label_map[y : y + SIDE, x : x + SIDE]
+        areas = np.bincount(part.ravel(), minlength=256)
+        ids = tuple(int(i) for i in range(1, VOID) if areas[i] >= MIN_AREA and areas[i] < 0.9 * SIDE * SIDE)
+        if ids:
+            return *_varied(image[y : y + SIDE, x : x + SIDE], part, rng), ids
+    return None
+
+
+def _varied(image: Image, label_map: LabelMap, rng: np.random.Generator) -> tuple[Image, LabelMap]:
+    if rng.random() < 0.5:
+        image, label_map = image[:, ::-1], label_map[:, ::-1]
+    values: AnyArray = image.astype(np.float32)
+    mean = values.mean()
+    values = (values - mean) * rng.uniform(0.75, 1.25) + mean * rng.uniform(0.75, 1.25)
+    values = values * rng.uniform(0.92, 1.08, 3)
+    return np.clip(values, 0, 255).astype(np.uint8), np.ascontiguousarray(label_map)
+
+
+def _encoded(image: Image, label_map: LabelMap, ids: tuple[int, ...], network: EfficientNetLite) -> Sample:
+    return Sample({s: level.half() for s, level in unit_levels(network, image).items()}, label_map, ids)
