@@ -1,4 +1,4 @@
-"""First masks without a download: clicks by a learnt decoder, boxes and rough masks by GrabCut, polygons as they are."""
+"""First masks without a download: clicks by a learnt decoder, boxes by GrabCut, polygons as they are."""
 
 from __future__ import annotations
 

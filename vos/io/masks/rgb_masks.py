@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vos.errors import AnnotationError
-from vos.io.grey_masks import FIT_IT
+from vos.io.masks.grey_masks import FIT_IT
 from vos.types.arrays import AnyArray, BoolArray, LabelMap
 from vos.types.label_map import object_ids
 from vos.types.palette import PALETTE
