@@ -63,7 +63,7 @@ class Editor:
         expect(self.page.locator("#stage")).to_have_attribute("data-frame", str(frame))
 
     def is_annotated(self):
-        expect(self.page.locator("#frame-card")).to_contain_text("Annotated frame", timeout=30_000)
+        expect(self.page.locator("#frame-card")).to_contain_text("Annotated frame", timeout=120_000)
 
     def has_objects(self, count):
         expect(self.page.locator("#objects li[data-id]")).to_have_count(count)
@@ -73,7 +73,7 @@ class Editor:
         expect(self.page.locator("#stop")).to_be_visible()
 
     def is_done(self):
-        expect(self.page.locator("#stop")).to_be_hidden(timeout=240_000)
+        expect(self.page.locator("#stop")).to_be_hidden(timeout=600_000)
 
     def mask(self, frame, object_id=1):
         return read(self.folder / "masks" / f"{frame:06d}.png") == object_id
@@ -134,7 +134,7 @@ def test_mark_and_track_stop_and_go_on(editor):
     assert overlap(editor.mask(0), truth(0)) > 0.8
     editor.picture("web-mark")
     editor.track()
-    expect(editor.page.locator("#progress-text")).to_contain_text("frames/s", timeout=240_000)
+    expect(editor.page.locator("#progress-text")).to_contain_text("frames/s", timeout=600_000)
     editor.page.keyboard.press("Escape")
     editor.is_done()
     kept = len(list((editor.folder / "masks").iterdir()))
@@ -182,7 +182,7 @@ def test_add_an_object_at_a_later_frame(editor):
 def test_export_and_score(editor, tmp_path):
     editor.page.click("#export")
     editor.picture("web-export")
-    with editor.page.expect_download(timeout=240_000) as download:
+    with editor.page.expect_download(timeout=600_000) as download:
         editor.page.click("#dialog .primary")
     download.value.save_as(tmp_path / "export.zip")
     with zipfile.ZipFile(tmp_path / "export.zip") as archive:
@@ -214,3 +214,49 @@ def test_correct_on_a_later_frame(editor):
     assert editor.mask(40)[spot].sum() > 300
     assert editor.mask(41)[spot].any()
     assert overlap(editor.mask(41, 2), truth(41, 2)) > 0.6
+
+
+def test_a_second_tab_sees_what_the_first_does(editor, server):
+    other = editor.page.context.new_page()
+    other.goto(editor.page.url)
+    rows = other.locator("#objects li[data-id]")
+    expect(rows).to_have_count(2)
+    editor.page.keyboard.press("n")
+    expect(rows).to_have_count(3)
+    other.locator("#objects li[data-id='3']").click()
+    other.keyboard.press("Delete")
+    editor.has_objects(2)
+    other.close()
+
+
+def test_a_painted_picture_is_dropped_on_a_frame(editor):
+    import base64
+    import io
+
+    from PIL import Image
+
+    painted = np.zeros((*SIZE, 4), np.uint8)
+    painted[..., :3] = (250, 90, 20)
+    painted[100:140, 200:260, 3] = 255
+    painted[99, 200:260, 3] = 120
+    file = io.BytesIO()
+    Image.fromarray(painted).save(file, "PNG")
+    editor.go_to(60)
+    editor.page.evaluate(
+        """(text) => {
+            const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+            const dataTransfer = new DataTransfer();
+            dataTransfer.items.add(new File([bytes], "layer.png", { type: "image/png" }));
+            window.dispatchEvent(new DragEvent("drop", { dataTransfer, cancelable: true }));
+        }""",
+        base64.b64encode(file.getvalue()).decode(),
+    )
+    editor.is_annotated()
+    assert editor.mask(60).sum() == 40 * 60
+
+
+def test_reload_keeps_everything(editor):
+    editor.go_to(33)
+    editor.page.reload()
+    editor.has_objects(2)
+    editor.shows(33)
