@@ -22,8 +22,8 @@ import vos.example_clip
 
 VIEWPORT = {"width": 1120, "height": 700}
 SIZE_WH = (672, 420)
-CLICKS = ((0.365, 0.47),)
-"""Places in the frame, as shares of its width and height: on the cup."""
+CLICKS = ((0.223, 0.604), (0.86, 0.444))
+"""Places in the frame, as shares of its width and height: on each object of the clip."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -61,17 +61,22 @@ def record(page: Page, address: str) -> Recorder:
     recorder.take(1200)
     box = overlay.bounding_box()
     assert box is not None
-    for x, y in CLICKS:
+    for number, (x, y) in enumerate(CLICKS):
+        if number:
+            page.keyboard.press("n")
+            expect(page.locator("#objects li[data-id]")).to_have_count(1 + number)
         page.mouse.click(box["x"] + x * box["width"], box["y"] + y * box["height"])
-        expect(page.locator("#frame-card")).to_contain_text("Annotated", timeout=60_000)
+        with_object = page.locator(f"#objects li[data-id='{number + 1}']:not(.absent)")
+        expect(with_object).to_be_visible(timeout=120_000)
+        page.evaluate("document.getElementById('toasts').replaceChildren()")
         recorder.take(1200)
     page.keyboard.press("p")
     progress = page.locator("#progress-text")
-    expect(progress).to_contain_text("frames/s", timeout=120_000)
+    expect(progress).to_contain_text("frames/s", timeout=300_000)
     while progress.is_visible() and len(recorder.pictures) < 20:
         recorder.take(250)
         page.wait_for_timeout(150)
-    expect(page.locator("#stop")).to_be_hidden(timeout=240_000)
+    expect(page.locator("#stop")).to_be_hidden(timeout=600_000)
     page.evaluate("document.getElementById('toasts').replaceChildren()")
     for frame in range(0, 72, 5):
         page.fill("#position", str(frame))
