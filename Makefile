@@ -25,7 +25,7 @@ test: lint browser
 check: lint
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/vos/types tests/vos/io tests/vos/registry tests/vos/host/test_stream.py tests/vos/initialization tests/test_architecture.py tests/test_packaging.py
 
-formats: $(CORE)
+formats: $(DEV)
 	tests/formats_env/run $(BIN)/python
 
 # The tests of the web page drive a real browser.

@@ -28,6 +28,9 @@ _OWN_BONUS = 25.0
 
 _DARK = (16, 16, 16)
 
+_SPECKS = 0.0005
+"""Share of an object's pixels that a label's place leaves out at each side of its box."""
+
 
 def choose_colours(image: Image, label_map: LabelMap, taken: Mapping[int, Colour] | None = None) -> dict[int, Colour]:
     """Choose a bright colour for each object that differs from its pixels, its surroundings and other objects.
@@ -170,9 +173,7 @@ def _write_beside(
 
 def _place(label_map: LabelMap, object_id: int, size: Size, gap: int, placed: list[Plate]) -> tuple[int, int]:
     """The left and top of a plate of a size beside an object: inside the frame, over as few object pixels as can be."""
-    import cv2
-
-    x, y, width, height = cv2.boundingRect((label_map == object_id).astype(np.uint8))
+    x, y, width, height = _box(label_map == object_id)
     rows, columns = label_map.shape
     high, wide = size
     middle = (x + (width - wide) // 2, y + (height - high) // 2)
@@ -192,3 +193,15 @@ def _place(label_map: LabelMap, object_id: int, size: Size, gap: int, placed: li
         if covered < least:
             best, least = inside, covered
     return best
+
+
+def _box(mask: BoolArray) -> tuple[int, int, int, int]:
+    """Left, top, width and height of a mask, without specks: their pixels are few, and may lie far from the object."""
+    spans = []
+    for axis in (0, 1):
+        counts = np.cumsum(np.count_nonzero(mask, axis=axis))
+        first = int(np.searchsorted(counts, _SPECKS * counts[-1], side="right"))
+        last = int(np.searchsorted(counts, (1 - _SPECKS) * counts[-1]))
+        spans.append((first, last - first + 1))
+    (left, width), (top, height) = spans
+    return left, top, width, height

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 from pycocotools import mask as coco_mask
-from scipy.spatial import cKDTree
 
 from vos.plugin import AnyArray, BoolArray, FloatArray
 
@@ -48,6 +47,8 @@ def bridged(parts: Sequence[Sequence[FloatArray]]) -> FloatArray:
     Returns:
         float32 (N, 2): filled by the even-odd rule, it covers what the parts without their holes cover.
     """
+    from scipy.spatial import cKDTree  # takes longer to import than all readers of formats together
+
     rings = [ring for part in parts for ring in part]
     whole = rings[0]
     for ring in rings[1:]:

@@ -1,7 +1,9 @@
-"""How fast scores are made, against a plain form of the official procedure (``plain_davis.py``) in the same run.
+"""How fast scores are made, against vos-benchmark and a plain form of the official procedure in the same run.
 
-Made-up sequences of DAVIS-2016's size, or ``--gt`` and ``--pred`` folders of your own. Three figures: scoring
-masks in memory; ``vos eval`` as a whole command with 1 and with 2 processes. Results are checked to be equal.
+Made-up sequences of DAVIS-2016's size, or ``--gt`` and ``--pred`` folders of your own. The baselines are vos-benchmark
+0.1.0, as its package is, and ``plain_davis.py``, the official DAVIS procedure written plainly. Figures: masks in
+memory, by each protocol too; ``vos eval`` as a whole command with 1 and with 2 processes. Each is given in seconds of
+wall time and of processor time, which depends less on what else runs. Scores are checked to be equal.
 
     python tests/benchmarks/bench_evaluation.py [--gt DIR --pred DIR]
 """
@@ -10,23 +12,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import plain_davis
+from vos_benchmark.benchmark import benchmark as vos_benchmark_scores
 
 import vos
-from vos.evaluation import score_sequence
+from vos.evaluation import protocol_named, score_sequence
 
 HERE = Path(__file__).parent
 VOS = ("-c", "from vos.cli import main; main()")
+PROTOCOLS_IN_MEMORY = ("davis-2017", "davis-2017-unsupervised", "youtube-vos", "lvos", "vost", "mose")
 OUT = HERE.parents[1] / "bench-out" / "evaluation.json"
 
 
@@ -49,23 +56,45 @@ def make_folders(root: Path, sequences: int = 4, frames: int = 50, size: tuple[i
             vos.write_label_map(root / "predictions" / f"sequence-{n}" / f"{frame:05d}.png", warped)
 
 
-def seconds(action: Callable[[], object]) -> float:
-    began = time.perf_counter()
+@dataclass(frozen=True)
+class Took:
+    """Wall time and processor time, seconds; children included."""
+
+    wall: float
+    cpu: float
+
+
+def measure(action: Callable[[], object]) -> Took:
+    wall, cpu = time.perf_counter(), sum(os.times()[:4])
     action()
-    return time.perf_counter() - began
+    return Took(time.perf_counter() - wall, sum(os.times()[:4]) - cpu)
 
 
 def command(*arguments: str) -> Callable[[], object]:
     return lambda: subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
 
 
-def compare(actions: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Medians of seconds; the actions take turns."""
-    times: dict[str, list[float]] = {name: [] for name in actions}
+def compare(actions: dict[str, Callable[[], object]], rounds: int) -> dict[str, Took]:
+    """Medians of the times; the actions take turns."""
+    times: dict[str, list[Took]] = {name: [] for name in actions}
     for _ in range(rounds):
         for name, action in actions.items():
-            times[name].append(seconds(action))
-    return {name: statistics.median(values) for name, values in times.items()}
+            times[name].append(measure(action))
+    return {
+        name: Took(statistics.median(one.wall for one in taken), statistics.median(one.cpu for one in taken))
+        for name, taken in times.items()
+    }
+
+
+def report(what: str, times: dict[str, Took], baselines: Sequence[str]) -> None:
+    """Print each time, and how often it fits into each baseline's, by wall and by processor time."""
+    for name, took in times.items():
+        ratios = ", ".join(
+            f"{times[one].wall / took.wall:.1f} ({times[one].cpu / took.cpu:.1f}) times {one}"
+            for one in baselines
+            if one != name
+        )
+        print(f"{what}, {name}: {took.wall:.3f} s, processor {took.cpu:.3f} s; {ratios}")
 
 
 def check_equal(truth: Path, predictions: Path, names: list[str]) -> int:
@@ -76,7 +105,18 @@ def check_equal(truth: Path, predictions: Path, names: list[str]) -> int:
         j, f = expected[sequence.name]
         assert np.abs(np.array([one.j for one in sequence.objects]) - j).max() < 1e-12
         assert np.abs(np.array([one.f for one in sequence.objects]) - f).max() < 1e-12
+    theirs = vos_benchmark_scores([str(truth)], [str(predictions)], False, 1, verbose=False)
+    for ours, (whole,) in zip((found.j_and_f, found.j.mean, found.f.mean), theirs[:3], strict=True):
+        assert abs(100 * ours - whole) < 1e-6, (ours, whole)
     return sum(len(sequence.objects[0].frames) for sequence in found.sequences)
+
+
+def linked(folder: Path, names: Sequence[str], target: Path) -> Path:
+    """A folder of links to sequences: vos-benchmark writes a table into its folder of predictions."""
+    target.mkdir()
+    for name in names:
+        (target / name).symlink_to((folder / name).resolve())
+    return target
 
 
 def main() -> None:
@@ -91,9 +131,10 @@ def main() -> None:
             make_folders(Path(scratch))
             truth, predictions = Path(scratch) / "truth", Path(scratch) / "predictions"
         names = sorted(path.name for path in predictions.iterdir() if (truth / path.name).is_dir())
+        truth, predictions = (
+            linked(folder, names, Path(scratch) / f"links-{folder.name}") for folder in (truth, predictions)
+        )
         frames = check_equal(truth, predictions, names)
-        listed = Path(scratch) / "names.txt"
-        listed.write_text("\n".join(names))
         name = names[0]
         maps = [
             np.stack([plain_davis.read(path) for path in sorted((folder / name).glob("*.png"))])
@@ -102,28 +143,38 @@ def main() -> None:
         memory = compare(
             {
                 "plain": lambda: plain_davis.score_maps(*maps),
-                "vos": lambda: score_sequence(*maps, "davis-2017"),
+                **{one: partial(score_sequence, *maps, one) for one in PROTOCOLS_IN_MEMORY},
+                "boundary IoU": partial(score_sequence, *maps, protocol_named("davis-2017", boundary_iou=True)),
             },
             given.rounds,
         )
-        evaluate = [*VOS, "eval", "--gt", str(truth), "--pred", str(predictions), "--set", str(listed)]
+        evaluate = [*VOS, "eval", "--gt", str(truth), "--pred", str(predictions)]
+        folders = f"[{str(truth)!r}], [{str(predictions)!r}]"
+        theirs = "from vos_benchmark.benchmark import benchmark; benchmark({}, False, {}, verbose=False)"
         whole = compare(
             {
                 "plain": command(str(HERE / "plain_davis.py"), str(truth), str(predictions), *names),
-                "vos, 1 process": command(*evaluate),
-                "vos, 2 processes": command(*evaluate, "-j", "2"),
+                "vos-benchmark": command("-c", theirs.format(folders, 1)),
+                "vos-benchmark, 2 processes": command("-c", theirs.format(folders, 2)),
+                "vos eval": command(*evaluate),
+                "vos eval, 2 processes": command(*evaluate, "-j", "2"),
+                **{f"vos eval, {one}": command(*evaluate, "--protocol", one) for one in ("lvos", "vost", "mose")},
                 "start of vos": command(*VOS, "--version"),
             },
             given.rounds,
         )
-    print(f"{frames} frames of {len(names)} sequences; equal to the plain procedure in every frame")
-    print(f"masks in memory: plain {memory['plain']:.2f} s, vos {memory['vos']:.3f} s: "
-          f"{memory['plain'] / memory['vos']:.1f} times")  # fmt: skip
-    for what, took in whole.items():
-        print(f"whole command, {what}: {took:.2f} s, {whole['plain'] / took:.1f} times")
-    result = {"frames": frames, "sequences": len(names), "memory_seconds": memory, "command_seconds": whole}
+    print(
+        f"{frames} frames of {len(names)} sequences; scores equal those of both baselines. Ratios by wall time, and in"
+    )
+    print("parentheses by processor time.")
+    report("masks in memory", memory, ["plain"])
+    report("whole command", whole, ["plain", "vos-benchmark"])
+    content = {
+        what: {name: asdict(took) for name, took in times.items()}
+        for what, times in (("memory", memory), ("command", whole))
+    }
     OUT.parent.mkdir(exist_ok=True)
-    OUT.write_text(json.dumps(result, indent=1) + "\n")
+    OUT.write_text(json.dumps({"frames": frames, "sequences": len(names), **content}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

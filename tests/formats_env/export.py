@@ -51,6 +51,7 @@ def write(folder: Path) -> None:
         export(run, "coco", path, options={"polygons": polygons, **with_images}, source=sequence)
         (path.parent / "images").rename(path.parent.parent / "images")
         export(run, "cvat", folder / f"cvat-{polygons}.xml", options={"polygons": polygons})
+    export(run, "yolo", folder / "yolo", options=with_images, source=sequence)
     export(run, "label-studio", folder / "label-studio.json")
     export(run, "mots", folder / "mots" / "clip" / "instances")
 

@@ -4,7 +4,7 @@ Each object keeps a few views: cells of its own, and of what was around it, in i
 frames in which it was well seen. A cell's evidence for an object is a logit, linear in how much the cell is
 like the object's own cells, how much it is like the other cells of the same views, and what the target model
 says. It works on the grid of 16 px. The weights were fitted by logistic regression on cells of clips made
-from the development split (docs/benchmarks.md); each sequence left out in turn gives nearly the same.
+from the development split (docs/propagation-log.md); each sequence left out in turn gives nearly the same.
 """
 
 from __future__ import annotations

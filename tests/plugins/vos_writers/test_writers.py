@@ -87,6 +87,18 @@ def test_overlay_draws_contours_and_ids(tmp_path):
     assert np.array_equal(vos.draw_objects(image, np.zeros_like(label_map)), image)
 
 
+def test_a_label_is_beside_its_object_and_not_beside_a_speck():
+    label_map = np.zeros((240, 320), np.uint8)
+    label_map[120:200, 20:120] = 7
+    image = np.full((240, 320, 3), 90, np.uint8)
+    plain, labelled = (vos.draw_objects(image, label_map, opacity=0, ids=ids, contours=False) for ids in (False, True))
+    label_map[2:4, 300] = 7
+    speck = vos.draw_objects(image, label_map, opacity=0, contours=False)
+    assert np.array_equal(speck, labelled)
+    rows = np.flatnonzero((labelled != plain).any(axis=(1, 2)))
+    assert 90 < rows[0] <= rows[-1] < 120, "just above the object"
+
+
 def test_coco_rle_reads_back_with_pycocotools(tmp_path):
     sequence = tiny_sequence("vanishing", object_ids=(5, 9), length=9)
     folder = track(sequence, tmp_path, ["coco-rle"])

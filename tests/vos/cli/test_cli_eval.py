@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import re
+import subprocess
+import sys
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -175,6 +177,17 @@ def test_notes_go_to_stderr(tree: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert code == 0
     assert 'vos: sequence "bear": 6 of 6 frames have no prediction and were scored as empty.' in err
     assert out.splitlines()[1].split() == ["mine", "0.0", "0.0", "0.0", "0.0", "0.0", "0.0", "0.0"]
+
+
+def test_nothing_slow_is_imported_to_score_a_folder(tree: Path) -> None:
+    code = (
+        "import sys, vos.cli\n"
+        "try:\n    vos.cli.main(sys.argv[1:])\n"
+        "finally:\n    print({'torch', 'scipy', 'tqdm', 'av', 'pandas'} & set(sys.modules))"
+    )
+    arguments = ["eval", "--gt", str(tree), "--pred", str(tree / "exact")]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 def test_official_and_all_frames(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -99,21 +99,8 @@ def evaluate(
         unsupervised=rules.max_proposals is not None,
         object_folders=rules.object_folders,
     )
-    prediction_folders = {
-        sequence: prediction_folder(predictions, sequence, alone=len(truth_folders) == 1) for sequence in truth_folders
-    }
-    if missing == "error" and not any(folder.is_dir() for folder in prediction_folders.values()):
-        held = ", ".join(sorted(path.name for path in predictions.iterdir())[:5]) or "nothing"
-        raise InputError(
-            f"{predictions}: none of the {len(truth_folders)} sequences is in it, first {next(iter(truth_folders))}. "
-            f"It holds: {held}."
-        )
     faults: list[str] = []
-    strays = stray_folders(predictions, prediction_folders, truth_folders)
-    lost = [folder for folder in prediction_folders.values() if not folder.is_dir()]
-    # Sequences under other names are missing because of their names: they are never scored as empty.
-    if missing == "zero" and lost and len(strays) >= len(lost):
-        faults.append(f"{predictions}: no {_shown(lost)}, but it holds {_shown(strays)}")
+    prediction_folders, strays = _prediction_folders(predictions, truth_folders, missing, faults)
     planned = [
         _plan(sequence, folder, prediction_folders[sequence], rules, tolerance, missing, faults)
         for sequence, folder in truth_folders.items()
@@ -122,7 +109,7 @@ def evaluate(
     score_frames(plans, workers, progress)
     finished = [_finish(plan, faults) for plan in plans]
     if faults:
-        raise FaultsError(str(predictions), faults, _advice(plans, faults, missing, strays if lost else ()))
+        raise FaultsError(str(predictions), faults, _advice(plans, faults, missing, strays))
     files = {
         sequence: SequenceFiles(folder, prediction_folders[sequence], frames_beside(folder))
         for sequence, folder in truth_folders.items()
@@ -136,6 +123,26 @@ def evaluate(
         files,
         remarks if rules.skip_first or not named.skip_first else (*remarks, _ALL_FRAMES.format(named.name)),
     )
+
+
+def _prediction_folders(
+    predictions: Path, truth_folders: Mapping[str, Path], missing: Missing, faults: list[str]
+) -> tuple[dict[str, Path], list[Path]]:
+    """Find each sequence's predictions; and, where some have none, the folders of masks that belong to no sequence."""
+    found = {
+        sequence: prediction_folder(predictions, sequence, alone=len(truth_folders) == 1) for sequence in truth_folders
+    }
+    lost = [folder for folder in found.values() if not folder.is_dir()]
+    if missing == "error" and len(lost) == len(found):
+        held = ", ".join(sorted(path.name for path in predictions.iterdir())[:5]) or "nothing"
+        raise InputError(
+            f"{predictions}: none of the {len(found)} sequences is in it, first {next(iter(found))}. It holds: {held}."
+        )
+    strays = stray_folders(predictions, found, truth_folders) if lost else []
+    # Sequences under other names are missing because of their names: they are never scored as empty.
+    if missing == "zero" and lost and len(strays) >= len(lost):
+        faults.append(f"{predictions}: no {_shown(lost)}, but it holds {_shown(strays)}")
+    return found, strays
 
 
 def _joined(finished: list[SequenceScores], rules: Protocol) -> tuple[SequenceScores, ...]:

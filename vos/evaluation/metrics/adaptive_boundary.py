@@ -70,29 +70,31 @@ def dilate_off_centre(masks: bits.Bits, radius: float) -> bits.Bits:
     # A word more on either side keeps the bits that leave the frame before they come back.
     masks = np.pad(masks, [(0, 0)] * (masks.ndim - 1) + [(1, 1)])
     dilated = np.zeros_like(masks)
+    run, length = masks, 1
+    # Rows of the disk by length: each run of set bits grows out of the one before.
     for down, first, last in _disk_rows(radius):
+        while length < last - first + 1:
+            step = min(length, last - first + 1 - length)
+            run, length = run | _shift_left(run, step), length + step
         if abs(down) >= height:
             continue
-        run, reach = masks, 1
-        while reach < last - first + 1:
-            step = min(reach, last - first + 1 - reach)
-            run, reach = run | _shift_left(run, step), reach + step
-        run = _shift_left(run, first)
+        row = _shift_left(run, first)
         if down >= 0:
-            dilated[..., : height - down, :] |= run[..., down:, :]
+            dilated[..., : height - down, :] |= row[..., down:, :]
         else:
-            dilated[..., -down:, :] |= run[..., : height + down, :]
+            dilated[..., -down:, :] |= row[..., : height + down, :]
     return dilated[..., 1:-1]
 
 
 @lru_cache(maxsize=8)
 def _disk_rows(radius: float) -> tuple[tuple[int, int, int], ...]:
-    """Rows of the disk: rows below the anchor, and the first and last column beside it."""
+    """Rows of the disk, short ones first: rows below the anchor, and the first and last column beside it."""
     steps = np.arange(-radius, radius + 1)
     anchor = len(steps) // 2
     inside = steps[:, None] ** 2 + steps[None, :] ** 2 <= radius**2
     rows = ((row - anchor, np.flatnonzero(line) - anchor) for row, line in enumerate(inside))
-    return tuple((row, int(columns[0]), int(columns[-1])) for row, columns in rows if len(columns))
+    spans = [(row, int(columns[0]), int(columns[-1])) for row, columns in rows if len(columns)]
+    return tuple(sorted(spans, key=lambda span: span[2] - span[1]))
 
 
 def _shift_left(masks: bits.Bits, distance: int) -> bits.Bits:
