@@ -40,6 +40,20 @@ class Continuation:
         path = self.folder / f"{safe_name(frame.name)}.png"
         return load_mask(path, frame.size, allow_empty=True).label_map if path.is_file() else None
 
+    def required_mask(self, frame: Frame) -> LabelMap:
+        """Read the earlier run's mask of the frame that is gone on from.
+
+        Raises:
+            InputError: it has none.
+        """
+        held = self.mask(frame)
+        if held is None:
+            raise InputError(
+                f"{self.folder}: holds no mask of frame {frame.name}, where --from goes on. "
+                "The earlier run ended before it: use --resume or --overwrite."
+            )
+        return held
+
 
 def check_earlier_run(run: Run, record: Mapping[str, Any], index: int) -> None:
     """Refuse to go on from a run that is another one.

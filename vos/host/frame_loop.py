@@ -7,7 +7,7 @@ when it vanishes, and its absence never shifts another.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +23,7 @@ from vos.errors import (
     TruncatedSourceError,
 )
 from vos.host.both_ways.combining import combine_label_maps, combine_predictions
-from vos.host.both_ways.origins import Origins, backward_passes
+from vos.host.both_ways.origins import Origins, backward_passes, earlier_annotations
 from vos.host.both_ways.spool import BackwardSpool
 from vos.host.continuing import Continuation
 from vos.host.known_objects import KnownObjects
@@ -196,9 +196,10 @@ class FrameLoop:
                         else:
                             _, behind = self.origins.distances(index)
                             spool.put(index, tracked.label_map, tracked.prediction, behind)
+            self._recalled = False
             if self._continuation is not None:
                 yield from self._keep(self._continuation, spool)
-                self._recall(self._forward.start)
+                self._recall(self._forward.start, self.origins.object_ids)
             for tracked in self._track(self._forward):
                 yield self._combined(tracked, spool)
 
@@ -215,19 +216,21 @@ class FrameLoop:
                 if held is not None or combined is not tracked:
                     yield combined
 
-    def _recall(self, index: int) -> None:
-        """Show the tracker the annotated frames before the one that the run goes on from."""
-        for earlier in [at for at in self._annotations if at < index]:
-            alone = range(earlier, earlier + 1)
+    def _recall(self, index: int, object_ids: Collection[int]) -> None:
+        """Show the tracker these objects' annotations before a frame from which a pass goes on."""
+        self._recalled = False
+        for annotation in earlier_annotations(self._annotations, index, object_ids):
+            alone = range(annotation.frame_index, annotation.frame_index + 1)
             with closing(self._encoded(self._checked(self._source.frames(alone), alone))) as encoded:
                 for frame, small, encoding in encoded:
                     tell = self._step if self._recalled else self._start
-                    tell(frame, small, encoding, self._annotations[earlier])
+                    tell(frame, small, encoding, annotation)
                     self._recalled = True
 
     def _track_backward(self, indices: range) -> Generator[TrackedFrame]:
         """Track one pass backward, without its first frame, from the last annotated one that can be read."""
         for start in (index for index in indices if index in self._annotations):
+            self._recall(start, self._annotations[start].object_ids)
             with closing(self._track(indices[indices.index(start) :])) as passed:
                 if next(passed, None) is not None:
                     yield from passed
@@ -344,15 +347,11 @@ class FrameLoop:
         return TrackedFrame(frame, Prediction.from_label_map(label_map), _read_only(label_map))
 
     def _go_on(self, frame: Frame, small: Frame, encoding: Encoding, annotation: Annotation) -> TrackedFrame:
-        """Go on from a mask of the earlier run and an annotation over it."""
-        assert self._continuation is not None, "annotated frames are recalled for a continuation alone"
+        """Go on from an annotation, where the earlier run has a mask over that, after earlier ones were shown."""
         self._end_objects(frame)
-        held = self._continuation.mask(frame)
-        if held is None:
-            raise InputError(
-                f"{self._continuation.folder}: holds no mask of frame {frame.name}, where --from goes on. "
-                "The earlier run ended before it: use --resume or --overwrite."
-            )
+        held = np.zeros(frame.size, np.uint8)
+        if self._continuation is not None and frame.index == self._forward.start:
+            held = self._continuation.required_mask(frame)
         known = np.where(np.isin(held, [*self._known.annotated, *annotation.object_ids]), held, 0).astype(np.uint8)
         whole = correct_label_map(known, _label_map_of(annotation, frame), annotation.object_ids)
         self.tracker.step(small, encoding, set(self._known.annotated))

@@ -8,7 +8,9 @@ mask comes from the backward pass.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+
+import numpy as np
 
 from vos.types.annotation import Annotation
 
@@ -32,6 +34,11 @@ class Origins:
         for index in sorted(annotations):
             for object_id in annotations[index].object_ids:
                 self._annotated.setdefault(object_id, []).append(index)
+
+    @property
+    def object_ids(self) -> tuple[int, ...]:
+        """The ids of all objects."""
+        return tuple(self._annotated)
 
     def annotated(self, index: int) -> tuple[int, ...]:
         """Return the ids of the objects that are annotated in a frame."""
@@ -75,6 +82,26 @@ class Origins:
 
     def _reaching(self, object_id: int, annotated: int | None, index: int) -> int | None:
         return None if annotated is None or self.has_ended(object_id, annotated, index) else annotated
+
+
+def earlier_annotations(
+    annotations: Mapping[int, Annotation], index: int, object_ids: Collection[int]
+) -> list[Annotation]:
+    """List what the annotations before a frame say of some objects, ascending.
+
+    Args:
+        annotations: by frame index, ascending.
+        index: of the frame.
+        object_ids: the objects.
+    Returns:
+        Annotations of these objects alone; those without any of them are left out.
+    """
+    found = []
+    for at, annotation in annotations.items():
+        if at < index and set(annotation.object_ids) & set(object_ids):
+            wanted = np.isin(annotation.label_map, list(object_ids))
+            found.append(Annotation(np.where(wanted, annotation.label_map, 0).astype(np.uint8), at))
+    return found
 
 
 def backward_passes(annotations: Mapping[int, Annotation], origins: Origins, indices: range) -> list[range]:

@@ -1,7 +1,7 @@
 import numpy as np
 
 import vos
-from vos.host.both_ways.origins import Origins, backward_passes
+from vos.host.both_ways.origins import Origins, backward_passes, earlier_annotations
 
 
 def annotations(by_index):
@@ -34,3 +34,9 @@ def test_backward_passes_leave_out_frames_that_no_object_needs():
     given = annotations({4: [1], 8: [1]})
     assert backward_passes(given, Origins(given, {}), range(2, 12)) == [range(8, 6, -1), range(4, 1, -1)]
     assert backward_passes(annotations({0: [1]}), Origins(annotations({0: [1]}), {}), range(4)) == []
+
+
+def test_earlier_annotations_hold_the_wanted_objects_alone():
+    given = annotations({0: [1, 2], 3: [2], 5: [1], 8: [1]})
+    found = earlier_annotations(given, 8, [1, 9])
+    assert [(one.frame_index, one.object_ids) for one in found] == [(0, (1,)), (5, (1,))]
