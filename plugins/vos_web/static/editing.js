@@ -13,6 +13,8 @@ const waiting = new Map(); // frame -> {runs, ids, unpin}
 let saving = false;
 
 export const hasUnsaved = () => saving || waiting.size > 0;
+// Tells scripts and style sheets whether the server has every change.
+const showSaved = () => (document.getElementById("stage").dataset.saved = !hasUnsaved());
 export const canUndo = () => done.length > 0;
 export const canRedo = () => undone.length > 0;
 
@@ -74,6 +76,7 @@ function save(touched, pins) {
   setPresence(frame, Object.fromEntries([...present].map((id) => [id, 255])));
   emit("pins");
   drain();
+  showSaved();
 }
 
 async function drain() {
@@ -95,6 +98,7 @@ async function drain() {
     }
   } finally {
     saving = false;
+    showSaved();
     emit("saved");
   }
 }

@@ -15,6 +15,8 @@ from playwright.sync_api import expect
 import vos
 import vos.example_clip
 
+expect.set_options(timeout=30_000)
+
 CLIP = Path(vos.example_clip.__file__).parent
 SIZE = vos.read_label_map(vos.example_clip.FIRST_MASK).shape
 LAST = 71
@@ -63,7 +65,9 @@ class Editor:
         expect(self.page.locator("#stage")).to_have_attribute("data-frame", str(frame))
 
     def is_annotated(self):
+        """Wait until the frame is annotated, and the server has it."""
         expect(self.page.locator("#frame-card")).to_contain_text("Annotated frame", timeout=120_000)
+        expect(self.page.locator("#stage")).not_to_have_attribute("data-saved", "false", timeout=60_000)
 
     def has_objects(self, count):
         expect(self.page.locator("#objects li[data-id]")).to_have_count(count)
