@@ -85,6 +85,12 @@ def test_what_is_seen_on_both_sides_of_a_pole_stays() -> None:
     assert dropped_after(lambda: watch.step(0, 1, parts=[MAIN, beside]), 15) is None
 
 
+def test_a_small_piece_stays() -> None:
+    watch = Watch()
+    small = slice(10, 15), slice(20, 30)  # an eighth of the main piece
+    assert dropped_after(lambda: watch.step(0, 1, parts=[MAIN, small])) is None
+
+
 def test_what_trembles_stays() -> None:
     watch = Watch()
     steps = iter([2, -2] * 15)
