@@ -268,7 +268,7 @@ def _draw(files: SequenceFiles, frame: str, object_id: int, predicted_id: int | 
     if image is None:
         image = PALETTE[truth_file.label_map] // 2 + 60
     scale = max(1, -(-size_wh[0] // PICTURE_WIDTH))
-    image = np.ascontiguousarray(image[::scale, ::scale])
+    image = np.array(image[::scale, ::scale])  # a copy: images as they are read cannot be written to
     for mask, colour in ((truth, TRUTH_COLOUR), (prediction, PREDICTION_COLOUR)):
         image[_thick(boundary_of(mask[::scale, ::scale]))] = colour
     return image
