@@ -30,6 +30,7 @@ from vos_batch.jobs import TrackJob, find_jobs, runtime_arguments
 @click.option("--executor", default="local", show_default=True, help="What runs the jobs (`vos plugins`).")
 @click.option("-E", "executor_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the executor.")
 @click.option("-j", "--workers", type=click.IntRange(min=1), default=None, help="Short for -E workers=N.")
+@click.option("--writer", "writer", default="davis", show_default=True, help="What each job writes (`vos plugins`).")
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
 @click.option("--both-ways", is_flag=True, help="Also track backward: each object from its masks.")
 @click.option("--overwrite", is_flag=True, help="Replace earlier runs; without it, finished jobs are skipped.")
@@ -63,6 +64,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     jobs = find_jobs(given["jobs"], _defaults(given), given["set_name"])
     for tracker in {job.tracker.partition(":")[0] for job in jobs}:
         plugins.trackers.get(tracker)  # a typing mistake ends the batch before it begins
+    plugins.writers.get(given["writer"])
     where = given["summary"] or f"{given['output'].rstrip('/')}/batch.json"
     check_summary(where, overwrite=given["overwrite"], own=given["summary"] is None)
     with show_progress("batch", len(jobs), "job", given["progress"]) as progress:
@@ -78,6 +80,7 @@ def _defaults(given: dict[str, Any]) -> TrackJob:
         masks=None,
         output=given["output"],
         sequence="",
+        writers=((given["writer"], {}),),
         tracker=given["tracker"],
         options=parse_assignments(given["assignments"]),
         selection={name: value for name, value in selection.items() if value is not None},

@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any
 
 from vos.plugin import Job, JobEvent, VosError, WorkerPlan, end_with_parent, end_workers, ending_cleanly
@@ -19,6 +21,8 @@ from vos_batch.options import LocalOptions
 
 FRAME_EVENTS_PER_JOB = 100
 """Progress events of one job at most: a long video must not flood the pipe."""
+GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")
+"""Device files of NVIDIA's driver, of AMD's, and of Windows' for its Linux."""
 
 
 @dataclass
@@ -132,6 +136,8 @@ def _visible_gpus() -> list[str]:
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         return [gpu for gpu in chosen.split(",") if gpu.strip()]
+    if sys.platform == "linux" and not any(found for name in GPU_DEVICES for found in Path("/dev").glob(name)):
+        return []  # torch would say the same, and takes seconds to import
     import torch
 
     return [str(number) for number in range(torch.cuda.device_count())]

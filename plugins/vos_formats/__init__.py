@@ -48,6 +48,10 @@ def vos_formats() -> Sequence[FormatSpec]:
             _writer("npz", "NpzWriter"), _importer("npz", "read_npz"), FileOptions,
         ),
         FormatSpec(
+            "tar", "One tar file with the palette PNG of all frames.",
+            _writer("shards", "TarWriter"), _importer("shards", "read_tar"), FileOptions,
+        ),
+        FormatSpec(
             "png", "Black and white PNG, one a frame and object.",
             _writer("folders", "PngWriter"), _importer("folders", "read_png"), FileOptions,
         ),

@@ -31,7 +31,7 @@ CACHE_GB = 20.0
 
 STREAM_SCHEMES = frozenset({"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "udp", "tcp", "srt", "mms", "v4l2", "rist"})
 _VIDEOS = ".mp4 .m4v .mov .mkv .webm .avi .ts .mts .m2ts .mpg .mpeg .mxf .wmv .flv .ogv .3gp .gif"
-_OTHERS = ".png .jpg .jpeg .bmp .tif .tiff .webp .json .xml .zip .npz .yaml .txt"
+_OTHERS = ".png .jpg .jpeg .bmp .tif .tiff .webp .json .xml .zip .npz .tar .yaml .txt"
 FILE_SUFFIXES = frozenset(f"{_VIDEOS} {_OTHERS}".split())  # a line in place of thirty
 """What ``http`` addresses of files end with; others are live streams."""
 _VERSION_KEYS = ("etag", "lastmodified", "last-modified", "mtime", "created", "updated", "md5hash", "versionid")

@@ -11,7 +11,7 @@ from vos.conversion.importing import import_masks
 from vos.plugin import AnnotationError, InputError, read_image
 from vos.testing import StubTracker, TinySequence
 
-FORMATS = ["youtube-vis", "coco", "cvat", "yolo", "label-studio", "mots", "sa-v", "npz", "png"]
+FORMATS = ["youtube-vis", "coco", "cvat", "yolo", "label-studio", "mots", "sa-v", "npz", "tar", "png"]
 SIZE = (40, 56)
 
 

@@ -19,7 +19,7 @@ from vos.types.source_info import SourceInfo
 
 logger = logging.getLogger(__name__)
 
-FOREIGN_SUFFIXES = frozenset({".json", ".xml", ".zip", ".npz", ".yaml", ".txt"})
+FOREIGN_SUFFIXES = frozenset({".json", ".xml", ".zip", ".npz", ".tar", ".yaml", ".txt"})
 """Files that hold no picture: where no format reads one, the message names the formats."""
 
 

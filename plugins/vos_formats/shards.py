@@ -1,0 +1,86 @@
+"""Shards: all masks of a sequence in one tar file, for disks and object stores that are slow with small files."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vos.plugin import PALETTE, AnnotationError, Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, safe_name
+from vos.plugin import replacing as replaced
+from vos_formats.importing import natural, reading, sequence_of, stem_of
+from vos_formats.output import FormatWriter
+
+
+class TarWriter(FormatWriter):
+    """``<sequence>/<frame>.png`` for every frame, DAVIS palette PNG; the same masks give the same bytes."""
+
+    default_name = "masks.tar"
+
+    def begin(self) -> None:
+        """Begin; see the base class."""
+        self._tar = tarfile.open(self.spool_path("tar"), "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115  # closed below
+
+    def add(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
+        """Append one mask."""
+        image = Image.fromarray(label_map)
+        image.putpalette(PALETTE.tobytes())
+        content = io.BytesIO()
+        image.save(content, format="PNG", compress_level=1)
+        entry = tarfile.TarInfo(f"{safe_name(self.run.sequence)}/{safe_name(frame.name)}.png")
+        entry.size = content.tell()
+        content.seek(0)
+        self._tar.addfile(entry, content)
+
+    def finish(self) -> None:
+        """Copy the shard to its place, whole."""
+        self._tar.close()
+        with replaced(self.path) as partial, partial.open("wb") as stream, self.spool_path("tar").open("rb") as shard:
+            while block := shard.read(1 << 20):
+                stream.write(block)
+
+    def abort(self, error: BaseException) -> None:
+        """Remove what is unfinished."""
+        self._tar.close()
+        super().abort(error)
+
+
+def read_tar(path: Path) -> list[ImportedMasks] | None:
+    """Read shards of one sequence or more: PNG files in folders named after the sequences. Nothing is unpacked."""
+    if path.suffix.lower() != ".tar" or not path.is_file():
+        return None
+    try:
+        with tarfile.open(path, "r:") as tar:
+            names = [entry.name for entry in tar if entry.isfile() and entry.name.lower().endswith(".png")]
+    except (OSError, tarfile.TarError) as error:
+        raise AnnotationError(f"{path}: cannot be read as a tar file ({error}).") from error
+    if not names:
+        raise AnnotationError(f"{path}: holds no PNG file.")
+    by_folder: dict[str, list[str]] = {}
+    for name in sorted(names, key=lambda name: natural(Path(name))):
+        by_folder.setdefault(name.rpartition("/")[0], []).append(name)
+    return [
+        ImportedMasks(
+            safe_name(folder.replace("/", "_")) if folder else sequence_of(path, TarWriter.default_name), read
+        )
+        for folder, read in ((folder, _reader(path, held)) for folder, held in by_folder.items())
+    ]
+
+
+def _reader(path: Path, names: list[str]) -> Callable[[], Iterator[ImportedFrame]]:
+    @reading(path, "PNG masks")
+    def frames() -> Iterator[ImportedFrame]:
+        with tarfile.open(path, "r:") as tar:
+            for name in names:
+                stream = tar.extractfile(name)
+                assert stream is not None, "only files are listed"
+                with Image.open(io.BytesIO(stream.read())) as image:
+                    if image.mode not in ("P", "L", "1"):
+                        raise AnnotationError(f"{path}: {name} is {image.mode}, expected a palette or grey PNG of ids.")
+                    yield ImportedFrame(stem_of(name), np.asarray(image, dtype=np.uint8))
+
+    return frames
