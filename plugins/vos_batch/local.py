@@ -21,6 +21,9 @@ from vos_batch.options import LocalOptions
 
 FRAME_EVENTS_PER_JOB = 100
 """Progress events of one job at most: a long video must not flood the pipe."""
+MAX_STILLBORN = 3
+"""So many workers in a row may end before they begin a job; a plugin that ends its process would be tried for hours."""
+
 GPU_DEVICES = ("nvidia[0-9]*", "kfd", "dxg")
 """Device files of NVIDIA's driver, of AMD's, and of Windows' for its Linux."""
 
@@ -34,14 +37,16 @@ class _Process:
     pipe: Connection
     environment: Mapping[str, str]
     job: Job | None = None
+    has_begun: bool = False
 
 
 @dataclass
 class _Queue:
-    """Jobs that wait, and how often each was tried."""
+    """Jobs that wait, how often each was tried, and how many workers in a row ended before they began one."""
 
     waiting: deque[Job]
     attempts: dict[str, int] = field(default_factory=dict)
+    stillborn: int = 0
 
 
 class LocalExecutor:
@@ -86,6 +91,7 @@ class LocalExecutor:
                 processes.append(replacement)
                 _give_next(replacement, queue)
             return
+        process.has_begun, queue.stillborn = True, 0
         if event.kind in ("done", "failed"):
             process.job = None
             _give_next(process, queue)
@@ -98,6 +104,10 @@ class LocalExecutor:
             if queue.waiting:
                 raise VosError(f"{process.name} ended before its first job ({_ending(process)}).")
             return
+        if not process.has_begun:
+            queue.stillborn += 1
+            if queue.stillborn > MAX_STILLBORN:
+                raise VosError(f"{queue.stillborn} workers in a row ended before their first job ({_ending(process)}).")
         queue.attempts[job.job_id] = queue.attempts.get(job.job_id, 1) + 1
         if queue.attempts[job.job_id] > 1 + self._options.retries:
             message = (
