@@ -10,6 +10,7 @@ from typing import Any
 import av
 import numpy as np
 from av.video.frame import PictureType
+from av.video.reformatter import VideoReformatter
 
 from vos.plugin import Image
 from vos_sources.display_matrix import upright
@@ -182,6 +183,7 @@ class PyAvReader:
         self._fed = 0
         self._waiting: dict[int, Any] = {}
         self._entry_of: Callable[[int], int] = index.entry_before
+        self._converter = VideoReformatter()
 
     def read(self, frame: int) -> Image:
         """Decode a frame: uint8 (H, W, 3) RGB, as a player shows it.
@@ -189,7 +191,7 @@ class PyAvReader:
         Raises:
             DecodeError: it cannot be decoded.
         """
-        return to_rgb(self._read(frame))
+        return self._to_rgb(self._read(frame))
 
     def peek(self) -> Any:
         """The decoded first frame, which stays to be read."""
@@ -220,6 +222,12 @@ class PyAvReader:
                 self._restart(earlier)
         return self._advance(frame)
 
+    def _to_rgb(self, frame: Any) -> Image:
+        """A decoded frame as uint8 (H, W, 3) RGB, turned and mirrored as its display matrix says."""
+        # One converter for all frames, on one thread: setting one up for a frame takes longer than converting it.
+        pixels: Image = self._converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        return np.ascontiguousarray(upright(pixels, frame))
+
     def _restart(self, entry: int) -> None:
         self._waiting.clear()
         self._begin, self._fed = entry, entry
@@ -249,12 +257,6 @@ class PyAvReader:
             raise
         self._pass = None
         raise DecodeError("the decoder leaves it out")
-
-
-def to_rgb(frame: Any) -> Image:
-    """A decoded frame as uint8 (H, W, 3) RGB, turned and mirrored as its display matrix says."""
-    pixels: Image = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(upright(pixels, frame))
 
 
 def address_of(path: Path) -> str:

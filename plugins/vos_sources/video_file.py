@@ -35,7 +35,7 @@ class VideoSource:
         self._lock = threading.Lock()
         self._digits = max(5, len(str(self._video.frame_count - 1)))
         try:
-            first = self._reader.read(0)
+            self._first = first = self._reader.read(0)
         except DecodeError as error:
             self.close()
             raise SourceError(f"{path}: no frame can be decoded ({error}). Convert it to H.264 with ffmpeg.") from error
@@ -81,6 +81,8 @@ class VideoSource:
         return Frame(index, self._read(index), f"{index:0{self._digits}d}", self._video.index.time(index))
 
     def _read(self, index: int) -> Image:
+        if index == 0:
+            return self._first  # it is decoded already, and the reader stands behind it
         if index >= len(self._video.index):
             raise self._ends_early(index, len(self._video.index))
         try:
