@@ -236,7 +236,7 @@ def example_folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md", "docs/how-to/frames-in-memory.md"])
 def test_python_of_the_first_pages_runs_as_it_stands(page, example_folder, monkeypatch):
     """Each block runs as a user pastes it; tracking stops early, as the clip's later frames show nothing new."""
     short = {name: partial(getattr(vos, name), stop=41 if name == "track" else 2) for name in ("stream", "track")}

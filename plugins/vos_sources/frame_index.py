@@ -19,6 +19,9 @@ from vos_sources.packet_table import NO_TIME, PacketTable
 MAX_REORDERING = 32
 """Packets by which decoding and showing may differ: 16 frames of H.264's buffer, in two fields each."""
 
+MIN_STEPS = 8
+"""Frames from which the usual step between two is learned."""
+
 
 @dataclass(frozen=True)
 class FrameIndex:
@@ -93,10 +96,26 @@ class FrameIndex:
         if self.pts is None or len(self) < 2:
             return self
         steps = np.diff(self.pts)
-        usual = float(np.median(steps)) if len(steps) >= 8 or not stated else float(1 / (stated * self.time_base))
+        usual = (
+            float(np.median(steps)) if len(steps) >= MIN_STEPS or not stated else float(1 / (stated * self.time_base))
+        )
         tail = max(len(steps) - MAX_REORDERING, 0)
         holes = np.flatnonzero(steps[tail:] > 1.6 * usual)
         return self.first(tail + int(holes[0]) + 1) if len(holes) else self
+
+    def ends_after_gap(self, stated: Fraction | None) -> bool:
+        """Whether frames are missing before the last ones, in a file with B frames and otherwise of one rate.
+
+        Args:
+            stated: as for ``without_end_after_gap``.
+        """
+        if self.pts is None or (np.diff(self.packet_of_frame) > 0).all():
+            return False
+        kept = self.without_end_after_gap(stated)
+        if kept.pts is None or len(kept) == len(self) or len(kept) < MIN_STEPS:
+            return False
+        steps = np.diff(kept.pts)
+        return bool(np.abs(steps - np.median(steps)).max() <= 0.1 * np.median(steps))
 
     def first(self, count: int) -> FrameIndex:
         """The index of the first ``count`` frames."""

@@ -29,6 +29,11 @@ MAX_RATE = 1000.0
 """Frames per second above which a stated rate is a clock's (90,000 in transport streams), not a camera's."""
 
 
+_STATE_NOTHING = frozenset({"mpegts", "mpeg", "nut"})
+"""Containers that state neither bytes nor seconds."""
+_CONSTANT_RATE = frozenset({"mxf", "mxf_opatom", "ivf"})
+_STATE_SECONDS = frozenset({"flv", "live_flv"}) | _CONSTANT_RATE
+"""Containers whose header states seconds, but no size in bytes."""
 _KEEPS_INCOMPLETE = frozenset({"mpegts", "gif", "asf", "mpeg"})
 """Containers whose last packet comes even if a part of it is missing."""
 
@@ -207,6 +212,10 @@ def _describe(
 
 def _good_part(index: FrameIndex, track: _Track) -> FrameIndex:
     """The frames of a file that is cut short which are whole, and follow each other without a hole."""
+    if track.container in ("mxf", "mxf_opatom") and len(index.entries):
+        # The times of an MXF file are in its end: without it, the order of the last group's B frames is not known.
+        last_group = index.frame_of_packet[index.entries[-1] :]
+        return index.first(max(int(last_group[last_group >= 0].min()), 1))
     if track.container in _KEEPS_INCOMPLETE and len(index) > 1:
         last = int(index.frame_of_packet[index.packet_of_frame.max()])
         index = index.first(max(last, 1))
@@ -214,11 +223,19 @@ def _good_part(index: FrameIndex, track: _Track) -> FrameIndex:
 
 
 def _is_shorter(index: FrameIndex, track: _Track, rate: float | None) -> bool:
-    """Whether the header states a longer duration than the frames have; for containers that state no size in bytes."""
-    if index.pts is None or rate is None or track.stated_seconds is None or track.container not in ("flv", "live_flv"):
+    """Whether the header states a longer duration than the frames have; for containers that state no size in bytes.
+
+    Where nothing states it, frames that are missing before the last one, which B frames leave, tell it.
+    """
+    if index.pts is None or rate is None:
+        return False
+    if track.container in _STATE_NOTHING:
+        return index.ends_after_gap(track.stated_rate)
+    if track.stated_seconds is None or track.container not in _STATE_SECONDS:
         return False
     seconds = float(int(index.pts[-1] - index.pts[0]) * index.time_base) + 1 / rate
-    return track.stated_seconds - seconds > max(3 / rate, 0.02 * track.stated_seconds)
+    tolerance = 1.5 / rate if track.container in _CONSTANT_RATE else max(3 / rate, 0.02 * track.stated_seconds)
+    return track.stated_seconds - seconds > tolerance
 
 
 def _plausible(rate: Fraction | None) -> float | None:

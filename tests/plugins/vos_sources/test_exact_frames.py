@@ -145,7 +145,7 @@ def test_display_matrices(tmp_path, opened, kind):
 
 
 @pytest.mark.parametrize("file", ["a.mkv h264", "a.webm vp9", "a.avi mjpeg", "a.flv flv1", "a.gif gif", "a.wmv wmv2",
-                                  "a.ts h264", "a.mpg mpeg2"])  # fmt: skip
+                                  "a.ts h264", "a.mpg mpeg2", "a.mxf mpeg2", "a.ivf vp9", "a.ogv vp8"])  # fmt: skip
 def test_files_cut_short_name_the_last_good_frame(tmp_path, opened, file):
     name, codec = file.split()
     path = write_video(tmp_path / name, codec, count=60)
