@@ -225,7 +225,7 @@ class PyAvReader:
     def _to_rgb(self, frame: Any) -> Image:
         """A decoded frame as uint8 (H, W, 3) RGB, turned and mirrored as its display matrix says."""
         # One converter for all frames, on one thread: setting one up for a frame takes longer than converting it.
-        pixels: Image = self._converter.reformat(frame, format="rgb24", threads=1).to_ndarray()
+        pixels = np.asarray(self._converter.reformat(frame, format="rgb24", threads=1).to_ndarray(), np.uint8)
         return np.ascontiguousarray(upright(pixels, frame))
 
     def _restart(self, entry: int) -> None:
