@@ -27,6 +27,7 @@ class PersamOptions(SamOptions):
     lost: float = option(0.25, "Similarity below which an object counts as lost, on the same scale.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.topk < 1:
             raise ValueError(f"topk is {self.topk}, expected 1 or more")
         if self.margin < 0:

@@ -77,14 +77,17 @@ def _evaluation() -> click.Command:
 
 
 def _points(options: PointsOptions, runtime: Runtime) -> Initializer:
-    from vos_sam.initializers import PointsInitializer
+    from vos_sam.initializers import PointsInitializer, parse_points
 
+    parse_points(options.points)  # what the user typed is checked before weights are looked for
     return PointsInitializer(options, _model(options, runtime))
 
 
 def _boxes(options: BoxesOptions, runtime: Runtime) -> Initializer:
-    from vos_sam.initializers import BoxesInitializer
+    from vos_sam.initializers import BoxesInitializer, parse_boxes
 
+    if options.detections is None:
+        parse_boxes(options.boxes)
     return BoxesInitializer(options, _model(options, runtime))
 
 

@@ -22,6 +22,13 @@ class SamOptions:
     model: Model = option("vit_b", "Known model to take from the cache folder if no checkpoint is given.")
     cache_embeddings: bool = option(False, "Keep image embeddings in the cache folder for later runs.")
 
+    def __post_init__(self) -> None:
+        if self.checkpoint is not None and self.model != "vit_b":
+            raise ValueError(
+                f"checkpoint ({self.checkpoint}) and model ({self.model}) are both given; "
+                "a checkpoint's type is recognised, so leave out model"
+            )
+
 
 @dataclass(frozen=True)
 class PointsOptions(SamOptions):
@@ -61,6 +68,7 @@ class EverythingOptions(SamOptions):
     max_share: float = option(0.5, "Largest share of the frame that an object has; larger is background.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not 1 <= self.max_objects <= 254:
             raise ValueError(f"max_objects is {self.max_objects}, expected 1 to 254")
         if self.points_per_side < 1:
@@ -75,5 +83,6 @@ class EdgesOptions(SamOptions):
     threshold: float = option(0.1, "Strength, 0 to 1, from which a pixel is an edge.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.points_per_side < 1:
             raise ValueError(f"points_per_side is {self.points_per_side}, expected 1 or more")

@@ -235,3 +235,15 @@ def test_the_specs_make_initializers(shapes_checkpoint, tmp_path):
     for options_type, wrong in ((EverythingOptions, {"max_objects": 255}), (EdgesOptions, {"points_per_side": 0})):
         with pytest.raises(OptionError):
             make_options(options_type, wrong, "it")
+
+
+@pytest.mark.parametrize(("name", "options"), [("sam-points", {"points": "1:a"}), ("sam-boxes", {"boxes": "1:2,3"})])
+def test_a_prompt_is_checked_before_weights_are_looked_for(name, options, tmp_path, monkeypatch):
+    monkeypatch.setenv("VOS_CACHE", str(tmp_path))
+    with pytest.raises(OptionError, match=r"is not id:x"):
+        vos.initialize(np.zeros((9, 9, 3), np.uint8), name, options=options)
+
+
+def test_a_checkpoint_beside_a_model_is_refused():
+    with pytest.raises(OptionError, match=r"checkpoint \(a.pth\) and model \(vit_l\) are both given"):
+        vos.initialize(np.zeros((9, 9, 3), np.uint8), "sam-points", options={"checkpoint": "a.pth", "model": "vit_l"})
