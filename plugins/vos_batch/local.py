@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,8 +20,8 @@ from vos.plugin import Job, JobEvent, VosError, WorkerPlan, end_with_parent, end
 from vos_batch.one_job import run_job
 from vos_batch.options import LocalOptions
 
-FRAME_EVENTS_PER_JOB = 100
-"""Progress events of one job at most: a long video must not flood the pipe."""
+SECONDS_BETWEEN_EVENTS = 0.2
+"""Frames of a job are reported this far apart: they are for people, and each costs time in both processes."""
 MAX_STILLBORN = 3
 """So many workers in a row may end before they begin a job; a plugin that ends its process would be tried for hours."""
 
@@ -205,12 +206,15 @@ def _work(plan: WorkerPlan, name: str, environment: dict[str, str], pipe: Connec
 
 
 def _thinned(pipe: Connection) -> Any:
-    """A sender that leaves out most frame events of a long job."""
+    """A sender that leaves out frame events between the first and the last which follow another at once."""
+    sent = 0.0
 
     def send(event: JobEvent) -> None:
-        count = event.frame_count or 0
-        stride = max(1, count // FRAME_EVENTS_PER_JOB)
-        if event.kind != "frame" or event.frame % stride == 0:
-            pipe.send(event)
+        nonlocal sent
+        now = time.monotonic()
+        if event.kind == "frame" and event.frame not in (1, event.frame_count) and now - sent < SECONDS_BETWEEN_EVENTS:
+            return
+        sent = now
+        pipe.send(event)
 
     return send
