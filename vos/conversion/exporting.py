@@ -11,7 +11,7 @@ from typing import Any
 
 from vos.conversion.finished_run import FinishedRun, find_results
 from vos.errors import InputError, OptionError, PluginError
-from vos.host.frame_loop import TrackedFrame
+from vos.host.loop.tracked_frame import TrackedFrame
 from vos.host.opening import open_source
 from vos.host.outputs.input_protection import files_of_run, refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing

@@ -16,7 +16,9 @@ from vos.host.annotations.annotation_loading import GivenAnnotations, gather_ann
 from vos.host.annotations.imported_annotations import with_imported
 from vos.host.continuing import Continuation
 from vos.host.doubts import DoubtDetector, joined_spans
-from vos.host.frame_loop import FrameLoop, Merge, TrackedFrame
+from vos.host.loop.frame_loop import FrameLoop, LoopSettings
+from vos.host.loop.object_tracking import Merge
+from vos.host.loop.tracked_frame import TrackedFrame
 from vos.host.merging import checked_label_map, merge_objects
 from vos.host.opening import GivenSource, open_source
 from vos.host.outputs.output_writers import Outputs
@@ -175,12 +177,14 @@ def prepare_run(
             made.tracker,
             made.name,
             _merge_of(plugins),
-            indices=indices,
-            both_ways=config.both_ways,
-            max_side=config.max_side,
-            allow_truncated=config.allow_truncated,
-            ends=config.ends,
-            continuation=continuation,
+            LoopSettings(
+                indices=indices,
+                both_ways=config.both_ways,
+                max_side=config.max_side,
+                allow_truncated=config.allow_truncated,
+                ends=config.ends or {},
+                continuation=continuation,
+            ),
         )
         facts = _facts(ready, found, made, config, indices)
         if continuation is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from vos.errors import InputError, WriterError
-from vos.host.frame_loop import TrackedFrame
+from vos.host.loop.tracked_frame import TrackedFrame
 from vos.host.threads import WriteBehind
 from vos.protocols.writer import Writer
 from vos.registry.plugin_errors import in_words, is_stop

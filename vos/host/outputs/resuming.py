@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vos.errors import OutputExistsError, VosError
+from vos.host.loop.resume_point import ResumePoint
 from vos.host.outputs.run_record import identity_of, recorded_doubts
 from vos.host.outputs.saved_states import find_state, refuse_state
-from vos.host.resume_point import ResumePoint
 from vos.io.masks.mask_file import read_stored_label_map
 from vos.protocols.writer import Writer
 from vos.types.label_map import object_ids
@@ -25,7 +25,7 @@ MASKS_TRIED = 1000
 """Masks that are read, from the last one back, for one that shows every object."""
 
 if TYPE_CHECKING:
-    from vos.host.frame_loop import FrameLoop
+    from vos.host.loop.frame_loop import FrameLoop
 
 logger = logging.getLogger(__name__)
 

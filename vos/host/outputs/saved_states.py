@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vos.errors import InputError, VosError
+from vos.host.loop.resume_point import ResumePoint
 from vos.host.outputs.run_record import identity_of, versions
-from vos.host.resume_point import ResumePoint
 from vos.io.atomic_files import atomic_write, replacing
 from vos.io.json_file import read_json
 from vos.registry.plugin_errors import in_words, is_stop
@@ -30,7 +30,7 @@ MAX_BYTES = 4 << 30
 """A larger state is not kept."""
 
 if TYPE_CHECKING:
-    from vos.host.frame_loop import FrameLoop
+    from vos.host.loop.frame_loop import FrameLoop
 
 logger = logging.getLogger(__name__)
 

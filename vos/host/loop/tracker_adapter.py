@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from functools import partial
 from itertools import islice
@@ -68,7 +68,7 @@ class TrackerAdapter:
 
     def encode(
         self, frames: Iterator[Frame], resize: Callable[[Frame], Frame]
-    ) -> Iterator[tuple[Frame, Frame, Encoding]]:
+    ) -> Generator[tuple[Frame, Frame, Encoding]]:
         """Encode frames as the tracker wants it: not at all, in batches, or ahead in threads of their own.
 
         Args:

@@ -1,0 +1,78 @@
+"""Which frames a run tracks, in which direction, and which it keeps from an earlier run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from vos.errors import InputError
+from vos.host.both_ways.origins import Origins, backward_passes
+from vos.host.continuing import Continuation
+from vos.types.annotation import Annotation
+
+
+@dataclass(frozen=True)
+class PassPlan:
+    """The frame indices of a run's passes.
+
+    Attributes:
+        before: frames before the first annotation, descending; empty unless the run is tracked both ways.
+        backward: each pass backward, descending, the latest one first; each begins at an annotated frame.
+        kept: frames whose masks come from an earlier run, ascending.
+        forward: the frames of the pass forward, ascending; the first one is annotated.
+    """
+
+    before: range
+    backward: tuple[range, ...]
+    kept: range
+    forward: range
+
+    @classmethod
+    def make(
+        cls,
+        indices: range,
+        annotations: Mapping[int, Annotation],
+        origins: Origins,
+        *,
+        both_ways: bool,
+        continuation: Continuation | None,
+    ) -> PassPlan:
+        """Plan the passes.
+
+        Args:
+            indices: the frames wanted, ascending.
+            annotations: by frame index.
+            origins: of these annotations.
+            both_ways: also track backward.
+            continuation: where the run goes on from an earlier one.
+        Raises:
+            InputError: it goes on from a frame without an annotation.
+        """
+        first = indices.index(min(annotations))
+        backward = tuple(backward_passes(annotations, origins, indices)) if both_ways else ()
+        if continuation is None:
+            before = indices[:first][::-1] if both_ways else range(0)
+            return cls(before, backward, range(0), indices[first:])
+        index = continuation.index
+        if index not in annotations:
+            raise InputError(f"--from {index}: no mask is given for frame {index}. Give one with --mask {index}:FILE.")
+        backward = tuple(indices_ for indices_ in backward if indices_.start >= index)
+        # Masks stay as they are before the first frame that a new pass backward comes to.
+        changed = indices[0] if continuation.replay else min([index, *(indices_[-1] for indices_ in backward)])
+        at = indices.index(index)
+        return cls(range(0), backward, indices[indices.index(changed) : at], indices[at:])
+
+    @property
+    def given(self) -> tuple[range, range]:
+        """The frames in the order in which the loop gives them: those before the first annotation, then the others."""
+        return self.before, range((self.kept or self.forward).start, self.forward.stop, self.forward.step)
+
+    @property
+    def goes_back(self) -> bool:
+        """Whether the source must be read from an earlier frame again."""
+        return bool(self.backward or self.kept)
+
+    @property
+    def forward_alone(self) -> bool:
+        """Whether no frame of the pass forward needs a pass backward as well."""
+        return all(indices.start == self.forward.start for indices in self.backward)
