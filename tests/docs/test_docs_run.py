@@ -1,0 +1,223 @@
+"""Every command block and Python block of README and docs runs as a user types it, page by page.
+
+A page runs in a folder with the files that it speaks of, small ones; `propagation` is a stand-in that keeps objects
+where they are, since what is tested is what the page says. A block that cannot run here has a line before it that says
+why: `<!-- not run: REASON -->`.
+"""
+
+import os
+import re
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import vos
+import vos_propagation
+from vos.cli import cli
+from vos.plugin import option
+from vos.testing import StubTracker
+
+ROOT = Path(__file__).parents[2]
+GENERATED = ("api.md", "cli.md", "options.md", "contract.md", "hooks.md")
+PAGES = [
+    page
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+    if page.name not in GENERATED and re.search(r"^```(sh|bash|console|python)\n", page.read_text(), re.M)
+]
+BLOCK = re.compile(
+    r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n)?```(?P<language>sh|bash|console|python)\n(?P<text>.*?)^```",
+    re.S | re.M,
+)
+OTHER_PROGRAMS = ("pip", "pytest", "ffmpeg", "make", "git")
+NOT_RUN = 11
+"""How many blocks have a reason; a new one is a decision."""
+
+
+def blocks(page):
+    return [match.groupdict() for match in BLOCK.finditer(page.read_text())]
+
+
+class Stay(StubTracker):
+    """Objects stay where they are."""
+
+    def __init__(self, options, runtime):
+        super().__init__()
+
+
+def write_video(path, size, frames):
+    height, width = size
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=24, options={"preset": "ultrafast"})
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        picture = np.full((height, width, 3), 60, np.uint8)
+        picture[height // 4 : height // 2, width // 4 : width // 2] = (220, 180, 40)
+        for _ in range(frames):
+            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
+                file.mux(packet)
+        for packet in stream.encode():
+            file.mux(packet)
+
+
+@lru_cache(maxsize=1)
+def material(folder):
+    """The files that pages speak of, made once: a video of 64x48 and one of 1280x720, masks, a DAVIS tree, results."""
+    for name, size, frames in (("dog.mp4", (48, 64), 210), ("large.mp4", (720, 1280), 89)):
+        write_video(folder / name, size, frames)
+    label_map = np.zeros((48, 64), np.uint8)
+    label_map[12:24, 16:32] = 1
+    for name, object_id in (
+        ("first", 1),
+        ("later", 1),
+        ("mended", 1),
+        ("dog", 1),
+        ("second-dog", 2),
+        ("ball", 1),
+        ("FIRST", 1),
+    ):
+        vos.write_label_map(folder / f"{name}.png", label_map * np.uint8(object_id))
+    vos.write_label_map(folder / "ball.png", np.roll(label_map, 20, axis=0))
+    two = label_map.copy()
+    two[30:40, 40:50] = 2
+    vos.write_label_map(folder / "two.png", two)
+    painted = np.kron(label_map, np.ones((15, 20), np.uint8))
+    vos.write_label_map(folder / "painted.png", painted)
+    tree = folder / "DAVIS"
+    for part in ("JPEGImages", "Annotations"):
+        (tree / part / "480p" / "bear").mkdir(parents=True)
+    (tree / "ImageSets" / "2017").mkdir(parents=True)
+    (tree / "ImageSets" / "2017" / "val.txt").write_text("bear\n")
+    (folder / "frames").mkdir()
+    (folder / "VIDEO").mkdir()
+    for index in range(42):
+        image = np.full((48, 64, 3), 90, np.uint8)
+        image[label_map > 0] = 200
+        for place in (folder / "frames", folder / "VIDEO", *([tree / "JPEGImages/480p/bear"] if index < 4 else [])):
+            av.VideoFrame.from_ndarray(image, format="rgb24").to_image().save(place / f"{index:05d}.jpg")
+        if index < 4:
+            vos.write_label_map(tree / f"Annotations/480p/bear/{index:05d}.png", label_map)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return material(tmp_path_factory.mktemp("material"))
+
+
+@pytest.fixture
+def place(made, tmp_path, monkeypatch):
+    """A folder with the files, in which the page's lines run."""
+    monkeypatch.setattr(vos_propagation, "_make_propagation", Stay)
+    for path in made.iterdir():
+        (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    return tmp_path
+
+
+def prepare(page, folder):
+    """What a page's commands take from earlier ones that it does not repeat."""
+    if page.name == "no-mask.md":
+        shutil.copy("large.mp4", "dog.mp4")
+    elif page.name == "exec.md":
+        shutil.copy(ROOT / "examples/exec-tracker/my_tracker.py", "my_tracker.py")
+    for copy in {"resume.md": ["match.mp4"], "bad-videos.md": ["broken.mp4"]}.get(page.name, []):
+        shutil.copy("dog.mp4", copy)
+    masks = folder / "masks"
+    if page.name == "several-objects.md":
+        for name in ("dog", "ball"):
+            (masks / name).mkdir(parents=True)
+            shutil.copy(f"{name}.png", masks / name / "00000.png")
+    elif page.name == "later-objects.md":
+        masks.mkdir()
+        shutil.copy("first.png", masks / "00000.png")
+        shutil.copy("two.png", "first.png")
+    elif page.name == "batch.md":
+        (folder / "clips").mkdir()
+        shutil.copy("dog.mp4", folder / "clips/dog.mp4")
+        shutil.copy("first.png", folder / "clips/dog.png")
+        (folder / "jobs.jsonl").write_text('{"video": "frames", "masks": "first.png"}\n')
+    if page.name in ("export.md", "faq.md", "correct.md", "davis.md", "evaluation.md"):
+        stop = 90 if page.name == "correct.md" else 3
+        vos.track("dog.mp4", "first.png", output="vos-out", stop=stop, writers=["davis"])
+        vos.export("vos-out/dog", "cvat", "annotations.xml")
+        one = vos.track("dog.mp4", "first.png", output="one", stop=1).run.output
+        vos.export(one, "coco", "first.json")
+        vos.export(one, "coco", "later.json")
+    if page.name == "export.md":
+        bear = vos.track("DAVIS/JPEGImages/480p/bear", "first.png", output="bear")
+        vos.export(bear.run.output, "coco", "results.json")
+    if page.name in ("davis.md", "evaluation.md", "README.md"):
+        for output in ("out", "results/mine", "results/theirs", "my-masks"):
+            shutil.copytree(folder / "DAVIS/Annotations/480p", folder / output)
+
+
+def names_of(page):
+    """Names that a page's Python takes as given."""
+    if page.name == "export.md":
+        shutil.rmtree("masks", ignore_errors=True)
+        frame, label_map = next(vos.stream("dog.mp4", "first.png"))
+        return {"frame": frame, "label_map": label_map}
+    return {"make": Stay, "ClickOptions": ClickOptions} if page.name == "plugin-author-guide.md" else {}
+
+
+@dataclass(frozen=True)
+class ClickOptions:
+    clicks: str = option("", "Where to click.")
+
+
+def limited(words):
+    """End a run soon after the last frame that its words name."""
+    if words[0] not in ("track", "batch") or "--stop" in words:
+        return words
+    named = [int(number) for word in words for number in re.findall(r"^(?:\d+(?=:\w)|\d{2,3}$)|(?<=@)\d+", word)]
+    return [*words, "--stop", str(max([*named, 0]) + 3)] if words[0] == "track" else words
+
+
+def run_line(line, page):
+    words = shlex.split(line.removeprefix("$ "), comments=True)
+    if not words or words[0] in OTHER_PROGRAMS:
+        return
+    if words[0] == "cd":
+        os.chdir(words[1])
+        return
+    assert words[0] == "vos", f"{page.name}: {line}: run by nobody; mark the block or name the program"
+    words = words[1 : words.index("2>")] if "2>" in words else words[1:]
+    if words[0] == "demo":  # run by tests/examples
+        return
+    if words[0] == "track" and not {"--overwrite", "--resume", "--from"} & set(words):
+        if page.name in ("export.md", "faq.md"):  # lines of a page are alternatives
+            words.append("--overwrite")
+        else:
+            shutil.rmtree("vos-out", ignore_errors=True)
+    if words[0] == "init" and "-o" in words:  # and so are those that make a mask
+        Path(words[words.index("-o") + 1]).unlink(missing_ok=True)
+    result = CliRunner().invoke(cli, limited(words))
+    assert result.exit_code == 0, f"{page.name}: {line}\n{result.output}\n{result.exception!r}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_page_runs_as_it_is_typed(page, place):
+    prepare(page, place)
+    names = None
+    for block in blocks(page):
+        if block["reason"]:
+            continue
+        if block["language"] == "python":
+            names = names_of(page) if names is None else names
+            exec(compile(block["text"], str(page), "exec"), names)
+        else:
+            for line in re.sub(r"\\\n", " ", block["text"]).splitlines():
+                run_line(line, page)
+
+
+def test_blocks_that_are_not_run_are_counted():
+    reasons = [block["reason"] for page in PAGES for block in blocks(page) if block["reason"]]
+    assert len(reasons) == NOT_RUN, reasons
