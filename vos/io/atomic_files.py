@@ -44,6 +44,7 @@ def create_partial(path: Path) -> Path:
     with output_errors(path):
         descriptor, partial = _create_exclusively(path)
         _held[partial] = descriptor
+        _found_at_first[partial] = _identity(path)
         _lock(descriptor)
         _remove_abandoned(path, partial)
     return partial
@@ -56,9 +57,15 @@ def finish_partial(partial: Path, path: Path) -> None:
         partial: the temporary file, complete and closed.
         path: the final file.
     Raises:
-        OutputError: it cannot be renamed; the temporary file is removed.
+        OutputError: it cannot be renamed, or another program has written ``path`` since ``create_partial``; the
+            temporary file is removed.
     """
     try:
+        now = _identity(path)
+        if now is not None and now != _found_at_first.get(partial, now):
+            raise OutputError(
+                f"{path}: another program wrote this file during the run. It is left as it is: run again."
+            )
         with output_errors(path):
             partial.replace(path)
     except OutputError:
@@ -212,6 +219,17 @@ def _write_directly(path: Path, data: bytes) -> None:
 
 # Descriptors of temporary files in use, by path. Each holds a lock that ends with the process, also after a kill.
 _held: dict[Path, int] = {}
+# What lay at the final path when the temporary file was created.
+_found_at_first: dict[Path, tuple[int, int] | None] = {}
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one under the same name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def _lock(descriptor: int) -> None:
@@ -223,6 +241,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _release(partial: Path) -> None:
+    _found_at_first.pop(partial, None)
     descriptor = _held.pop(partial, None)
     if descriptor is not None:
         os.close(descriptor)

@@ -172,3 +172,17 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
             read_regular_file(path)
     with pytest.raises(OSError, match="5 bytes, more than the 4"):
         read_regular_file(tmp_path / "file", max_bytes=4)
+
+
+@pytest.mark.parametrize("before", [None, "earlier"])
+def test_a_file_that_another_run_wrote_meanwhile_is_not_replaced(before, tmp_path):
+    path = tmp_path / "a.csv"
+    if before is not None:
+        path.write_text(before)
+    partial = create_partial(path)
+    partial.write_text("mine")
+    atomic_write(path, "theirs")
+    with pytest.raises(OutputError, match="another program wrote this file during the run"):
+        finish_partial(partial, path)
+    assert path.read_text() == "theirs"
+    assert [file.name for file in tmp_path.iterdir()] == ["a.csv"]
