@@ -57,7 +57,7 @@ $(CORE): pyproject.toml constraints.txt
 	touch $@
 
 $(DEV): $(CORE)
-	$(INSTALL) -e ".[dev,cutie,diffseg,groupvit,hf-video,vit,mobilesam,ray,slurm,remote,web,docs]"
+	$(INSTALL) -e ".[dev,cutie,diffseg,groupvit,hf-video,grounded,dreambooth,vit,mobilesam,ray,slurm,remote,web,docs]"
 	touch $@
 
 clean:
