@@ -9,7 +9,7 @@ from torch import Tensor
 from vos.plugin import BoolArray, FloatArray
 from vos_propagation.stages.redetector import SMALLEST
 
-# How sure the head is of a mask's pixels, and the overlap (J) seen with it; docs/benchmarks.md has the table.
+# How sure the decoder is of a mask's pixels, and the overlap (J) seen with it; docs/benchmarks.md has the table.
 CALIBRATION = (
     (0.0, 0.860, 0.930, 0.950, 0.970, 0.985, 1.0),
     (0.0, 0.569, 0.815, 0.872, 0.901, 0.947, 0.970),

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from vos.plugin import AnyArray, FloatArray
 from vos_propagation.ops.components import Cells, part_of, several_components
-from vos_propagation.stages.fusion_head import LOGIT_LIMIT
+from vos_propagation.stages.decoder_network import LOGIT_LIMIT
 
 # A piece is dropped when the way that it has gone from the main one, as a share of that one's side, times the frames
 # since, is more than the first; more than the second where another object touches it, as the flow of what is seen
@@ -33,6 +33,9 @@ PARTED, PARTED_BETWEEN = 2.0, 10.0
 LEAST = 0.1
 # Nor does it while the piece is less apart than this share: what is seen beside a pole moves as the pole seems to.
 APART = 0.4
+# A piece smaller than this share of the main one stays: true parts that hang or swing (a pilot below his wing) are
+# small, and a small false one costs little.
+TOLERATED = 0.15
 # For so many frames a piece that is where a dropped one was is dropped at once.
 DISOWNED = 12
 # A piece is taken as annotated while so much of it comes from there, carried along.
@@ -154,7 +157,7 @@ class DetachedFragmentFilter:
             enough = PARTED_BETWEEN if near[y, x].any() else PARTED
             again = watched.disowned is not None and np.median(watched.disowned[y, x]) > 0
             parted = way > LEAST and way * piece.age > enough and _distance_between(main, (y, x)) > APART * side
-            if again or parted:
+            if (again or parted) and len(y) > TOLERATED * len(main[0]):
                 dropped[y, x] = True
             else:
                 numbers[y, x] = number

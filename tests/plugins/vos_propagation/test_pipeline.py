@@ -318,15 +318,18 @@ def test_the_same_frames_give_the_same_masks_also_after_another_sequence() -> No
     assert run() == first
 
 
-def test_what_the_head_sees_of_a_frame_comes_with_its_features() -> None:
+def test_what_the_decoder_sees_of_a_frame_comes_with_its_features() -> None:
     frame, _ = picture((1, 8, 8))
     tracker = make()
     (encoding,) = tracker.encode([frame])
-    assert tracker._decoder is not None
-    assert encoding.head_features is not None
-    expected = tracker._decoder.network.look(encoding.cells[None], encoding.fine[None])
-    assert all(map(torch.equal, encoding.head_features, expected))
-    assert make(stages="-decoder").encode([frame])[0].head_features is None
+    assert encoding.decoder_features is not None
+    assert not encoding.levels, "the backbone's levels were kept"
+    tracker.keep_levels = True
+    (whole,) = tracker.encode([frame])
+    with torch.inference_mode():
+        expected = stage_of(tracker, Decoder).network.image_features(whole.levels)
+    assert all(torch.equal(encoding.decoder_features[stride], expected[stride]) for stride in expected)
+    assert make(stages="-decoder").encode([frame])[0].decoder_features is None
 
 
 def test_masks_are_the_same_whatever_order_features_are_made_in() -> None:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from vos_propagation.stages.decoder_network import LOGIT_LIMIT
 from vos_propagation.stages.detached_fragments import DISOWNED, DetachedFragmentFilter
-from vos_propagation.stages.fusion_head import LOGIT_LIMIT
 
 SIZE = (60, 120)
 MAIN, PIECE = (slice(30, 50), slice(10, 30)), (slice(10, 20), slice(20, 30))
@@ -83,6 +83,12 @@ def test_what_is_seen_on_both_sides_of_a_pole_stays() -> None:
     watch = Watch()
     beside = slice(22, 27), slice(10, 30)  # 4 cells from the main piece, a fifth of its side; 8 would be enough
     assert dropped_after(lambda: watch.step(0, 1, parts=[MAIN, beside]), 15) is None
+
+
+def test_a_small_piece_stays() -> None:
+    watch = Watch()
+    small = slice(10, 15), slice(20, 30)  # an eighth of the main piece
+    assert dropped_after(lambda: watch.step(0, 1, parts=[MAIN, small])) is None
 
 
 def test_what_trembles_stays() -> None:
