@@ -96,7 +96,7 @@ def read_npz(path: Path) -> list[ImportedMasks] | None:
     except (OSError, ValueError, zipfile.BadZipFile) as error:
         raise AnnotationError(f"{path}: a damaged NumPy file ({error}).") from error
     if "label_maps.npy" not in held:
-        raise AnnotationError(f"{path}: arrays {', '.join(held) or 'none'}, expected label_maps, uint8 (T, H, W).")
+        raise AnnotationError(f"{path}: arrays {held[:8]!r}, expected label_maps, uint8 (T, H, W).")
 
     @reading(path, "label maps")
     def frames() -> Iterator[ImportedFrame]:

@@ -10,6 +10,9 @@ from pycocotools import mask as coco_mask
 
 from vos.plugin import AnyArray, BoolArray, FloatArray
 
+MOST_DISTANT = 1_000_000.0
+"""Largest coordinate of a point, pixels; pycocotools ends the process on NaN and takes memory for longer outlines."""
+
 
 def outlines(mask: BoolArray, simplify: float = 0.0) -> list[list[FloatArray]]:
     """Outline a mask along the borders of its pixels, so that the pixel (x, y) covers x to x+1 and y to y+1.
@@ -68,7 +71,12 @@ def filled(polygons: Sequence[AnyArray], size: tuple[int, int]) -> BoolArray:
         size: (H, W) of the mask.
     Returns:
         bool (H, W).
+    Raises:
+        ValueError: a point is NaN, infinite, or further from the picture than ``MOST_DISTANT`` pixels.
     """
+    for polygon in polygons:
+        if not (np.abs(np.asarray(polygon, dtype=np.float64)) <= MOST_DISTANT).all():
+            raise ValueError("a polygon with a point that is no number, or far outside the picture")
     flat = [np.asarray(polygon, dtype=np.float64).reshape(-1).tolist() for polygon in polygons if len(polygon) >= 3]
     if not flat:
         return np.zeros(size, dtype=np.bool_)

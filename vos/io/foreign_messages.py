@@ -17,7 +17,9 @@ from typing import IO, TypeVar
 T = TypeVar("T")
 
 _STDERR = 2
-_FOREIGN = re.compile(rb"JPEG|libpng|TIFF|\.tif|^[A-Za-z0-9]+(Decode|Encode|Setup\w*): |^_?TIFF|^Fax|\[ *(WARN|ERROR):")
+_FOREIGN = re.compile(
+    rb"JPEG|libpng|TIFF|samples per pixel|\.tif|^[A-Za-z0-9]+(Decode|Encode|Setup\w*): |^Fax|\[ *(WARN|ERROR):"
+)
 """Lines of these libraries; others in the same moment, such as a progress bar's, are printed after all."""
 
 

@@ -297,7 +297,7 @@ def read_facts(folder: Path) -> SessionFacts:
     except FileNotFoundError:
         raise InputError(f"{folder}: there is no session.") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"{folder}/session.json: cannot be read ({error}).") from error
+        raise InputError(f"{folder}/session.json: cannot be read ({str(error)[:200]}).") from error
 
 
 def _check_change(name: str, value: Any, frame_count: int) -> None:

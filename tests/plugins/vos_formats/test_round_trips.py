@@ -167,3 +167,12 @@ def test_labelme_shapes_become_objects(tmp_path):
     assert 40 < (label_map == 3).sum() < 60
     summary = vos.track(sequence(), file, tracker=StubTracker())
     assert (summary.run.annotated, summary.object_ids) == ((0,), (1, 2, 3))
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf"), 1e308])
+def test_a_polygon_with_a_point_that_is_no_number_is_bad_input(value, tmp_path):
+    shape = {"label": "dog", "points": [[1, 1], [20, 3], [value, 20]], "shape_type": "polygon"}
+    content = {"imagePath": "0.jpg", "imageHeight": 32, "imageWidth": 48, "shapes": [shape]}
+    (tmp_path / "0.json").write_text(json.dumps(content))
+    with pytest.raises(vos.InputError, match="a point that is no number, or far outside"):
+        vos.import_masks(tmp_path / "0.json", tmp_path / "out")
