@@ -5,12 +5,23 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from vos.plugin import PALETTE, AnnotationError, Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, safe_name
+from vos.plugin import (
+    PALETTE,
+    AnnotationError,
+    Frame,
+    ImportedFrame,
+    ImportedMasks,
+    LabelMap,
+    Prediction,
+    output_errors,
+    safe_name,
+)
 from vos.plugin import replacing as replaced
 from vos_formats.importing import natural, reading, sequence_of, stem_of
 from vos_formats.output import FormatWriter
@@ -34,18 +45,21 @@ class TarWriter(FormatWriter):
         entry = tarfile.TarInfo(f"{safe_name(self.run.sequence)}/{safe_name(frame.name)}.png")
         entry.size = content.tell()
         content.seek(0)
-        self._tar.addfile(entry, content)
+        with output_errors(self.spool_path("tar")):
+            self._tar.addfile(entry, content)
 
     def finish(self) -> None:
         """Copy the shard to its place, whole."""
-        self._tar.close()
+        with output_errors(self.spool_path("tar")):
+            self._tar.close()
         with replaced(self.path) as partial, partial.open("wb") as stream, self.spool_path("tar").open("rb") as shard:
             while block := shard.read(1 << 20):
                 stream.write(block)
 
     def abort(self, error: BaseException) -> None:
         """Remove what is unfinished."""
-        self._tar.close()
+        with suppress(OSError):  # a full disk
+            self._tar.close()
         super().abort(error)
 
 

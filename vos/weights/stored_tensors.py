@@ -87,7 +87,9 @@ def refuse_nan(state: Mapping[str, Any], where: str) -> None:
     import torch
 
     for name, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
+        if not isinstance(tensor, torch.Tensor) or tensor.is_meta:
+            continue
+        if tensor.dtype not in (torch.float32, torch.float16, torch.bfloat16):
             continue
         if tensor.sum().isnan() and tensor.isnan().any():  # a sum takes a fifth of the time; infinities fool it
             raise WeightsError(

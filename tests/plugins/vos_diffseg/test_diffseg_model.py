@@ -148,6 +148,12 @@ def test_a_time_step_that_the_model_does_not_have_is_said(folder):
 def test_weights_that_are_no_numbers_are_said(folder):
     tensors = load_file(folder / UNET)
     save_file(tensors | {"conv_in.bias": tensors["conv_in.bias"] * torch.nan}, folder / UNET)
+    with pytest.raises(VosError, match='unet: tensor "conv_in.bias" holds NaN. The file is damaged'):
+        DiffSeg(DiffSegOptions(model=str(folder), image_size=64, points=4), Runtime(device="cpu"))
+
+
+def test_attention_that_is_no_number_is_said(folder):
     initializer = DiffSeg(DiffSegOptions(model=str(folder), image_size=64, points=4), Runtime(device="cpu"))
+    initializer.model.unet.conv_in.bias.data.fill_(torch.nan)
     with pytest.raises(VosError, match="attention of Stable Diffusion is not a number. With --precision fp16 try bf16"):
         initializer.initialize(Frame(0, np.zeros((8, 8, 3), dtype=np.uint8), "00000"))

@@ -426,9 +426,8 @@ def test_a_tokenizer_of_another_model_is_said(folder):
 def test_weights_that_are_no_numbers_are_said(folder, frame):
     file = folder / "model.safetensors"
     save_file({k: v * torch.nan if "norm" in k else v for k, v in load_file(file).items()}, file)
-    initializer = TextInitializer(GroupVitOptions(text="dog", model=str(folder), short_side=32), CPU)
-    with pytest.raises(VosError, match="what GroupViT gives is not a number. With --precision fp16 try bf16 or fp32"):
-        initializer.initialize(frame)
+    with pytest.raises(VosError, match='tensor ".*norm.*" holds NaN. The file is damaged'):
+        TextInitializer(GroupVitOptions(text="dog", model=str(folder), short_side=32), CPU)
 
 
 def test_a_missing_extra_names_the_command(monkeypatch, tmp_path):

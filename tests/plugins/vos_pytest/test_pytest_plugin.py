@@ -40,14 +40,14 @@ def installed(pytester, monkeypatch):
 def test_a_named_tracker_is_checked_clause_by_clause(installed):
     result = installed.runpytest_subprocess("--vos-tracker", "stub", "-v")
     result.stdout.fnmatch_lines(["*vos-tracker?stub-ids? PASSED*", "*vos-tracker?stub-encoding? SKIPPED*"])
-    result.stdout.fnmatch_lines(["*collected 18 items"])
+    result.stdout.fnmatch_lines(["*collected 19 items"])
     assert result.ret == 0
     assert "test_own" not in result.stdout.str()
 
 
 def test_with_paths_the_checks_are_added(installed):
     result = installed.runpytest_subprocess("--vos-tracker", "stub", "test_own.py", "-v", "-k", "own or ids")
-    result.assert_outcomes(passed=2, deselected=17)
+    result.assert_outcomes(passed=2, deselected=18)
 
 
 def test_a_failure_shows_the_contract(installed):
@@ -55,7 +55,7 @@ def test_a_failure_shows_the_contract(installed):
     result.stdout.fnmatch_lines(
         ["*gave rows for *, expected 3, 200, 254.", 'Clause "ids": *', "All clauses: vos plugin contract"]
     )
-    result.assert_outcomes(failed=1, deselected=17)
+    result.assert_outcomes(failed=1, deselected=18)
 
 
 def test_an_unknown_tracker_is_a_usage_error(installed):
@@ -69,7 +69,7 @@ def test_contract_test_makes_a_parametrized_test(installed):
         test_contract="from vos.testing import contract_test\ntest_contract = contract_test('stub', min_iou=0.2)"
     )
     result = installed.runpytest_subprocess("test_contract.py")
-    result.assert_outcomes(passed=18, skipped=1)
+    result.assert_outcomes(passed=19, skipped=1)
 
 
 def test_nothing_of_the_toolkit_is_imported_when_not_asked_for(installed):

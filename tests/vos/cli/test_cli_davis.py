@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -194,9 +196,23 @@ def test_two_processes_share_the_work(
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let SIGINT interrupt, also where the tests were started in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("number", "code", "states"), [("SIGINT", 130, {"stopped"}), ("SIGKILL", 1, {"failed"})])
 def test_no_record_says_running_once_nobody_runs(
-    number: str, code: int, states: set[str], tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    number: str,
+    code: int,
+    states: set[str],
+    tree: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    interruptible: None,
 ) -> None:
     arguments = ("--root", tree, "--set", "2016/val", "-j", 2, "-o", tmp_path / "out")
     ended, _, said = davis(capsys, *arguments, "-O", f"signal={number}")
