@@ -77,7 +77,7 @@ def track(command, timeout=20.0, steps=1, **sequence_settings):
 
 def is_gone(pid):
     """Whether a process has ended; one that waits for its parent to notice has."""
-    until = time.monotonic() + 5
+    until = time.monotonic() + 30
     while time.monotonic() < until:
         try:
             os.kill(pid, 0)
