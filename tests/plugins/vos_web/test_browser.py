@@ -1,4 +1,4 @@
-"""A person's way through the page in a real browser, on one server: the tests of this file follow one another.
+"""A person's way through the page in a real browser, on one server. The steps follow one another, so they are one test.
 
 With ``VOS_DOCS_IMAGES=docs/images`` the pictures of the documentation are written anew.
 """
@@ -131,7 +131,7 @@ def overlap(a, b):
     return (a & b).sum() / max(1, (a | b).sum())
 
 
-def test_mark_and_track_stop_and_go_on(editor):
+def step_mark_and_track_stop_and_go_on(editor):
     editor.box_around(truth(0))
     editor.is_annotated()
     editor.has_objects(1)
@@ -150,7 +150,7 @@ def test_mark_and_track_stop_and_go_on(editor):
     assert np.mean([overlap(editor.mask(frame), truth(frame)) for frame in range(1, LAST + 1)]) > 0.8
 
 
-def test_scrub_and_step(editor):
+def step_scrub_and_step(editor):
     timeline = editor.page.locator("#timeline").bounding_box()
     middle = timeline["y"] + timeline["height"] / 2
     editor.page.mouse.move(timeline["x"] + 60, middle)
@@ -165,7 +165,7 @@ def test_scrub_and_step(editor):
     expect(editor.page.locator("#frame-card")).to_contain_text("% sure")
 
 
-def test_add_an_object_at_a_later_frame(editor):
+def step_add_an_object_at_a_later_frame(editor):
     before = [editor.mask(frame) for frame in (5, LATER + 1)]
     editor.go_to(LATER)
     editor.page.keyboard.press("n")
@@ -183,7 +183,7 @@ def test_add_an_object_at_a_later_frame(editor):
     editor.picture("web-track")
 
 
-def test_export_and_score(editor, tmp_path):
+def step_export_and_score(editor, tmp_path):
     editor.page.click("#export")
     editor.picture("web-export")
     with editor.page.expect_download(timeout=600_000) as download:
@@ -198,7 +198,7 @@ def test_export_and_score(editor, tmp_path):
     assert np.mean([overlap(read(path) == 1, truth(frame)) for frame, path in enumerate(exported)]) > 0.8
 
 
-def test_correct_on_a_later_frame(editor):
+def step_correct_on_a_later_frame(editor):
     earlier = {frame: editor.mask(frame) for frame in (39, 41, LAST)}
     spot = np.zeros(SIZE, bool)
     spot[10:24, 10:40] = True
@@ -220,7 +220,7 @@ def test_correct_on_a_later_frame(editor):
     assert overlap(editor.mask(41, 2), truth(41, 2)) > 0.6
 
 
-def test_a_second_tab_sees_what_the_first_does(editor, server):
+def step_a_second_tab_sees_what_the_first_does(editor, server):
     other = editor.page.context.new_page()
     other.goto(editor.page.url)
     rows = other.locator("#objects li[data-id]")
@@ -233,7 +233,7 @@ def test_a_second_tab_sees_what_the_first_does(editor, server):
     other.close()
 
 
-def test_a_painted_picture_is_dropped_on_a_frame(editor):
+def step_a_painted_picture_is_dropped_on_a_frame(editor):
     import base64
     import io
 
@@ -259,8 +259,19 @@ def test_a_painted_picture_is_dropped_on_a_frame(editor):
     assert editor.mask(60).sum() == 40 * 60
 
 
-def test_reload_keeps_everything(editor):
+def step_reload_keeps_everything(editor):
     editor.go_to(33)
     editor.page.reload()
     editor.has_objects(2)
     editor.shows(33)
+
+
+def test_a_way_through_the_page(editor, server, tmp_path):
+    step_mark_and_track_stop_and_go_on(editor)
+    step_scrub_and_step(editor)
+    step_add_an_object_at_a_later_frame(editor)
+    step_export_and_score(editor, tmp_path)
+    step_correct_on_a_later_frame(editor)
+    step_a_second_tab_sees_what_the_first_does(editor, server)
+    step_a_painted_picture_is_dropped_on_a_frame(editor)
+    step_reload_keeps_everything(editor)
