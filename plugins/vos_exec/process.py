@@ -341,13 +341,13 @@ def _watch(group: int) -> subprocess.Popen[bytes]:
 
 def _kill_group(process: subprocess.Popen[bytes], watchdog: subprocess.Popen[bytes] | None) -> None:
     """End a process with all that it started, and leave no zombie."""
-    if watchdog is not None:  # first: once the process is gone, its number can become another's
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    if watchdog is not None:  # after that, as this process may be killed here; before the number can be another's
         watchdog.kill()
         watchdog.wait()
         if watchdog.stdin is not None:
             watchdog.stdin.close()
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     for pipe in _pipes(process):
         pipe.close()
