@@ -119,7 +119,7 @@ class FrameLoop:
         """Indices of the frames, in the order in which they are given: backward ones, then forward ones."""
         if self._resumed is not None:
             return range(0), self._resumed.after(self._plan.forward)
-        return self._plan.given
+        return self._plan.output_order
 
     @property
     def can_resume(self) -> bool:
@@ -182,7 +182,7 @@ class FrameLoop:
             annotation = self._annotations[first.frame.index]
             if began:
                 self._objects.end_objects(first.frame)
-                yield self._objects.step_over_mask(first, annotation, self._earlier_mask(first.frame))
+                yield self._objects.step_with_earlier_mask(first, annotation, self._earlier_mask(first.frame))
             else:
                 yield self._objects.start(first, annotation)
             yield from self._steps(frames)

@@ -89,7 +89,7 @@ class ObjectTracking:
         self._annotate(encoded, given, annotation)
         return TrackedFrame.annotated(frame, corrected, sorted(self.known.annotated))
 
-    def step_over_mask(self, encoded: EncodedFrame, annotation: Annotation, mask: LabelMap) -> TrackedFrame:
+    def step_with_earlier_mask(self, encoded: EncodedFrame, annotation: Annotation, mask: LabelMap) -> TrackedFrame:
         """Go on at an annotated frame from a mask of an earlier run: the tracker gets that mask, corrected.
 
         Args:

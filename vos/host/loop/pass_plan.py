@@ -56,14 +56,14 @@ class PassPlan:
         index = continuation.index
         if index not in annotations:
             raise InputError(f"--from {index}: no mask is given for frame {index}. Give one with --mask {index}:FILE.")
-        backward = tuple(indices_ for indices_ in backward if indices_.start >= index)
+        backward = tuple(one for one in backward if one.start >= index)
         # Masks stay as they are before the first frame that a new pass backward comes to.
-        changed = indices[0] if continuation.replay else min([index, *(indices_[-1] for indices_ in backward)])
+        changed = indices[0] if continuation.replay else min([index, *(one[-1] for one in backward)])
         at = indices.index(index)
         return cls(range(0), backward, indices[indices.index(changed) : at], indices[at:])
 
     @property
-    def given(self) -> tuple[range, range]:
+    def output_order(self) -> tuple[range, range]:
         """The frames in the order in which the loop gives them: those before the first annotation, then the others."""
         return self.before, range((self.kept or self.forward).start, self.forward.stop, self.forward.step)
 

@@ -20,12 +20,12 @@ class Watch:
     """Annotates one object with the main piece alone, unless told otherwise, and steps with both."""
 
     def __init__(self, *annotated: tuple[slice, slice], anchor_score: float = 1.0, others: int = 0) -> None:
-        self.partings = DetachedFragmentFilter()
+        self.fragments = DetachedFragmentFilter()
         self.ids = list(range(1, 2 + others))
-        self.word = torch.zeros(len(self.ids), SIZE[0] // 2, SIZE[1] // 2)
-        self.word[0] = anchor_score
+        self.anchor_scores = torch.zeros(len(self.ids), SIZE[0] // 2, SIZE[1] // 2)
+        self.anchor_scores[0] = anchor_score
         for object_id in self.ids[1:]:
-            self.partings.annotate(object_id, np.zeros(SIZE, np.float32))
+            self.fragments.annotate(object_id, np.zeros(SIZE, np.float32))
         self.annotate(*(annotated or (MAIN,)))
         self.at = {0: 0, 1: 0}
 
@@ -33,7 +33,7 @@ class Watch:
         share = np.zeros(SIZE, np.float32)
         for part in parts:
             share[part] = 1
-        self.partings.annotate(1, share)
+        self.fragments.annotate(1, share)
 
     def step(
         self,
@@ -54,7 +54,7 @@ class Watch:
             logits[0][10:40, 20 + self.at[1] : 24 + self.at[1]] = 3.0
         if other is not None:
             logits[1][moved(other, self.at[1])] = 3.0
-        answer = self.partings.step(self.ids, logits, self.word, flow)
+        answer = self.fragments.step(self.ids, logits, self.anchor_scores, flow)
         return ((logits > 0) & (answer <= -LOGIT_LIMIT))[0].numpy()
 
 
@@ -114,14 +114,14 @@ def test_of_an_object_that_was_corrected_in_two_pieces_none_is_dropped_when_litt
     first, corrected = Watch(MAIN, PIECE), Watch()
     corrected.annotate(MAIN, PIECE)
     for watch in (first, corrected):
-        watch.partings._objects[1].annotated[:] = 0
+        watch.fragments._objects[1].annotated[:] = 0
     assert dropped_after(lambda: first.step(0, 2)) is not None
     assert dropped_after(lambda: corrected.step(0, 2)) is None
 
 
 def test_the_main_piece_is_the_one_that_looks_most_like_the_object_not_the_largest() -> None:
     watch = Watch(PIECE)
-    watch.word[0, MAIN[0].start // 2 :] = 0.1
+    watch.anchor_scores[0, MAIN[0].start // 2 :] = 0.1
     for _ in range(20):
         dropped = watch.step(0, 1)
         if dropped.any():
@@ -161,6 +161,6 @@ def test_objects_without_cells_and_specks_are_let_be() -> None:
     speck = slice(0, 1), slice(40, 45)
     assert dropped_after(lambda: watch.step(0, 2, parts=[MAIN, speck])) is None
     assert not watch.step(parts=[]).any()
-    watch.partings.forget(1)
+    watch.fragments.forget(1)
     with pytest.raises(KeyError):
         watch.step(parts=[])
