@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
-from vos.plugin import Executor, JobEvent, OutputExistsError, WorkerPlan, read_text, write_text
+from vos.plugin import Executor, JobEvent, OutputExistsError, VosError, WorkerPlan, end_record, read_text, write_text
 from vos_batch.jobs import TrackJob
 
 TRACK_WORKER = "vos_batch.track_worker:TrackWorker"
@@ -89,15 +89,25 @@ def run_batch(
     plan = WorkerPlan(TRACK_WORKER, {"plugin_modules": list(plugin_modules), "blocked": list(blocked)})
     summary = BatchSummary(len(jobs))
     began = time.perf_counter()
-    with closing(_events(executor, plan, jobs)) as events:
-        for event in events:
-            on_event(event)
-            if event.kind == "done":
-                summary.done[event.job_id] = dict(event.result)
-            elif event.kind == "failed":
-                summary.failed[event.job_id] = event
-            elif event.kind == "retried":
-                summary.retried += 1
+    at_work: set[str] = set()
+    try:
+        with closing(_events(executor, plan, jobs)) as events:
+            for event in events:
+                on_event(event)
+                at_work.add(event.job_id)
+                if event.kind in ("done", "failed"):
+                    at_work.remove(event.job_id)
+                if event.kind == "done":
+                    summary.done[event.job_id] = dict(event.result)
+                elif event.kind == "failed":
+                    summary.failed[event.job_id] = event
+                    end_record(event.job_id, VosError(event.message))  # its worker may have been killed
+                elif event.kind == "retried":
+                    summary.retried += 1
+    except BaseException as error:
+        for job_id in at_work:  # a worker that does not stop in time is killed
+            end_record(job_id, error)
+        raise
     summary.seconds = time.perf_counter() - began
     return summary
 

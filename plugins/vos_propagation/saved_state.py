@@ -237,6 +237,8 @@ def _check(sequence: SequenceState, held: Mapping[Stage, Mapping[str, Any]]) -> 
     frames = memory.frames()
     _expect("prob", sequence.prob, labels, height, width)
     for seen in (features, *(anchor.features for anchor in memory.anchors)):
+        if seen.grey.shape != (height, width):
+            raise ValueError(f"a grey plane is {seen.grey.shape}, expected {(height, width)}")
         _expect("cells", seen.cells, channels, height // 2, width // 2)
         _expect("match keys", seen.match_keys, memory._axes.shape[1], height // 2, width // 2)
         _expect("samples", seen.samples, size, area)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import time
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ class ArrayTask:
         finished = {event.job_id for event in read_events(self.events)[0] if event.kind in FINAL}
         worker = self.plan.make()
         with self.events.open("a", encoding="utf-8") as file:
+            file.write("\n")  # ends the half line that a killed task can leave
 
             def send(event: JobEvent) -> None:
                 file.write(json.dumps(asdict(event)) + "\n")
@@ -55,6 +58,72 @@ class ArrayTask:
         return DelayedSubmission(self)
 
 
+@dataclass
+class _Share:
+    """One task's share of the jobs, as its events tell it.
+
+    Attributes:
+        task: the task that was submitted last.
+        handle: submitit's job of it.
+        offset: how far its event file is read, in bytes.
+        left: jobs without a final event, in the order in which they are begun.
+        begun: the job that the task has begun and not ended.
+        attempts: how many tasks died in each job.
+        stillborn: how many tasks in a row died before they began a job.
+    """
+
+    task: ArrayTask
+    handle: Any
+    offset: int = 0
+    left: dict[str, Job] = field(default_factory=dict)
+    begun: str | None = None
+    attempts: Counter[str] = field(default_factory=Counter)
+    stillborn: int = 0
+
+    def __post_init__(self) -> None:
+        self.left = {job.job_id: job for job in self.task.jobs}
+
+    def new_events(self) -> Iterator[JobEvent]:
+        """Give the events that the task has written since the last call."""
+        events, self.offset = read_events(self.task.events, self.offset)
+        for event in events:
+            if event.job_id not in self.left:
+                continue  # a job that was given up, and whose task lived on
+            self.stillborn = 0
+            self.begun = event.job_id
+            if event.kind in FINAL:
+                self.begun = None
+                del self.left[event.job_id]
+            yield event
+
+    def died(self, retries: int) -> Iterator[JobEvent]:
+        """Sort the jobs of a dead task: the job that it died in comes last, or has failed after its last attempt.
+
+        Args:
+            retries: how many more tasks a job may kill after the first.
+        """
+        reason, name, begun = _reason(self.handle), self.task.name, self.begun
+        self.begun = None
+        if begun is None:
+            self.stillborn += 1
+            if self.stillborn <= retries:
+                yield JobEvent(next(iter(self.left)), "retried", name, message=reason)
+                return
+            message = f"its task died {self.stillborn} times before it began a job: {reason}"
+            for job_id in list(self.left):
+                del self.left[job_id]
+                yield JobEvent(job_id, "failed", name, message=message)
+            return
+        self.attempts[begun] += 1
+        job = self.left.pop(begun)
+        if self.attempts[begun] <= retries:
+            self.left[begun] = job  # behind the others, which it does not keep waiting
+            yield JobEvent(begun, "retried", name, message=reason)
+        else:
+            message = f"its task died {self.attempts[begun]} times: {reason}"
+            yield JobEvent(begun, "failed", name, message=message)
+
+
 class SlurmExecutor:
     """Runs jobs in a Slurm array."""
 
@@ -68,17 +137,14 @@ class SlurmExecutor:
         tasks = min(self._options.workers, len(jobs))
         array = [ArrayTask(plan, list(jobs[n::tasks]), folder / f"events-{n}.jsonl", f"task {n}") for n in range(tasks)]
         submitter = self._submitter(folder)
+        with _submitting(), submitter.batch():
+            shares = [_Share(task, submitter.submit(task)) for task in array]
         try:
-            with submitter.batch():
-                handles = [submitter.submit(task) for task in array]
-        except Exception as error:
-            raise VosError(f"Slurm takes no array ({type(error).__name__}: {error}).") from error
-        try:
-            yield from self._follow(submitter, array, handles)
+            yield from self._follow(submitter, shares)
         finally:
-            for handle in handles:
-                if not handle.done():
-                    handle.cancel()
+            for share in shares:
+                if not share.handle.done():
+                    share.handle.cancel()
 
     def _submitter(self, folder: Path) -> Any:
         try:
@@ -103,35 +169,30 @@ class SlurmExecutor:
         )
         return submitter
 
-    def _follow(self, submitter: Any, array: list[ArrayTask], handles: list[Any]) -> Iterator[JobEvent]:
-        """Give events as they appear in the files; submit a dead task's remaining jobs again."""
-        offsets = [0] * len(array)
-        attempts = [0] * len(array)
-        final: set[str] = set()
-        remaining = sum(len(task.jobs) for task in array)
-        while remaining:
-            over = [handle.done() for handle in handles]
-            for number, task in enumerate(array):
-                events, offsets[number] = read_events(task.events, offsets[number])
-                for event in events:
-                    remaining -= event.kind in FINAL
-                    final.update([event.job_id] if event.kind in FINAL else [])
-                    yield event
-                left = [job for job in task.jobs if job.job_id not in final]
-                if not over[number] or not left:
+    def _follow(self, submitter: Any, shares: list[_Share]) -> Iterator[JobEvent]:
+        """Give events as they appear in the files; submit what a dead task has left again."""
+        while any(share.left for share in shares):
+            for share in shares:
+                over = share.handle.done()  # asked first: a task that is over writes no more events
+                yield from share.new_events()
+                if not over or not share.left:
                     continue
-                attempts[number] += 1
-                reason = _reason(handles[number])
-                if attempts[number] <= self._options.retries:
-                    yield JobEvent(left[0].job_id, "retried", task.name, message=reason)
-                    handles[number] = submitter.submit(task)
-                    continue
-                for job in left:
-                    remaining -= 1
-                    final.add(job.job_id)
-                    yield JobEvent(job.job_id, "failed", task.name, message=f"its task died: {reason}")
-            if remaining:
+                yield from share.died(self._options.retries)
+                if share.left:
+                    share.task = replace(share.task, jobs=list(share.left.values()))
+                    with _submitting():
+                        share.handle = submitter.submit(share.task)
+            if any(share.left for share in shares):
                 time.sleep(POLL_SECONDS)
+
+
+@contextmanager
+def _submitting() -> Iterator[None]:
+    """Report what submitit raises when it submits as one line."""
+    try:
+        yield
+    except Exception as error:
+        raise VosError(f"Slurm takes no array ({type(error).__name__}: {error}).") from error
 
 
 def read_events(path: Path, offset: int = 0) -> tuple[list[JobEvent], int]:
@@ -154,7 +215,7 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[JobEvent], int]:
         try:
             events.append(JobEvent(**json.loads(line)))
         except (ValueError, TypeError):
-            continue  # torn by a task that was killed and began again on the same line
+            continue  # torn by a task that was killed
     return events, offset + len(whole)
 
 

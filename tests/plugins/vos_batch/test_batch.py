@@ -1,6 +1,7 @@
 """`vos batch` as a user runs it: masks as of single runs, finished jobs skipped, failures listed, exit codes."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 
 import vos
 from vos.cli import main
-from vos.plugin import Runtime, load_plugins, make_tracker
+from vos.plugin import JobEvent, Runtime, load_plugins, make_tracker, read_text, write_text
 from vos.testing import tiny_sequence
+from vos_batch.batch import run_batch
+from vos_batch.jobs import TrackJob
 
 
 @pytest.fixture
@@ -90,3 +93,38 @@ def test_the_summary_replaces_no_other_file(clips, tmp_path, capsys):
     assert "notes.json: is there already" in capsys.readouterr().err
     assert notes.read_text() == '{"jobs": 3}'
     assert not (tmp_path / "out").exists()
+
+
+class KillingExecutor:
+    """Stands in for workers that are killed: each job leaves a record that says "running"."""
+
+    def __init__(self, then):
+        self.then = then
+
+    def run(self, plan, jobs):
+        for job in jobs:
+            write_text(f"{job.job_id}/run.json", '{"state": "running", "finished": false}', overwrite=True)
+            yield JobEvent(job.job_id, "started")
+            yield from self.then(job)
+
+
+def fail(job):
+    yield JobEvent(job.job_id, "failed", message="its worker died 3 times (signal 9)")
+
+
+def interrupt(job):
+    raise KeyboardInterrupt
+    yield
+
+
+@pytest.mark.parametrize("output", ["disk", "memory://killed/out"])
+@pytest.mark.parametrize(
+    ("then", "state", "error"),
+    [(fail, "failed", "VosError: its worker died 3 times (signal 9)"), (interrupt, "stopped", "KeyboardInterrupt")],
+)
+def test_a_killed_worker_leaves_no_record_that_says_running(tmp_path, output, then, state, error):
+    output = str(tmp_path) if output == "disk" else output
+    with pytest.raises(KeyboardInterrupt) if then is interrupt else nullcontext():
+        run_batch(KillingExecutor(then), [TrackJob("a.mp4", None, output, "a")])
+    record = json.loads(read_text(f"{output}/a/run.json"))
+    assert record == {"state": state, "finished": False, "error": error}

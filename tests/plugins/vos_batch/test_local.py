@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from vos.plugin import WorkerPlan
+from vos.plugin import VosError, WorkerPlan
+from vos_batch import local
 from vos_batch.local import LocalExecutor, worker_environments
 from vos_batch.options import LocalOptions
 
@@ -55,6 +56,24 @@ def test_a_job_that_kills_every_worker_fails_and_the_others_go_on(plan, jobs):
     assert events["a"].kind == "failed"
     assert "its worker died 2 times" in events["a"].message
     assert events["b"].kind == "done"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="forks")
+def test_workers_that_all_die_before_their_first_job_stop_the_batch(plan, jobs, monkeypatch):
+    began = []
+
+    def start(plan, name, environment):
+        began.append(name)
+        ours, theirs = multiprocessing.Pipe()
+        process = multiprocessing.get_context("fork").Process(target=os._exit, args=(3,))
+        process.start()
+        theirs.close()
+        return local._Process(name, process, ours, environment)
+
+    monkeypatch.setattr(local, "_start", start)
+    with pytest.raises(VosError, match=r"4 workers in a row ended before their first job \(exit code 3\)"):
+        run(plan, jobs(a={}, b={}, c={}), workers=1, retries=9)
+    assert len(began) == 4
 
 
 def test_closing_early_leaves_no_process(plan, jobs):

@@ -1,12 +1,16 @@
 """The Slurm executor with submitit's local cluster: events by file, and a killed task's jobs again."""
 
 import json
+import os
+import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from vos.plugin import ExtraMissingError, Job, JobEvent, WorkerPlan
+from vos_slurm import executor
 from vos_slurm.executor import ArrayTask, SlurmExecutor, read_events
 from vos_slurm.options import SlurmOptions
 
@@ -34,6 +38,54 @@ def test_every_job_is_done_and_a_killed_tasks_jobs_again(plan, tmp_path):
     assert [event.kind for event in events].count("retried") == 1
     started = [line.split()[0] for line in (tmp_path / "log.txt").read_text().splitlines()]
     assert sorted(started) == ["a", "b", "b", "c", "d"], "a finished job of a killed task is not done again"
+
+
+class Submitter:
+    """Stands in for submitit: runs a task in this process at once; one that kills its process ends with an error."""
+
+    class Handle:
+        def __init__(self, task):
+            self.error = None
+            try:
+                task()
+            except SystemExit as error:
+                self.error = error
+
+        def done(self):
+            return True
+
+        def exception(self):
+            return self.error
+
+    batch = staticmethod(nullcontext)
+    submit = Handle
+
+
+@pytest.fixture
+def tasks_in_this_process(monkeypatch):
+    monkeypatch.setattr(executor, "POLL_SECONDS", 0)
+    monkeypatch.setattr(SlurmExecutor, "_submitter", lambda self, folder: Submitter)
+    monkeypatch.setattr(os, "kill", lambda pid, number: sys.exit("out of memory"))
+
+
+def test_a_job_that_kills_every_task_fails_and_the_others_of_its_task_go_on(plan, tmp_path, tasks_in_this_process):
+    options = SlurmOptions(workers=1, folder=tmp_path / "slurm", retries=2)
+    jobs = make_jobs(a={"die_until": 9}, b={}, c={"die_until": 1}, d={})
+    events = list(SlurmExecutor(options).run(plan, jobs))
+    ends = {event.job_id: event for event in events if event.kind in ("done", "failed")}
+    assert {name: event.kind for name, event in ends.items()} == {"a": "failed", "b": "done", "c": "done", "d": "done"}
+    assert ends["a"].message == "its task died 3 times: out of memory"
+    assert [event.job_id for event in events if event.kind == "retried"] == ["a", "c", "a"]
+    started = [line.split()[0] for line in (tmp_path / "log.txt").read_text().splitlines()]
+    assert "".join(started) == "abcdaca", "a job waits behind the others after it killed its task"
+
+
+def test_tasks_that_die_before_they_begin_a_job_are_given_up(plan, tmp_path, tasks_in_this_process, monkeypatch):
+    monkeypatch.setattr(WorkerPlan, "make", lambda self: sys.exit("no such module"))
+    options = SlurmOptions(workers=1, folder=tmp_path / "slurm", retries=1)
+    events = list(SlurmExecutor(options).run(plan, make_jobs(a={}, b={})))
+    assert [(event.job_id, event.kind) for event in events] == [("a", "retried"), ("a", "failed"), ("b", "failed")]
+    assert events[-1].message == "its task died 2 times before it began a job: no such module"
 
 
 def test_a_preempted_task_is_queued_again_and_skips_what_is_done(plan, tmp_path):

@@ -1,5 +1,6 @@
 """Going on in the middle of a run that was stopped."""
 
+import hashlib
 import json
 import logging
 import shutil
@@ -12,7 +13,7 @@ import pytest
 
 import vos
 from vos.host.outputs import saved_states
-from vos.plugin import load_plugins, make_tracker, read_state, write_state
+from vos.plugin import OutputExistsError, load_plugins, make_tracker, read_state, write_state
 from vos.testing import StubTracker, tiny_sequence
 
 PLUGINS = load_plugins()
@@ -137,7 +138,15 @@ def missing_mask(folder):
     (folder / "00001.png").unlink()
 
 
-@pytest.mark.parametrize("harm", [other_version, damaged, a_frame_that_never_was, no_record, missing_mask])
+def refused_by_the_tracker(folder):
+    state = folder / ".state" / "00000003.state"
+    write_state(state, {"another": np.zeros(3)}, {})
+    edit_record(folder, sha256=hashlib.sha256(state.read_bytes()).hexdigest())
+
+
+@pytest.mark.parametrize(
+    "harm", [other_version, damaged, a_frame_that_never_was, no_record, missing_mask, refused_by_the_tracker]
+)
 def test_a_state_that_cannot_be_trusted_is_refused_in_a_line(sequence, tmp_path, caplog, harm):
     folder = stop(sequence, tmp_path, 6)
     harm(folder)
@@ -147,6 +156,23 @@ def test_a_state_that_cannot_be_trusted_is_refused_in_a_line(sequence, tmp_path,
     (said,) = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
     assert "this saved state is not used" in said
     assert "\n" not in said
+
+
+def test_a_video_that_now_has_another_size_is_another_run(sequence, tmp_path):
+    images, folders = sequence.save(tmp_path)
+    with pytest.raises(vos.TrackerError):
+        track_from(images, folders / "00000.png", tracker=Sliding(fail_at=6), output=tmp_path / "out")
+    before = masks(tmp_path / "out" / images.name)
+    shutil.rmtree(images)
+    larger = tiny_sequence("moving", length=14, size=(80, 112))
+    larger.save(tmp_path / "other")[0].rename(images)
+    again = {"tracker": Sliding(), "output": tmp_path / "out", "resume": True}
+    with pytest.raises(OutputExistsError, match="--resume found a run with another annotation digest") as refused:
+        track_from(images, larger.label_maps[0], **again)
+    assert "\n" not in str(refused.value)
+    with pytest.raises(vos.InputError, match="00000.png"):
+        track_from(images, folders / "00000.png", **again)
+    assert masks(tmp_path / "out" / images.name) == before
 
 
 def test_a_link_in_place_of_the_states_folder_harms_nothing(sequence, tmp_path):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from vos.errors import OptionError, OutputError, OutputExistsError, SourceError, VosError
 from vos.host.outputs.output_protection import refuse_existing
-from vos.host.outputs.run_record import RECORD_NAME, masks_in, read_record
+from vos.host.outputs.run_record import RECORD_NAME, ended_by, masks_in, read_record, record_interruption
 from vos.host.outputs.saved_states import STATE_FOLDER
 from vos.io.atomic_files import atomic_write, output_errors
 from vos.io.remote_files import is_address, open_file_system, put_file, read_bytes, remote_errors, shown
@@ -215,3 +215,22 @@ def read_text(location: str | Path) -> str | None:
         return Path(location).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError, VosError):
         return None
+
+
+def end_record(location: str | Path, error: BaseException) -> None:
+    """Correct the record of a run whose process was killed: it says "running", and nobody runs it.
+
+    Args:
+        location: path or address of the run's own folder.
+        error: why; ``KeyboardInterrupt`` makes a stopped run of it, any other a failed one.
+    """
+    if not is_address(location):
+        record_interruption(Path(location), error)
+        return
+    where = f"{location}/{RECORD_NAME}"
+    try:
+        record = json.loads(read_text(where) or "null")
+        if isinstance(record, dict) and record.get("state") == "running":
+            write_text(where, json.dumps({**record, **ended_by(error)}, indent=2) + "\n", overwrite=True)
+    except (ValueError, RecursionError, VosError) as later:
+        logger.debug("%s: %s", location, later)

@@ -111,7 +111,7 @@ class RunRecord:
     @hookimpl
     def vos_run_failed(self, run: Run, error: BaseException) -> None:
         """Write the record of a run that stopped early."""
-        self._write(run, **_ended_by(error))
+        self._write(run, **ended_by(error))
 
     def _write(self, run: Run, state: str, **more: Any) -> None:
         assert run.output is not None, "added only to runs with an output folder"
@@ -184,12 +184,12 @@ def record_interruption(folder: Path, error: BaseException) -> None:
         return
     try:
         with output_lock(folder):
-            atomic_write(folder / RECORD_NAME, _as_text({**record, **_ended_by(error)}))
+            atomic_write(folder / RECORD_NAME, _as_text({**record, **ended_by(error)}))
     except VosError as later:  # another process runs it, or the disk is full
         logger.debug("%s: %s", folder, later)
 
 
-def _ended_by(error: BaseException) -> dict[str, Any]:
+def ended_by(error: BaseException) -> dict[str, Any]:
     """The state of a run that an error ended, as its record has it."""
     stopped = isinstance(error, (KeyboardInterrupt, GeneratorExit))
     return {"state": "stopped" if stopped else "failed", "error": f"{type(error).__name__}: {error}".rstrip(": ")}
