@@ -24,12 +24,12 @@ OPTIONAL_STAGES = (
 
 @dataclass(frozen=True)
 class SecondaryBackbone:
-    """A network whose features are compared beside those of EfficientNet-Lite0.
+    """A second network whose features enter the match keys beside those of EfficientNet-Lite0.
 
     Attributes:
         network: a name in ``efficientnet_lite.VARIANTS``.
-        scale: the size of the image that it sees; EfficientNet-Lite0 sees 1.
-        weight: of its features; those of EfficientNet-Lite0 have 1.
+        scale: the network's input size relative to the input size of EfficientNet-Lite0.
+        weight: weight of its features in the keys; the features of EfficientNet-Lite0 have weight 1.
     """
 
     network: str
@@ -39,35 +39,45 @@ class SecondaryBackbone:
 
 @dataclass(frozen=True)
 class MatchingConfig:
-    """Label votes: each cell takes the labels of the most similar cells of the memory.
+    """Label votes: each cell takes the labels of the most similar cells of the memory frames.
 
     Attributes:
-        window_radius: how far a query tile's window reaches beyond the tile, an even number of 8-px cells.
-        top_k: a cell takes the labels of the cells that are more similar than the k-th best block.
-        search_radius: cells of 8 px beyond an object's last place that ask for votes.
+        window_radius: a query tile is compared with a window that reaches this many 8-px cells beyond the tile; even.
+        search_radius: cells within this many 8-px cells of an object's last position receive votes.
+        anchor_blocks: blocks of 2x2 cells that a query block selects from the annotated frames.
+        other_blocks: blocks that it selects from all other memory frames.
+        top_k: the selected cells that are more similar than the k-th best block vote.
+        vote_margin: a cell this much less similar (cosine) than the k-th best block has vote weight 0.
     """
 
     window_radius: int = 12
-    top_k: int = 8
     search_radius: int = 5
+    anchor_blocks: int = 8
+    other_blocks: int = 24
+    top_k: int = 8
+    vote_margin: float = 0.01
 
 
 @dataclass(frozen=True)
 class MemoryConfig:
-    """Which frames are remembered, and what is learnt from them.
+    """The frames in memory, and what the target model learns from them.
 
     Attributes:
-        context: past frames that vote beside the annotated ones, a third of them spread further back.
-        anchors_per_object: annotated frames of an object that are remembered, 2 or more: the first and the latest.
-        match_dimensions: principal axes of the annotated frame's features by which cells are compared.
-        anchor_key_gain: similarity to annotated frames is multiplied by this, since recent frames look more like the
-            current one merely for being recent, and may be wrong.
-        rejected_score: a cell that an object claims is not learnt if its score by the annotated frames is lower,
-        changed_share: unless that holds for more than this share of the object, whose appearance has then changed.
-        learn_every: the target model learns from every so many frames.
-        view_every: views of well seen objects are kept from every so many frames.
-        spread_every: every so many frames one is moved to the spread memory.
-        newcomer_top_k: cells that decide whether an earlier frame shows an object that is annotated later.
+        context: number of past frames that vote beside the annotated ones; a third of them are spread further back.
+        anchors_per_object: number of annotated frames kept for an object, 2 or more: the first and the latest ones.
+        match_dimensions: cells are compared by this many principal axes of the annotated frame's features.
+        anchor_key_gain: factor on the similarity to annotated frames. Recent frames are more similar to the current
+            frame only because they are recent, and their labels may be wrong.
+        rejected_score: the memory ignores a cell of an object if the target model of the annotated frames alone scores
+            it lower than this,
+        changed_share: unless more than this share of the object scores lower: its appearance has changed then.
+        learn_every: the target model learns from every n-th frame.
+        learning_decay: the weight of earlier frames in the target model is multiplied by this with each learnt frame.
+        learning_rate: weight of a new frame in the target model; an annotated frame has weight 1.
+        small_object_cells: the target model gives less weight to objects of fewer 8-px cells than about this.
+        view_every: every n-th frame adds a view of each well visible object for redetection.
+        spread_every: every n-th frame moves from the recent frames to the spread ones.
+        newcomer_top_k: number of cells that decide whether an earlier frame shows an object annotated later.
     """
 
     context: int = 9
@@ -77,9 +87,187 @@ class MemoryConfig:
     rejected_score: float = 0.2
     changed_share: float = 0.4
     learn_every: int = 2
+    learning_decay: float = 0.9
+    learning_rate: float = 0.15
+    small_object_cells: int = 20
     view_every: int = 5
     spread_every: int = 8
     newcomer_top_k: int = 8
+
+
+@dataclass(frozen=True)
+class DistractorConfig:
+    """Pairs of objects that look alike, and the division of their votes by position.
+
+    Attributes:
+        min_similarity: two objects are a pair if the mean similarity (cosine) of their cells exceeds this,
+        full_similarity: and have appearance similarity 1 from this mean similarity on.
+        max_compared_cells: at most this many cells of an object, evenly sampled, are compared.
+        prior_floor: spatial prior of a cell outside the warped mask, which may be wrong.
+        prior_radius: the warped mask is averaged over this many 4-px cells in each direction.
+    """
+
+    min_similarity: float = 0.5
+    full_similarity: float = 0.58
+    max_compared_cells: int = 512
+    prior_floor: float = 0.03
+    prior_radius: int = 2
+
+
+@dataclass(frozen=True)
+class IdentitySwapConfig:
+    """Reassignment of connected components between objects that look alike.
+
+    A share is a number of cells divided by the object's usual number of cells. An object's home is the component where
+    most of its warped mask lies.
+
+    Attributes:
+        min_pair_similarity: objects exchange components only if their appearance similarity (0 to 1) reaches this.
+        min_home_share: an object gives components away only if at least this share of it lies in its home.
+        min_owner_share: a component belongs to an object whose home it is and that has at least this share in it.
+        max_missing_share: an object with less than this share in the whole frame is missing.
+        min_found_share: a component is assigned to a missing object only if it has at least this share of its size,
+        max_found_share: and at most this share.
+        min_surplus_share: an object loses a component to a missing object only if its own share is at least this.
+        annotated_share: a component stays if more than this share of it stems from the object's annotation.
+        unwarped_weight: weight of a cell outside the warped mask in the choice of the home.
+    """
+
+    min_pair_similarity: float = 0.5
+    min_home_share: float = 0.5
+    min_owner_share: float = 0.1
+    max_missing_share: float = 0.3
+    min_found_share: float = 0.5
+    max_found_share: float = 1.5
+    min_surplus_share: float = 1.25
+    annotated_share: float = 0.8
+    unwarped_weight: float = 0.03
+
+
+@dataclass(frozen=True)
+class EvidenceConfig:
+    """Evidence that a 16-px cell shows an object: a linear function of three measurements, a logit.
+
+    Source of the weights: logistic regression on clips made from the development split, docs/propagation-log.md.
+
+    Attributes:
+        object_weight: weight of the cell's similarity to the object's cells in its views.
+        surroundings_weight: weight of the cell's similarity to the other cells of those views.
+        score_weight: weight of the target model's score.
+        bias: constant term.
+        least_surroundings: similarity to the surroundings is hardly ever lower than this (cosine),
+        usual_surroundings: and has this mean.
+        min_evidence: a cell whose evidence is below this with ``least_surroundings`` is not compared with the
+            surroundings, which saves time; it gets the evidence with ``usual_surroundings``.
+        max_object_cells: at most this many object cells are stored in a view, evenly sampled.
+        max_surroundings_cells: at most this many other cells are stored in a view.
+    """
+
+    object_weight: float = 21.7
+    surroundings_weight: float = -6.3
+    score_weight: float = 3.0
+    bias: float = -7.7
+    least_surroundings: float = 0.3
+    usual_surroundings: float = 0.6
+    min_evidence: float = -2.0
+    max_object_cells: int = 128
+    max_surroundings_cells: int = 384
+
+
+@dataclass(frozen=True)
+class RedetectionConfig:
+    """Verification of each object's votes, and search for lost objects in the whole frame; evidence is a logit.
+
+    Attributes:
+        evidence: how the evidence of a cell is computed.
+        max_tracked_views: number of views of an object kept beside those of its annotations.
+        min_area_s8: an object of fewer 8-px cells than this is absent.
+        shrunk_share: an object is doubted if its area falls below this share of its usual area,
+        doubted_score: or if the target model's mean score of its cells falls below this.
+        reject_evidence: the votes of a doubted object are rejected if their mean evidence is lower than this.
+        cut_similarity_drop: a fall of the votes' similarity by this much (cosine) indicates a cut; the position of
+            objects is unknown then,
+        cut_evidence: and votes are rejected if their mean evidence is lower than this.
+        visible_share: the evidence of a candidate is the mean of its best cells, this share of the object's area.
+        accept_evidence: a candidate with at least this evidence is accepted at once.
+        accept_twice_evidence: a candidate with at least this evidence is accepted if two searches in a row find it.
+        max_candidate_step: largest distance of a candidate between two searches, 16-px cells.
+        max_growth: a candidate that touches the object's votes is refused above this multiple of the usual area.
+        score_weight_s8: weight of the target model's score when the mask of a candidate is refined to 8-px cells.
+        recovery_frames: the candidate of a redetected object still supports its votes for this many frames.
+        frequent_searches: a lost object is searched for in each frame this many times, then in every second frame.
+        ignore_evidence: the memory ignores cells with more evidence than this for an object that is lost.
+    """
+
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    max_tracked_views: int = 3
+    min_area_s8: float = 1.5
+    shrunk_share: float = 0.3
+    doubted_score: float = 0.35
+    reject_evidence: float = 0.7
+    cut_similarity_drop: float = 0.22
+    cut_evidence: float = 2.0
+    visible_share: float = 0.2
+    accept_evidence: float = 3.0
+    accept_twice_evidence: float = 2.5
+    max_candidate_step: float = 8.0
+    max_growth: float = 1.75
+    score_weight_s8: float = 4.0
+    recovery_frames: int = 8
+    frequent_searches: int = 16
+    ignore_evidence: float = 0.5
+
+
+@dataclass(frozen=True)
+class StaticFragmentConfig:
+    """Small fragments that stay with the ground while their object moves on; cells of 4 px.
+
+    Attributes:
+        max_ground_speed: largest motion of a fragment relative to the ground around it, cells per frame.
+        min_object_speed: smallest motion of the object's largest component relative to that ground, cells per frame.
+        max_share: largest fragment, as a share of the object's largest component.
+        min_cells: smallest fragment, and smallest patch of ground whose motion is measured, cells.
+        max_score: a fragment with a higher mean score by the target model looks like the object and stays.
+        ground_radius: uncovered cells within this distance of a fragment are its ground.
+    """
+
+    max_ground_speed: float = 0.4
+    min_object_speed: float = 1.0
+    max_share: float = 0.3
+    min_cells: int = 6
+    max_score: float = 0.45
+    ground_radius: int = 4
+
+
+@dataclass(frozen=True)
+class DetachedFragmentConfig:
+    """Fragments that move away from their object; cells of 4 px.
+
+    An object width is the square root of the area of the object's main component. The drift of a fragment is its
+    motion relative to the main component since the fragment appeared, in object widths.
+
+    Attributes:
+        max_drift_frames: a fragment is dropped once its drift times its age in frames exceeds this,
+        max_drift_frames_near_others: or this where another object touches it, as optical flow mixes the motion of both.
+        min_drift: a fragment with less drift stays, whatever its age.
+        min_gap: a fragment closer to the main component stays, object widths: the flow beside a pole follows the pole.
+        max_tolerated_share: a fragment smaller than this share of the main component stays. True parts that hang or
+            swing, such as a pilot below a wing, are small, and a small false fragment costs little.
+        annotated_share: a fragment stays if more than this share of it stems from the object's annotation.
+        min_cells: smaller fragments are ignored, cells.
+        neighbour_radius: another object within this distance touches a fragment, cells.
+        suppression_frames: a fragment that reappears where one was dropped is dropped for this many frames.
+    """
+
+    max_drift_frames: float = 2.0
+    max_drift_frames_near_others: float = 10.0
+    min_drift: float = 0.1
+    min_gap: float = 0.4
+    max_tolerated_share: float = 0.15
+    annotated_share: float = 0.8
+    min_cells: int = 6
+    neighbour_radius: int = 2
+    suppression_frames: int = 12
 
 
 @dataclass(frozen=True)
@@ -87,7 +275,7 @@ class DecoderConfig:
     """The learned decoder.
 
     Attributes:
-        likely_share: cells with this share of an object's votes or warped mask are in the box that is decoded.
+        likely_share: the decoded box holds all cells where an object's votes or warped mask exceed this share.
     """
 
     likely_share: float = 0.25
@@ -98,10 +286,11 @@ class PipelineConfig:
     """All settings of a tracker.
 
     Attributes:
-        side: short side of the frames that are tracked, pixels.
-        adapt_resolution: whether the side follows the size of the objects, as ``side_for_objects`` does.
-        secondary_backbone: a second network whose features are compared too.
+        side: short side of the frames at the working size, pixels.
+        adapt_resolution: whether ``side_for_objects`` adapts the side to the size of the objects.
+        secondary_backbone: a second network whose features enter the match keys.
         left_out: names of stages that do not run.
+        matching: settings of the stage of that name, as are the fields after it.
     """
 
     side: int
@@ -110,14 +299,19 @@ class PipelineConfig:
     left_out: frozenset[str] = frozenset()
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
+    distractors: DistractorConfig = field(default_factory=DistractorConfig)
+    redetection: RedetectionConfig = field(default_factory=RedetectionConfig)
+    static_fragments: StaticFragmentConfig = field(default_factory=StaticFragmentConfig)
+    detached_fragments: DetachedFragmentConfig = field(default_factory=DetachedFragmentConfig)
+    identity_swaps: IdentitySwapConfig = field(default_factory=IdentitySwapConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 
 PRESETS = {
     "fast": PipelineConfig(side=448, matching=MatchingConfig(window_radius=8), memory=MemoryConfig(context=6)),
     "balanced": PipelineConfig(side=544),
-    # Deeper and on a smaller image, the second network sees more of what is around a cell. With it, small objects gain
-    # nothing by a larger size.
+    # The second network is deeper and has a smaller input, so its receptive field covers more around a cell. With it,
+    # small objects gain nothing from a larger working size.
     "best": PipelineConfig(
         side=640,
         adapt_resolution=False,

@@ -1,4 +1,4 @@
-"""What the stages share: the state of the sequence, and all that is known of the current frame."""
+"""State shared by the stages: of the sequence so far, and of the current frame."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from vos_propagation.stages.distractors import DistractorPair
 
 @dataclass
 class SequenceState:
-    """What is known of a sequence before the current frame.
+    """State of a sequence before the current frame.
 
     Invariant: row k of every (K, ...) plane belongs to ``object_ids[k]``; planes with a background have it in row 0.
 
     Attributes:
         memory: annotated and recent frames, and the target model learnt from them.
-        features: of the frame before.
+        features: the features of the frame before.
         object_ids: the ids of the tracked objects, in the order of their rows.
         prob: float32 (K + 1, h4, w4), the label probabilities of the frame before; sums to 1, row 0 background.
         distractors: pairs of tracked objects that look alike.
@@ -42,25 +42,25 @@ class SequenceState:
 
 @dataclass
 class FrameState:
-    """All that is known of the frame that is being tracked; each stage reads some fields and fills others.
+    """State of the current frame; each stage reads some fields and fills others.
 
-    Planes ``_s4`` have a cell for 4x4 pixels of the frame at its working size, ``_s8`` for 8x8.
+    A cell of a plane ``_s4`` covers 4x4 pixels of the frame at its working size, a cell of ``_s8`` 8x8 pixels.
 
     Attributes:
-        features: what depends on the image alone.
-        match_keys: (h8 / 2, w8 / 2, 4, D), what cells are compared by, in blocks of 2x2.
+        features: features of the image, independent of the objects.
+        match_keys: (h8 / 2, w8 / 2, 4, D), the keys by which cells are compared, in blocks of 2x2 cells.
         flow_s4: float32 (h4, w4, 2), backward optical flow, (x, y) cells.
         warped_s4: float32 (K, h4, w4), the last masks, warped by the flow.
         warped_s8: float32 (K, h8, w8), the same.
         target_score_s8: float32 (K, h8, w8), the target model's score of each object.
-        score_s8: the same, of the object or of others that look like it.
-        anchor_score_s8: the same, by the annotated frames alone.
-        votes: of all memory frames, with background in row 0.
-        anchor_votes: of the annotated frames alone.
-        ignore_mask_s8: bool (h8, w8), cells that the memory must not learn from; None for no cell.
-        boxes_s8: for each object, where the decoder looks; None for an object that is nowhere.
-        logits_s4: float32 (K, h4, w4), each object's logits, from the decoder on.
-        logits: float32 (K, H, W), the same at the working size; None until edges are refined.
+        score_s8: the same, plus the scores of objects that look like it.
+        anchor_score_s8: as ``score_s8``, by the annotated frames alone.
+        votes: votes of all memory frames, with background in row 0.
+        anchor_votes: votes of the annotated frames alone.
+        ignore_mask_s8: bool (h8, w8), cells that the memory ignores; None for no cell.
+        boxes_s8: for each object, the box that the decoder covers; None for an object without votes and warped mask.
+        logits_s4: float32 (K, h4, w4), each object's logits; empty before the decoder.
+        logits: float32 (K, H, W), the same at the working size; None before the stage ``edges``.
     """
 
     features: FrameFeatures
@@ -80,29 +80,29 @@ class FrameState:
 
     @cached_property
     def prob_s4(self) -> Tensor:
-        """The label probabilities of the final logits: float32 (K + 1, h4, w4), sums to 1, row 0 background."""
+        """Label probabilities of the final logits: float32 (K + 1, h4, w4), sums to 1, row 0 background."""
         return to_label_prob(torch.sigmoid(self.logits_s4))
 
     def full_logits(self) -> FloatArray:
-        """Return the logits at the finest size that is known: float32 (K, H, W), or (K, h4, w4)."""
+        """Return the logits at the finest available size: float32 (K, H, W), or (K, h4, w4) without ``edges``."""
         return self.logits_s4.cpu().numpy() if self.logits is None else self.logits
 
     @classmethod
     def begin(cls, features: FrameFeatures, sequence: SequenceState) -> FrameState:
-        """Assume that nothing moved and nothing is known; what stages that are left out would fill stays so."""
+        """Start a frame from the last labels, as if nothing had moved; stages left out leave their fields so."""
         prob = sequence.prob
-        coarse = downsample2x(prob)
-        none = torch.zeros_like(coarse[1:])
-        unlike = torch.zeros_like(coarse[0])
+        labels = downsample2x(prob)
+        no_score = torch.zeros_like(labels[1:])
+        no_similarity = torch.zeros_like(labels[0])
         return cls(
             features=features,
             match_keys=sequence.memory.match_keys(features),
             flow_s4=np.zeros((*prob.shape[1:], 2), np.float32),
             warped_s4=prob[1:].clone(),
-            warped_s8=coarse[1:].clone(),
-            target_score_s8=none,
-            score_s8=none,
-            anchor_score_s8=none,
-            votes=FineVotes(coarse.clone(), unlike, prob.clone()),
-            anchor_votes=Votes(coarse.clone(), unlike),
+            warped_s8=labels[1:].clone(),
+            target_score_s8=no_score,
+            score_s8=no_score,
+            anchor_score_s8=no_score,
+            votes=FineVotes(labels.clone(), no_similarity, prob.clone()),
+            anchor_votes=Votes(labels.clone(), no_similarity),
         )

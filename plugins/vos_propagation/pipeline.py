@@ -14,6 +14,7 @@ import torch
 from vos.plugin import BoolArray, FloatArray, Frame, LabelMap, Prediction, Runtime, object_ids
 from vos_propagation.backbone.features import Encoder, FrameFeatures, has_fast_bf16, working_size
 from vos_propagation.backbone.working_resolution import side_for_objects
+from vos_propagation.confidence import confidence
 from vos_propagation.config import PipelineConfig, PropagationOptions
 from vos_propagation.frame_state import FrameState, SequenceState
 from vos_propagation.memory.labels import add_rows, drop_row
@@ -21,12 +22,12 @@ from vos_propagation.memory.manager import MemoryManager
 from vos_propagation.ops.threads import limit_threads, split_threads
 from vos_propagation.saved_state import fingerprint, load, save
 from vos_propagation.stages.appearance import Appearance
-from vos_propagation.stages.confidence import confidence
 from vos_propagation.stages.decoder import Decoder, VotesAsLogits
 from vos_propagation.stages.detached_fragments import DetachedFragments
-from vos_propagation.stages.distractors import Distractors, IdentitySwaps, find_distractor_pairs
+from vos_propagation.stages.distractors import Distractors, find_distractor_pairs
 from vos_propagation.stages.edges import Edges
 from vos_propagation.stages.flow import Flow
+from vos_propagation.stages.identity_swaps import IdentitySwaps
 from vos_propagation.stages.matching import Matching
 from vos_propagation.stages.memory_update import MemoryUpdate
 from vos_propagation.stages.redetection import Redetection
@@ -39,20 +40,20 @@ def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtyp
     """List the stages in the order in which they run on each frame."""
     left_out = config.left_out
     if left_out & {"redetection", "detached_fragments"}:
-        # It asks them how large an object usually is, and which fragments were annotated.
+        # The stage needs the usual areas that redetection measures and the annotated cells that the fragments track.
         left_out |= {"identity_swaps"}
-    redetection, fragments = Redetection(), DetachedFragments()
+    redetection, fragments = Redetection(config.redetection), DetachedFragments(config.detached_fragments)
     stages: list[Stage] = [
         Flow(),
         Appearance(),
         Matching(config.matching),
-        Distractors(),
+        Distractors(config.distractors),
         redetection,
         VotesAsLogits() if "decoder" in left_out else Decoder(config.decoder, device, dtype),
         VoteArea(),
-        StaticFragments(),
+        StaticFragments(config.static_fragments),
         fragments,
-        IdentitySwaps(redetection, fragments),
+        IdentitySwaps(config.identity_swaps, redetection, fragments),
         Edges(),
         MemoryUpdate(config.memory, None if "redetection" in left_out else redetection),
     ]
@@ -63,7 +64,7 @@ class PropagationTracker:
     """Propagates labels through a video, all objects at once; see docs/trackers/propagation.md.
 
     Attributes:
-        stages: what runs on each frame, in this order.
+        stages: the stages that run on each frame, in this order.
     """
 
     encode_batch = 1
@@ -78,7 +79,7 @@ class PropagationTracker:
         self._decoder = next((stage for stage in self.stages if isinstance(stage, Decoder)), None)
         threads = torch.get_num_threads()
         self._encoding_threads, self._tracking_threads = split_threads(threads)
-        # One core alone, or a GPU, would do the two one after the other all the same.
+        # On one core or on a GPU, encoding and tracking would run one after the other anyway.
         if self._device.type == "cpu" and threads > 1:
             self.encode_ahead = self._encode_ahead
         self._side = self._config.side
@@ -86,8 +87,8 @@ class PropagationTracker:
 
     @property
     def sequence(self) -> SequenceState:
-        """What is known of the sequence; there is nothing before ``start``."""
-        assert self._sequence is not None, "the host starts before it does anything else"
+        """The state of the sequence; there is none before ``start``."""
+        assert self._sequence is not None, "the host calls start first"
         return self._sequence
 
     @torch.inference_mode()
@@ -97,7 +98,7 @@ class PropagationTracker:
 
     @torch.inference_mode()
     def _encode_ahead(self, frames: Sequence[Frame]) -> list[FrameFeatures]:
-        """Extract the frames' features on some of the cores, while ``step`` has the others."""
+        """Extract the frames' features on some of the cores, while ``step`` uses the others."""
         with limit_threads(self._encoding_threads):
             return [replace(self._encode(frame), ahead=True) for frame in frames]
 
@@ -107,7 +108,7 @@ class PropagationTracker:
 
     @torch.inference_mode()
     def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:
-        """Begin a new sequence; everything before it is forgotten."""
+        """Begin a new sequence, and drop the state of the one before."""
         for stage in self.stages:
             stage.reset()
         self._side = self._config.side
@@ -126,7 +127,7 @@ class PropagationTracker:
 
     @torch.inference_mode()
     def forget(self, object_id: int) -> None:
-        """Stop tracking an object; where it was is background."""
+        """Stop tracking an object; its cells become background."""
         sequence = self.sequence
         row = sequence.object_ids.index(object_id) + 1
         sequence.object_ids.remove(object_id)
@@ -144,15 +145,15 @@ class PropagationTracker:
             return self._step(features)
 
     def save(self, path: Path) -> None:
-        """Write all that is known of the sequence; see ``vos.plugin.SavingTracker``."""
+        """Write the state of the sequence to a file; see ``vos.plugin.SavingTracker``."""
         save(path, self._side, self.sequence, self.stages, self._fingerprint)
 
     @torch.inference_mode()
     def load(self, path: Path) -> None:
-        """Be where ``save`` was called.
+        """Read the state that ``save`` wrote, and continue from there.
 
         Raises:
-            InputError: the file is damaged, or of other options or weights.
+            InputError: the file is damaged, or was written with other options or weights.
         """
         self._side, self._sequence = load(path, self.stages, self._fingerprint, self._config.memory, self._device)
 
@@ -169,10 +170,11 @@ class PropagationTracker:
         for stage in self.stages:
             stage(frame, sequence)
         sequence.prob, sequence.features = frame.prob_s4, features
-        return Prediction(sequence.object_ids, frame.full_logits(), *confidence(frame.logits_s4))
+        scores = confidence(frame.logits_s4, self._config.redetection.min_area_s8)
+        return Prediction(sequence.object_ids, frame.full_logits(), *scores)
 
     def _at_working_size(self, frame: Frame, encoding: FrameFeatures) -> FrameFeatures:
-        """Encode a frame again if that was done before the objects were known, for another size."""
+        """Encode a frame again if its encoding has another size: the size depends on the annotated objects."""
         if encoding.size == working_size(frame.size, self._side):
             return encoding
         return self._encode_ahead([frame])[0] if encoding.ahead else self._encode(frame)
@@ -206,4 +208,4 @@ class PropagationTracker:
     def _find_distractors(self) -> None:
         memory, ids = self.sequence.memory, self.sequence.object_ids
         keys = [memory.annotated_keys(object_id, row) for row, object_id in enumerate(ids)]
-        self.sequence.distractors = find_distractor_pairs(keys)
+        self.sequence.distractors = find_distractor_pairs(keys, self._config.distractors)

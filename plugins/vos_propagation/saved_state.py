@@ -1,7 +1,7 @@
-"""The state of a sequence as plain arrays and facts, so that a stopped run goes on bit for bit.
+"""Files of a tracker's state, from which a stopped run continues with the same masks, bit for bit.
 
-``pack`` walks through the objects that hold the state and writes tensors as arrays, everything else as JSON. Tensors
-keep their order in memory: matrix products round differently with another one.
+``_Packer`` walks through the objects that hold the state, and writes tensors as arrays and everything else as JSON. A
+tensor keeps its memory layout: matrix products round differently in another layout.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ from vos_propagation.memory.key_value_store import KeyValueMemoryStore, MemoryFr
 from vos_propagation.memory.manager import Anchor, MemoryManager
 from vos_propagation.memory.target_model import TargetModel
 from vos_propagation.ops.query_tiles import ObjectPlaces
+from vos_propagation.redetection.redetector import ObjectState, Redetector
+from vos_propagation.redetection.views import View
 from vos_propagation.stages.detached_fragments import DetachedFragmentFilter, Fragment, FragmentState
 from vos_propagation.stages.distractors import DistractorPair
-from vos_propagation.stages.redetector import Redetector, State, View
 from vos_propagation.stages.stage import Stage
 
-FORMAT = 1
+FORMAT = 2
 
 KINDS: Mapping[str, type] = {
     kind.__name__: kind
@@ -44,17 +45,17 @@ KINDS: Mapping[str, type] = {
         MemoryFrame,
         MemoryManager,
         ObjectPlaces,
+        ObjectState,
         Redetector,
         SequenceState,
-        State,
         TargetModel,
         View,
     )
 }
-"""Classes of the objects that hold a state."""
+"""Classes of the objects that hold the state; a file makes objects of these classes only."""
 
 _USED_LATER = ("cells", "match_keys", "samples", "grey")
-"""What later steps use of the features of a past frame."""
+"""Fields of a past frame's features that later steps use."""
 
 _DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool)}
 
@@ -63,11 +64,11 @@ def save(path: Path, side: int, sequence: SequenceState, stages: Sequence[Stage]
     """Write a tracker's state.
 
     Args:
-        path: the file.
-        side: short side at which frames are worked on, pixels.
-        sequence: what is known of the sequence.
-        stages: of the tracker.
-        settings: what the state depends on, from ``fingerprint``.
+        path: the file to write.
+        side: short side of the working size, pixels.
+        sequence: the state of the sequence.
+        stages: the tracker's stages, with their own state.
+        settings: the options and weights on which the state depends, from ``fingerprint``.
     """
     packer = _Packer()
     held = {stage.name: {name: packer.pack(getattr(stage, name)) for name in stage.saved} for stage in stages}
@@ -78,18 +79,18 @@ def save(path: Path, side: int, sequence: SequenceState, stages: Sequence[Stage]
 def load(
     path: Path, stages: Sequence[Stage], settings: str, config: MemoryConfig, device: torch.device
 ) -> tuple[int, SequenceState]:
-    """Read a tracker's state, check it, and give the stages their part of it.
+    """Read and check a tracker's state, and set the state of the stages.
 
     Args:
-        path: of ``save``.
-        stages: of the tracker.
+        path: a file from ``save``.
+        stages: the tracker's stages.
         settings: as for ``save``.
-        config: of the memory.
-        device: where tensors go.
+        config: the memory's settings.
+        device: the device of the tensors.
     Returns:
-        The side, and what is known of the sequence.
+        The short side, and the state of the sequence.
     Raises:
-        InputError: the file is damaged, of other settings, or its parts do not fit together.
+        InputError: the file is damaged, was written with other settings, or its parts do not fit together.
     """
     arrays, facts = read_state(path)
     if facts.get("format") != FORMAT:
@@ -111,12 +112,13 @@ def load(
     for stage, values in held.items():
         stage.reset()
         for name, value in values.items():
-            setattr(stage, name, value)
+            # The stage's own object keeps its settings, which the file does not hold.
+            vars(getattr(stage, name)).update(vars(value))
     return side, sequence
 
 
 def fingerprint(settings: str, holders: Iterable[object]) -> str:
-    """Digest settings and the weights of the networks that are attributes of some objects."""
+    """Return a digest of settings and of the weights of all networks that are attributes of ``holders``."""
     digest = hashlib.sha256(settings.encode())
     for holder in holders:
         for value in vars(holder).values():
@@ -128,7 +130,7 @@ def fingerprint(settings: str, holders: Iterable[object]) -> str:
 
 
 class _Packer:
-    """Writes values as JSON; tensors and arrays go to ``arrays``, one that is met twice only once."""
+    """Converts values to JSON; tensors and arrays go to ``arrays``, each once."""
 
     def __init__(self) -> None:
         self.arrays: dict[str, AnyArray] = {}
@@ -166,7 +168,7 @@ class _Packer:
 
 
 class _Unpacker:
-    """Reads what ``_Packer`` wrote; makes objects of ``KINDS`` only."""
+    """Converts the output of ``_Packer`` back to values; makes objects of ``KINDS`` only."""
 
     def __init__(self, arrays: Mapping[str, AnyArray], device: torch.device) -> None:
         self._arrays, self._device = arrays, device
@@ -202,7 +204,7 @@ class _Unpacker:
             if stored.dtype != wanted:
                 raise ValueError(f"a tensor is {stored.dtype}, expected {wanted}")
             back = sorted(range(len(order)), key=order.__getitem__)
-            # Copied into memory of torch's own: products of other alignment round differently.
+            # A copy in memory that torch allocates: products of arrays with other alignment round differently.
             self._tensors[array] = torch.empty_like(stored, device=self._device).copy_(stored).permute(back)
         return self._tensors[array]
 
@@ -210,13 +212,11 @@ class _Unpacker:
 def _is_saved(value: Any, name: str) -> bool:
     if isinstance(value, FrameFeatures):
         return name in _USED_LATER
-    return not (isinstance(value, MemoryManager) and name == "_config") and not (
-        isinstance(value, View) and name == "known"
-    )
+    return name != "_config" and not (isinstance(value, View) and name == "known")
 
 
 def _as_array(tensor: Tensor) -> AnyArray:
-    """A tensor as a contiguous array; 16-bit floats as their bits."""
+    """Convert a tensor to a contiguous array; 16-bit floats become their bit patterns."""
     tensor = tensor.detach().cpu().contiguous()
     array: AnyArray = (tensor.view(torch.int16) if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()
     return array
@@ -224,28 +224,52 @@ def _as_array(tensor: Tensor) -> AnyArray:
 
 def _check(sequence: SequenceState, held: Mapping[Stage, Mapping[str, Any]]) -> None:
     """Check that the parts of a state fit together; raises ``ValueError`` and the like where they do not."""
-    features, memory = sequence.features, sequence.memory
     ids = sequence.object_ids
     if len(set(ids)) != len(ids) or not all(type(i) is int and 0 < i < 255 for i in ids):
         raise ValueError(f"object ids {ids}")
+    if not all(0 <= row < len(ids) for pair in sequence.distractors for row in (pair.first, pair.second)):
+        raise ValueError(f"a pair of objects beyond the {len(ids)} of the sequence")
+    height, width = sequence.features.grey.shape
+    _expect("prob", sequence.prob, len(ids) + 1, height, width)
+    _check_features(sequence)
+    _check_memory(sequence)
+    for part in (value for values in held.values() for value in values.values()):
+        if isinstance(part, Redetector):
+            _check_objects(part.states, ids)
+            channels = len(sequence.features.cells)
+            for view in (view for state in part.states.values() for view in state.views):
+                _expect("view", view.own, len(view.own), channels)
+                _expect("view", view.rest, len(view.rest), channels)
+        if isinstance(part, DetachedFragmentFilter):
+            _check_objects(part._objects, ids)
+            for state in part._objects.values():
+                for plane in (state.annotated, state.numbers, state.suppressed):
+                    if plane is not None and plane.shape != (height, width):
+                        raise ValueError(f"a plane of fragments is {plane.shape}")
+
+
+def _check_features(sequence: SequenceState) -> None:
+    """Check the features and labels of the last frame and of the annotated frames."""
+    features, memory, ids = sequence.features, sequence.memory, sequence.object_ids
     height, width = features.grey.shape
-    labels, area = len(ids) + 1, height * width // 4
-    channels, size = len(features.cells), len(features.samples)
-    rows, columns = height // 4, width // 4
-    axes, _ = memory._axes.shape
-    store, model = memory.store, memory.target_model
-    frames = memory.frames()
-    _expect("prob", sequence.prob, labels, height, width)
-    for seen in (features, *(anchor.features for anchor in memory.anchors)):
-        if seen.grey.shape != (height, width):
-            raise ValueError(f"a grey plane is {seen.grey.shape}, expected {(height, width)}")
-        _expect("cells", seen.cells, channels, height // 2, width // 2)
-        _expect("match keys", seen.match_keys, memory._axes.shape[1], height // 2, width // 2)
-        _expect("samples", seen.samples, size, area)
+    for frame in (features, *(anchor.features for anchor in memory.anchors)):
+        if frame.grey.shape != (height, width):
+            raise ValueError(f"a grey plane is {frame.grey.shape}, expected {(height, width)}")
+        _expect("cells", frame.cells, len(features.cells), height // 2, width // 2)
+        _expect("match keys", frame.match_keys, memory._axes.shape[1], height // 2, width // 2)
+        _expect("samples", frame.samples, len(features.samples), height * width // 4)
     for anchor in memory.anchors:
-        _expect("annotation", anchor.prob, labels, height, width)
+        _expect("annotation", anchor.prob, len(ids) + 1, height, width)
         if not anchor.object_ids <= set(ids):
             raise ValueError(f"an annotation of {anchor.object_ids}")
+
+
+def _check_memory(sequence: SequenceState) -> None:
+    """Check the memory frames and the target model."""
+    memory, labels = sequence.memory, len(sequence.object_ids) + 1
+    store, model, frames = memory.store, memory.target_model, memory.frames()
+    height, width = sequence.features.grey.shape
+    rows, columns, axes = height // 4, width // 4, len(memory._axes)
     if (store.shape, store.labels, store._area) != ((rows, columns), labels, rows * columns):
         raise ValueError(f"memory frames of {store.shape} blocks with {store.labels} labels")
     _expect("keys", store.keys, store.slots * store._area, 4 * axes)
@@ -256,26 +280,12 @@ def _check(sequence: SequenceState, held: Mapping[Stage, Mapping[str, Any]]) -> 
     for frame in frames:
         _expect("places", frame.places.centres, labels - 1, 2)
         _expect("sizes", frame.places.sizes, labels - 1)
+    size = len(sequence.features.samples)
     for gram, moment in ((model._fixed_gram, model._fixed_moment), (model._gram, model._moment)):
         _expect("Gram matrix", gram, size, size)
         _expect("moments", moment, size, labels)
     _expect("weights", model._weights, size, labels)
     _expect("weights", model._annotated_weights, size, labels)
-    if not all(0 <= row < len(ids) for pair in sequence.distractors for row in (pair.first, pair.second)):
-        raise ValueError("objects that look alike are no objects")
-    for part in (value for values in held.values() for value in values.values()):
-        if isinstance(part, Redetector):
-            _check_objects(part.states, ids)
-            for state in part.states.values():
-                for view in state.views:
-                    _expect("view", view.own, len(view.own), channels)
-                    _expect("view", view.rest, len(view.rest), channels)
-        if isinstance(part, DetachedFragmentFilter):
-            _check_objects(part._objects, ids)
-            for watched in part._objects.values():
-                for plane in (watched.annotated, watched.numbers, watched.disowned):
-                    if plane is not None and plane.shape != (height, width):
-                        raise ValueError(f"a plane of fragments is {plane.shape}")
 
 
 def _check_objects(states: Mapping[int, Any], ids: Sequence[int]) -> None:

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 import vos
-import vos_propagation.stages.confidence
+import vos_propagation.confidence
 from vos.evaluation import boundary_accuracy, region_similarity
 from vos.host.merging import merge_objects
 from vos.io.masks.mask_file import encode_label_map
@@ -257,7 +257,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("bench-out/propagation.json"))
     arguments = parser.parse_args()
     if arguments.uncalibrated:
-        vos_propagation.stages.confidence.CALIBRATION = ((0.0, 1.0), (0.0, 1.0))
+        vos_propagation.confidence.CALIBRATION = ((0.0, 1.0), (0.0, 1.0))
     report: dict[str, Any] = {}
     for quality in arguments.quality:
         entry: dict[str, Any] = {"sequences": []}

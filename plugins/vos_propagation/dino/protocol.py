@@ -1,10 +1,9 @@
 """Label propagation on the features of a Vision Transformer, by the published protocol of DINO.
 
-480 px on the short side, the annotated frame and the last 7, a window of 12 cells, the 5 most similar
-cells of all of them, temperature 0.1; no learned head. Source: Caron et al., arXiv:2104.14294;
-facebookresearch/dino ``eval_video_segmentation.py`` at 04c0ad9, lines 36-186. Where it writes its label
-map at the working size and enlarges it by nearest neighbour, the host here resizes the logits. It knows
-one annotated frame; later annotations, corrections and forgetting are ours.
+Source: Caron et al., arXiv:2104.14294; facebookresearch/dino ``eval_video_segmentation.py`` at 04c0ad9, lines 36-186.
+The protocol has no learned decoder. Differences: it upsamples its label map by nearest neighbour, while the host here
+resizes the logits; and it has one annotated frame, while this tracker takes later annotations, corrections and
+``forget``.
 """
 
 from __future__ import annotations
@@ -23,9 +22,20 @@ from vos.plugin import Frame, LabelMap, Prediction, Runtime, Size, TrackerError,
 from vos_propagation.dino.vit import ViT
 from vos_propagation.memory.labels import add_rows, drop_row
 
-SIDE, MULTIPLE = 480, 64
-CONTEXT, WINDOW, VOTERS, TEMPERATURE = 7, 12, 5, 0.1
+SIDE = 480
+"""Short side of the working size, pixels."""
+MULTIPLE = 64
+"""The long side is a multiple of this, pixels."""
+CONTEXT = 7
+"""Number of recent frames in memory beside the annotated ones."""
+WINDOW = 12
+"""A cell is compared with memory cells within this distance, cells in each direction."""
+TOP_K = 5
+"""Number of most similar memory cells that vote."""
+TEMPERATURE = 0.1
+"""Temperature of the softmax over the votes' similarities."""
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.228, 0.224, 0.225)
+"""Normalisation of RGB values in [0, 1], as in the official code."""
 
 
 @dataclass
@@ -34,8 +44,8 @@ class Anchor:
 
     Attributes:
         cells: (C, h, w), the frame's features.
-        labels: float32 (K + 1, h, w), the annotation; sums to 0 where the frame says nothing.
-        object_ids: the objects whose latest annotation this is.
+        labels: float32 (K + 1, h, w), the annotation; sums to 0 where the label is unknown.
+        object_ids: ids of the objects whose latest annotation this is.
     """
 
     cells: Tensor
@@ -44,7 +54,7 @@ class Anchor:
 
 
 class DinoTracker:
-    """A Vision Transformer with DINO's protocol, for all objects at once; memory is bounded."""
+    """Propagates the labels of all objects at once by DINO's protocol; memory is bounded."""
 
     def __init__(self, vit: ViT, runtime: Runtime, details: Mapping[str, str] | None = None) -> None:
         self.details = dict(details or {})
@@ -54,9 +64,9 @@ class DinoTracker:
         self._vit.network.to(self._device, self._dtype)
         self._mean = torch.tensor(IMAGE_MEAN, device=self._device)[:, None, None]
         self._std = torch.tensor(IMAGE_STD, device=self._device)[:, None, None]
-        self._forget_all()
+        self._reset()
 
-    def _forget_all(self) -> None:
+    def _reset(self) -> None:
         self._ids: list[int] = []
         self._anchors: list[Anchor] = []
         self._recent: deque[tuple[Tensor, Tensor]] = deque(maxlen=CONTEXT)
@@ -81,19 +91,19 @@ class DinoTracker:
 
     @torch.inference_mode()
     def start(self, frame: Frame, label_map: LabelMap, encoding: Tensor) -> None:
-        """Begin a new sequence; everything before it is forgotten."""
-        self._forget_all()
-        self._last = encoding, self._nothing(encoding)
-        self._take(label_map)
+        """Begin a new sequence, and drop the state of the one before."""
+        self._reset()
+        self._last = encoding, self._background(encoding)
+        self._add_annotation(label_map)
 
     @torch.inference_mode()
     def annotate(self, frame: Frame, label_map: LabelMap) -> None:
         """Add the label map's new ids as objects, and correct those already known."""
-        self._take(label_map)
+        self._add_annotation(label_map)
 
     @torch.inference_mode()
     def forget(self, object_id: int) -> None:
-        """Stop tracking an object; where it was is background."""
+        """Stop tracking an object; its cells become background."""
         row = self._ids.index(object_id) + 1
         self._ids.remove(object_id)
         for anchor in self._anchors:
@@ -104,12 +114,12 @@ class DinoTracker:
     @torch.inference_mode()
     def step(self, frame: Frame, encoding: Tensor) -> Prediction:
         """Segment the next frame."""
-        assert self._last is not None, "the host starts before it steps"
+        assert self._last is not None, "the host calls start first"
         if not self._ids:
-            self._last = encoding, self._nothing(encoding)
+            self._last = encoding, self._background(encoding)
             return Prediction((), np.zeros((0, 1, 1), np.float32))
         context = [(anchor.cells, anchor.labels) for anchor in self._anchors] + list(self._recent)
-        labels = propagate(encoding, context, WINDOW, VOTERS, TEMPERATURE)
+        labels = propagate(encoding, context, WINDOW, TOP_K, TEMPERATURE)
         self._last = encoding, labels
         self._recent.append(self._last)
         large = F.interpolate(labels[None], scale_factor=self._vit.patch, mode="bilinear", align_corners=False)[0]
@@ -119,48 +129,49 @@ class DinoTracker:
         rival = torch.where(scaled == top[:1], top[1:], top[:1])
         return Prediction(self._ids, (scaled - rival)[1:].cpu().numpy())
 
-    def _nothing(self, cells: Tensor) -> Tensor:
-        """Labels of a frame without objects."""
+    def _background(self, cells: Tensor) -> Tensor:
+        """Make the labels of a frame without objects: float32 (1, h, w)."""
         return torch.ones(1, *cells.shape[1:], device=self._device)
 
-    def _take(self, label_map: LabelMap) -> None:
-        """Learn the objects of an annotation of the last frame; those it leaves out stay as predicted."""
-        assert self._last is not None, "the host starts before it annotates"
-        given = object_ids(label_map)
-        new = [i for i in given if i not in self._ids]
+    def _add_annotation(self, label_map: LabelMap) -> None:
+        """Add an annotation of the last frame; objects that it does not contain keep their predicted labels."""
+        assert self._last is not None, "the host calls start first"
+        annotated = object_ids(label_map)
+        new = [i for i in annotated if i not in self._ids]
         self._ids += new
         self._relabel(lambda labels: add_rows(labels, len(new)))
         cells, labels = self._last
         size_wh = (cells.shape[2], cells.shape[1])
-        # The middle pixel of each cell, as Pillow takes it for the protocol; INTER_NEAREST takes a corner.
+        # INTER_NEAREST_EXACT reads the middle pixel of each cell, as Pillow does for the protocol; INTER_NEAREST reads
+        # a corner.
         small = torch.from_numpy(cv2.resize(label_map, size_wh, interpolation=cv2.INTER_NEAREST_EXACT))
         small = small.to(self._device)
-        rows = [self._ids.index(i) + 1 for i in given]
+        rows = [self._ids.index(i) + 1 for i in annotated]
         labels = labels * (small == 0)
-        for row, object_id in zip(rows, given, strict=True):
+        for row, object_id in zip(rows, annotated, strict=True):
             labels[row] = small == object_id
         labels[0] = (1 - labels[1:].sum(0)).clamp_min(0)
         for anchor in self._anchors:
-            anchor.object_ids -= set(given)
+            anchor.object_ids -= set(annotated)
         self._anchors = [anchor for anchor in self._anchors if anchor.object_ids]
         for anchor in self._anchors:
-            self._silence(anchor, cells, (small > 0).float(), rows)
-        if given:
-            self._anchors.append(Anchor(cells, labels, set(given)))
+            self._unlearn(anchor, cells, (small > 0).float(), rows)
+        if annotated:
+            self._anchors.append(Anchor(cells, labels, set(annotated)))
         self._last = cells, labels
         self._recent.clear()
 
-    def _silence(self, anchor: Anchor, cells: Tensor, inside: Tensor, rows: list[int]) -> None:
-        """Take back what an earlier frame says of objects annotated now, and 'background' where it looks like them."""
+    def _unlearn(self, anchor: Anchor, cells: Tensor, inside: Tensor, rows: list[int]) -> None:
+        """Remove newly annotated objects from an earlier frame's labels, and 'background' where it looks like them."""
         anywhere = max(cells.shape[1:])
-        alike = propagate(anchor.cells, [(cells, torch.stack([1 - inside, inside]))], anywhere, VOTERS, TEMPERATURE)
+        similar = propagate(anchor.cells, [(cells, torch.stack([1 - inside, inside]))], anywhere, TOP_K, TEMPERATURE)
         anchor.labels = anchor.labels.clone()
         for row in rows:
             anchor.labels[row] = 0
-        anchor.labels[0] *= alike[1] < 0.5
+        anchor.labels[0] *= similar[1] < 0.5
 
     def _relabel(self, change: Callable[[Tensor], Tensor]) -> None:
-        """Apply a change of rows to all that is remembered."""
+        """Apply a change of rows to the labels of all frames in memory."""
         for anchor in self._anchors:
             anchor.labels = change(anchor.labels)
         self._recent = deque(((cells, change(labels)) for cells, labels in self._recent), maxlen=CONTEXT)
@@ -171,15 +182,15 @@ class DinoTracker:
 def propagate(
     query: Tensor, context: Sequence[tuple[Tensor, Tensor]], window: int, top_k: int, temperature: float
 ) -> Tensor:
-    """Let the most similar cells of all context frames within a window vote, a row of cells at a time.
+    """Propagate labels from the most similar cells of all context frames within a window, one row of cells at a time.
 
     Args:
         query: (C, h, w), unit length over C.
-        context: T pairs of features (C, h, w), as the query, and labels float32 (V, h, w); a cell whose
-            labels are all 0 says nothing and does not vote.
-        window: it reaches this many cells up, down, left and right.
-        voters: how many cells vote; all that are as similar as the last of them vote too.
-        temperature: of the votes' softmax.
+        context: T pairs of features (C, h, w), as the query, and labels float32 (V, h, w); a cell whose labels are all
+            0 does not vote.
+        window: radius of the window, cells in each direction.
+        top_k: number of cells that vote; cells as similar as the last of them vote too.
+        temperature: temperature of the softmax over the votes' similarities.
     Returns:
         float32 (V, h, w); 0 where no cell votes.
     """
@@ -201,11 +212,11 @@ def propagate(
 
 
 def protocol_size(size: Size, patch: int) -> Size:
-    """Give the protocol's working size.
+    """Return the protocol's working size.
 
     Args:
         size: (H, W) of the frame.
-        patch: of the transformer, pixels.
+        patch: side of the transformer's patches, pixels.
     Returns:
         (H, W): short side 480, long side a multiple of 64; both cut to whole patches.
     """

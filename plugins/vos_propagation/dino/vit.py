@@ -1,8 +1,8 @@
 """Vision Transformers of transformers and timm, as patch features of the last block.
 
-Both libraries give what DINO's protocol takes: the last block's tokens after the final norm, without
-class and register tokens, and position embeddings enlarged as in DINO's own code (vision_transformer.py
-at 04c0ad9, lines 174-194 and 212-220). Left to themselves, timm would enlarge them with another kernel.
+DINO's protocol uses the last block's tokens after the final norm, without class and register tokens. Position
+embeddings are resampled as in DINO's own code (vision_transformer.py at 04c0ad9, lines 174-194 and 212-220); timm by
+itself resamples them with another kernel.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from vos.plugin import ExtraMissingError, OptionError, Size, WeightsError, load_
 TRANSFORMERS_TYPES = ("vit", "dinov2", "dinov2_with_registers", "dinov3_vit")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
 DECISIVE_FILES = ("config.json", "*.safetensors", "pytorch_model*.bin")
-SPARE_NUMBERS = 1 << 24  # tables that are computed, not stored, may have this many numbers
-# Keys of a checkpoint under which the network is found, and what its own keys may begin with.
+SPARE_NUMBERS = 1 << 24  # numbers in tables that the network computes and a checkpoint does not store
+# Keys of a checkpoint that may hold the weights, and prefixes of the weights' own keys.
 WRAPPERS, PREFIXES = ("teacher", "student", "state_dict", "model"), ("_orig_mod.", "module.", "backbone.")
 
 
@@ -41,12 +41,12 @@ class ViT(Protocol):
     patch: int
 
     def features(self, pixels: Tensor) -> Tensor:
-        """Give the patches' features.
+        """Return the patches' features.
 
         Args:
-            pixels: (1, 3, H, W), normalised; whole patches.
+            pixels: (1, 3, H, W), normalised; H and W are multiples of the patch size.
         Returns:
-            (C, H / patch, W / patch), one cell's channels side by side in memory.
+            (C, H / patch, W / patch), the channels of a cell adjacent in memory.
         """
         ...
 
@@ -100,7 +100,7 @@ class TimmViT:
 
 
 def _grid(tokens: Tensor, pixels: Tensor, patch: int) -> Tensor:
-    """Lay out the patches' tokens, the last of (1, N, C), as (C, h, w)."""
+    """Arrange the patches' tokens, the last ones of (1, N, C), as (C, h, w)."""
     height, width = pixels.shape[2] // patch, pixels.shape[3] // patch
     return tokens[0, -height * width :].T.reshape(-1, height, width)
 
@@ -112,7 +112,7 @@ def enlarge_positions(table: Tensor, old: Size, new: Size, prefix: int = 1) -> T
         table: (1, prefix + old cells, C).
         old: (h, w) of the table's grid.
         new: (h, w) wanted.
-        prefix: tokens at its head that have no place.
+        prefix: number of tokens at its head without a position.
     Returns:
         (1, prefix + new cells, C).
     Source: facebookresearch/dino vision_transformer.py at 04c0ad9, lines 174-194: bicubic, no
@@ -127,7 +127,7 @@ def enlarge_positions(table: Tensor, old: Size, new: Size, prefix: int = 1) -> T
 
 
 def load_vit(backbone: str) -> ViT:
-    """Read a Vision Transformer from this machine.
+    """Load a Vision Transformer from local files.
 
     Args:
         backbone: a folder with ``config.json`` and weights, of transformers or of timm, or
@@ -162,12 +162,12 @@ def load_vit(backbone: str) -> ViT:
 
 
 def describe_vit(backbone: str) -> dict[str, str]:
-    """Say which weights a backbone has, for a tracker's ``details``.
+    """Return the digests of a backbone's files, for a tracker's ``details``.
 
     Args:
-        backbone: as in ``load_vit``, which has read it.
+        backbone: as in ``load_vit``, which has loaded it.
     Returns:
-        SHA-256 by file name, of all files that decide features.
+        SHA-256 by file name, of all files that influence the features.
     """
     path = Path(backbone).expanduser()
     if path.is_dir():
@@ -225,7 +225,7 @@ def _from_timm(architecture: str, model_args: dict[str, Any], file: Path) -> ViT
         raise OptionError(f'backbone: timm {timm.__version__} has no architecture "{name}". {hint}')
     state = read_state(file)
     try:
-        with torch.device("meta"):  # without memory: arguments may describe a network of any size
+        with torch.device("meta"):  # allocates nothing: the arguments may describe a network of any size
             sketch = timm.create_model(name, **{**model_args, "num_classes": 0})
         _refuse_larger(sketch, state, file, name)
         network = timm.create_model(name, **{**model_args, "num_classes": 0})
@@ -238,15 +238,17 @@ def _from_timm(architecture: str, model_args: dict[str, Any], file: Path) -> ViT
 
 
 def _refuse_larger(sketch: nn.Module, state: dict[str, Tensor], file: Path, name: str) -> None:
-    """Refuse a network that is much larger than its weights before memory is taken for it."""
-    asked = sum(one.numel() for one in (*sketch.parameters(), *sketch.buffers()))
-    given = sum(tensor.numel() for tensor in state.values())
-    if asked > 2 * given + SPARE_NUMBERS:
-        raise WeightsError(f"{file}: does not fit {name}: it holds {given} numbers, the network as configured {asked}.")
+    """Refuse a network that is much larger than its weights, before its memory is allocated."""
+    needed = sum(one.numel() for one in (*sketch.parameters(), *sketch.buffers()))
+    stored = sum(tensor.numel() for tensor in state.values())
+    if needed > 2 * stored + SPARE_NUMBERS:
+        raise WeightsError(
+            f"{file}: does not fit {name}: it holds {stored} numbers, the network as configured {needed}."
+        )
 
 
 def _fill(network: Any, name: str, state: dict[str, Tensor], file: Path) -> None:
-    """Load weights into a timm model, those of official releases (DINOv2, DINOv3) renamed by timm itself."""
+    """Load weights into a timm model; timm renames those of official releases (DINOv2, DINOv3)."""
     import timm
 
     kernel, patch = state.get("patch_embed.proj.weight"), network.patch_embed.patch_size
@@ -259,7 +261,7 @@ def _fill(network: Any, name: str, state: dict[str, Tensor], file: Path) -> None
     try:
         fitting = state if rename is None else rename(state, network)
         result = network.load_state_dict(fitting, strict=False)
-    except Exception as error:  # timm's renaming stumbles over foreign tensors in any way there is
+    except Exception as error:  # timm's renaming raises any type of error on foreign tensors
         lines = [line.strip() for line in str(error).splitlines()]
         raise WeightsError(f"{file}: does not fit {name} ({(lines[1:] or lines or [''])[0]}).") from None
     unknown = [key for key in result.unexpected_keys if "head" not in key.partition(".")[0]]
@@ -293,10 +295,10 @@ def read_state(file: Path) -> dict[str, Tensor]:
 
             state: Any = load_file(file)
         else:
-            # DINO's training checkpoints hold the command line that they were made by.
+            # DINO's training checkpoints contain the arguments of their training run.
             torch.serialization.add_safe_globals([argparse.Namespace])
             state = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception:  # pickle, zip and safetensors have errors of their own, of many lines
+    except Exception:  # pickle, zip and safetensors raise their own types, with messages of many lines
         raise WeightsError(
             f"{file}: cannot be read as a checkpoint. Expected weights by name, saved by torch or safetensors, "
             "without other Python objects."

@@ -1,1 +1,1 @@
-"""Annotated and recent frames, and what is learnt from them."""
+"""Memory frames, label votes between frames, and the target model."""

@@ -1,4 +1,4 @@
-"""Keys and labels of the memory frames, laid out so that cells of any frame are fetched in one call.
+"""Keys and labels of all memory frames in one tensor each, so that one call fetches cells of any frame.
 
 Cells are stored in blocks of 2x2; the mean key of a block decides whether its cells are compared.
 """
@@ -32,21 +32,21 @@ class KeyValueMemoryStore:
     """A fixed number of frames of one size, with one number of labels.
 
     Attributes:
-        shape: a frame's rows and columns, blocks.
-        slots: how many frames.
-        labels: V, how many labels, with the background.
+        shape: (rows, columns) of a frame, blocks.
+        slots: the largest number of frames.
+        labels: V, the number of labels, background included.
         keys: (slots * rows * columns, 4 C), the cells of each block.
         means: (slots * rows * columns, C), each block's mean.
-        values: (slots * rows * columns, 16 V), for each cell of a block the labels of its quarters.
+        values: (slots * rows * columns, 16 V), the labels of the four quarters of each cell of a block.
     """
 
     def __init__(self, slots: int, cells: Tensor, labels: int) -> None:
         """Allocate the store.
 
         Args:
-            slots: how many frames.
-            cells: (rows, columns, 4, C) as any frame's; of the dtype and on the device of what will be kept.
-            labels: V, how many labels, with the background.
+            slots: the largest number of frames.
+            cells: (rows, columns, 4, C), the cells of any frame, for size, dtype and device.
+            labels: V, the number of labels, background included.
         """
         rows, columns, size, channels = cells.shape
         self.shape = rows, columns
@@ -59,36 +59,37 @@ class KeyValueMemoryStore:
         """Store a frame in a free slot.
 
         Args:
-            cells: (rows, columns, 4, C), of at most about unit length over C.
+            cells: (rows, columns, 4, C), at most about unit length over C.
             labels: (V, 2 h, 2 w), summing to 1 over V, or to 0 where a cell must not vote.
-            kept: the frames to keep; fewer than there are slots.
+            kept: the stored frames that must stay; fewer than there are slots.
         Returns:
             The frame.
         Raises:
-            RuntimeError: no slot is left.
+            RuntimeError: no slot is free.
         """
         used = {frame.slot for frame in kept}
         slot = next((at for at in range(self.slots) if at not in used), None)
         if slot is None:
             raise RuntimeError(f"all of {self.slots} slots are in use")
-        here = self._slice(slot)
-        coarse = downsample2x(labels)
+        part = self._slice(slot)
+        labels_s8 = downsample2x(labels)
         rows, columns = self.shape
-        # Row of the block, of the cell in it and of the quarter in that; then the same for the columns. The last, two
-        # numbers, goes as one.
-        two = torch.int32 if self.values.dtype.itemsize == 2 else torch.int64
-        quarters = labels.to(self.values.dtype).view(two).view(len(labels), rows, BLOCK, 2, columns, BLOCK)
-        self.values[here].view(two).view(rows, columns, BLOCK, BLOCK, -1, 2).copy_(quarters.permute(1, 4, 2, 5, 0, 3))
-        self.keys[here] = cells.reshape(self._area, -1)
-        self.means[here] = block_means(cells).view(self._area, -1)
-        return MemoryFrame(slot, object_places(coarse[1:]))
+        # The axes are (label, block row, cell row, quarter row, block column, cell column): one integer holds the two
+        # quarters of a quarter row, which halves the number of values to move.
+        two_values = torch.int32 if self.values.dtype.itemsize == 2 else torch.int64
+        quarters = labels.to(self.values.dtype).view(two_values).view(len(labels), rows, BLOCK, 2, columns, BLOCK)
+        stored = self.values[part].view(two_values).view(rows, columns, BLOCK, BLOCK, -1, 2)
+        stored.copy_(quarters.permute(1, 4, 2, 5, 0, 3))
+        self.keys[part] = cells.reshape(self._area, -1)
+        self.means[part] = block_means(cells).view(self._area, -1)
+        return MemoryFrame(slot, object_places(labels_s8[1:]))
 
     def cells_of(self, frame: MemoryFrame) -> Tensor:
         """Return a frame's keys, (rows, columns, 4, C)."""
         return self.keys[self._slice(frame.slot)].view(*self.shape, BLOCK * BLOCK, -1)
 
     def labels_of(self, frame: MemoryFrame) -> Tensor:
-        """Return a frame's labels, float32 (V, 2 h, 2 w), rounded to the precision of the store."""
+        """Return a frame's labels, float32 (V, 2 h, 2 w), at the precision of the store."""
         rows, columns = self.shape
         values = self.values[self._slice(frame.slot)].view(rows, columns, BLOCK, BLOCK, -1, 2, 2)
         quarters = values.permute(4, 0, 2, 5, 1, 3, 6)

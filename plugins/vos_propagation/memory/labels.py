@@ -5,13 +5,21 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-# A cell represents an object if its foreground share exceeds min(OWN, NEARLY x the largest share).
-OWN, NEARLY = 0.6, 0.9
+REPRESENTATIVE_SHARE = 0.6
+"""A cell with a larger share of foreground represents its object."""
+REPRESENTATIVE_SHARE_OF_LARGEST = 0.9
+"""For an object smaller than a cell: a cell with a larger multiple of the largest share represents it."""
 
 
 def representative_cells(share: Tensor) -> Tensor:
-    """Select the cells that represent an object: bool, of its foreground shares, of any shape, not empty."""
-    return share > min(OWN, NEARLY * float(share.max()))
+    """Select the cells that represent an object.
+
+    Args:
+        share: the object's share of each cell, of any shape, not empty.
+    Returns:
+        bool, of the same shape.
+    """
+    return share > min(REPRESENTATIVE_SHARE, REPRESENTATIVE_SHARE_OF_LARGEST * float(share.max()))
 
 
 def drop_row(labels: Tensor, row: int) -> Tensor:
@@ -33,7 +41,7 @@ def add_rows(labels: Tensor, count: int) -> Tensor:
 
     Args:
         labels: (V, h, w).
-        count: of rows.
+        count: number of new rows.
     Returns:
         (V + count, h, w).
     """

@@ -1,8 +1,8 @@
-"""A few-shot target model, learnt online: ridge regression from features to labels.
+"""Target model, learnt online from the memory frames: ridge regression from features to labels.
 
 One Gram matrix serves all objects; each further object costs one more right-hand side.
-Source: the idea of a discriminative target model learnt while tracking is FRTM's (Robinson et al.,
-arXiv:2003.00908); the closed form in place of its optimiser is ours.
+Source: FRTM (Robinson et al., arXiv:2003.00908) learns a discriminative target model while tracking; here the solution
+has a closed form in place of its optimiser.
 """
 
 from __future__ import annotations
@@ -10,10 +10,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+# Regularisation, as a share of the mean diagonal element of the Gram matrix.
 RIDGE = 1e-3
-# Of cells with this share of background, every fourth is a sample, with four times the weight: there are thousands, and
-# they look alike.
-GROUND, EVERY = 0.95, 4
+# A cell with a larger share of background is a background cell.
+BACKGROUND_SHARE = 0.95
+# Only every n-th background cell of a tracked frame is a sample, with n times the weight: thousands of them look alike.
+BACKGROUND_STRIDE = 4
 
 
 class TargetModel:
@@ -25,9 +27,9 @@ class TargetModel:
         Args:
             features: (D, N) of any frame, for size and device.
             labels: V, the number of labels.
-            decay: a frame's weight is multiplied by this for each later frame.
-            rate: a frame's initial weight; an annotated one has 1.
-            small: objects of fewer cells than about this weigh less.
+            decay: each learnt frame multiplies the weight of earlier frames by this.
+            rate: weight of a new frame; an annotated frame has weight 1 and keeps it.
+            small: objects of fewer cells than about this have less weight.
         """
         self._decay, self._rate, self._small = decay, rate, small
         size = len(features)
@@ -39,23 +41,23 @@ class TargetModel:
         self._annotated_weights = self._weights
 
     def learn(self, features: Tensor, labels: Tensor, *, annotated: bool) -> None:
-        """Learn from a frame; labels weigh the same whatever their area, uncertain cells weigh less.
+        """Learn from a frame. All labels have the same total weight; uncertain cells have less weight.
 
         Args:
-            features: float32 (D, N); fast if the features of a cell are adjacent in memory.
-            labels: float32 (V, N), summing to 1 over V, or to 0 where nothing is known.
+            features: float32 (D, N); faster if the features of a cell are adjacent in memory.
+            labels: float32 (V, N), summing to 1 over V, or to 0 where the label is unknown.
             annotated: the frame keeps its weight; others decay.
         """
-        sure = (2 * labels.amax(0) - 1).clamp_min(0)
-        share = labels * sure
+        certainty = (2 * labels.amax(0) - 1).clamp_min(0)
+        share = labels * certainty
         weight = (share / (share.sum(1, keepdim=True) + self._small)).sum(0)
         if not annotated:
-            ground = labels[0] > GROUND
-            weight = torch.where(ground, EVERY * weight, weight)
-            ground[::EVERY] = False
-            taught = (~ground).nonzero()[:, 0]
-            labels, weight = labels.index_select(1, taught), weight.index_select(0, taught)
-            features = features.T.index_select(0, taught).T
+            is_left_out = labels[0] > BACKGROUND_SHARE
+            weight = torch.where(is_left_out, BACKGROUND_STRIDE * weight, weight)
+            is_left_out[::BACKGROUND_STRIDE] = False
+            samples = (~is_left_out).nonzero()[:, 0]
+            labels, weight = labels.index_select(1, samples), weight.index_select(0, samples)
+            features = features.T.index_select(0, samples).T
         weighted = (features * weight).T
         gram, moment = weighted.T @ features.T, (labels @ weighted).T
         if annotated:
@@ -68,12 +70,12 @@ class TargetModel:
         self._weights = _solve(self._fixed_gram + self._gram, self._fixed_moment + self._moment)
 
     def scores(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Score cells: near 1 where a label's objects are, near 0 elsewhere.
+        """Score cells: near 1 where a label's object is, near 0 elsewhere.
 
         Args:
             features: float32 (D, N).
         Returns:
-            float32 (V, N), in -0.5..1.5; and the same learnt from the annotated frames alone.
+            float32 (V, N) in [-0.5, 1.5]; and the same, learnt from the annotated frames alone.
         """
         both = torch.cat([self._weights, self._annotated_weights], dim=1)
         now, annotated = (both.T @ features).clamp_(-0.5, 1.5).chunk(2)

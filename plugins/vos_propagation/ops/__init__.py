@@ -1,1 +1,1 @@
-"""Operations on planes and buffers that know nothing of tracking."""
+"""Operations on planes and buffers that are independent of tracking."""

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from vos_propagation.ops.bfloat16_order import bits_of, bits_sort_like_values
 
-# The bits of 6.0 in bfloat16.
-SIX = 0x40C0
+# Bit pattern of 6.0 in bfloat16.
+SIX_BITS = 0x40C0
 
 
 def relu_(x: Tensor) -> Tensor:
@@ -22,6 +22,6 @@ def relu_(x: Tensor) -> Tensor:
 def relu6_(x: Tensor) -> Tensor:
     """ReLU6 in place."""
     if bits_sort_like_values(x):
-        bits_of(x).clamp_(0, SIX)
+        bits_of(x).clamp_(0, SIX_BITS)
         return x
     return F.relu6(x, inplace=True)

@@ -1,7 +1,7 @@
 """Compare bfloat16 values as integers: bit patterns of non-negative values sort like the values.
 
-Negative values have negative bit patterns. On a CPU, torch converts each bfloat16 to float32 first; comparing integers
-takes a fifth of the time.
+Negative values have negative bit patterns. On a CPU, torch converts each bfloat16 to float32 for a comparison;
+comparing integers takes a fifth of the time.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from vos.plugin import AnyArray
 
 
 def bits_sort_like_values(x: Tensor) -> bool:
-    """Test whether values are to be compared by their bits: bfloat16 on a CPU without gradients."""
+    """Test whether values can be compared by their bits: bfloat16 on a CPU, without gradients."""
     return x.dtype == torch.bfloat16 and x.device.type == "cpu" and not x.requires_grad
 
 
@@ -23,6 +23,6 @@ def bits_of(x: Tensor) -> Tensor:
 
 
 def comparable(x: Tensor) -> AnyArray:
-    """View values on the CPU as an array that sorts like them where they are not negative."""
+    """View values on the CPU as an array whose elements sort like the values, as far as these are not negative."""
     array: AnyArray = (bits_of(x) if bits_sort_like_values(x) else x).numpy()
     return array

@@ -1,8 +1,8 @@
-"""Masks at full resolution: logits of 4 px a cell follow the edges of the image.
+"""Guided filter: upsample logits from 4-px cells to pixels along the edges of the image.
 
-Near each cell a mask's logits are explained as a linear function of the image's colours there, which is
-then applied to every pixel. Source: He et al., Guided Image Filtering (TPAMI 2013), in the form of He and
-Sun's Fast Guided Filter (arXiv:1505.00996): fitted on the small grid, applied on the large one.
+Around each cell, a linear function of the image's colours is fitted to the logits, and applied to every pixel.
+Source: He et al., Guided Image Filtering (TPAMI 2013), in the form of He and Sun's Fast Guided Filter
+(arXiv:1505.00996): fitted on the small grid, applied on the large one.
 """
 
 from __future__ import annotations
@@ -17,27 +17,28 @@ from torch import Tensor
 from vos_propagation.ops.boxes import Box, scale2x
 from vos_propagation.ops.logit_buffers import LogitBuffer
 
+# Side of a cell, pixels.
 CELL = 4
-# How little a colour may vary and still be followed, as a variance of values in [0, 1].
+# Regularisation: edges with a smaller variance of colour, of values in [0, 1], are ignored.
 EPSILON = 1e-4
 
 
 class GuidedFilter:
-    """What depends on an image alone, for all objects in it."""
+    """The filter of one image, for all objects in it."""
 
     def __init__(self, image: Tensor, small: Tensor) -> None:
-        """Measure how the image's colours vary around each cell.
+        """Compute the means and the inverse covariance of the image's colours around each cell.
 
         Args:
-            image: uint8 (3, 4 h, 4 w); fast where each plane lies in one piece.
-            small: uint8 (3, h, w), the image's mean in each cell.
+            image: uint8 (3, 4 h, 4 w); fast if each plane is contiguous.
+            small: uint8 (3, h, w), the image's mean colour in each cell.
         """
         self._image = image
         self._colours = small.float() / 255
-        self._mean = _around(self._colours)
+        self._mean = _local_mean(self._colours)
         red, green, blue = self._colours
         products = torch.stack([red * red, red * green, red * blue, green * green, green * blue, blue * blue])
-        rr, rg, rb, gg, gb, bb = _around(products)
+        rr, rg, rb, gg, gb, bb = _local_mean(products)
         spread = torch.stack([rr, rg, rb, rg, gg, gb, rb, gb, bb]).view(3, 3, *red.shape)
         ridge = EPSILON * torch.eye(3, device=image.device)[..., None, None]
         first, second, third = spread - self._mean[:, None] * self._mean + ridge
@@ -45,21 +46,21 @@ class GuidedFilter:
         self._inverse = cofactors / (first * cofactors[0]).sum(0)
 
     def __call__(self, logits: Tensor, rows: slice, columns: slice) -> Tensor:
-        """Bring one object's logits to full resolution.
+        """Upsample one object's logits in a box.
 
         Args:
-            logits: float32 (rows, columns) of a part of the grid of cells.
-            rows: of the part, cells.
-            columns: likewise.
+            logits: float32 (rows, columns), the box of the grid of cells.
+            rows: rows of the box, cells.
+            columns: columns of the box, cells.
         Returns:
             float32 (4 rows, 4 columns).
         """
         colours, mean = self._colours[:, rows, columns], self._mean[:, rows, columns]
-        around = _around(torch.cat([logits[None], logits * colours]))
-        together = around[1:] - mean * around[:1]
-        slope = (self._inverse[..., rows, columns] * together[:, None]).sum(0)
-        offset = around[:1] - (slope * mean).sum(0, keepdim=True)
-        large = _enlarged(_around(torch.cat([slope, offset])))
+        means = _local_mean(torch.cat([logits[None], logits * colours]))
+        covariance = means[1:] - mean * means[:1]
+        slope = (self._inverse[..., rows, columns] * covariance[:, None]).sum(0)
+        offset = means[:1] - (slope * mean).sum(0, keepdim=True)
+        large = _upsample(_local_mean(torch.cat([slope, offset])))
         top, left = CELL * rows.start, CELL * columns.start
         height, width = large.shape[1:]
         pixels = self._image[:, top : top + height, left : left + width].float()
@@ -70,7 +71,7 @@ class GuidedFilter:
 
 
 def refine_edges(logits: Tensor, guided: GuidedFilter, boxes: Sequence[Box | None], buffer: LogitBuffer) -> None:
-    """Draw each object's logits (K, 2 h, 2 w) on a sheet (K, 8 h, 8 w), as they follow the image's edges."""
+    """Upsample each object's logits (K, 2 h, 2 w) in its box, and write them to a buffer (K, 8 h, 8 w)."""
     for k, box in enumerate(boxes):
         if box is not None:
             rows, columns = (scale2x(part) for part in box)
@@ -78,15 +79,15 @@ def refine_edges(logits: Tensor, guided: GuidedFilter, boxes: Sequence[Box | Non
             buffer.draw(k, (y, x), guided(logits[k, rows, columns], rows, columns))
 
 
-def _around(planes: Tensor) -> Tensor:
-    """Give the means of (C, h, w) over each cell and its eight neighbours; the border's cells count twice."""
+def _local_mean(planes: Tensor) -> Tensor:
+    """Average (C, h, w) over each cell and its eight neighbours; border cells are replicated."""
     planes = F.pad(planes[None], (1, 1, 1, 1), mode="replicate")[0]
     planes = planes[:, :-2] + planes[:, 1:-1] + planes[:, 2:]
     return (planes[..., :-2] + planes[..., 1:-1] + planes[..., 2:]) / 9
 
 
-def _enlarged(planes: Tensor) -> Tensor:
-    """Enlarge (C, h, w) ``CELL`` times by straight lines; OpenCV takes a quarter of the time of torch on a CPU."""
+def _upsample(planes: Tensor) -> Tensor:
+    """Upsample (C, h, w) bilinearly by ``CELL``; OpenCV takes a quarter of the time of torch on a CPU."""
     if planes.device.type != "cpu":
         return F.interpolate(planes[None], scale_factor=CELL, mode="bilinear", align_corners=False)[0]
     height, width = planes.shape[1:]
@@ -97,5 +98,5 @@ def _enlarged(planes: Tensor) -> Tensor:
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
-    """Give the cross product over the first axis; torch's own takes three times as long on a CPU."""
+    """Return the cross product over the first axis; ``torch.linalg.cross`` takes three times as long on a CPU."""
     return a.roll(-1, 0) * b.roll(-2, 0) - a.roll(-2, 0) * b.roll(-1, 0)

@@ -1,4 +1,4 @@
-"""Resampling of planes by 2, layouts for convolutions, and operations across the rows of objects."""
+"""Resampling of planes by 2, memory layouts for convolutions, and operations across the objects' rows."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def stack_channels_last(parts: Iterable[Tensor]) -> Tensor:
 
 
 def concat_channels_last(parts: Sequence[Tensor]) -> Tensor:
-    """Join planes (B, C, h, w) over C, into such that lie cell by cell where nothing is learnt.
+    """Concatenate planes (B, C, h, w) over C, in the memory format channels last unless gradients are needed.
 
-    For planes that lie so, torch 2.14 gives gradients of dilated convolutions in bfloat16 that are not a number.
+    In that format, torch 2.14 returns NaN gradients for dilated convolutions in bfloat16.
     """
     if any(part.requires_grad for part in parts):
         return torch.cat([*parts], dim=1)
@@ -43,7 +43,7 @@ def concat_channels_last(parts: Sequence[Tensor]) -> Tensor:
 
 
 def max_of_others(planes: Tensor) -> Tensor:
-    """For each row of (K, h, w), return the maximum of the other rows; 0 where there is none."""
+    """Return, for each row of (K, h, w), the maximum of the other rows; 0 if K is 1."""
     if len(planes) < 2:
         return torch.zeros_like(planes)
     best = torch.empty_like(planes)
@@ -60,6 +60,6 @@ def max_of_others(planes: Tensor) -> Tensor:
 
 
 def to_label_prob(prob: Tensor) -> Tensor:
-    """Turn each object's own probability (K, h, w) into label probabilities (K + 1, h, w) that sum to 1."""
+    """Turn independent object probabilities (K, h, w) into label probabilities (K + 1, h, w) that sum to 1."""
     prob = prob / prob.sum(0).clamp_min(1)
     return torch.cat([(1 - prob.sum(0))[None].clamp_min(0), prob])

@@ -9,20 +9,20 @@ from torch import Tensor
 
 
 class ScratchBuffers:
-    """Buffers that are reused from frame to frame: allocation costs more than many operations on them.
+    """Buffers that are reused from frame to frame: allocating one takes longer than many operations on it.
 
     Attributes:
-        room: factor by which new buffers are larger than requested, for requests that are known to grow.
+        room: a new buffer is this many times as large as requested, for requests that grow.
     """
 
     def __init__(self) -> None:
         self.room = 1.0
-        self._parts: dict[str, Tensor] = {}
+        self._buffers: dict[str, Tensor] = {}
 
-    def take(self, name: str, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        """Return an uninitialised tensor on the device of ``like``; earlier contents of the same name are lost."""
+    def acquire(self, name: str, shape: tuple[int, ...], like: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Return an uninitialised tensor on the device of ``like``; it overwrites the last one of this name."""
         size = math.prod(shape)
-        part = self._parts.get(name)
-        if part is None or part.numel() < size:
-            part = self._parts[name] = like.new_empty(math.ceil(self.room * size), dtype=dtype)
-        return part[:size].view(shape)
+        buffer = self._buffers.get(name)
+        if buffer is None or buffer.numel() < size:
+            buffer = self._buffers[name] = like.new_empty(math.ceil(self.room * size), dtype=dtype)
+        return buffer[:size].view(shape)

@@ -1,4 +1,4 @@
-"""Division of the cores between the two threads that encode ahead and the one that tracks."""
+"""Division of the cores between the two threads that encode coming frames and the thread that tracks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def split_threads(threads: int) -> tuple[int, int]:
 
 @contextmanager
 def limit_threads(count: int | None) -> Iterator[None]:
-    """Limit the number of threads that torch uses for this thread; None changes nothing."""
+    """Limit the number of threads that torch uses for operations of this thread; None leaves it as it is."""
     if count is None:
         yield
         return

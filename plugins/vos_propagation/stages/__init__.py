@@ -1,1 +1,1 @@
-"""The steps that run on each frame, one a module."""
+"""The steps that run on each frame, one or two in each module."""

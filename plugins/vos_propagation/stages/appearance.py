@@ -1,4 +1,4 @@
-"""Stage ``appearance``: scores of the target model, which knows what each object looks like, wherever it is."""
+"""Stage ``appearance``: scores of each object by its appearance, wherever it is, from the target model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Appearance(Stage):
     name = "appearance"
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
-        """Score every cell by all that was learnt, and by the annotated frames alone."""
+        """Score every cell by the target model of all frames, and by that of the annotated frames alone."""
         size = frame.features.cells.shape[1:]
         both = sequence.memory.target_model.scores(frame.features.samples)
         score, anchor_score = (plane.view(-1, *size)[1:] for plane in both)

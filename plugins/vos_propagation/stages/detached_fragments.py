@@ -1,20 +1,14 @@
 """Stage ``detached_fragments``: drop fragments that move away from their object.
 
-A fragment that lies apart from the rest of its object, and was not annotated with it, is followed by optical flow. It
-is dropped once it has moved away: a true part that is seen apart behind an occluder moves along with the object.
+A fragment is a connected component beside the object's main one. Optical flow tracks each fragment that was not
+annotated, and the fragment is dropped once it has moved away: a true part behind an occluder moves with the object.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from vos_propagation.stages.stage import Stage
-
-if TYPE_CHECKING:
-    from vos_propagation.frame_state import FrameState, SequenceState
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -22,28 +16,13 @@ import torch
 from torch import Tensor
 
 from vos.plugin import AnyArray, FloatArray
+from vos_propagation.config import DetachedFragmentConfig
 from vos_propagation.ops.components import Cells, part_of, several_components
 from vos_propagation.stages.fusion_head import LOGIT_LIMIT
+from vos_propagation.stages.stage import Stage
 
-# A piece is dropped when the way that it has gone from the main one, as a share of that one's side, times the frames
-# since, is more than the first; more than the second where another object touches it, as the flow of what is seen
-# between others is theirs.
-PARTED, PARTED_BETWEEN = 2.0, 10.0
-# A way shorter than this share tells nothing, however long it took.
-LEAST = 0.1
-# Nor does it while the piece is less apart than this share: what is seen beside a pole moves as the pole seems to.
-APART = 0.4
-# A piece smaller than this share of the main one stays: true parts that hang or swing (a pilot below his wing) are
-# small, and a small false one costs little.
-TOLERATED = 0.15
-# For so many frames a piece that is where a dropped one was is dropped at once.
-DISOWNED = 12
-# A piece is taken as annotated while so much of it comes from there, carried along.
-ANNOTATED = 0.8
-# Cells of 4 px of the smallest piece that is watched.
-SMALLEST = 6
-# Other objects touch a piece within so many cells.
-NEAR = 2
+if TYPE_CHECKING:
+    from vos_propagation.frame_state import FrameState, SequenceState
 
 
 @dataclass(frozen=True)
@@ -51,50 +30,55 @@ class Fragment:
     """A connected component of an object beside its main one.
 
     Attributes:
-        age: frames that it has been apart for.
-        way: float (2,), how far it has gone from the main piece in that time, (x, y) cells.
+        age: number of frames since the fragment appeared.
+        drift: float (2,), its motion relative to the main component since then, (x, y) cells.
     """
 
     age: int
-    way: AnyArray
+    drift: AnyArray
 
 
 @dataclass
 class FragmentState:
-    """What is known of an object.
+    """The fragments of one object in the last frame.
 
     Attributes:
-        annotated: uint8 (h, w), how much of a cell comes from the annotation, of 255.
-        has_true_fragments: a correction gave the object several components; then none is dropped.
-        pieces: those beside the main one, by their number.
-        numbers: int32 (h, w), the number of each cell's piece, or 0.
-        disowned: uint8 (h, w), for how many frames more what is there is not the object's; None if nothing is.
+        annotated: uint8 (h, w), the share of each cell that stems from the annotation, warped since; 255 is all of it.
+        has_true_fragments: a correction gave the object several components; no fragment is dropped then.
+        fragments: by their number in ``numbers``.
+        numbers: int32 (h, w), the number of each cell's fragment, or 0.
+        suppressed: uint8 (h, w), for how many more frames a fragment at this cell is dropped; None where all are 0.
     """
 
     annotated: AnyArray
     has_true_fragments: bool = False
-    pieces: Mapping[int, Fragment] = field(default_factory=dict)
+    fragments: Mapping[int, Fragment] = field(default_factory=dict)
     numbers: AnyArray | None = None
-    disowned: AnyArray | None = None
+    suppressed: AnyArray | None = None
 
 
 class DetachedFragmentFilter:
-    """Follows the fragments of all objects of a sequence."""
+    """Tracks the fragments of all objects of a sequence, and drops those that move away."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: DetachedFragmentConfig) -> None:
+        self._config = config
         self._objects: dict[int, FragmentState] = {}
 
     def annotate(self, object_id: int, share: FloatArray) -> None:
-        """Take an annotation, float32 (h, w) in 0..1: none of its components is a fragment to drop.
+        """Add or correct an object: no component of its annotation is dropped.
 
-        A correction with several components is evidence that the object is seen in parts, which may move apart.
+        A correction with several components shows that the object is visible in parts, which may move apart.
+
+        Args:
+            object_id: new or known.
+            share: float32 (h, w), the object's share of each cell.
         """
         is_correction = object_id in self._objects
-        has_true_fragments = is_correction and len(several_components(share > 0.5, SMALLEST)) > 1
+        has_true_fragments = is_correction and len(several_components(share > 0.5, self._config.min_cells)) > 1
         self._objects[object_id] = FragmentState((255 * share).astype(np.uint8), has_true_fragments)
 
     def annotated(self, object_id: int) -> AnyArray:
-        """Say how much of each cell of an object comes from its annotation, carried along: uint8 (h, w), of 255."""
+        """Return the share of each cell that stems from an object's annotation: uint8 (h, w), 255 is all of it."""
         return self._objects[object_id].annotated
 
     def forget(self, object_id: int) -> None:
@@ -107,112 +91,128 @@ class DetachedFragmentFilter:
         Args:
             object_ids: one for each row; each was annotated.
             logits: float32 (K, h, w).
-            word: float32 (K, h / 2, w / 2), scores by the annotated frames alone.
-            flow: float32 (h, w, 2), to where each cell was in the frame before, (x, y) cells.
+            anchor_score: float32 (K, h / 2, w / 2), scores by the annotated frames alone.
+            flow: float32 (h, w, 2), from each cell to its position in the frame before, (x, y) cells.
         Returns:
-            float32 (K, h, w), the lowest logit where a piece was dropped.
+            float32 (K, h, w), the lowest logit in dropped fragments.
         """
         masks = ((logits > 0) & (logits >= logits.amax(0))).cpu().numpy()
-        past = _PreviousFrame(flow)
+        previous = _PreviousFrame(flow)
         dropped = np.zeros_like(masks)
         for row, object_id in enumerate(object_ids):
-            watched = self._objects[object_id]
-            watched.annotated = past.within(masks[row], watched.annotated)
-            if watched.disowned is not None:
-                left = past.nearest(watched.disowned)
-                watched.disowned = left - (left > 0) if left.any() else None
-            pieces, watched.pieces = watched.pieces, {}
-            cells = several_components(masks[row], SMALLEST)
-            if len(cells) < 2 or watched.has_true_fragments:
+            state = self._objects[object_id]
+            state.annotated = previous.warp_into(masks[row], state.annotated)
+            if state.suppressed is not None:
+                frames_left = previous.warp_nearest(state.suppressed)
+                state.suppressed = frames_left - (frames_left > 0) if frames_left.any() else None
+            known, state.fragments = state.fragments, {}
+            components = several_components(masks[row], self._config.min_cells)
+            if len(components) < 2 or state.has_true_fragments:
                 continue
             others = np.logical_or.reduce(np.delete(masks, row, axis=0), axis=0)
-            self._redetect(watched, pieces, cells, others, anchor_score[row].cpu().numpy(), past, dropped[row])
+            score = anchor_score[row].cpu().numpy()
+            totals = [float(score[y // 2, x // 2].clip(0, 1).sum()) for y, x in components]
+            main = components.pop(int(np.argmax(totals)))
+            self._track(state, known, main, components, others, previous, dropped[row])
         if not dropped.any():
             return logits
         return logits.masked_fill(torch.from_numpy(dropped).to(logits.device), -LOGIT_LIMIT)
 
-    def _redetect(
+    def _track(
         self,
-        watched: FragmentState,
-        before: Mapping[int, Fragment],
-        cells: list[Cells],
+        state: FragmentState,
+        known: Mapping[int, Fragment],
+        main: Cells,
+        components: Sequence[Cells],
         others: AnyArray,
-        anchor_score: FloatArray,
-        past: _PreviousFrame,
+        previous: _PreviousFrame,
         dropped: AnyArray,
     ) -> None:
-        """Watch the pieces of one object, ``cells``, and mark those that have parted in ``dropped``."""
-        weights = [float(anchor_score[y // 2, x // 2].clip(0, 1).sum()) for y, x in cells]
-        main = cells.pop(int(np.argmax(weights)))
-        motion, side = np.median(past.flow[main], axis=0), len(main[0]) ** 0.5
-        near = cv2.dilate(others.view(np.uint8), np.ones((2 * NEAR + 1, 2 * NEAR + 1), np.uint8))
+        """Track the fragments of one object, and mark those that have moved away in ``dropped``, bool (h, w).
+
+        Args:
+            state: of the object; updated.
+            known: its fragments in the frame before.
+            main: cells of the main component, the one with the highest total score.
+            components: cells of the other components.
+            others: bool (h, w), the masks of the other objects.
+            previous: the frame before.
+            dropped: filled.
+        """
+        config = self._config
+        main_motion, width = np.median(previous.flow[main], axis=0), len(main[0]) ** 0.5
+        side = 2 * config.neighbour_radius + 1
+        near_others = cv2.dilate(others.view(np.uint8), np.ones((side, side), np.uint8))
         numbers = np.zeros(others.shape, np.int32)
-        pieces = {}
-        for number, (y, x) in enumerate(cells, start=1):
-            if watched.annotated[y, x].mean() > ANNOTATED * 255:
-                watched.annotated[y, x] = 255
+        fragments = {}
+        for number, (y, x) in enumerate(components, start=1):
+            if state.annotated[y, x].mean() > config.annotated_share * 255:
+                state.annotated[y, x] = 255
                 continue
-            piece = _older(before.get(past.number(watched.numbers, y, x)), motion - np.median(past.flow[y, x], axis=0))
-            way = float(np.hypot(*piece.way)) / side
-            enough = PARTED_BETWEEN if near[y, x].any() else PARTED
-            again = watched.disowned is not None and np.median(watched.disowned[y, x]) > 0
-            parted = way > LEAST and way * piece.age > enough and _distance_between(main, (y, x)) > APART * side
-            if (again or parted) and len(y) > TOLERATED * len(main[0]):
+            step = main_motion - np.median(previous.flow[y, x], axis=0)
+            fragment = _advance(known.get(previous.number_at(state.numbers, y, x)), step)
+            limit = config.max_drift_frames_near_others if near_others[y, x].any() else config.max_drift_frames
+            drift = float(np.hypot(*fragment.drift)) / width
+            is_detached = drift > config.min_drift and drift * fragment.age > limit
+            is_detached = is_detached and _distance_between(main, (y, x)) > config.min_gap * width
+            is_suppressed = state.suppressed is not None and np.median(state.suppressed[y, x]) > 0
+            if (is_suppressed or is_detached) and len(y) > config.max_tolerated_share * len(main[0]):
                 dropped[y, x] = True
             else:
                 numbers[y, x] = number
-                pieces[number] = piece
-        watched.pieces, watched.numbers = pieces, numbers
+                fragments[number] = fragment
+        state.fragments, state.numbers = fragments, numbers
         if dropped.any():
-            kept = np.zeros(others.shape, np.uint8) if watched.disowned is None else watched.disowned
-            watched.disowned = np.where(dropped, np.uint8(DISOWNED), kept)
+            before = np.zeros(others.shape, np.uint8) if state.suppressed is None else state.suppressed
+            state.suppressed = np.where(dropped, np.uint8(config.suppression_frames), before)
 
 
 class _PreviousFrame:
-    """Looks up what was where in the frame before."""
+    """Warps planes of the frame before to this frame."""
 
     def __init__(self, flow: FloatArray) -> None:
+        """Make the warp; ``flow`` is float32 (h, w, 2), from each cell to its position in the frame before."""
         self.flow = flow
         height, width = flow.shape[:2]
         y, x = np.mgrid[0:height, 0:width].astype(np.float32)
-        self._where, self._between = cv2.convertMaps(x + flow[..., 0], y + flow[..., 1], cv2.CV_16SC2)
+        self._map, self._map_fraction = cv2.convertMaps(x + flow[..., 0], y + flow[..., 1], cv2.CV_16SC2)
 
-    def within(self, mask: AnyArray, plane: AnyArray) -> AnyArray:
-        """Carry a uint8 plane of the frame before to where a mask is now; 0 elsewhere."""
+    def warp_into(self, mask: AnyArray, plane: AnyArray) -> AnyArray:
+        """Warp a uint8 plane bilinearly to the cells of a mask, bool (h, w); 0 elsewhere."""
         part = part_of(mask)
         warped = np.zeros(mask.shape, np.uint8)
         if mask[part].size:
-            there = cv2.remap(plane, self._where[part], self._between[part], cv2.INTER_LINEAR)
-            np.copyto(warped[part], there, where=mask[part])
+            values = cv2.remap(plane, self._map[part], self._map_fraction[part], cv2.INTER_LINEAR)
+            np.copyto(warped[part], values, where=mask[part])
         return warped
 
-    def nearest(self, plane: AnyArray) -> AnyArray:
-        """Carry a uint8 plane of the frame before to this one, without values between; 0 where a cell was outside."""
-        return np.asarray(cv2.remap(plane, self._where, self._between, cv2.INTER_NEAREST))
+    def warp_nearest(self, plane: AnyArray) -> AnyArray:
+        """Warp a uint8 plane by nearest neighbour; 0 where a cell was outside the frame."""
+        return np.asarray(cv2.remap(plane, self._map, self._map_fraction, cv2.INTER_NEAREST))
 
-    def number(self, numbers: AnyArray | None, y: AnyArray, x: AnyArray) -> int:
-        """Say which number most of some cells had in the frame before."""
+    def number_at(self, numbers: AnyArray | None, y: AnyArray, x: AnyArray) -> int:
+        """Return the most frequent number of some cells in the frame before; 0 without numbers."""
         if numbers is None:
             return 0
         height, width = numbers.shape
-        where = self.flow[y, x].round().astype(np.int64)
-        there = numbers[(y + where[:, 1]).clip(0, height - 1), (x + where[:, 0]).clip(0, width - 1)]
-        return int(np.bincount(there).argmax())
+        offset = self.flow[y, x].round().astype(np.int64)
+        earlier = numbers[(y + offset[:, 1]).clip(0, height - 1), (x + offset[:, 0]).clip(0, width - 1)]
+        return int(np.bincount(earlier).argmax())
 
 
 def _distance_between(one: Cells, other: Cells) -> float:
-    """Say how far two pieces are apart, cells."""
+    """Return the distance between the nearest cells of two components, cells."""
     top, left = (min(int(a.min()), int(b.min())) for a, b in zip(one, other, strict=True))
     bottom, right = (max(int(a.max()), int(b.max())) for a, b in zip(one, other, strict=True))
-    rest = np.ones((bottom + 1 - top, right + 1 - left), np.uint8)
-    rest[one[0] - top, one[1] - left] = 0
-    away = cv2.distanceTransform(rest, cv2.DIST_L2, 3)
-    return float(away[other[0] - top, other[1] - left].min())
+    outside = np.ones((bottom + 1 - top, right + 1 - left), np.uint8)
+    outside[one[0] - top, one[1] - left] = 0
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, 3)
+    return float(distance[other[0] - top, other[1] - left].min())
 
 
-def _older(piece: Fragment | None, step: AnyArray) -> Fragment:
-    """Give a piece as it is a frame later, having gone ``step`` from the main one; a new one for None."""
-    return Fragment(1, step) if piece is None else Fragment(piece.age + 1, piece.way + step)
+def _advance(fragment: Fragment | None, step: AnyArray) -> Fragment:
+    """Return a fragment one frame older, moved by ``step`` relative to the main component; a new one for None."""
+    return Fragment(1, step) if fragment is None else Fragment(fragment.age + 1, fragment.drift + step)
 
 
 class DetachedFragments(Stage):
@@ -221,15 +221,16 @@ class DetachedFragments(Stage):
     name = "detached_fragments"
     saved = ("filter",)
 
-    def __init__(self) -> None:
-        self.filter = DetachedFragmentFilter()
+    def __init__(self, config: DetachedFragmentConfig) -> None:
+        self._config = config
+        self.filter = DetachedFragmentFilter(config)
 
     def reset(self) -> None:
         """Drop all objects."""
-        self.filter = DetachedFragmentFilter()
+        self.filter = DetachedFragmentFilter(self._config)
 
     def annotate(self, sequence: SequenceState, object_id: int, share: FloatArray) -> None:
-        """Take the annotation as what the object is, whatever its fragments."""
+        """Keep every component of the annotation."""
         self.filter.annotate(object_id, share)
 
     def forget(self, object_id: int) -> None:
@@ -237,5 +238,5 @@ class DetachedFragments(Stage):
         self.filter.forget(object_id)
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
-        """Watch the fragments of each object."""
+        """Drop the fragments that have moved away from their object."""
         frame.logits_s4 = self.filter.step(sequence.object_ids, frame.logits_s4, frame.anchor_score_s8, frame.flow_s4)

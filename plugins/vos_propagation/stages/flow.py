@@ -1,19 +1,12 @@
 """Stage ``flow``: dense optical flow since the last frame, and the last masks warped by it.
 
-Source: DIS, Kroeger et al., arXiv:1603.03590, as OpenCV has it (preset MEDIUM).
+Source: DIS, Kroeger et al., arXiv:1603.03590, the implementation of OpenCV (preset MEDIUM).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from vos_propagation.ops.resampling import downsample2x
-from vos_propagation.stages.stage import Stage
-
-if TYPE_CHECKING:
-    from vos_propagation.frame_state import FrameState, SequenceState
-
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -22,8 +15,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos.plugin import AnyArray, FloatArray
+from vos_propagation.ops.resampling import downsample2x
+from vos_propagation.stages.stage import Stage
 
-# DIS refuses smaller images; their flow is taken as zero.
+if TYPE_CHECKING:
+    from vos_propagation.frame_state import FrameState, SequenceState
+
+# DIS refuses images with a shorter side, pixels; their flow is zero.
 SMALLEST_SIDE = 16
 
 
@@ -41,22 +39,22 @@ class Motion:
 
 
 def motion_between(before: AnyArray, now: AnyArray, known: Motion | None = None) -> Motion:
-    """Compute the flow between two grey frames, uint8 (h, w), unless ``known`` is just that."""
+    """Compute the flow between two grey frames, uint8 (h, w); return ``known`` if it starts from the same frame."""
     if known is not None and known.before is before:
         return known
     return Motion(before, backward_flow(now, before))
 
 
 def backward_flow(now: AnyArray, before: AnyArray) -> FloatArray:
-    """Compute where each pixel was in the frame before.
+    """Compute the optical flow from each pixel to its position in the frame before.
 
-    A new DIS object each time: one that is used again gives other results for the same images.
+    Each call makes a new DIS object: a reused one gives other results for the same images.
 
     Args:
         now: uint8 (h, w), grey.
         before: uint8 (h, w), grey.
     Returns:
-        float32 (h, w, 2), (x, y) in pixels; zeros for images too small to tell.
+        float32 (h, w, 2), (x, y) in pixels; zeros for images that are too small for DIS.
     """
     if min(now.shape) < SMALLEST_SIDE:
         return np.zeros((*now.shape, 2), dtype=np.float32)
@@ -72,7 +70,7 @@ def warp(planes: Tensor, flow: FloatArray) -> Tensor:
         planes: float32 (K, h, w).
         flow: float32 (h, w, 2), from ``backward_flow``.
     Returns:
-        float32 (K, h, w); 0 where a pixel was outside.
+        float32 (K, h, w); 0 where a pixel was outside the frame.
     """
     height, width = planes.shape[1:]
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)

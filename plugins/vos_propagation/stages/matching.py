@@ -1,4 +1,4 @@
-"""Stage ``matching``: label votes of the memory's most similar cells."""
+"""Stage ``matching``: label votes by the most similar cells of the memory."""
 
 from __future__ import annotations
 
@@ -29,39 +29,38 @@ class Matching(Stage):
         self._scratch = ScratchBuffers()
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
-        """Match the cells near the objects, where they were and where the flow puts them, with the memory's."""
+        """Match the cells near the objects' last masks and warped masks with the memory."""
         support = torch.maximum(downsample2x(sequence.prob[1:]), frame.warped_s8)
         frame.votes, frame.anchor_votes = self.votes(frame.match_keys, support, sequence.memory)
 
     def votes(self, keys: Tensor, support: Tensor, memory: MemoryManager) -> tuple[FineVotes, Votes]:
-        """Let all memory frames vote near the objects, and the annotated ones alone.
+        """Vote near the objects: by all memory frames, and by the annotated ones alone.
 
         Args:
             keys: (h8 / 2, w8 / 2, 4, D), the frame's match keys.
             support: float32 (K, h8, w8), where each object is expected.
-            memory: its frames vote.
+            memory: the memory of the sequence.
         Returns:
-            The two votes; a cell that is not near an object is background.
+            The two votes; cells far from every object are background.
         """
         height, width = support.shape[1:]
         background = support.new_zeros(len(support) + 1, height, width)
         background[0] = 1
         tiles = tiles_near_objects(support, self._config.search_radius)
         if not len(tiles.rows):
-            none, fine = support.new_zeros(height, width), upsample2x(background[None])[0]
-            return FineVotes(background, none, fine), Votes(background.clone(), none)
+            no_similarity, fine = support.new_zeros(height, width), upsample2x(background[None])[0]
+            return FineVotes(background, no_similarity, fine), Votes(background.clone(), no_similarity)
         now = object_places(support)
-        asked = [(past, matching_tiles(tiles, now, past.places)) for past in memory.frames()]
-        every, anchors = local_votes(
+        frames = [(past, matching_tiles(tiles, now, past.places)) for past in memory.frames()]
+        of_all, of_anchors = local_votes(
             keys,
             memory.store,
-            asked,
+            frames,
             tiles,
-            self._config.window_radius,
-            self._config.top_k,
+            self._config,
             len(memory.anchors),
             self._scratch,
         )
-        for labels in (every.labels, every.fine, anchors.labels):
+        for labels in (of_all.labels, of_all.fine, of_anchors.labels):
             labels[0] += (1 - labels.sum(0)).clamp_min(0)
-        return every, anchors
+        return of_all, of_anchors

@@ -1,4 +1,4 @@
-"""Stage ``memory``: the frame's labels enter the memory and the target model."""
+"""Stage ``memory``: store the frame's labels in the memory, and update the target model."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 class MemoryUpdate(Stage):
-    """Remembers the frame, but not where the labels are doubtful."""
+    """Updates the memory; cells with doubtful labels are ignored."""
 
     name = "memory"
 
     def __init__(self, config: MemoryConfig, redetection: Redetection | None) -> None:
-        """Make the stage; ``redetection`` keeps views of well seen objects, if it runs."""
+        """Make the stage; ``redetection`` stores views of well visible objects, None if that stage is left out."""
         self._config = config
         self._redetection = redetection
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
-        """Learn from the frame."""
+        """Store the frame, and learn from it."""
         labels = downsample2x(frame.prob_s4)
         ignore = frame.ignore_mask_s8
         ignore = torch.zeros_like(labels[0], dtype=torch.bool) if ignore is None else ignore

@@ -1,4 +1,4 @@
-"""Stage ``redetection``: reject what no longer looks like its object, and find lost objects in the whole frame."""
+"""Stage ``redetection``: reject votes that no longer look like their object, and search the frame for lost objects."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from vos.plugin import FloatArray
+from vos_propagation.config import RedetectionConfig
 from vos_propagation.ops.resampling import downsample2x, upsample2x
+from vos_propagation.redetection.redetector import Redetector
 from vos_propagation.stages.distractors import with_distractors
-from vos_propagation.stages.redetector import Redetector
 from vos_propagation.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -23,26 +24,27 @@ class Redetection(Stage):
     name = "redetection"
     saved = ("redetector",)
 
-    def __init__(self) -> None:
-        self.redetector = Redetector()
+    def __init__(self, config: RedetectionConfig) -> None:
+        self._config = config
+        self.redetector = Redetector(config)
 
     def reset(self) -> None:
         """Drop all objects."""
-        self.redetector = Redetector()
+        self.redetector = Redetector(self._config)
 
     def annotate(self, sequence: SequenceState, object_id: int, share: FloatArray) -> None:
-        """Take the annotated object's appearance as its only view."""
-        coarse = downsample2x(sequence.prob)[1:]
+        """Make a view of the annotated object."""
+        labels = downsample2x(sequence.prob)[1:]
         row = sequence.object_ids.index(object_id)
-        together = with_distractors(coarse, sequence.distractors)
-        self.redetector.annotate(object_id, sequence.features.cells, coarse[row], together[row])
+        summed = with_distractors(labels, sequence.distractors)
+        self.redetector.annotate(object_id, sequence.features.cells, labels[row], summed[row])
 
     def forget(self, object_id: int) -> None:
         """Drop an object."""
         self.redetector.forget(object_id)
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
-        """Check each object's votes, and search for those that are doubted."""
+        """Verify each object's votes, and search for the objects that are doubted."""
         votes = frame.votes.labels
         before = votes.clone()
         result = self.redetector.step(
@@ -58,12 +60,12 @@ class Redetection(Stage):
         frame.ignore_mask_s8 = result.ignore_mask
         changed = (votes != before).flatten(1).any(1)
         if changed.any():
-            # The fine votes of what was found or rejected no longer fit the coarse ones.
+            # The fine votes of found or rejected objects no longer match the changed votes.
             fine = torch.where(changed[:, None, None], upsample2x(votes[None])[0], frame.votes.fine)
             frame.votes = replace(frame.votes, fine=fine)
 
     def update_views(self, frame: FrameState, sequence: SequenceState, labels: torch.Tensor) -> None:
-        """Keep the appearance of well seen objects; ``labels`` is float32 (K, h8, w8)."""
-        together = with_distractors(labels, sequence.distractors)
+        """Add views of well visible objects; ``labels`` is float32 (K, h8, w8)."""
+        summed = with_distractors(labels, sequence.distractors)
         cells = frame.features.cells
-        self.redetector.update_views(sequence.object_ids, cells, labels, together, frame.score_s8)
+        self.redetector.update_views(sequence.object_ids, cells, labels, summed, frame.score_s8)

@@ -1,4 +1,4 @@
-"""What every stage of the pipeline offers."""
+"""Base class of the pipeline's stages."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Stage:
     """A step of the pipeline: reads some fields of the frame's state and fills others.
 
     Attributes:
-        name: as ``-O stages=-name`` leaves it out.
-        saved: names of the attributes that hold what is known of the sequence, for ``PropagationTracker.save``; their
+        name: the stage's name in ``-O stages=-name``, which leaves it out.
+        saved: names of the attributes that hold state of the sequence, which ``PropagationTracker.save`` writes; their
             classes are in ``saved_state.KINDS``.
     """
 
@@ -23,13 +23,13 @@ class Stage:
     saved: ClassVar[tuple[str, ...]] = ()
 
     def reset(self) -> None:
-        """Begin a new sequence: drop what is known of the one before."""
+        """Begin a new sequence: drop the state of the one before."""
 
     def annotate(self, sequence: SequenceState, object_id: int, share: FloatArray) -> None:
-        """Take note of an annotated object.
+        """Add or correct an annotated object.
 
         Args:
-            sequence: with the annotation in ``memory`` and ``prob``, and the annotated frame's ``features``.
+            sequence: holds the annotation in ``memory`` and ``prob``, and the annotated frame's ``features``.
             object_id: new or known.
             share: float32 (h4, w4), the object's share of each cell.
         """
@@ -38,5 +38,5 @@ class Stage:
         """Drop an object."""
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
-        """Do the stage's work on a frame."""
+        """Process a frame."""
         raise NotImplementedError

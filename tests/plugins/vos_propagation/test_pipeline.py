@@ -8,25 +8,25 @@ import pytest
 import torch
 
 import vos
-import vos_propagation.stages.distractors
+import vos_propagation.stages.identity_swaps
 from vos.host.merging import merge_objects
 from vos.plugin import EncodingAheadTracker
 from vos.testing import check_tracker, tiny_sequence
 from vos_propagation.backbone.features import FrameFeatures, working_size
 from vos_propagation.backbone.working_resolution import side_for_objects
-from vos_propagation.config import MemoryConfig, PropagationOptions
+from vos_propagation.config import MemoryConfig, PropagationOptions, RedetectionConfig
 from vos_propagation.frame_state import FrameState
 from vos_propagation.memory.label_votes import FineVotes, Votes
 from vos_propagation.memory.manager import contradicts_anchors
 from vos_propagation.ops.threads import limit_threads
 from vos_propagation.pipeline import PropagationTracker
+from vos_propagation.redetection.redetector import RedetectionResult, Redetector
 from vos_propagation.stages.appearance import Appearance
 from vos_propagation.stages.decoder import Decoder
 from vos_propagation.stages.detached_fragments import DetachedFragmentFilter
 from vos_propagation.stages.matching import Matching
 from vos_propagation.stages.memory_update import MemoryUpdate
 from vos_propagation.stages.redetection import Redetection
-from vos_propagation.stages.redetector import VIEWS, RedetectionResult, Redetector
 from vos_propagation.stages.stage import Stage
 
 SIZE = (96, 160)
@@ -83,7 +83,7 @@ def iou(a: np.ndarray, b: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("options", [{}, {"stages": "-decoder"}, {"quality": "fast"}, {"quality": "best"}])
-def test_two_objects_are_followed_and_keep_their_ids(options: dict[str, Any]) -> None:
+def test_two_objects_are_tracked_and_keep_their_ids(options: dict[str, Any]) -> None:
     tracker = make(**options)
     start(tracker, *picture((1, 8, 8), (2, 48, 100)))
     for i in range(1, 7):
@@ -112,8 +112,8 @@ def test_three_that_look_the_same_are_not_doubted(monkeypatch: pytest.MonkeyPatc
     start(tracker, *picture(*at, alike=True))
     assert len(tracker.sequence.distractors) == 3
     doubted: list[int] = []
-    look = Redetector._redetect
-    monkeypatch.setattr(Redetector, "_redetect", lambda *given: doubted.append(len(given[2])) or look(*given))
+    redetect = Redetector._redetect
+    monkeypatch.setattr(Redetector, "_redetect", lambda *given: doubted.append(len(given[2])) or redetect(*given))
     for i in range(1, 8):
         step(tracker, picture(*at, index=i, alike=True)[0])
     assert doubted == [0] * 7
@@ -121,21 +121,21 @@ def test_three_that_look_the_same_are_not_doubted(monkeypatch: pytest.MonkeyPatc
 
 
 def recorded(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[tuple[Any, ...]]:
-    """Keep what a function is given from now on; it works as before."""
+    """Record the arguments of each call of a function, which still works."""
     given: list[tuple[Any, ...]] = []
     real = getattr(owner, name)
     monkeypatch.setattr(owner, name, lambda *arguments: given.append(arguments) or real(*arguments))
     return given
 
 
-def test_what_speaks_for_a_twin_speaks_for_both_but_not_to_the_head(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_of_distractors_are_summed_for_all_stages_but_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
     annotated, remembered = (
         recorded(monkeypatch, Redetector, "annotate"),
         recorded(monkeypatch, Redetector, "update_views"),
     )
     searched, watched = recorded(monkeypatch, Redetector, "step"), recorded(monkeypatch, DetachedFragmentFilter, "step")
     fused = recorded(monkeypatch, Decoder, "cues")
-    shared_out = recorded(monkeypatch, vos_propagation.stages.distractors, "resolve_identity_swaps")
+    shared_out = recorded(monkeypatch, vos_propagation.stages.identity_swaps, "resolve_identity_swaps")
     tracker = make()
     at = (1, 8, 8), (2, 8, 100)
     start(tracker, *picture(*at, alike=True))
@@ -158,7 +158,7 @@ def test_what_speaks_for_a_twin_speaks_for_both_but_not_to_the_head(monkeypatch:
     assert [(plane > 200).sum() for plane in annotations] == pytest.approx([cells_of_4_px] * 2, rel=0.1)
 
 
-def test_who_looks_like_whom_is_known_of_all_that_are_tracked() -> None:
+def test_distractor_pairs_follow_annotations_and_forgotten_objects() -> None:
     tracker = make()
     frame, label_map = picture((1, 8, 8), (2, 8, 100), alike=True)
     start(tracker, frame, label_map)
@@ -173,7 +173,7 @@ def test_who_looks_like_whom_is_known_of_all_that_are_tracked() -> None:
     assert tracker.sequence.distractors == []
 
 
-def test_best_compares_cells_by_its_companions_features_too() -> None:
+def test_best_compares_cells_by_the_secondary_backbones_features_too() -> None:
     frame, label_map = picture((1, 8, 8))
     tracker = make(quality="best")
     encoding = tracker.encode([frame])[0]
@@ -224,7 +224,7 @@ def test_an_object_that_leaves_at_one_side_is_found_when_it_returns_at_another()
     assert iou(label_map == 2, truth == 2) > 0.7
 
 
-def test_an_object_of_another_look_is_not_taken_for_the_one_that_left() -> None:
+def test_an_object_of_another_appearance_is_not_mistaken_for_the_one_that_left() -> None:
     tracker = make()
     frame, truth = picture((1, 40, 8), (2, 20, 100))
     start(tracker, frame, np.where(truth == 1, 1, 0).astype(np.uint8))
@@ -235,7 +235,7 @@ def test_an_object_of_another_look_is_not_taken_for_the_one_that_left() -> None:
     assert not prediction.present.any()
 
 
-def test_a_cut_to_another_scene_leaves_nothing_of_the_object() -> None:
+def test_after_a_cut_to_another_scene_the_object_is_absent() -> None:
     tracker = make(side=SIZE[0])
     start(tracker, *picture((1, 40, 60)))
     for i in range(1, 4):
@@ -246,7 +246,7 @@ def test_a_cut_to_another_scene_leaves_nothing_of_the_object() -> None:
         assert not label_map.any()
 
 
-def test_an_object_added_later_and_a_correction_are_taken() -> None:
+def test_an_object_can_be_added_later_and_corrected() -> None:
     tracker = make()
     frame, truth = picture((1, 8, 8), (2, 48, 100))
     start(tracker, frame, np.where(truth == 1, truth, 0).astype(np.uint8))
@@ -290,7 +290,7 @@ def test_a_forgotten_object_is_gone_and_others_stay() -> None:
     assert iou(label_map == 3, truth == 3) > 0.8
 
 
-def test_when_all_are_forgotten_nothing_is_tracked_until_something_is_annotated() -> None:
+def test_without_objects_nothing_is_tracked_until_the_next_annotation() -> None:
     tracker = make()
     frame, truth = picture((1, 8, 8), zoom=2)
     start(tracker, frame, truth)
@@ -318,7 +318,7 @@ def test_the_same_frames_give_the_same_masks_also_after_another_sequence() -> No
     assert run() == first
 
 
-def test_what_the_head_sees_of_a_frame_comes_with_its_features() -> None:
+def test_the_decoders_image_features_are_part_of_the_encoding() -> None:
     frame, _ = picture((1, 8, 8))
     tracker = make()
     (encoding,) = tracker.encode([frame])
@@ -329,7 +329,7 @@ def test_what_the_head_sees_of_a_frame_comes_with_its_features() -> None:
     assert make(stages="-decoder").encode([frame])[0].head_features is None
 
 
-def test_masks_are_the_same_whatever_order_features_are_made_in() -> None:
+def test_masks_do_not_depend_on_the_order_of_encoding() -> None:
     """The motion found with them may then be since another frame than the one before."""
     clips = []
     for order in ((0, 1, 2, 3, 4), (0, 2, 1, 4, 3)):
@@ -368,9 +368,7 @@ def small_object(index: int) -> tuple[vos.Frame, vos.LabelMap]:
 
 
 @pytest.mark.parametrize("ahead", [False, True])
-def test_frames_are_worked_on_larger_for_a_small_object_whenever_their_features_were_made(
-    ahead: bool, two_threads: None
-) -> None:
+def test_a_small_object_enlarges_the_working_size_also_of_frames_encoded_before(ahead: bool, two_threads: None) -> None:
     tracker = PropagationTracker(PropagationOptions(quality="fast"), vos.Runtime(device="cpu"))
     encode = tracker.encode_ahead if ahead else tracker.encode
     frames, (label_map, *_) = zip(*(small_object(i) for i in range(4)), strict=True)
@@ -396,7 +394,7 @@ def test_frames_are_worked_on_larger_for_a_small_object_whenever_their_features_
     assert tracker.step(frames[1], after[1]).logits.shape[1:] == before[1].size
 
 
-def test_a_side_that_is_given_is_kept_however_small_the_object_and_so_is_that_of_best() -> None:
+def test_an_explicit_side_and_that_of_best_do_not_adapt_to_small_objects() -> None:
     frame, label_map = small_object(0)
     tracker = make(side=192)
     start(tracker, frame, label_map)
@@ -439,7 +437,7 @@ def test_one_thread_is_not_shared() -> None:
 
 
 @torch.inference_mode()
-def test_where_nobody_is_asked_the_two_votes_are_apart() -> None:
+def test_votes_without_query_cells_share_no_memory() -> None:
     tracker = make()
     frame, truth = picture((1, 8, 8))
     start(tracker, frame, truth)
@@ -449,7 +447,7 @@ def test_where_nobody_is_asked_the_two_votes_are_apart() -> None:
     assert not first.labels[1].any()
 
 
-def test_what_an_object_claims_against_the_annotated_frame_is_not_remembered() -> None:
+def test_cells_that_contradict_the_annotated_frame_do_not_enter_the_memory() -> None:
     labels, anchor_score = torch.zeros(2, 4, 10), torch.zeros(2, 4, 10)
     labels[0, 0], labels[1, 3] = 1, 1
     anchor_score[0, 0, 3:], anchor_score[1, 3, :3] = 0.9, 0.9
@@ -468,7 +466,7 @@ def keep(tracker: PropagationTracker, encoding: FrameFeatures, prob: torch.Tenso
 
 
 @torch.inference_mode()
-def test_a_leak_onto_another_thing_does_not_enter_the_memory() -> None:
+def test_a_leak_onto_another_region_does_not_enter_the_memory() -> None:
     tracker = make()
     frame, truth = picture((1, 8, 8), (2, 40, 100), zoom=2)
     start(tracker, frame, np.where(truth == 1, 1, 0).astype(np.uint8))
@@ -483,7 +481,7 @@ def test_a_leak_onto_another_thing_does_not_enter_the_memory() -> None:
 
 
 @torch.inference_mode()
-def test_an_annotated_frame_outvotes_a_recent_one_that_is_as_alike() -> None:
+def test_an_annotated_frame_outvotes_an_equally_similar_recent_one() -> None:
     tracker = make(stages="-decoder", context=1)
     frame, truth = picture((1, 8, 8), zoom=2)
     start(tracker, frame, truth)
@@ -499,7 +497,7 @@ def test_an_annotated_frame_outvotes_a_recent_one_that_is_as_alike() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("side", 15), ("side", -1), ("context", 0)])
-def test_an_option_that_makes_no_sense_is_refused_by_name(name: str, value: int) -> None:
+def test_an_invalid_option_is_refused_by_name(name: str, value: int) -> None:
     with pytest.raises(ValueError, match=f"{name} is {value}, expected"):
         make(**{name: value})
 
@@ -513,7 +511,7 @@ def test_memory_is_bounded() -> None:
     memory = tracker.sequence.memory
     assert (len(memory.recent), len(memory.spread)) == (2, 1)
     assert len(memory.anchors) == 1
-    assert len(redetector_of(tracker).states[1].views) <= VIEWS + 1
+    assert len(redetector_of(tracker).states[1].views) <= RedetectionConfig.max_tracked_views + 1
 
 
 def test_it_keeps_the_tracker_contract() -> None:
@@ -536,7 +534,7 @@ def test_a_small_still_object_in_a_small_frame_does_not_erode() -> None:
     assert iou(label_map == 1, truth == 1) > 0.95
 
 
-def test_logits_are_as_fine_as_the_frame_that_is_worked_on() -> None:
+def test_logits_have_the_working_size() -> None:
     tracker = make()
     frame, truth = picture((1, 9, 10), zoom=2)
     start(tracker, frame, truth)
@@ -546,7 +544,7 @@ def test_logits_are_as_fine_as_the_frame_that_is_worked_on() -> None:
     assert iou(label_map == 1, truth == 1) > 0.98
 
 
-def test_an_object_that_the_search_changed_keeps_no_pattern_of_the_votes_before(
+def test_rejected_votes_leave_no_trace_in_the_fine_votes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tracker = make()
@@ -564,7 +562,7 @@ def test_an_object_that_the_search_changed_keeps_no_pattern_of_the_votes_before(
 
 
 @pytest.mark.parametrize("both", [False, True])
-def test_of_two_that_part_one_is_the_object_unless_both_were_annotated(both: bool) -> None:
+def test_of_two_separating_parts_one_is_dropped_unless_both_were_annotated(both: bool) -> None:
     tracker = make()
     apart = 44 if both else 0
     for i in range(27):

@@ -4,18 +4,10 @@ import torch.nn.functional as F
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from vos_propagation.config import MatchingConfig
 from vos_propagation.memory import label_votes
 from vos_propagation.memory.key_value_store import KeyValueMemoryStore, MemoryFrame, in_blocks
-from vos_propagation.memory.label_votes import (
-    CHOSEN,
-    CHOSEN_ANNOTATED,
-    MARGIN,
-    FineVotes,
-    Votes,
-    global_votes,
-    local_votes,
-    principal_axes,
-)
+from vos_propagation.memory.label_votes import FineVotes, Votes, global_votes, local_votes, principal_axes
 from vos_propagation.ops.query_tiles import SIDE, Tiles, matching_tiles, object_places, tiles_near_objects
 from vos_propagation.ops.scratch import ScratchBuffers
 
@@ -61,8 +53,9 @@ def votes_of(
     scratch: ScratchBuffers | None = None,
 ) -> tuple[FineVotes, Votes]:
     memory, frames = memory_of(cells, labels)
-    asked = [(frame, tiles) for frame in frames]
-    return local_votes(blocks_of(query), memory, asked, tiles, radius, top_k, anchors, scratch or ScratchBuffers())
+    config = MatchingConfig(window_radius=radius, top_k=top_k)
+    matched = [(frame, tiles) for frame in frames]
+    return local_votes(blocks_of(query), memory, matched, tiles, config, anchors, scratch or ScratchBuffers())
 
 
 def in_window(at: int, radius: int, length: int) -> range:
@@ -75,7 +68,7 @@ def in_window(at: int, radius: int, length: int) -> range:
 @settings(deadline=None, max_examples=20)
 @example(6, 6, 2, 0, False)  # windows of 72 blocks, of which 8 are chosen
 @given(st.integers(2, 10), st.integers(2, 10), st.sampled_from([0, 2]), st.integers(0, 1000), st.booleans())
-def test_local_votes_weigh_the_cells_of_the_likeliest_blocks_by_how_far_they_are_above_the_threshold(
+def test_local_votes_weight_the_cells_of_the_most_similar_blocks_by_similarity_above_the_threshold(
     rows: int, columns: int, radius: int, seed: int, first_alone: bool
 ) -> None:
     height, width, top_k, anchors = 2 * rows, 2 * columns, 3, 2
@@ -87,12 +80,15 @@ def test_local_votes_weigh_the_cells_of_the_likeliest_blocks_by_how_far_they_are
     answer = first if first_alone else every
     torch.testing.assert_close(F.avg_pool2d(every.fine, 2), every.labels)
     for y, x in [(0, 0), (height - 1, width - 1), (height // 2, width // 3)]:
-        at = tiles.where.tolist().index(y // 2 * columns + x // 2)
-        tile = int(tiles.asked[at]) // SIDE**2
+        at = tiles.frame_blocks.tolist().index(y // 2 * columns + x // 2)
+        tile = int(tiles.query_blocks[at]) // SIDE**2
         row, column = int(tiles.rows[tile]), int(tiles.columns[tile])
         own = F.avg_pool2d(query[:, y // 2 * 2 : y // 2 * 2 + 2, x // 2 * 2 : x // 2 * 2 + 2], 2)[:, 0, 0]
         chosen: list[tuple[int, int, int]] = []
-        for frames, count in ((range(anchors), CHOSEN_ANNOTATED), (range(anchors, 3), CHOSEN)):
+        for frames, count in (
+            (range(anchors), MatchingConfig.anchor_blocks),
+            (range(anchors, 3), MatchingConfig.other_blocks),
+        ):
             near = [
                 (float(own @ F.avg_pool2d(cells[i], 2)[:, v, u]), (i, v, u))
                 for i in frames
@@ -107,7 +103,7 @@ def test_local_votes_weigh_the_cells_of_the_likeliest_blocks_by_how_far_they_are
                 for i, v, u in chosen
             ]
         )
-        threshold = like.amax(1).sort(descending=True).values[top_k - 1] - MARGIN
+        threshold = like.amax(1).sort(descending=True).values[top_k - 1] - MatchingConfig.vote_margin
         total, share = torch.zeros(3, 2, 2), 0.0
         for (i, v, u), block in zip(chosen, like, strict=True):
             for c, s in enumerate(block):
@@ -142,7 +138,7 @@ def test_a_frame_that_is_in_memory_gives_its_own_labels() -> None:
         torch.testing.assert_close(votes.similarity, torch.ones(16, 24))
 
 
-def test_cells_of_blocks_that_do_not_look_get_no_votes() -> None:
+def test_cells_outside_the_query_blocks_get_no_votes() -> None:
     query, support = unit(8, 16, 24, 0), torch.zeros(1, 16, 24)
     support[0, 4, 10] = 1
     votes = votes_of(query, [query], [torch.ones(1, 32, 48)], tiles_near_objects(support, 2), top_k=3)[0]
@@ -153,11 +149,11 @@ def test_cells_of_blocks_that_do_not_look_get_no_votes() -> None:
         assert planes.max() == 0
 
 
-def test_votes_are_the_same_however_many_blocks_look_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_votes_do_not_depend_on_the_number_of_blocks_in_a_call(monkeypatch: pytest.MonkeyPatch) -> None:
     query, labels = unit(6, 24, 40, 0), labels_of(24, 40, 1)
     cells, coarse_votes = [unit(6, 24, 40, i + 1) for i in range(3)], [labels.roll(i, 1) for i in range(3)]
     together, first = votes_of(query, cells, coarse_votes, all_tiles(24, 40), 4, 3, 2)
-    monkeypatch.setattr(label_votes, "LOOKING", 48)
+    monkeypatch.setattr(label_votes, "BLOCKS_PER_CALL", 48)
     apart, first_apart = votes_of(query, cells, coarse_votes, all_tiles(24, 40), 4, 3, 2)
     torch.testing.assert_close(apart.fine, together.fine)
     torch.testing.assert_close(first_apart.labels, first.labels)
@@ -179,7 +175,8 @@ def test_an_object_far_from_where_it_was_annotated_still_gets_its_votes(moved: i
     support = square(8, 8 + moved)
     tiles = tiles_near_objects(support, 0)
     then = matching_tiles(tiles, object_places(support), frame.places)
-    votes, _ = local_votes(blocks_of(now), memory, [(frame, then)], tiles, 4, 1, 1, ScratchBuffers())
+    config = MatchingConfig(window_radius=4, top_k=1)
+    votes, _ = local_votes(blocks_of(now), memory, [(frame, then)], tiles, config, 1, ScratchBuffers())
     assert votes.labels[1, 8:16, 8 + moved : 16 + moved].min() > 0.9
 
 
@@ -193,8 +190,8 @@ def test_global_votes_find_a_cell_wherever_it_went() -> None:
     assert votes.sum() == 1
 
 
-def test_memory_that_is_used_again_does_not_change_votes() -> None:
-    """First for a large frame, then for a small one, whose windows lie in what the large one left."""
+def test_reused_scratch_buffers_do_not_change_votes() -> None:
+    """A small frame follows a large one: its windows overwrite a part of the buffers."""
     scratch = ScratchBuffers()
     for height, width in ((40, 56), (12, 18), (40, 56)):
         query, labels = unit(6, height, width, height), labels_of(height, width, 1)

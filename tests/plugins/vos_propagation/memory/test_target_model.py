@@ -1,7 +1,7 @@
 import torch
 import torch.nn.functional as F
 
-from vos_propagation.memory.target_model import EVERY, RIDGE, TargetModel
+from vos_propagation.memory.target_model import BACKGROUND_STRIDE, RIDGE, TargetModel
 
 
 def samples(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,7 +59,7 @@ def test_the_annotated_frames_word_does_not_change_with_what_comes_later() -> No
 def test_of_alike_cells_of_the_background_every_fourth_teaches_as_much_as_all() -> None:
     """Four of each one after the other: what is left out is what is in. An object's cells all differ, and all teach."""
     generator = torch.Generator().manual_seed(0)
-    ground = torch.randn(11, 100, generator=generator).repeat_interleave(EVERY, 1)
+    ground = torch.randn(11, 100, generator=generator).repeat_interleave(BACKGROUND_STRIDE, 1)
     thing = torch.randn(11, 61, generator=generator) + 1
     features = torch.cat([ground, thing], dim=1)
     labels = torch.zeros(3, features.shape[1])

@@ -30,10 +30,10 @@ def test_the_blocks_within_reach_look_each_from_one_tile(
     for y, x in torch.nonzero(support.sum(0)).tolist():
         top, left = max(0, y - reach) // 2, max(0, x - reach) // 2
         near[top : (y + reach) // 2 + 1, left : (x + reach) // 2 + 1] = True
-    assert torch.equal(tiles.where, torch.nonzero(near.flatten())[:, 0])
-    tile, within = tiles.asked // SIDE**2, tiles.asked % SIDE**2
-    assert torch.equal(tiles.rows[tile] // 2 + within // SIDE, tiles.where // columns)
-    assert torch.equal(tiles.columns[tile] // 2 + within % SIDE, tiles.where % columns)
+    assert torch.equal(tiles.frame_blocks, torch.nonzero(near.flatten())[:, 0])
+    tile, within = tiles.query_blocks // SIDE**2, tiles.query_blocks % SIDE**2
+    assert torch.equal(tiles.rows[tile] // 2 + within // SIDE, tiles.frame_blocks // columns)
+    assert torch.equal(tiles.columns[tile] // 2 + within % SIDE, tiles.frame_blocks % columns)
     assert set(tile.tolist()) == set(range(len(tiles.rows)))
 
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from vos_propagation.ops import topk
 from vos_propagation.ops.scratch import ScratchBuffers
-from vos_propagation.ops.topk import SHARED, approx_topk_indices, max_of_four, topk_of_rows
+from vos_propagation.ops.topk import GROUP, approx_topk_indices, max_of_four, topk_of_rows
 
 
 def drawn(rows: int, seed: int) -> torch.Tensor:
@@ -18,8 +18,8 @@ def drawn(rows: int, seed: int) -> torch.Tensor:
 def test_where_tables_have_rows_enough_the_best_of_their_rows_are_found(
     few: int, many: int, more: int, seed: int
 ) -> None:
-    lengths, first = (2 * few + 1, 2 * many + more), SHARED * (2 * few + 1)
-    values = drawn(SHARED * sum(lengths), seed)
+    lengths, first = (2 * few + 1, 2 * many + more), GROUP * (2 * few + 1)
+    values = drawn(GROUP * sum(lengths), seed)
     found = approx_topk_indices(values, first, (few, many), ScratchBuffers())
     assert found.shape == (2, 3, few + many)
     for n in range(2):
@@ -29,13 +29,13 @@ def test_where_tables_have_rows_enough_the_best_of_their_rows_are_found(
             for part, where, length, start in parts:
                 assert len(set(where.tolist())) == len(where)
                 assert int(where.min()) >= start
-                expected = part.view(SHARED, length).amax(0).topk(len(where)).values.clamp_min(0)
+                expected = part.view(GROUP, length).amax(0).topk(len(where)).values.clamp_min(0)
                 torch.testing.assert_close(part[where - start].clamp_min(0).sort(descending=True).values, expected)
 
 
 @settings(deadline=None, max_examples=30)
-@example(15 * SHARED, 47 * SHARED, 0)
-@given(st.integers(1, 15 * SHARED), st.integers(0, 47 * SHARED), st.integers(0, 1000))
+@example(15 * GROUP, 47 * GROUP, 0)
+@given(st.integers(1, 15 * GROUP), st.integers(0, 47 * GROUP), st.integers(0, 1000))
 def test_of_fewer_rows_all_are_searched(first: int, others: int, seed: int) -> None:
     values, counts = drawn(first + others, seed), (min(first, 8), min(others, 24))
     found = approx_topk_indices(values, first, counts, ScratchBuffers())
@@ -48,8 +48,8 @@ def test_of_fewer_rows_all_are_searched(first: int, others: int, seed: int) -> N
 @pytest.mark.parametrize("largest", [1 << 16, 1])
 def test_the_same_are_found_whether_rows_can_be_numbered_or_not(monkeypatch: pytest.MonkeyPatch, largest: int) -> None:
     """Values fall in steps that bfloat16 tells apart, the highest in rows of their own."""
-    monkeypatch.setattr(topk, "LARGEST", largest)
-    first, others = 2 * SHARED * 8, 2 * SHARED * 24
+    monkeypatch.setattr(topk, "MAX_LENGTH", largest)
+    first, others = 2 * GROUP * 8, 2 * GROUP * 24
     steps = torch.cat([torch.arange(first), torch.arange(others)]).float().neg().exp2() ** (1 / 64)
     found = approx_topk_indices(steps[None, :, None].expand(1, -1, 16).contiguous(), first, (8, 24), ScratchBuffers())
     assert found.shape == (1, 16, 32)
@@ -60,9 +60,9 @@ def test_the_same_are_found_whether_rows_can_be_numbered_or_not(monkeypatch: pyt
 
 def test_most_of_the_highest_are_found() -> None:
     """Of 32 in 350 rows, those that share a row are missed: about 32 / 350 / 2 of them."""
-    values = torch.rand(4, SHARED * 366, 16, generator=torch.Generator().manual_seed(0))
-    found = approx_topk_indices(values, SHARED * 16, (8, 32), ScratchBuffers())[..., 8:] - SHARED * 16
-    exact = values[:, SHARED * 16 :].topk(32, dim=1).indices.transpose(1, 2)
+    values = torch.rand(4, GROUP * 366, 16, generator=torch.Generator().manual_seed(0))
+    found = approx_topk_indices(values, GROUP * 16, (8, 32), ScratchBuffers())[..., 8:] - GROUP * 16
+    exact = values[:, GROUP * 16 :].topk(32, dim=1).indices.transpose(1, 2)
     hits = (found[..., None] == exact[..., None, :]).any(-1).float().mean()
     assert hits > 0.9
 
