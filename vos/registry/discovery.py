@@ -189,9 +189,11 @@ def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, au
 def _entry_points() -> list[Origin]:
     """All entry points of the group, the shipped ones first (pluggy asks the last registered first)."""
     origins: dict[tuple[str, str], Origin] = {}
+    of_distribution: dict[int, tuple[str, str | None]] = {}
     for entry in metadata.entry_points(group=GROUP):
-        distribution = entry.dist.name if entry.dist else "?"
-        version = entry.dist.version if entry.dist else None
+        if id(entry.dist) not in of_distribution:  # each of name and version parses the distribution's metadata
+            of_distribution[id(entry.dist)] = (entry.dist.name, entry.dist.version) if entry.dist else ("?", None)
+        distribution, version = of_distribution[id(entry.dist)]
         origin = Origin(entry.name, entry.value, distribution, version)
         origins.setdefault((distribution, entry.name), origin)
     return sorted(origins.values(), key=lambda o: (o.distribution != SHIPPED_DISTRIBUTION, o.distribution))

@@ -8,6 +8,7 @@ import logging
 import platform
 import time
 from collections.abc import Mapping, Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,11 @@ def versions() -> dict[str, str]:
     Returns:
         Version by name; libraries that are not installed are left out.
     """
+    return dict(_versions())
+
+
+@cache  # each version is read from a file, and a batch asks for them with every job
+def _versions() -> dict[str, str]:
     found = {"python": platform.python_version(), "vos": __version__}
     for name in ("numpy", "opencv-python", "torch", "av", "pillow"):
         try:
