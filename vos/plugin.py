@@ -3,6 +3,7 @@
 A plugin needs nothing else of the toolkit but ``vos.testing``, ``vos.weights`` and ``vos.evaluation``.
 """
 
+from vos.cli_options.executor_options import chosen_executor, executor_options
 from vos.cli_options.settings import command_plugins
 from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
 from vos.drawing import draw_objects
@@ -23,6 +24,8 @@ from vos.errors import (
     WeightsError,
     WriterError,
 )
+from vos.host.jobs.job_progress import FrameReporter, JobProgress
+from vos.host.jobs.running import JobSummary, run_jobs
 from vos.host.opening import open_source
 from vos.host.outputs.input_protection import refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
@@ -132,6 +135,10 @@ __all__ = [
     "ending_cleanly",
     "end_workers",
     "end_record",
+    "run_jobs",
+    "JobSummary",
+    "JobProgress",
+    "FrameReporter",
     # types
     "Frame",
     "Annotation",
@@ -187,6 +194,8 @@ __all__ = [
     "option_assignments",
     "general_options",
     "progress_option",
+    "executor_options",
+    "chosen_executor",
     "show_progress",
     "Progress",
     "command_plugins",

@@ -7,17 +7,17 @@ from typing import Any
 import click
 
 from vos.plugin import (
-    JobEvent,
-    OptionError,
-    Progress,
+    JobProgress,
+    JobSummary,
     Runtime,
+    chosen_executor,
+    executor_options,
     load_plugins,
-    make_options,
     parse_assignments,
     progress_option,
     show_progress,
 )
-from vos_batch.batch import BatchSummary, check_summary, run_batch, write_summary
+from vos_batch.batch import check_summary, run_batch, summary_line, write_summary
 from vos_batch.jobs import TrackJob, find_jobs, runtime_arguments
 
 
@@ -27,9 +27,7 @@ from vos_batch.jobs import TrackJob, find_jobs, runtime_arguments
 @click.option("-t", "--tracker", default="propagation", show_default=True, help="The tracker of jobs that name none.")
 @click.option("-O", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of the tracker.")
 @click.option("-o", "--output", default="vos-out", show_default=True, help="Folder of jobs that name none.")
-@click.option("--executor", default="local", show_default=True, help="What runs the jobs (`vos plugins`).")
-@click.option("-E", "executor_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the executor.")
-@click.option("-j", "--workers", type=click.IntRange(min=1), default=None, help="Short for -E workers=N.")
+@executor_options
 @click.option("--writer", "writer", default="davis", show_default=True, help="What each job writes (`vos plugins`).")
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
 @click.option("--both-ways", is_flag=True, help="Also track backward: each object from its masks.")
@@ -54,13 +52,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     """
     modules, blocked = ctx.obj.plugin_modules, ctx.obj.blocked
     plugins = load_plugins(modules, blocked)
-    executor_options = parse_assignments(given["executor_assignments"], "-E")
-    if given["workers"] is not None:
-        if "workers" in executor_options:
-            raise OptionError("-j and -E workers= are both given; one of them says how many.")
-        executor_options["workers"] = str(given["workers"])
-    spec = plugins.executors.get(given["executor"])
-    executor = spec.factory(make_options(spec.options, executor_options, f'executor "{spec.name}"'))
+    executor = chosen_executor(plugins, given["executor"], given["executor_assignments"], given["workers"])
     jobs = find_jobs(given["jobs"], _defaults(given), given["set_name"])
     for tracker in {job.tracker.partition(":")[0] for job in jobs}:
         plugins.trackers.get(tracker)  # a typing mistake ends the batch before it begins
@@ -68,7 +60,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     where = given["summary"] or f"{given['output'].rstrip('/')}/batch.json"
     check_summary(where, overwrite=given["overwrite"], own=given["summary"] is None)
     with show_progress("batch", len(jobs), "job", given["progress"]) as progress:
-        summary = run_batch(executor, jobs, modules, blocked, _JobProgress(progress))
+        summary = run_batch(executor, jobs, modules, blocked, JobProgress(progress))
     _finish(summary, where)
     ctx.exit(summary.exit_code)
 
@@ -89,27 +81,8 @@ def _defaults(given: dict[str, Any]) -> TrackJob:
     )
 
 
-def _finish(summary: BatchSummary, where: str) -> None:
+def _finish(summary: JobSummary, where: str) -> None:
     write_summary(summary, where)
-    first, *failures = summary.lines()
-    for line in failures:
+    for line in summary.failures:
         click.echo(f"vos: {line}", err=True)
-    click.echo(f"{first} -> {where}")
-
-
-class _JobProgress:
-    """One progress line for all jobs: jobs done, and the frames of those at work."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._done = 0
-        self._frames: dict[str, int] = {}
-
-    def __call__(self, event: JobEvent) -> None:
-        if event.kind == "frame":
-            self._frames[event.job_id] = event.frame
-        elif event.kind in ("done", "failed"):
-            self._frames.pop(event.job_id, None)
-            self._done += 1
-        note = f"{len(self._frames)} at work, {sum(self._frames.values())} frames" if self._frames else ""
-        self._progress.update(self._done, note)
+    click.echo(f"{summary_line(summary)} -> {where}")

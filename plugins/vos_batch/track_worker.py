@@ -6,14 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vos.plugin import (
-    ReportFrame,
-    Runtime,
-    load_plugins,
-    make_tracker,
-    track,
-)
-from vos_batch import FrameReporter
+from vos.plugin import FrameReporter, ReportFrame, Runtime, load_plugins, make_tracker, track
 
 
 class TrackWorker:

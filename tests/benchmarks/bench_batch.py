@@ -80,7 +80,7 @@ def loop(jobs: list[TrackJob]) -> None:
 
 def batch(jobs: list[TrackJob]) -> None:
     summary = run_batch(LocalExecutor(LocalOptions(workers=1, threads=1)), jobs, ["bench_batch"])
-    assert len(summary.done) == len(jobs), summary.lines()
+    assert len(summary.done) == len(jobs), summary.failures
 
 
 def processor_seconds() -> float:

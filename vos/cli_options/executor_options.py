@@ -1,0 +1,68 @@
+"""Options of verbs that run many jobs: who runs them, and how many at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from vos.errors import OptionError
+from vos.protocols.executor import Executor
+from vos.registry.discovery import Plugins
+from vos.registry.options import make_options, parse_assignments
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+DEFAULT_EXECUTOR = "local"
+
+
+def executor_options(function: F) -> F:
+    """Add ``--executor``, ``-E KEY=VALUE`` and ``-j``; ``chosen_executor`` takes their values.
+
+    Args:
+        function: the command's function; it gets ``executor``, ``executor_assignments`` and ``workers`` (None where
+            nothing is said).
+    Returns:
+        The function, for the next decorator.
+    """
+    for decorate in (
+        click.option(
+            "-j", "--workers", "workers", type=click.IntRange(min=1), default=None, help="Short for -E workers=N."
+        ),
+        click.option(
+            "-E", "executor_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the executor."
+        ),
+        click.option(
+            "--executor", default=DEFAULT_EXECUTOR, show_default=True, help="What runs the jobs (`vos plugins`)."
+        ),
+    ):
+        function = decorate(function)
+    return function
+
+
+def chosen_executor(plugins: Plugins, name: str, assignments: Sequence[str], workers: int | None) -> Executor:
+    """Make the executor that the command line names.
+
+    Args:
+        plugins: where it is looked up.
+        name: of ``--executor``.
+        assignments: of ``-E``.
+        workers: of ``-j``.
+    Raises:
+        PluginError: no executor of that name.
+        OptionError: an option that does not fit.
+    """
+    options = parse_assignments(assignments, "-E")
+    if workers is not None:
+        if "workers" in options:
+            raise OptionError("-j and -E workers= are both given; one of them says how many.")
+        options["workers"] = str(workers)
+    return make_executor(plugins, name, options)
+
+
+def make_executor(plugins: Plugins, name: str, options: dict[str, str]) -> Executor:
+    """Make an executor by name, with options by name."""
+    spec = plugins.executors.get(name)
+    executor: Executor = spec.factory(make_options(spec.options, options, f'executor "{spec.name}"'))
+    return executor

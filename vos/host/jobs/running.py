@@ -1,0 +1,112 @@
+"""Run jobs on an executor: follow its events, and sum up what was done and what failed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from vos.errors import InputError, VosError
+from vos.host.outputs.remote_output import end_record
+from vos.protocols.executor import Executor, Job, JobEvent, WorkerPlan
+
+
+@dataclass
+class JobSummary:
+    """What became of some jobs.
+
+    Attributes:
+        jobs: their number.
+        done: what the workers returned, by job id.
+        failed: the last event of each job that failed.
+        retried: how often a job was tried again because its worker died.
+        seconds: wall time.
+    """
+
+    jobs: int
+    done: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    failed: dict[str, JobEvent] = field(default_factory=dict)
+    retried: int = 0
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all jobs are done; 2 if the input of every failed job is at fault; else 1."""
+        if not self.failed:
+            return 0
+        return 2 if all(event.bad_input for event in self.failed.values()) else 1
+
+    @property
+    def failures(self) -> list[str]:
+        """A line for each job that failed."""
+        return [f"failed: {job_id}: {event.message}" for job_id, event in sorted(self.failed.items())]
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything as plain data."""
+        return {
+            "jobs": self.jobs,
+            "done": {job_id: dict(result) for job_id, result in self.done.items()},
+            "failed": {
+                job_id: {"message": event.message, "bad_input": event.bad_input}
+                for job_id, event in self.failed.items()
+            },
+            "retried": self.retried,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def run_jobs(
+    executor: Executor,
+    plan: WorkerPlan,
+    jobs: Sequence[Job],
+    on_event: Callable[[JobEvent], None] = lambda event: None,
+) -> JobSummary:
+    """Run jobs and sum up.
+
+    A job whose worker is killed leaves no ``run.json`` that says "running", where the job's id is the folder or the
+    address of its run.
+
+    Args:
+        executor: runs them.
+        plan: how a worker is made.
+        jobs: what to do.
+        on_event: called with every event, in this thread.
+    Returns:
+        The summary; jobs that failed are in it.
+    Raises:
+        VosError: the executor cannot run.
+    """
+    summary = JobSummary(len(jobs))
+    began = time.perf_counter()
+    at_work: set[str] = set()
+    try:
+        with closing(_events(executor, plan, jobs)) as events:
+            for event in events:
+                at_work.add(event.job_id)
+                on_event(event)
+                if event.kind in ("done", "failed"):
+                    at_work.remove(event.job_id)
+                if event.kind == "done":
+                    summary.done[event.job_id] = event.result
+                elif event.kind == "failed":
+                    summary.failed[event.job_id] = event
+                    end_record(event.job_id, VosError(event.message))  # its worker may have been killed
+                elif event.kind == "retried":
+                    summary.retried += 1
+    except BaseException as error:
+        for job_id in at_work:  # a worker that does not stop in time is killed
+            end_record(job_id, error)
+        raise
+    summary.seconds = time.perf_counter() - began
+    return summary
+
+
+def error_of(event: JobEvent) -> VosError:
+    """Make the error of a job that failed: an ``InputError`` where its input is at fault."""
+    return (InputError if event.bad_input else VosError)(event.message)
+
+
+def _events(executor: Executor, plan: WorkerPlan, jobs: Sequence[Job]) -> Any:
+    return executor.run(plan, jobs)
