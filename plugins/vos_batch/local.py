@@ -111,9 +111,9 @@ class LocalExecutor:
                 raise VosError(f"{queue.stillborn} workers in a row ended before their first job ({_ending(process)}).")
         queue.attempts[job.job_id] = queue.attempts.get(job.job_id, 1) + 1
         if queue.attempts[job.job_id] > 1 + self._options.retries:
-            message = (
-                f"its worker died {1 + self._options.retries} times ({_ending(process)}; out of memory, or killed)."
-            )
+            tries = 1 + self._options.retries
+            times = f"{tries} times" if tries > 1 else "once"
+            message = f"its worker died {times} ({_ending(process)}; out of memory, or killed). Try fewer workers (-j)."
             yield JobEvent(job.job_id, "failed", process.name, message=message)
             return
         queue.waiting.appendleft(job)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from vos.cli_options.settings import settings
+from vos.cli_options.executor_options import chosen_executor, executor_options
+from vos.cli_options.settings import command_plugins, settings
 from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
 from vos.cli_options.shorthands import ShorthandCommand, takes_shorthands, tracker_assignments
 from vos.errors import OptionError
+from vos.host.jobs.executor_making import LOCAL
 from vos.host.progress import ProgressForm
 from vos.host.run_config import DEFAULT_TRACKER
+from vos.protocols.executor import Executor
 from vos.registry.options import parse_assignments
 from vos.types.runtime import Runtime
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 @option_assignments
 @takes_shorthands("trackers")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for masks and results.")
-@click.option("-j", "workers", type=click.IntRange(min=1), default=1, show_default=True, help="Processes.")
+@executor_options
 @click.option("--protocol", metavar="NAME", help="Rules of scoring, as in vos eval; by default those of the set.")
 @click.option("--resolution", metavar="NAME", help="Folder of the tree, such as 480p.")
 @click.option(
@@ -55,6 +57,9 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     and versions are skipped. Masks go to OUTPUT/<sequence>/, results to OUTPUT/results.json, results.txt
     and the official tool's CSV tables.
 
+    -j tracks several sequences at a time, each in a process of its own; --executor ray or slurm on a cluster. A
+    sequence whose worker dies is tried again.
+
     With --init, no mask is given: an initializer finds the objects in each first frame, and the masks are scored
     as proposals (davis-2017-unsupervised; for a set of 2016 all objects as one).
 
@@ -63,25 +68,25 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
       vos davis --root DAVIS --set 2017/val --tracker persam -O model=vit_b -j 4 -o out/persam
       vos davis --root DAVIS --set 2017/val --init diffseg -o out/unsupervised
     """
-    from vos.evaluation.benchmark.davis_benchmark import benchmark, sequences_of
-    from vos.evaluation.benchmark.results import SequenceResult
+    from vos.evaluation.benchmark.davis_benchmark import Watching, benchmark, sequences_of
     from vos.evaluation.reports.html import html_report
     from vos.evaluation.reports.tables import write_text
+    from vos.host.jobs.job_progress import JobProgress
     from vos.host.progress import RunProgress, show_progress
 
     asked = _Asked(**given)
     job = _job(ctx, asked, runtime)
     _check_report(asked, job)
-    # One process shows the frames of each sequence; several show the sequences, and so does JSON.
-    form = asked.progress if asked.workers > 1 or asked.progress == "json" else "off"
-    finished = itertools.count(1)
+    executor, workers = _executor(ctx, asked), asked.workers or 1
+    # This process shows the frames of each sequence; workers show the sequences, and so does JSON.
+    form = asked.progress if executor is not None or workers > 1 or asked.progress == "json" else "off"
     with show_progress(job.set_name or job.root.name, len(sequences_of(job)), "sequence", form) as progress:
-
-        def on_result(result: SequenceResult) -> None:
-            click.echo(result.line())
-            progress.update(next(finished))
-
-        result = benchmark(job, asked.workers, on_result=on_result, observers=[RunProgress(asked.progress)])
+        watching = Watching(
+            on_result=lambda result: click.echo(result.line()),
+            on_event=JobProgress(progress),
+            observers=[RunProgress(asked.progress)],
+        )
+        result = benchmark(job, workers, executor=executor, watching=watching)
     if asked.html_path is not None:
         write_text(asked.html_path, html_report([result.scores]))
     click.echo(f"\n{result.table()}\n\nresults: {job.output / 'results.json'}")
@@ -98,7 +103,9 @@ class _Asked:
     tracker: str
     assignments: tuple[str, ...]
     output: Path
-    workers: int
+    executor: str
+    executor_assignments: tuple[str, ...]
+    workers: int | None
     protocol: str | None
     resolution: str | None
     sequences: tuple[str, ...]
@@ -106,6 +113,13 @@ class _Asked:
     overwrite: bool
     html_path: Path | None
     progress: ProgressForm
+
+
+def _executor(ctx: click.Context, asked: _Asked) -> Executor | None:
+    """The executor that is asked for; None for processes of this machine, with a share of its cores each."""
+    if asked.executor == LOCAL and not asked.executor_assignments:
+        return None
+    return chosen_executor(command_plugins(ctx), asked.executor, asked.executor_assignments, asked.workers)
 
 
 def _job(ctx: click.Context, asked: _Asked, runtime: Runtime) -> BenchmarkJob:

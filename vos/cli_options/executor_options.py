@@ -8,13 +8,12 @@ from typing import Any, TypeVar
 import click
 
 from vos.errors import OptionError
+from vos.host.jobs.executor_making import LOCAL, make_executor
 from vos.protocols.executor import Executor
 from vos.registry.discovery import Plugins
-from vos.registry.options import make_options, parse_assignments
+from vos.registry.options import parse_assignments
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-DEFAULT_EXECUTOR = "local"
 
 
 def executor_options(function: F) -> F:
@@ -33,9 +32,7 @@ def executor_options(function: F) -> F:
         click.option(
             "-E", "executor_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the executor."
         ),
-        click.option(
-            "--executor", default=DEFAULT_EXECUTOR, show_default=True, help="What runs the jobs (`vos plugins`)."
-        ),
+        click.option("--executor", default=LOCAL, show_default=True, help="What runs the jobs (`vos plugins`)."),
     ):
         function = decorate(function)
     return function
@@ -59,10 +56,3 @@ def chosen_executor(plugins: Plugins, name: str, assignments: Sequence[str], wor
             raise OptionError("-j and -E workers= are both given; one of them says how many.")
         options["workers"] = str(workers)
     return make_executor(plugins, name, options)
-
-
-def make_executor(plugins: Plugins, name: str, options: dict[str, str]) -> Executor:
-    """Make an executor by name, with options by name."""
-    spec = plugins.executors.get(name)
-    executor: Executor = spec.factory(make_options(spec.options, options, f'executor "{spec.name}"'))
-    return executor

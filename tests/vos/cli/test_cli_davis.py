@@ -194,6 +194,9 @@ def test_two_processes_share_the_work(
     davis(capsys, "--root", tree, "--set", "2017/val", "-o", tmp_path / "one")
     for path in (tmp_path / "one").rglob("*.png"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
+    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+    assert one["sequences"] == two["sequences"]
+    assert one["summary"] == two["summary"]
 
 
 @pytest.fixture
@@ -214,7 +217,7 @@ def test_no_record_says_running_once_nobody_runs(
     capsys: pytest.CaptureFixture[str],
     interruptible: None,
 ) -> None:
-    arguments = ("--root", tree, "--set", "2016/val", "-j", 2, "-o", tmp_path / "out")
+    arguments = ("--root", tree, "--set", "2016/val", "-j", 2, "-E", "retries=0", "-o", tmp_path / "out")
     ended, _, said = davis(capsys, *arguments, "-O", f"signal={number}")
     assert ended == code
     assert "Traceback" not in said

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from vos.errors import OptionError
+from vos.evaluation.benchmark import plain_scores
 from vos.evaluation.datasets.davis_layout import DavisTree
 from vos.evaluation.reports.environment import compute_facts, environment
 from vos.evaluation.reports.tables import percent, table
@@ -83,6 +85,27 @@ class BenchmarkJob:
         """How many objects an initializer may find: the protocol's limit, else as in ``ObjectSelection``."""
         return self.rules.max_proposals or ObjectSelection.max_objects
 
+    def to_plain(self) -> dict[str, Any]:
+        """The job as JSON data.
+
+        Raises:
+            OptionError: an option of the tracker or the initializer is no plain value.
+        """
+        try:
+            here = {"root": self.root.absolute(), "output": self.output.absolute()}  # a worker may start elsewhere
+            plain: dict[str, Any] = json.loads(json.dumps({**asdict(self), **here}, default=os.fspath))
+        except TypeError as error:
+            raise OptionError(f"an option cannot reach another process ({error}). Give plain values.") from error
+        return plain
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any]) -> BenchmarkJob:
+        """Make the job that ``to_plain`` has described."""
+        runtime = Runtime(**{**data["runtime"], "cache": Path(data["runtime"]["cache"])})
+        paths = {name: Path(data[name]) for name in ("root", "output")}
+        tuples = {name: tuple(data[name]) for name in ("sequences", "plugin_modules", "blocked")}
+        return cls(**{**data, **paths, **tuples, "runtime": runtime})
+
     def check(self) -> None:
         """Refuse a protocol that does not fit the first masks.
 
@@ -126,6 +149,22 @@ class SequenceResult:
     scores: Scores
     init_seconds: float | None = None
     compute: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_plain(self) -> dict[str, Any]:
+        """The result as JSON data, to carry it from a worker."""
+        kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "scores"}
+        plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
+        return {**plain, "scores": plain_scores.to_plain(self.scores)}
+
+    @classmethod
+    def from_plain(cls, data: Mapping[str, Any], protocol: Protocol) -> SequenceResult:
+        """Make the result that ``to_plain`` has described.
+
+        Args:
+            data: of ``to_plain``.
+            protocol: the rules of scoring.
+        """
+        return cls(**{**data, "scores": plain_scores.from_plain(data["scores"], protocol)})
 
     @property
     def fps(self) -> float:
