@@ -29,7 +29,7 @@ from vos.host.jobs.running import JobSummary, run_jobs
 from vos.host.opening import open_source
 from vos.host.outputs.input_protection import refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
-from vos.host.outputs.remote_output import end_record, read_text, write_text
+from vos.host.outputs.remote_output import read_text, write_text
 from vos.host.process_ends import end_with_parent, end_workers, ending_cleanly
 from vos.host.progress import Progress, show_progress
 from vos.host.tracker_making import MadeTracker, make_tracker
@@ -134,7 +134,6 @@ __all__ = [
     "end_with_parent",
     "ending_cleanly",
     "end_workers",
-    "end_record",
     "run_jobs",
     "JobSummary",
     "JobProgress",
