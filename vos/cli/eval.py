@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -192,17 +191,16 @@ class _Files:
 
     def write(self, results: list[Scores], masks: _Masks) -> None:
         """Write the files that are asked for."""
-        from vos.evaluation.reports.environment import environment
         from vos.evaluation.reports.html import html_report
+        from vos.evaluation.reports.results_json import results_json
         from vos.evaluation.reports.tables import per_frame_csv, write_csv, write_text
 
         if self.json_path is not None:
-            facts = {**environment(), "workers": masks.workers}
-            text = json.dumps({**facts, "results": [scores.to_json() for scores in results]}, indent=1)
+            text = results_json([(scores, None) for scores in results], masks.workers)
             if self.json_path == STDOUT:
-                click.echo(text)
+                click.echo(text, nl=False)
             else:
-                write_text(self.json_path, text + "\n")
+                write_text(self.json_path, text)
         if self.frames_csv is not None:
             write_text(self.frames_csv, per_frame_csv(results))
         tables = self._csv_tables([scores.name for scores in results])

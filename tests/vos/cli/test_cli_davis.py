@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +121,43 @@ def davis(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, 
     return int(exited.value.code or 0), out, err
 
 
+def result_in(folder: Path) -> dict[str, Any]:
+    (result,) = json.loads((folder / "results.json").read_text())["results"]
+    assert isinstance(result, dict)
+    return result
+
+
+def test_davis_and_eval_write_one_shape_of_json_and_a_page_lists_its_keys(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    davis(capsys, "--root", tree, "--set", "2016/val", "-o", out)
+    written = [json.loads((out / "results.json").read_text())]
+    for predictions in ([out], [f"a={out}", f"b={out}"]):
+        given = [argument for prediction in predictions for argument in ("--pred", str(prediction))]
+        with pytest.raises(SystemExit):
+            cli.main(["eval", "--gt", str(tree), "--set", "2016/val", *given, "--json", "-"])
+        written.append(json.loads(capsys.readouterr().out))
+    page = (Path(__file__).parents[3] / "docs/evaluation.md").read_text()
+    listed = page[page.index("{ #json }") :]
+    shapes = {keys_of({**one, "results": [{**result, "run": None} for result in one["results"]]}) for one in written}
+    assert len(shapes) == 1
+    assert [len(one["results"]) for one in written] == [1, 1, 2]
+    assert [one["results"][0]["run"] is None for one in written] == [False, True, True]
+    for key in {*next(iter(shapes)), *keys_of(written[0])}:
+        if ".details." not in key and ".options." not in key and ".versions." not in key:
+            assert f"`{key.rpartition('.')[2]}`" in listed, key
+
+
+def keys_of(data: Any, prefix: str = "") -> frozenset[str]:
+    """All keys of JSON data, as paths; the items of a list are alike."""
+    if isinstance(data, list):
+        return frozenset().union(*(keys_of(item, prefix) for item in data))
+    if not isinstance(data, dict):
+        return frozenset()
+    return frozenset().union(*({f"{prefix}.{k}"} | keys_of(v, f"{prefix}.{k}") for k, v in data.items()))
+
+
 def test_tracks_scores_and_writes_results(
     tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,12 +174,13 @@ def test_tracks_scores_and_writes_results(
     assert [len(s.objects) for s in scores.sequences] == [1, 2, 1]
     row = next(line for line in lines if line.startswith("All objects")).split()
     assert float(row[2]) == round(100 * scores.j_and_f, 1)
-    results = json.loads((out / "results.json").read_text())
+    results = result_in(out)
     assert results["summary"] == scores.summary()
-    assert results["tracker"] == "still"
-    assert results["options"] == {"fail": "", "quality": 1, "signal": ""}
-    assert results["fps"] > 0
-    assert {"vos", "numpy", "python"} <= set(results["versions"])
+    run = results["run"]
+    assert run["tracker"] == "still"
+    assert run["options"] == {"fail": "", "quality": 1, "signal": ""}
+    assert run["fps"] > 0
+    assert {"vos", "numpy", "python"} <= set(run["versions"])
     assert (out / "per-sequence_results-val.csv").read_text().count("\n") == 5
     assert (out / "results.txt").read_text().strip() in said
     assert (tmp_path / "r.html").read_text().count("<img") == 4
@@ -155,7 +194,7 @@ def test_davis_2016_merges_the_objects_that_a_tracker_is_given(
     assert code == 0
     assert [line.split(" ", 2)[2] for line in plugin.read_text().splitlines()] == ["(1,)", "(1,)"]
     scores = vos.evaluate(tree, tmp_path / "out", sequences="2016/val", protocol="davis-2016")
-    assert json.loads((tmp_path / "out/results.json").read_text())["summary"] == scores.summary()
+    assert result_in(tmp_path / "out")["summary"] == scores.summary()
     assert "davis-2016" in said
 
 
@@ -164,7 +203,7 @@ def test_a_second_run_skips_what_is_whole_and_redoes_the_rest(
 ) -> None:
     arguments = ("--root", tree, "--set", "2017/val", "-o", tmp_path / "out")
     davis(capsys, *arguments)
-    first = (tmp_path / "out/results.json").read_text()
+    first = result_in(tmp_path / "out")
     (tmp_path / "out/dog/00003.png").unlink()
     record = tmp_path / "out/late/run.json"
     aged = json.loads(record.read_text())
@@ -177,7 +216,7 @@ def test_a_second_run_skips_what_is_whole_and_redoes_the_rest(
     lines = said.splitlines()
     assert lines[0].endswith("finished before")
     assert not lines[1].endswith("finished before")
-    assert json.loads((tmp_path / "out/results.json").read_text())["summary"] == json.loads(first)["summary"]
+    assert result_in(tmp_path / "out")["summary"] == first["summary"]
     code, _, err = davis(capsys, *arguments, "-O", "quality=2")
     assert code == 2
     assert "holds a run with other options ({'fail': '', 'quality': 1, 'signal': ''}, now " in err
@@ -194,7 +233,7 @@ def test_two_processes_share_the_work(
     davis(capsys, "--root", tree, "--set", "2017/val", "-o", tmp_path / "one")
     for path in (tmp_path / "one").rglob("*.png"):
         assert path.read_bytes() == (tmp_path / "two" / path.relative_to(tmp_path / "one")).read_bytes()
-    one, two = (json.loads((tmp_path / name / "results.json").read_text()) for name in ("one", "two"))
+    one, two = (result_in(tmp_path / name) for name in ("one", "two"))
     assert one["sequences"] == two["sequences"]
     assert one["summary"] == two["summary"]
 
@@ -252,7 +291,7 @@ def test_objects_that_appear_later_are_given_when_they_do(
     assert code == 0
     assert "youtube-vos" in said
     assert vos.object_ids(vos.read_label_map(tmp_path / "out/late/00006.png")) == (1, 2)
-    results = json.loads((tmp_path / "out/results.json").read_text())
+    results = result_in(tmp_path / "out")
     assert [len(o["j"]) for o in results["sequences"][0]["objects"]] == [6, 3]
 
 
@@ -352,10 +391,10 @@ def test_one_more_sequence_adds_to_finished_results(
     code, _, _ = davis(capsys, *arguments, "--sequence", "bear", "--overwrite")
     assert code == 0
     assert [line.split()[1] for line in plugin.read_text().splitlines()] == ["0"], "only bear is tracked"
-    results = json.loads((tmp_path / "out/results.json").read_text())
+    results = result_in(tmp_path / "out")
     assert [sequence["name"] for sequence in results["sequences"]] == ["bear", "dog"]
-    assert {"command", "date", "cpu", "device", "precision", "threads"} <= set(results)
-    assert results["device"] != "auto" or "torch" not in sys.modules
+    assert {"device", "precision", "threads"} <= set(results["run"])
+    assert results["run"]["device"] != "auto" or "torch" not in sys.modules
 
 
 def test_an_initializer_finds_the_objects_of_an_unsupervised_benchmark(
@@ -370,9 +409,9 @@ def test_an_initializer_finds_the_objects_of_an_unsupervised_benchmark(
     assert "init:     swapped" in said
     assert sorted(line.split(" ", 2)[2] for line in plugin.read_text().splitlines()) == 2 * [str(tuple(range(1, 21)))]
     scores = vos.evaluate(tree, out, sequences="2017/val", protocol="davis-2017-unsupervised")
-    results = json.loads((out / "results.json").read_text())
+    results = result_in(out)
     assert results["summary"] == scores.summary()
-    assert (results["initializer"], results["init_options"]) == ("swapped", {})
+    assert (results["run"]["initializer"], results["run"]["init_options"]) == ("swapped", {})
     bear, dog = scores.sequences[:2]
     assert (bear.j.mean, {o.proposal_id for o in dog.objects}) == (0.0, {1, 2})
     assert dog.objects[0].j[0] == 1.0, "what is found in the first frame is the object, under whatever id"
@@ -382,7 +421,7 @@ def test_an_initializer_finds_the_objects_of_an_unsupervised_benchmark(
     assert davis(capsys, *arguments)[0] == 0
     assert davis(capsys, *arguments, "--sequence", "dog")[0] == 0
     assert inits.read_text() == begun
-    assert json.loads((out / "results.json").read_text())["summary"] == results["summary"]
+    assert result_in(out)["summary"] == results["summary"]
     code, _, err = davis(capsys, *arguments, "-I", "rows=3")
     assert code == 2
     assert "holds a run with a first mask of another init_options ({'rows': 15}, now {'rows': 3})" in err
@@ -397,4 +436,4 @@ def test_an_initializer_finds_the_foreground_of_a_set_of_2016(
     arguments = ("--root", tree, "--set", "2016/val", "--sequence", "dog", "-o", tmp_path / "out")
     assert davis(capsys, *arguments, "--init", "swapped", "-j", 2)[0] == 0
     assert plugin.read_text().endswith("(1,)\n")
-    assert json.loads((tmp_path / "out/results.json").read_text())["protocol"] == "davis-2016"
+    assert result_in(tmp_path / "out")["protocol"] == "davis-2016"

@@ -18,6 +18,7 @@ from vos.evaluation.benchmark.first_masks import found_nothing, refuse_other_fir
 from vos.evaluation.benchmark.results import BenchmarkJob, BenchmarkResult, SequenceResult
 from vos.evaluation.benchmark.sequence_worker import SEQUENCE_WORKER, SequenceWorker
 from vos.evaluation.datasets.davis_layout import DavisTree
+from vos.evaluation.reports.results_json import results_json
 from vos.evaluation.reports.tables import write_csv, write_text
 from vos.evaluation.video.scores import Scores
 from vos.host.jobs.executor_making import LOCAL, make_executor
@@ -93,7 +94,7 @@ def benchmark(
         files={name: files for result in results for name, files in result.scores.files.items()},
     )
     result = BenchmarkResult(job, options, versions(), len(names_of_workers) or 1, results, scores)
-    write_text(job.output / "results.json", json.dumps(result.to_json(), indent=1) + "\n")
+    write_text(job.output / "results.json", results_json([(scores, result.run_facts())], result.workers))
     write_text(job.output / "results.txt", result.table() + "\n")
     write_csv(job.output, scores, (job.set_name or "all").rsplit("/", 1)[-1])
     return result
@@ -182,8 +183,8 @@ def finished_before(job: BenchmarkJob) -> tuple[str, ...]:
     """
     try:
         earlier = read_json(job.output / "results.json")
-        names = [str(sequence["name"]) for sequence in earlier["sequences"]]
-    except (OSError, ValueError, KeyError, TypeError):
+        names = [str(sequence["name"]) for sequence in earlier["results"][0]["sequences"]]
+    except (OSError, ValueError, IndexError, KeyError, TypeError):
         return ()
     return tuple(name for name in names if _finished(job, name))
 

@@ -12,7 +12,7 @@ from typing import Any
 from vos.errors import OptionError
 from vos.evaluation.benchmark import plain_scores
 from vos.evaluation.datasets.davis_layout import DavisTree
-from vos.evaluation.reports.environment import compute_facts, environment
+from vos.evaluation.reports.environment import compute_facts
 from vos.evaluation.reports.tables import percent, table
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores
@@ -247,8 +247,8 @@ class BenchmarkResult:
         named = ", ".join([self.job.initializer, *(f"{key}={value}" for key, value in self.job.init_options.items())])
         return [f"init:     {named}"]
 
-    def to_json(self) -> dict[str, Any]:
-        """Everything as plain data."""
+    def run_facts(self) -> dict[str, Any]:
+        """What made the masks, as JSON data: the key ``run`` of ``results.json``."""
         return {
             "set": self.job.set_name,
             "initializer": self.job.initializer,
@@ -257,11 +257,9 @@ class BenchmarkResult:
             "options": json.loads(json.dumps(dict(self.options), default=str)),
             "details": dict(self.sequences[0].details) if self.sequences else {},
             "versions": dict(self.versions),
-            **environment(),
             **(self.sequences[0].compute if self.sequences else compute_facts(self.job.runtime)),
             "seed": self.job.runtime.seed,
             "max_side": self.job.max_side,
-            "workers": self.workers,
             "fps": self.fps,
             "timing": [
                 {
@@ -273,5 +271,4 @@ class BenchmarkResult:
                 }
                 for r in self.sequences
             ],
-            **self.scores.to_json(),
         }
