@@ -143,7 +143,7 @@ class SlurmExecutor:
             yield from self._follow(submitter, shares)
         finally:
             for share in shares:
-                if not share.handle.done():
+                if share.left and not share.handle.done():  # one that has done its jobs is about to end
                     share.handle.cancel()
 
     def _submitter(self, folder: Path) -> Any:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
+from vos.cli_options.executor_options import chosen_executor, executor_options
 from vos.cli_options.option_groups import option_group
-from vos.cli_options.settings import command_plugins
+from vos.cli_options.settings import command_plugins, settings
 from vos.cli_options.shared_options import general_options, option_assignments, progress_option
+from vos.host.jobs.executor_making import LOCAL
+from vos.host.jobs.job_progress import JobProgress
 from vos.host.progress import ProgressForm, show_progress
 from vos.registry.options import parse_assignments
 
 
 @click.command()
-@click.argument("result", type=click.Path(path_type=Path), metavar="RESULT")
+@click.argument("results", type=click.Path(path_type=Path), metavar="RESULT...", nargs=-1, required=True)
 @click.option("--to", "to", required=True, metavar="FORMAT", help="A format or a writer (`vos plugins`).")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path),
@@ -27,35 +31,43 @@ from vos.registry.options import parse_assignments
 @click.option("--polygons", is_flag=True, help="Short for -O polygons=true (coco, cvat).")
 @click.option("--images", is_flag=True, help="Short for -O images=true: also write the frames as JPEG.")
 @click.option("--overwrite", is_flag=True, help="Replace an earlier export.")
+@executor_options
 @progress_option
 @general_options
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> None:
     """Write the masks of a finished run in another tool's format.
 
-    RESULT is the run's folder, or a folder of several. Writers of `vos track` work too, so that an overlay
+    RESULT is the run's folder, or a folder of several; -j exports several at a time. A sequence that fails leaves the
+    others to be written. Writers of `vos track` work too, so that an overlay
     can be drawn again without tracking.
 
     \b
       vos export vos-out/dog --to cvat -o dog.xml --polygons
       vos export vos-out --to coco --images -o coco
       vos export vos-out/dog --to overlay -o dog.webm
+      vos export monday tuesday --to cvat -o cvat -j 4
     """
-    from vos.conversion.exporting import export
+    from vos.conversion.export_worker import run_exports_on
+    from vos.conversion.exporting import ExportSettings, plan_exports, run_exports
 
     asked = option_group(_Asked, given)
     flags = [f"{name}=true" for name in ("polygons", "images") if given[name]]
-    with show_progress(f"export {asked.result.name}", None, "frame", asked.progress) as progress:
-        written = export(
-            asked.result,
-            asked.to,
-            asked.output,
-            options=parse_assignments((*asked.assignments, *flags)),
-            source=asked.source,
-            overwrite=asked.overwrite,
-            plugins=command_plugins(ctx),
-            progress=lambda done, total: progress.update(done, total=total),
-        )
+    options = parse_assignments((*asked.assignments, *flags))
+    jobs = plan_exports(
+        asked.results,
+        ExportSettings(asked.to, options, asked.overwrite, command_plugins(ctx)),
+        asked.output,
+        asked.source,
+    )
+    what = f"export {jobs[0].result.sequence if len(jobs) == 1 else asked.to}"
+    if asked.in_this_process:
+        with show_progress(what, None, "frame", asked.progress) as progress:
+            written = run_exports(jobs, lambda done, total: progress.update(done, total=total))
+    else:
+        executor = chosen_executor(command_plugins(ctx), asked.executor, asked.executor_assignments, asked.workers)
+        with show_progress(what, len(jobs), "sequence", asked.progress) as progress:
+            written = run_exports_on(executor, jobs, asked.worker(ctx, options), JobProgress(progress))
     for path in written:
         click.echo(str(path))
 
@@ -64,10 +76,29 @@ def command(ctx: click.Context, /, **given: Any) -> None:
 class _Asked:
     """What the command line says, by the names of its options."""
 
-    result: Path
+    results: tuple[Path, ...]
     to: str
     output: Path | None
     source: str | None
     assignments: tuple[str, ...]
     overwrite: bool
     progress: ProgressForm
+    executor: str
+    executor_assignments: tuple[str, ...]
+    workers: int | None
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether nothing asks for workers."""
+        return self.executor == LOCAL and not self.executor_assignments and self.workers in (None, 1)
+
+    def worker(self, ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What each worker is made with."""
+        known = settings(ctx)
+        return {
+            "to": self.to,
+            "options": dict(options),
+            "overwrite": self.overwrite,
+            "plugin_modules": list(known.plugin_modules),
+            "blocked": list(known.blocked),
+        }

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from vos.conversion.finished_run import FinishedRun, find_results
-from vos.errors import InputError, OptionError, PluginError
+from vos.errors import InputError, OptionError, PluginError, VosError
+from vos.host.jobs.running import failure_of
 from vos.host.loop.tracked_frame import TrackedFrame
 from vos.host.opening import open_source
 from vos.host.outputs.input_protection import files_of_run, refuse_replacing
@@ -56,36 +57,121 @@ def export(
     Raises:
         InputError: no finished run there, a source that is gone, an output that exists, an option that does not fit.
         WriterError: the format's writer failed.
+        VosError: of several sequences, some failed; the others are written.
     """
-    plugins = plugins or load_plugins()
-    spec = _spec(to, plugins)
-    results = find_results(Path(result))
-    options = dict(options or {})
+    settings = ExportSettings(to, options or {}, overwrite, plugins or load_plugins())
+    jobs = plan_exports([Path(result)], settings, None if output is None else Path(output), source)
+    return run_exports(jobs, progress)
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportSettings:
+    """What is written, and with which plugins.
+
+    Attributes:
+        to: a format or a writer by name.
+        options: its options by name.
+        overwrite: replace an earlier export.
+        plugins: where the name is looked up.
+    """
+
+    to: str
+    options: Mapping[str, Any]
+    overwrite: bool
+    plugins: Plugins
+
+    @property
+    def spec(self) -> WriterSpec:
+        """The writer of the format, or a writer that is no format.
+
+        Raises:
+            PluginError: no such name, or a format that is only read.
+        """
+        return _spec(self.to, self.plugins)
+
+
+def plan_exports(
+    folders: Sequence[Path], settings: ExportSettings, output: Path | None, source: str | Path | Source | None
+) -> list[Export]:
+    """Find finished runs and check that all of them can be exported; nothing is written yet.
+
+    Args:
+        folders: of ``export``'s ``result``, one or more.
+        settings: what is written.
+        output: as for ``export``.
+        source: as for ``export``.
+    Returns:
+        An export for each sequence.
+    Raises:
+        InputError: as ``export``.
+    """
+    spec, options = settings.spec, dict(settings.options)
+    found = {one.folder.resolve(): one for folder in folders for one in find_results(folder)}
+    results = list(found.values())
+    several = f"{folders[0] if len(folders) == 1 else f'{len(folders)} folders'}: {len(results)} sequences"
     if output is not None and len(results) == 1:
         if not any(field.name == "path" for field in dataclasses.fields(spec.options)):
-            raise OptionError(f'"{to}" has no option "path", so -o cannot say where it writes.')
+            raise OptionError(f'"{settings.to}" has no option "path", so -o cannot say where it writes.')
         options["path"] = output
     if source is not None and len(results) > 1:
-        raise OptionError(f"{result}: holds {len(results)} sequences, and --source is for one. Export them one by one.")
+        raise OptionError(f"{several}, and --source is for one. Export them one by one.")
     if "path" in options and len(results) > 1:
-        raise OptionError(
-            f'{result}: holds {len(results)} sequences; give a folder with -o in place of the option "path".'
-        )
-    jobs = [_Job.prepare(one, spec, options, source, _folder(one, output, len(results)), plugins) for one in results]
+        raise OptionError(f'{several}; give a folder with -o in place of the option "path".')
+    jobs = [
+        Export.prepare(one, spec, options, source, _folder(one, output, len(results)), settings.plugins)
+        for one in results
+    ]
+    written: dict[Path, Path] = {}
     for job in jobs:
-        job.check(overwrite)
-    done, total = 0, sum(len(one.masks) for one in results)
+        job.check(settings.overwrite)
+        other = written.setdefault(job.written.absolute(), job.result.folder)
+        if other != job.result.folder:
+            raise OptionError(f"{other} and {job.result.folder} would both be written to {job.written}.")
+    return jobs
+
+
+def run_exports(jobs: Sequence[Export], progress: Callable[[int, int], None] | None = None) -> list[Path]:
+    """Export one sequence after another; one that fails leaves the others to be done.
+
+    Args:
+        jobs: of ``plan_exports``.
+        progress: told the number of frames done and of all frames.
+    Returns:
+        What was written, a path for each sequence.
+    Raises:
+        VosError: sequences that failed.
+    """
+    done, total = 0, sum(len(job.result.masks) for job in jobs)
+    failed: dict[str, VosError] = {}
     for job in jobs:
-        for count in job.run():
-            if progress is not None:
-                progress(done + count, total)
+        try:
+            for count in job.run():
+                if progress is not None:
+                    progress(done + count, total)
+        except VosError as error:
+            if len(jobs) == 1:
+                raise
+            failed[str(job.result.folder)] = error
         done += len(job.result.masks)
+    if failed:
+        raise failure_of(failed, len(jobs))
     return [job.written for job in jobs]
 
 
 @dataclasses.dataclass
-class _Job:
-    """One sequence to export, checked and not begun."""
+class Export:
+    """One sequence to export, checked and not begun.
+
+    Attributes:
+        result: the finished run.
+        writer: writes the format.
+        name: what messages call the writer.
+        needs_images: whether it needs the frames.
+        location: what was tracked, or None.
+        folder: where the writer writes that has no path of its own.
+        outputs: what it writes.
+        plugins: which plugins may open the source.
+    """
 
     result: FinishedRun
     writer: Writer
@@ -105,7 +191,8 @@ class _Job:
         source: str | Path | Source | None,
         folder: Path,
         plugins: Plugins,
-    ) -> _Job:
+    ) -> Export:
+        """Make the writer, and find out what it writes and reads; the arguments are those attributes."""
         made: Any = make_options(spec.options, options, f'format "{spec.name}"')
         name = name_writer(spec.name, plugins)
         with blaming(f"{name} cannot be made"):

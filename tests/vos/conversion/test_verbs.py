@@ -1,5 +1,6 @@
 """``vos export``, ``vos import`` and ``vos eval --pred FILE``."""
 
+import json
 import shutil
 
 import numpy as np
@@ -7,8 +8,10 @@ import pytest
 from click.testing import CliRunner
 
 import vos
+import vos.cli.export
 from vos.cli import cli
 from vos.testing import StubTracker, tiny_sequence
+from vos_batch.one_job import run_job
 
 
 @pytest.fixture
@@ -76,3 +79,36 @@ def test_wrong_usage_is_told(finished, words, message):
 def test_a_folder_without_masks_is_told(tmp_path):
     assert "no masks (PNG) in it" in str(run("export", tmp_path, "--to", "coco").exception)
     assert "no such folder" in str(run("export", tmp_path / "x", "--to", "coco").exception)
+
+
+class InThisProcess:
+    """An executor for tests: the worker and its jobs in this process, all events at the end."""
+
+    def run(self, plan, jobs):
+        worker, events = plan.make(), []
+        for job in jobs:
+            run_job(worker, job, "here", events.append)
+        yield from events
+
+
+@pytest.mark.parametrize("workers", [False, True])
+def test_several_results_are_exported_and_one_that_fails_leaves_the_others(finished, tmp_path, monkeypatch, workers):
+    for name in ("a", "b", "c"):
+        shutil.copytree(finished.output, tmp_path / name / name)
+        record = json.loads((tmp_path / name / name / "run.json").read_text())
+        (tmp_path / name / name / "run.json").write_text(json.dumps(record | {"sequence": name}))
+    next((tmp_path / "b" / "b").glob("*.png")).write_bytes(b"no picture")
+    monkeypatch.setattr(vos.cli.export, "chosen_executor", lambda *given: InThisProcess())
+    words = ["export", *(tmp_path / name for name in "abc"), "--to", "npz", *(["-j", 2] if workers else [])]
+    refused = run(*words, "-o", tmp_path / "out")
+    assert isinstance(refused.exception, vos.InputError)
+    assert str(refused.exception).startswith("1 of 3 sequences failed; the others are done.\n")
+    assert [str(path.relative_to(tmp_path / "out")) for path in sorted((tmp_path / "out").rglob("*.npz"))] == [
+        "a/masks.npz", "c/masks.npz",
+    ]  # fmt: skip
+    done = run("export", tmp_path / "a", tmp_path / "c", *words[4:], "-o", tmp_path / "two")
+    assert (done.exit_code, done.stdout) == (0, "".join(f"{tmp_path}/two/{n}/masks.npz\n" for n in "ac")), done.output
+    shutil.copytree(tmp_path / "a", tmp_path / "d")
+    clash = run("export", tmp_path / "a", tmp_path / "d", *words[4:], "-o", tmp_path / "three")
+    assert "would both be written to" in str(clash.exception)
+    assert not (tmp_path / "three").exists()

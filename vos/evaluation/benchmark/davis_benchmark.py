@@ -22,7 +22,7 @@ from vos.evaluation.reports.results_json import results_json
 from vos.evaluation.reports.tables import write_csv, write_text
 from vos.evaluation.video.scores import Scores
 from vos.host.jobs.executor_making import LOCAL, make_executor
-from vos.host.jobs.running import error_of, run_jobs
+from vos.host.jobs.running import error_of, failure_of, run_jobs
 from vos.host.outputs.input_protection import refuse_replacing
 from vos.host.outputs.run_record import read_record, versions
 from vos.host.tracker_making import tracker_options
@@ -159,18 +159,8 @@ def _all_results(
         plan = WorkerPlan(SEQUENCE_WORKER, {"job": job.to_plain()})
         run_jobs(executor, plan, [Job(job_id, {"sequence": name}) for job_id, name in sequences.items()], follow)
     if failed:
-        raise _failure(failed, len(names))
+        raise failure_of(failed, len(names))
     return tuple(results[name] for name in names), workers
-
-
-def _failure(failed: Mapping[str, VosError], count: int) -> VosError:
-    """One error for all sequences that failed, of ``count``."""
-    kind = InputError if all(isinstance(error, InputError) for error in failed.values()) else VosError
-    first, *others = dict.fromkeys(str(error) for error in failed.values())
-    if len(failed) == count > 1 and not others:
-        return kind(f"all {count} sequences failed: {first}")
-    lines = "\n".join(f"  {name}: {error}" for name, error in failed.items())
-    return kind(f"{len(failed)} of {count} sequences failed; the others are done.\n{lines}")
 
 
 def finished_before(job: BenchmarkJob) -> tuple[str, ...]:

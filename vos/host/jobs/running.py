@@ -62,17 +62,18 @@ def run_jobs(
     plan: WorkerPlan,
     jobs: Sequence[Job],
     on_event: Callable[[JobEvent], None] = lambda event: None,
+    *,
+    are_runs: bool = True,
 ) -> JobSummary:
     """Run jobs and sum up.
-
-    A job whose worker is killed leaves no ``run.json`` that says "running", where the job's id is the folder or the
-    address of its run.
 
     Args:
         executor: runs them.
         plan: how a worker is made.
         jobs: what to do.
         on_event: called with every event, in this thread.
+        are_runs: each job's id is the folder or the address of a run: one whose worker is killed leaves no ``run.json``
+            that says "running".
     Returns:
         The summary; jobs that failed are in it.
     Raises:
@@ -92,11 +93,12 @@ def run_jobs(
                     summary.done[event.job_id] = event.result
                 elif event.kind == "failed":
                     summary.failed[event.job_id] = event
-                    end_record(event.job_id, VosError(event.message))  # its worker may have been killed
+                    if are_runs:  # its worker may have been killed
+                        end_record(event.job_id, VosError(event.message))
                 elif event.kind == "retried":
                     summary.retried += 1
     except BaseException as error:
-        for job_id in at_work:  # a worker that does not stop in time is killed
+        for job_id in at_work if are_runs else ():  # a worker that does not stop in time is killed
             end_record(job_id, error)
         raise
     summary.seconds = time.perf_counter() - began
@@ -106,6 +108,23 @@ def run_jobs(
 def error_of(event: JobEvent) -> VosError:
     """Make the error of a job that failed: an ``InputError`` where its input is at fault."""
     return (InputError if event.bad_input else VosError)(event.message)
+
+
+def failure_of(failed: Mapping[str, VosError], count: int) -> VosError:
+    """Make one error for all sequences that failed.
+
+    Args:
+        failed: errors by the sequences' names.
+        count: how many sequences there are.
+    Returns:
+        An ``InputError`` where all of them are.
+    """
+    kind = InputError if all(isinstance(error, InputError) for error in failed.values()) else VosError
+    first, *others = dict.fromkeys(str(error) for error in failed.values())
+    if len(failed) == count > 1 and not others:
+        return kind(f"all {count} sequences failed: {first}")
+    lines = "\n".join(f"  {name}: {error}" for name, error in failed.items())
+    return kind(f"{len(failed)} of {count} sequences failed; the others are done.\n{lines}")
 
 
 def _events(executor: Executor, plan: WorkerPlan, jobs: Sequence[Job]) -> Any:
