@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,7 +66,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     else:
         executor = chosen_executor(command_plugins(ctx), asked.executor, asked.executor_assignments, asked.workers)
         with show_progress(what, len(jobs), "sequence", asked.progress) as progress:
-            written = run_exports_on(executor, jobs, asked.worker(ctx, options), JobProgress(progress))
+            written = run_exports_on(executor, jobs, asked.worker(ctx), JobProgress(progress))
     for path in written:
         click.echo(str(path))
 
@@ -92,12 +91,11 @@ class _Asked:
         """Whether nothing asks for workers."""
         return self.executor == LOCAL and not self.executor_assignments and self.workers in (None, 1)
 
-    def worker(self, ctx: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    def worker(self, ctx: click.Context) -> dict[str, Any]:
         """What each worker is made with."""
         known = settings(ctx)
         return {
             "to": self.to,
-            "options": dict(options),
             "overwrite": self.overwrite,
             "plugin_modules": list(known.plugin_modules),
             "blocked": list(known.blocked),

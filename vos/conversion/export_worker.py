@@ -19,22 +19,16 @@ EXPORT_WORKER = "vos.conversion.export_worker:ExportWorker"
 class ExportWorker:
     """Exports one sequence after another."""
 
-    def __init__(
-        self,
-        to: str,
-        options: Mapping[str, Any],
-        overwrite: bool,
-        plugin_modules: Sequence[str],
-        blocked: Sequence[str],
-    ) -> None:
+    def __init__(self, to: str, overwrite: bool, plugin_modules: Sequence[str], blocked: Sequence[str]) -> None:
         """Load the plugins; the arguments are those of ``ExportSettings`` and ``load_plugins``."""
-        self._settings = ExportSettings(to, options, overwrite, load_plugins(plugin_modules, blocked))
+        self._settings = ExportSettings(to, {}, overwrite, load_plugins(plugin_modules, blocked))
 
     def __call__(self, work: Mapping[str, Any], report: ReportFrame) -> dict[str, Any]:
         """Export one sequence.
 
         Args:
-            work: ``result``, its folder; ``folder``, where a writer writes that has no path of its own; ``source``.
+            work: ``result``, its folder; ``folder``, where a writer writes that has no path of its own; ``source``; and
+                the writer's ``options``.
             report: called at each frame.
         Returns:
             ``written``: the path.
@@ -42,7 +36,7 @@ class ExportWorker:
         settings = self._settings
         (result,) = find_results(Path(work["result"]))
         folder = Path(work["folder"])
-        one = Export.prepare(result, settings.spec, settings.options, work["source"], folder, settings.plugins)
+        one = Export.prepare(result, settings.spec, work["options"], work["source"], folder, settings.plugins)
         one.check(settings.overwrite)
         for count in one.run():
             report(count, len(result.masks))
@@ -71,6 +65,9 @@ def run_exports_on(
         str(job.result.folder): {
             "result": str(job.result.folder.absolute()),
             "folder": str(job.folder.absolute()),
+            "options": {
+                name: str(value.absolute()) if isinstance(value, Path) else value for name, value in job.options.items()
+            },
             "source": None if job.location is None else str(job.location),
         }
         for job in jobs

@@ -166,6 +166,7 @@ class Export:
         result: the finished run.
         writer: writes the format.
         name: what messages call the writer.
+        options: the writer's options by name, a path among them where it was given.
         needs_images: whether it needs the frames.
         location: what was tracked, or None.
         folder: where the writer writes that has no path of its own.
@@ -176,6 +177,7 @@ class Export:
     result: FinishedRun
     writer: Writer
     name: str
+    options: Mapping[str, Any]
     needs_images: bool
     location: str | Path | Source | None
     folder: Path
@@ -211,7 +213,7 @@ class Export:
                 + (f"{location} is not there any more" if location else "no run.json says what was tracked")
                 + ". Give it with --source."
             )
-        return cls(result, writer, name, needs_images, location if there else None, folder, outputs, plugins)
+        return cls(result, writer, name, options, needs_images, location if there else None, folder, outputs, plugins)
 
     @property
     def written(self) -> Path:

@@ -108,6 +108,13 @@ def test_several_results_are_exported_and_one_that_fails_leaves_the_others(finis
     ]  # fmt: skip
     done = run("export", tmp_path / "a", tmp_path / "c", *words[4:], "-o", tmp_path / "two")
     assert (done.exit_code, done.stdout) == (0, "".join(f"{tmp_path}/two/{n}/masks.npz\n" for n in "ac")), done.output
+    alone = run("export", tmp_path / "a", *words[4:], "-o", tmp_path / "one.npz")
+    assert (alone.exit_code, alone.stdout) == (0, f"{tmp_path}/one.npz\n")
+    assert (tmp_path / "one.npz").is_file()
+    assert not list((tmp_path / "a").rglob("*.npz"))
+    refused = run("export", tmp_path / "b", *words[4:], "-o", tmp_path / "b.npz")
+    assert "not a picture" in str(refused.exception)
+    assert "sequences failed" not in str(refused.exception)
     shutil.copytree(tmp_path / "a", tmp_path / "d")
     clash = run("export", tmp_path / "a", tmp_path / "d", *words[4:], "-o", tmp_path / "three")
     assert "would both be written to" in str(clash.exception)

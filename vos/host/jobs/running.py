@@ -117,11 +117,13 @@ def failure_of(failed: Mapping[str, VosError], count: int) -> VosError:
         failed: errors by the sequences' names.
         count: how many sequences there are.
     Returns:
-        An ``InputError`` where all of them are.
+        The error of the only sequence; else one that lists them, an ``InputError`` where all of them are.
     """
+    if count == 1:
+        return next(iter(failed.values()))
     kind = InputError if all(isinstance(error, InputError) for error in failed.values()) else VosError
     first, *others = dict.fromkeys(str(error) for error in failed.values())
-    if len(failed) == count > 1 and not others:
+    if len(failed) == count and not others:
         return kind(f"all {count} sequences failed: {first}")
     lines = "\n".join(f"  {name}: {error}" for name, error in failed.items())
     return kind(f"{len(failed)} of {count} sequences failed; the others are done.\n{lines}")
