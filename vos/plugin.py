@@ -24,6 +24,7 @@ from vos.errors import (
     WeightsError,
     WriterError,
 )
+from vos.host.doubts import DoubtDetector
 from vos.host.jobs.job_progress import FrameReporter, JobProgress
 from vos.host.jobs.running import JobSummary, run_jobs
 from vos.host.opening import open_source
@@ -119,6 +120,7 @@ __all__ = [
     "ForgettingTracker",
     "SavingTracker",
     "ClosingTracker",
+    "DoubtDetector",
     "DoubtfulSpan",
     "Encoding",
     "Initializer",

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from vos.plugin import AnyArray, BoolArray, EmptyMaskError, Frame, LabelMap, OptionError, object_ids
+from vos.plugin import AnyArray, BoolArray, EmptyMaskError, Frame, LabelMap, OptionError, object_ids, read_label_map
 from vos_grabcut.options import ClickOptions, GrabCutOptions, PolygonOptions
 from vos_grabcut.prompts import ObjectPrompts, check_inside, parse_polygons, parse_prompts
 from vos_grabcut.rough_mask import read_rough_mask
@@ -25,18 +25,24 @@ class ClickInitializer:
         """
         from vos_grabcut.clicks.segment import click_segmenter
 
-        self._prompts = parse_prompts("", options.points, options.scribbles)
+        self._mask = options.mask
+        self._prompts = parse_prompts("", options.points, options.scribbles, corrects=options.mask is not None)
         if not self._prompts:
             raise OptionError('clicks needs marks: -O "points=1:320,240,+", or scribbles.')
         self._segmenter = click_segmenter()
 
     def initialize(self, frame: Frame) -> LabelMap:
-        """Find the objects; see ``vos.Initializer``."""
+        """Find the objects, or correct those of the mask; see ``vos.Initializer``."""
+        present = None if self._mask is None else read_label_map(self._mask, frame.size)
         masks: dict[int, BoolArray] = {}
+        if present is not None:
+            masks = {i: present == i for i in object_ids(present)}
         for object_id, prompts in self._prompts.items():
             _check(prompts, frame, object_id)
+            if object_id not in masks and not any(stroke.on_object for stroke in prompts.strokes):
+                raise OptionError(f"object {object_id} is not in {self._mask}; give at least one mark on it.")
             others = marks_of_others(self._prompts, object_id, frame)
-            masks[object_id] = self._segmenter.segment(frame.image, prompts, others)
+            masks[object_id] = self._segmenter.segment(frame.image, prompts, others, masks.get(object_id))
         return merge_masks(masks, frame)
 
 

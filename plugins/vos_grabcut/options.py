@@ -25,6 +25,7 @@ class ClickOptions:
 
     points: str = option("", "Points as id:x,y,+ or id:x,y,- (beside the object), with ; between them; pixels.")
     scribbles: str = option("", "Strokes as id:x,y x,y ... + or - (beside the object), with ; between them; pixels.")
+    mask: Path | None = option(None, "Mask of ids that the marks correct; objects without marks stay as they are.")
 
 
 @dataclass(frozen=True)

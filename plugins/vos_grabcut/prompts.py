@@ -37,8 +37,14 @@ class ObjectPrompts:
     strokes: list[Stroke] = field(default_factory=list)
 
 
-def parse_prompts(boxes: str, points: str, scribbles: str) -> dict[int, ObjectPrompts]:
+def parse_prompts(boxes: str, points: str, scribbles: str, corrects: bool = False) -> dict[int, ObjectPrompts]:
     """Read boxes, points and scribbles.
+
+    Args:
+        boxes: ``id:x0,y0,x1,y1`` entries.
+        points: ``id:x,y,+`` entries.
+        scribbles: ``id:x,y x,y ... +`` entries.
+        corrects: they correct a mask: an object may have only marks beside it.
 
     Returns:
         Prompts by object id, in order of appearance.
@@ -66,7 +72,7 @@ def parse_prompts(boxes: str, points: str, scribbles: str) -> dict[int, ObjectPr
         stroke = Stroke(_vertices(values, part, "id:x,y x,y +"), on_object)
         found.setdefault(object_id, ObjectPrompts()).strokes.append(stroke)
     for object_id, prompts in found.items():
-        if prompts.box_xyxy is None and not any(stroke.on_object for stroke in prompts.strokes):
+        if not corrects and prompts.box_xyxy is None and not any(stroke.on_object for stroke in prompts.strokes):
             raise OptionError(f"object {object_id} has only marks beside it; give a box, or at least one mark on it.")
     return found
 

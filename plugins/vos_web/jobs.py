@@ -17,6 +17,9 @@ from vos_web.sessions.store import OpenSession
 from vos_web.tracking.plan import TrackingPlan, plan_run
 from vos_web.tracking.worker_process import BusyError, WorkerProcess
 
+FRAME_FACTS = ("frame", "levels", "ids", "doubts")
+"""What pages hear of a tracked frame; see ``vos_web.tracking.run``."""
+
 
 class Jobs:
     """The one job that runs at a time, and what pages are told of it."""
@@ -125,13 +128,14 @@ class Jobs:
         kind = event["type"]
         if kind == "frame":
             levels = {int(i): int(level) for i, level in event["levels"].items()}
+            doubts = {int(i): reason for i, reason in event["doubts"].items()}
             with opened.session.lock:
                 if event["frame"] not in opened.session.facts.pins or event["ids"] is None or event["ids"]:
-                    opened.session.presence.set(event["frame"], levels, event["ids"])
+                    opened.session.presence.set(event["frame"], levels, event["ids"], doubts)
         if kind in ("frame", "progress"):
             current.update(done=event["done"], total=event["total"], state="running", fps=event.get("fps"))
-            frame: dict[str, Any] = {name: event[name] for name in ("frame", "levels", "ids") if name in event}
-            self._hub.publish({"type": "progress", "job": dict(current), **frame})
+            facts: dict[str, Any] = {name: event[name] for name in FRAME_FACTS if name in event}
+            self._hub.publish({"type": "progress", "job": dict(current), **facts})
             return
         if kind == "exported":
             current["path"] = event["path"]

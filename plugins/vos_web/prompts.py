@@ -20,8 +20,10 @@ from vos.plugin import (
     atomic_write,
     initialize,
     read_label_map,
+    write_label_map,
 )
 from vos.weights import local_path
+from vos_web.server.run_length import decode_runs
 
 MAX_NUMBERS = 20_000
 VOID = 255
@@ -29,6 +31,8 @@ MAX_SAM_POINTS = 8
 """Points of one scribble that Segment Anything gets: it learnt from few."""
 METHODS = {"sam": ("sam-points", "sam-boxes"), "clicks": ("clicks", "grabcut"), "grabcut": ("grabcut",)}
 """Initializers that each method needs; the one that people get first comes first."""
+CORRECTING = ("clicks",)
+"""Methods, and initializers of the same names, that take the present mask and answer with the corrected one."""
 SAM_MODELS = ("vit_t", "vit_b", "vit_l", "vit_h")
 """Known Segment Anything weights, the fastest first."""
 
@@ -55,12 +59,14 @@ def mask_from_prompts(
     runtime: Runtime,
     sam_checkpoint: Path | None = None,
 ) -> LabelMap:
-    """Make an object's mask.
+    """Make an object's mask, or correct the one that it has.
 
     Args:
         frame: the frame.
         prompts: as the page sends them: ``box`` [x0, y0, x1, y1] or None, ``points`` [[x, y, label], ...],
-            ``scribbles`` [{"label": 1 or 0, "xy": [[x, y], ...]}, ...]; label 1 is the object.
+            ``scribbles`` [{"label": 1 or 0, "xy": [[x, y], ...]}, ...]; label 1 is the object; ``mask``: the runs of
+            the object's mask (see ``vos_web.server.run_length``) that the marks correct, for the methods of
+            ``CORRECTING``, or nothing.
         method: one of ``METHODS``.
         plugins: where initializers are looked up.
         runtime: where their model runs.
@@ -83,7 +89,13 @@ def mask_from_prompts(
         options |= {"cache_embeddings": "true", **_sam_weights(runtime, sam_checkpoint)}
     else:
         raise InputError(f'there is no method "{method}".')
-    found = initialize(frame, name, {k: v for k, v in options.items() if v}, runtime=runtime, plugins=plugins)
+    given: dict[str, Any] = {k: v for k, v in options.items() if v}
+    present = prompts.get("mask")
+    with tempfile.TemporaryDirectory() as folder:
+        if present and name in CORRECTING:
+            given["mask"] = Path(folder) / "present.png"
+            write_label_map(given["mask"], _mask_of_runs(present, frame))
+        found = initialize(frame, name, given, runtime=runtime, plugins=plugins)
     mask: LabelMap = (found > 0).astype(np.uint8)
     return mask
 
@@ -115,6 +127,15 @@ def read_mask(content: bytes, frame: Frame, plugins: Plugins) -> LabelMap:
             raise InputError(str(error).replace(str(path), "the mask")) from None
     without_void: LabelMap = label_map * (label_map != VOID)
     return without_void
+
+
+def _mask_of_runs(runs: object, frame: Frame) -> LabelMap:
+    try:
+        content = np.array(runs, dtype="<u4").tobytes()
+    except (TypeError, ValueError, OverflowError):
+        raise InputError("the present mask is no list of runs.") from None
+    present: LabelMap = (decode_runs(content, frame.size) > 0).astype(np.uint8)
+    return present
 
 
 def _sam_weights(runtime: Runtime, checkpoint: Path | None) -> dict[str, str]:

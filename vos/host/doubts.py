@@ -66,7 +66,9 @@ class DoubtDetector:
         """The spans found so far, by object id and first frame."""
         return joined_spans([span for usual in self._objects.values() for span in usual.spans], self._step)
 
-    def add(self, index: int, label_map: LabelMap, prediction: Prediction, annotated: Sequence[int] = ()) -> None:
+    def add(
+        self, index: int, label_map: LabelMap, prediction: Prediction, annotated: Sequence[int] = ()
+    ) -> dict[int, str]:
         """Judge a frame.
 
         Args:
@@ -74,7 +76,10 @@ class DoubtDetector:
             label_map: uint8 (H, W), what is written.
             prediction: of the frame.
             annotated: ids of the objects that an annotation gives in this frame: they are not doubted.
+        Returns:
+            The reason by id of each object that is doubtful in this frame; ``DoubtfulSpan.reasons`` lists them.
         """
+        reasons: dict[int, str] = {}
         cells = label_map[CELL // 2 :: CELL, CELL // 2 :: CELL]
         follows = self._index is not None and abs(index - self._index) == self._step
         before = self._before if follows and self._before is not None and self._before.shape == cells.shape else None
@@ -88,9 +93,11 @@ class DoubtDetector:
             reason = self._reason(usual, object_id, score, area, cells, before)
             if reason is not None and object_id not in annotated:
                 _add(usual.spans, DoubtfulSpan(object_id, index, index, (reason,)), self._step)
+                reasons[object_id] = reason
             usual.area = _mean(usual.area, area)
             usual.score = _mean(usual.score, score) if area else usual.score
         self._index, self._before = index, cells.copy()
+        return reasons
 
     def _reason(
         self, usual: _Usual, object_id: int, score: float | None, area: float, cells: AnyArray, before: AnyArray | None

@@ -67,13 +67,17 @@ class ClickSegmenter:
         self._decoder = load_decoder(WEIGHTS)
         self._encodings: OrderedDict[tuple[object, ...], Levels] = OrderedDict()
 
-    def segment(self, image: Image, prompts: ObjectPrompts, others: BoolArray | None = None) -> BoolArray:
-        """Find an object.
+    def segment(
+        self, image: Image, prompts: ObjectPrompts, others: BoolArray | None = None, present: BoolArray | None = None
+    ) -> BoolArray:
+        """Find an object, or correct its mask.
 
         Args:
             image: uint8 (H, W, 3), RGB.
             prompts: the object's marks.
             others: bool (H, W), pixels that belong to other objects for sure, or None.
+            present: bool (H, W), the object's mask, which the marks correct: only regions that a mark lies on change.
+                None or without a pixel: there is none.
         Returns:
             bool (H, W); every mark on the object is in it, and no mark beside it.
         """
@@ -90,19 +94,23 @@ class ClickSegmenter:
         if prompts.box_xyxy is not None:
             x0, y0, x1, y1 = np.round(prompts.box_xyxy).astype(int)
             box[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = True
-        previous = np.zeros(size, dtype=np.float32)
+        corrected = present is not None and bool(present.any())
+        previous = np.zeros(size, dtype=np.float32) if present is None else present.astype(np.float32)
         for turn in _turns(len(layers), prompts.box_xyxy is not None):
             marks = _joined(size, layers[:turn], signs[:turn])
             previous = self._answer(image, digest, frame, marks, box, previous)
         marks = _joined(size, layers, signs)
-        region = _surroundings(previous > 0.5, marks[0] | box, config)
+        region = _surroundings(previous > 0.5, marks[0] | box | (marks[1] if corrected else box), config)
         if region is not None:
             zoomed = self._answer(image, digest, region, marks, box, previous)
             previous = np.zeros(size, dtype=np.float32)
             previous[region] = zoomed
         radius = max(2, round(config.smoothing_radius * min(size)))
         mask = np.asarray(guided_filter(image, previous, radius) > 0.5)
-        mask = _without_fragments(mask, marks[0], config.fragment_share)
+        if present is not None and corrected:
+            mask = merged_correction(present, mask, marks)
+        else:
+            mask = _without_fragments(mask, marks[0], config.fragment_share)
         mask[marks[1]] = False
         mask[marks[0]] = True
         return mask
@@ -221,6 +229,26 @@ def _surroundings(mask: BoolArray, marks: BoolArray, config: ClickConfig) -> Reg
     if (y1 - y0) * (x1 - x0) >= config.zoom_below * mask.size:
         return None
     return np.s_[y0:y1, x0:x1]
+
+
+def merged_correction(present: BoolArray, found: BoolArray, marks: tuple[BoolArray, BoolArray]) -> BoolArray:
+    """Take from a new mask only the regions that marks ask for, so that a good mask stays as it is elsewhere.
+
+    Args:
+        present: bool (H, W), the mask before the marks.
+        found: bool (H, W), the mask that answers them.
+        marks: bool (H, W) under marks on the object, and under marks beside it.
+    Returns:
+        bool (H, W): ``present`` with the added regions that a mark on the object lies on, and without the removed
+        ones that a mark beside it lies on.
+    Source: progressive merge of FocalClick (Chen et al., arXiv:2204.02574).
+    """
+    merged = present.copy()
+    for changed, asked, value in ((found & ~present, marks[0], True), (present & ~found, marks[1], False)):
+        _, pieces = cv2.connectedComponents(changed.astype(np.uint8), connectivity=8)
+        touched = np.unique(pieces[asked])
+        merged[np.isin(pieces, touched[touched > 0])] = value
+    return np.asarray(merged)
 
 
 def _without_fragments(mask: BoolArray, marks: AnyArray, share: float) -> BoolArray:

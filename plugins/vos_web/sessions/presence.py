@@ -22,6 +22,10 @@ class Presence:
 
     It is kept as a log of JSON lines beside the masks, to which a frame's line is appended once its mask is written;
     the last line of a frame counts.
+
+    Attributes:
+        known: uint8 (frames,), 1 where a frame has a label map.
+        doubts: by frame, the reason by id of each object whose mask a person should check, as ``vos track`` finds them.
     """
 
     def __init__(self, frame_count: int, path: Path) -> None:
@@ -34,31 +38,51 @@ class Presence:
         self._path = path
         self.known = np.zeros(frame_count, dtype=np.uint8)
         self._levels = np.zeros((IDS, frame_count), dtype=np.uint8)
+        self.doubts: dict[int, dict[int, str]] = {}
         if path.exists():
             self._read()
 
-    def set(self, frame: int, levels: Mapping[int, int], ids: Iterable[int] | None = None) -> None:
+    def set(
+        self,
+        frame: int,
+        levels: Mapping[int, int],
+        ids: Iterable[int] | None = None,
+        doubts: Mapping[int, str] | None = None,
+    ) -> None:
         """Take a frame's presence.
 
         Args:
             frame: its index.
             levels: 1 to 255 by object id; an id that is missing is absent.
             ids: only these objects are replaced; None replaces all.
+            doubts: reasons by object id, for those whose mask a person should check.
         """
         self.known[frame] = TRACKED
+        kept = dict(self.doubts.pop(frame, {})) if ids is not None else {}
         for object_id in range(1, IDS) if ids is None else ids:
             self._levels[object_id, frame] = levels.get(object_id, ABSENT)
+            kept.pop(object_id, None)
+        kept.update(doubts or {})
+        if kept:
+            self.doubts[frame] = kept
 
-    def append(self, frame: int, levels: Mapping[int, int], ids: Iterable[int] | None = None) -> None:
-        """Take a frame's presence and write it down."""
-        self.set(frame, levels, ids)
+    def append(
+        self,
+        frame: int,
+        levels: Mapping[int, int],
+        ids: Iterable[int] | None = None,
+        doubts: Mapping[int, str] | None = None,
+    ) -> None:
+        """Take a frame's presence and write it down; see ``set``."""
+        self.set(frame, levels, ids, doubts)
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(line_of(frame, levels, ids))
+            file.write(line_of(frame, levels, ids, doubts))
 
     def clear(self, frame: int) -> None:
         """Forget a frame, as when its mask is removed."""
         self.known[frame] = UNKNOWN
         self._levels[:, frame] = ABSENT
+        self.doubts.pop(frame, None)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"frame": frame, "cleared": True}) + "\n")
 
@@ -75,7 +99,8 @@ class Presence:
         lines = []
         for frame in np.flatnonzero(self.known):
             ids = np.flatnonzero(self._levels[:, frame])
-            lines.append(line_of(int(frame), {int(i): int(self._levels[i, frame]) for i in ids}, None))
+            levels = {int(i): int(self._levels[i, frame]) for i in ids}
+            lines.append(line_of(int(frame), levels, None, self.doubts.get(int(frame))))
         atomic_write(self._path, "".join(lines))
 
     def _read(self) -> None:
@@ -88,16 +113,23 @@ class Presence:
                 if entry.get("cleared"):
                     self.known[frame] = UNKNOWN
                     self._levels[:, frame] = ABSENT
+                    self.doubts.pop(frame, None)
                     continue
                 levels = {int(i): int(level) for i, level in entry["levels"].items()}
-                self.set(frame, levels, entry.get("ids"))
+                doubts = {int(i): str(reason) for i, reason in entry.get("doubts", {}).items()}
+                self.set(frame, levels, entry.get("ids"), doubts)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
                 continue  # a line that a crash cut short; its frame is tracked again
 
 
-def line_of(frame: int, levels: Mapping[int, int], ids: Iterable[int] | None) -> str:
+def line_of(
+    frame: int, levels: Mapping[int, int], ids: Iterable[int] | None, doubts: Mapping[int, str] | None = None
+) -> str:
     """One line of the log."""
-    return json.dumps({"frame": frame, "levels": levels, "ids": None if ids is None else list(ids)}) + "\n"
+    line: dict[str, object] = {"frame": frame, "levels": levels, "ids": None if ids is None else list(ids)}
+    if doubts:
+        line["doubts"] = dict(doubts)
+    return json.dumps(line) + "\n"
 
 
 def level_of(score: float) -> int:

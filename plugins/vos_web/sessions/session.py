@@ -249,6 +249,7 @@ class Session:
             facts = dataclasses.asdict(self.facts)
             facts["pins"] = {str(frame): ids for frame, ids in sorted(self.facts.pins.items())}
             facts["known"] = _packed_runs(self.presence.known)
+            facts["doubts"] = {str(frame): dict(reasons) for frame, reasons in self.presence.doubts.items()}
             facts["lanes"] = self.presence.lanes(entry.id for entry in self.facts.objects)
             return facts
 

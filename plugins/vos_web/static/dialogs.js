@@ -82,7 +82,7 @@ export function showDialog(title, content, actions) {
 const KEYS = [
   ["← →, D F", "one frame"], ["Shift+← →, C V", "ten frames"],
   ["Space", "play"], ["Home, End", "first, last frame"],
-  [", .", "previous, next pin"], ["W", "least sure frame"],
+  [", .", "previous, next pin"], ["W", "next frames to check"],
   ["1 … 9", "choose an object"], ["N", "new object"],
   ["X", "click (Alt: beside)"], ["G", "box"],
   ["S", "scribble (Alt: beside)"], ["L", "polygon"],

@@ -5,7 +5,7 @@ import { showHelp } from "./dialogs.js";
 import { redo, undo } from "./editing.js";
 import { choose, newObject, remove, toggleHidden } from "./objects.js";
 import { goTo, stepBy, togglePlay } from "./player.js";
-import { leastConfident, liveObjects, selectedObject, store } from "./store.js";
+import { leastConfident, liveObjects, select, selectedObject, spansToCheck, store } from "./store.js";
 import { cancel, changeSize, finishPolygon, setTool } from "./tools.js";
 import { stop, stopFollowing, track } from "./tracking.js";
 
@@ -17,8 +17,13 @@ const toPin = (direction) => {
   if (found !== undefined) goTo(found);
 };
 
-export const toLeastSure = () => {
-  const frame = leastConfident();
+// Goes to the next span to check, and after the last one to the first; without spans to the least confident frame.
+export const toCheck = () => {
+  stopFollowing();
+  const spans = spansToCheck();
+  const span = spans.find(({ first }) => first > store.frame) ?? spans[0];
+  if (span) select(span.id);
+  const frame = span?.first ?? leastConfident();
   if (frame >= 0) goTo(frame);
 };
 
@@ -39,7 +44,7 @@ const PLAIN = {
   " ": () => togglePlay(),
   ",": () => toPin(-1),
   ".": () => toPin(1),
-  w: toLeastSure,
+  w: toCheck,
   n: () => newObject(),
   p: (event) => track(event.shiftKey ? "backward" : "forward"),
   h: () => toggleHidden(selectedObject()),

@@ -5,12 +5,12 @@ import { fit, resetCanvas, zoomAt } from "./canvas.js";
 import { say, showExport, showHelp } from "./dialogs.js";
 import { canRedo, canUndo, flush, forgetSteps, hasUnsaved, redo, undo } from "./editing.js";
 import { forgetAll, forgetMasks } from "./frames.js";
-import { startKeys, toLeastSure } from "./keys.js";
+import { startKeys, toCheck } from "./keys.js";
 import { drawCard, drawObjects, startObjects } from "./objects.js";
 import { openFile, showOpenScreen, startOpenScreen } from "./open_screen.js";
 import { drawPosition, goTo, reshow, startPlayer } from "./player.js";
 import { hasPrompts, resetPrompts } from "./prompting.js";
-import { emit, liveObjects, on, store, takeState } from "./store.js";
+import { emit, liveObjects, on, spansToCheck, store, takeState } from "./store.js";
 import { refresh, startTimeline } from "./timeline.js";
 import { changeSize, options, resetShapes, setTool, startTools } from "./tools.js";
 import { drawJob, startTracking, stopFollowing } from "./tracking.js";
@@ -77,6 +77,18 @@ function drawTool() {
   const untouched = store.session && !store.pins.size && !liveObjects().length;
   $("hint").hidden = !untouched;
   $("hint").textContent = "Click on the object that you want to track. Alt+click beside it takes a part away.";
+}
+
+let checkQueued = false;
+function drawCheck() {
+  if (checkQueued) return;
+  checkQueued = true;
+  requestAnimationFrame(() => {
+    checkQueued = false;
+    const count = store.session ? spansToCheck().length : 0;
+    $("check").textContent = count ? `To check: ${count}` : "Least sure";
+    $("check").classList.toggle("warned", count > 0);
+  });
 }
 
 function drawSteps() {
@@ -164,7 +176,7 @@ function wireButtons() {
   $("zoom-out").onclick = () => zoomAt(1 / 1.25);
   $("zoom-fit").onclick = fit;
   $("help").onclick = showHelp;
-  $("least").onclick = toLeastSure;
+  $("check").onclick = toCheck;
   $("clear-prompts").onclick = resetPrompts;
   $("brush-size").oninput = (event) => changeSize(Number(event.target.value) / options.size);
   $("tolerance").oninput = (event) => (options.tolerance = Number(event.target.value));
@@ -199,6 +211,7 @@ async function start() {
   startDropping();
   wireButtons();
   drawSteps();
+  for (const name of ["objects", "presence"]) on(name, drawCheck);
   on("tool", drawTool);
   on("prompts", drawTool);
   on("objects", drawTool);

@@ -153,7 +153,12 @@ export function drawCard() {
   } else if (store.known[store.frame]) {
     const selected = selectedObject();
     const level = selected ? lane(selected.id)[store.frame] : 0;
+    const reason = selected && store.doubts.get(store.frame)?.[selected.id];
     text.textContent = !selected ? "Tracked frame" : level ? `${selected.name}: ${Math.round((100 * level) / 255)} % sure` : `${selected.name} is not in this frame`;
+    if (reason) {
+      text.textContent += `. To check: ${reason}`;
+      text.className = "error";
+    }
   } else {
     text.textContent = "Not tracked yet";
   }

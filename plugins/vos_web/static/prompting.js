@@ -1,12 +1,13 @@
 // Clicks, boxes and scribbles: sent to the server, and turned into a mask of the selected object.
 //
-// On an object without pixels the marks make its mask. On one that has some, marks on the object add a region and
-// marks beside it take one away, so a good mask is never thrown away for one click.
+// On an object without pixels the marks make its mask. On one that has some they correct it: a method that takes the
+// present mask answers with the corrected one; by another, marks on the object add a region and marks beside it take one
+// away. Either way a good mask is never thrown away for one click.
 
 import { api } from "./api.js";
 import { current, redraw } from "./canvas.js";
 import { commit, mayReplace } from "./editing.js";
-import { decodeRuns, fullRect } from "./label_map.js";
+import { decodeRuns, encodeRuns, fullRect } from "./label_map.js";
 import { emit, height, store, width } from "./store.js";
 
 let prompts = null; // {frame, id, box, points, scribbles, base, mode}
@@ -57,18 +58,20 @@ export function addBox(id, box) {
   return (pending = run());
 }
 
+const methodNow = () => document.getElementById("method").value || store.catalogue.methods[0];
+
 async function run() {
-  const asked = prompts, ticket = ++latest;
-  const flip = asked.mode === "remove";
+  const asked = prompts, ticket = ++latest, method = methodNow();
+  const corrects = asked.mode !== "new" && store.catalogue.correcting.includes(method);
+  const flip = asked.mode === "remove" && !corrects;
   const sign = (label) => (flip ? 1 - label : label);
   const round = (value) => Math.round(value * 10) / 10;
   emit("prompts");
-  if (!asked.box && ![...asked.points, ...asked.scribbles].some((mark) => sign(mark.label))) {
+  if (!asked.box && !corrects && ![...asked.points, ...asked.scribbles].some((mark) => sign(mark.label))) {
     emit("message", "Mark the object itself first, then what is beside it.");
     prompts = null;
     return emit("prompts");
   }
-  const method = document.getElementById("method").value || store.catalogue.methods[0];
   const slow = setTimeout(() => emit("busy", method === "sam" ? "Segment Anything looks at this frame…" : "Finding the object…"), 250);
   try {
     const buffer = await api.prompt(store.session.id, {
@@ -76,10 +79,11 @@ async function run() {
       method,
       box: asked.box?.map(round) ?? null,
       points: asked.points.map((p) => [round(p.x), round(p.y), sign(p.label)]),
+      mask: corrects ? [...new Uint32Array(encodeRuns(asked.base.map((id) => (id === asked.id ? 1 : 0))))] : null,
       scribbles: asked.scribbles.map((s) => ({ label: sign(s.label), xy: s.xy.map((p) => [round(p.x), round(p.y)]) })),
     });
     if (ticket !== latest || current.frame !== asked.frame) return;
-    apply(asked, decodeRuns(buffer, width() * height()));
+    apply(corrects ? { ...asked, mode: "new" } : asked, decodeRuns(buffer, width() * height()));
   } catch (error) {
     if (ticket === latest) emit("error", error);
   } finally {

@@ -11,6 +11,7 @@ export const store = {
   pins: new Map(), // frame -> ids
   known: new Uint8Array(0), // 1 where a frame has a label map
   lanes: new Map(), // id -> Uint8Array, 0 absent, 1..255 how sure
+  doubts: new Map(), // frame -> {id: reason to check the object's mask}
   frame: 0,
   selected: 0, // object id
   tool: "points",
@@ -51,6 +52,7 @@ export function takeState(state) {
   for (const [id, text] of Object.entries(state.lanes)) {
     store.lanes.set(Number(id), Uint8Array.from(atob(text), (c) => c.charCodeAt(0)));
   }
+  store.doubts = new Map(Object.entries(state.doubts).map(([frame, reasons]) => [Number(frame), reasons]));
   store.job = state.job;
   if (!sameSession) {
     store.frame = Math.min(state.position, state.frame_count - 1);
@@ -68,10 +70,17 @@ export function lane(id) {
   return store.lanes.get(id);
 }
 
-// Takes which objects are in a frame; `ids` limits it to some objects.
-export function setPresence(frame, levels, ids) {
+// Takes which objects are in a frame and whose masks to check there; `ids` limits it to some objects.
+export function setPresence(frame, levels, ids, doubts = {}) {
   store.known[frame] = 1;
-  for (const id of ids ?? store.objects.map((object) => object.id)) lane(id)[frame] = levels[id] ?? 0;
+  const reasons = { ...store.doubts.get(frame) };
+  for (const id of ids ?? store.objects.map((object) => object.id)) {
+    lane(id)[frame] = levels[id] ?? 0;
+    delete reasons[id];
+  }
+  Object.assign(reasons, doubts);
+  if (Object.keys(reasons).length) store.doubts.set(frame, reasons);
+  else store.doubts.delete(frame);
   emit("presence");
 }
 
@@ -97,6 +106,29 @@ export async function changeObject(id, changes) {
   emit("objects");
   emit("presence");
   if ("deleted" in changes || "end" in changes) emit("masks-stale");
+}
+
+const GAP = 3; // doubtful frames with at most so many others between them are one span, as `vos track` prints them
+
+// The spans that a person should check, in order of their first frames: [{id, first, last, reasons}].
+export function spansToCheck() {
+  const spans = [], open = new Map();
+  const live = new Map(liveObjects().map((object) => [object.id, object.end ?? Infinity]));
+  for (const frame of [...store.doubts.keys()].sort((a, b) => a - b)) {
+    for (const [key, reason] of Object.entries(store.doubts.get(frame))) {
+      const id = Number(key), last = open.get(id);
+      if (!(frame < live.get(id))) continue;
+      if (last && frame - last.last <= GAP + 1) {
+        last.last = frame;
+        last.reasons.add(reason);
+      } else {
+        const span = { id, first: frame, last: frame, reasons: new Set([reason]) };
+        open.set(id, span);
+        spans.push(span);
+      }
+    }
+  }
+  return spans;
 }
 
 // The frame, other than a pin, in which some object is present and the tracker is least sure of it.

@@ -1,7 +1,7 @@
 // The timeline: a lane for each object, pins where frames are annotated, how sure the tracker is, and the playhead.
 
 import { colourOf } from "./label_map.js";
-import { lane, liveObjects, on, select, store } from "./store.js";
+import { lane, liveObjects, on, select, spansToCheck, store } from "./store.js";
 
 const canvas = document.getElementById("timeline");
 const context = canvas.getContext("2d");
@@ -81,6 +81,7 @@ function drawLanes(target, w, h, ratio) {
   target.font = "10px system-ui, sans-serif";
   target.textAlign = "center";
   drawRuler(target, w, n, muted, line);
+  const spans = spansToCheck(), column = (frame) => Math.floor((frame * count) / n);
   const lowest = new Uint8Array(count).fill(255), some = new Uint8Array(count);
   liveObjects().forEach((object, row) => {
     const y = RULER + row * step();
@@ -100,10 +101,17 @@ function drawLanes(target, w, h, ratio) {
       target.fillRect(LEFT + (start * span) / count, y, ((end - start) * span) / count, laneHeight());
     });
     target.globalAlpha = 1;
+    target.fillStyle = warn;
+    for (const { id, first, last } of spans) {
+      if (id === object.id) target.fillRect(place(first, w) - 1, y + laneHeight() - 1, place(last, w) - place(first, w) + 3, 2);
+    }
+    target.fillStyle = colourOf(object.id);
     if (object.end !== null && object.end < n) target.fillRect(place(object.end, w) - 1, y - 1, 2, laneHeight() + 2);
   });
   target.globalAlpha = 1;
-  drawRibbon(target, h, span, count, lowest, some, muted, warn);
+  const doubtful = new Uint8Array(count);
+  for (const { first, last } of spans) doubtful.fill(1, column(first), column(last + 1) || 1);
+  drawRibbon(target, h, span, { lowest, some, doubtful }, muted, warn);
   drawPins(target, w);
 }
 
@@ -117,14 +125,15 @@ function runs(values, count, group, draw) {
   }
 }
 
-// How sure the tracker is of the object that it is least sure of: high is sure, and red is worth a look.
-function drawRibbon(target, h, span, count, lowest, some, muted, warn) {
-  const bottom = h - 5;
+// How sure the tracker is of the object that it is least sure of: high is sure, and red is worth a check.
+function drawRibbon(target, h, span, { lowest, some, doubtful }, muted, warn) {
+  const bottom = h - 5, count = lowest.length;
   for (let c = 0; c < count; c++) {
     if (!some[c]) continue;
     const share = lowest[c] / 255;
-    target.fillStyle = share < 0.6 ? warn : muted;
-    target.globalAlpha = share < 0.6 ? 0.95 : 0.45;
+    const red = doubtful[c] || share < 0.6;
+    target.fillStyle = red ? warn : muted;
+    target.globalAlpha = red ? 0.95 : 0.45;
     target.fillRect(LEFT + (c * span) / count, bottom - Math.max(1, share * RIBBON), span / count + 0.3, Math.max(1, share * RIBBON));
   }
   target.globalAlpha = 1;
@@ -164,6 +173,12 @@ function drawPins(target, w) {
   }
 }
 
+function titleOf(frame) {
+  const names = new Map(liveObjects().map((object) => [object.id, object.name]));
+  const found = spansToCheck().filter(({ first, last }) => first <= frame && frame <= last);
+  return [`Frame ${frame}`, ...found.map(({ id, reasons }) => `${names.get(id)}: ${[...reasons].join(", ")}`)].join("\n");
+}
+
 export function startTimeline(goTo) {
   let scrubbing = false;
   canvas.addEventListener("pointerdown", (event) => {
@@ -177,7 +192,7 @@ export function startTimeline(goTo) {
   });
   canvas.addEventListener("pointermove", (event) => {
     if (scrubbing) goTo(frameAt(event.clientX));
-    else canvas.title = `Frame ${frameAt(event.clientX)}`;
+    else canvas.title = titleOf(frameAt(event.clientX));
   });
   for (const name of ["pointerup", "pointercancel"]) canvas.addEventListener(name, () => (scrubbing = false));
   new ResizeObserver(() => refresh()).observe(canvas);

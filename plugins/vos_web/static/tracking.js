@@ -5,7 +5,7 @@ import { flush } from "./editing.js";
 import { forgetMasks } from "./frames.js";
 import { goTo, reshow } from "./player.js";
 import { settled } from "./prompting.js";
-import { emit, on, setPresence, store, takeState } from "./store.js";
+import { emit, on, setPresence, spansToCheck, store, takeState } from "./store.js";
 
 const $ = (id) => document.getElementById(id);
 const PREVIEW_EVERY = 300; // ms: reading and drawing a frame takes time that the tracker lacks
@@ -32,7 +32,7 @@ function onProgress(event) {
   drawJob();
   if (event.job.session !== store.session?.id || event.frame === undefined) return;
   forgetMasks(event.frame);
-  setPresence(event.frame, event.levels, event.ids);
+  setPresence(event.frame, event.levels, event.ids, event.doubts);
   if (follow && performance.now() - lastShown > PREVIEW_EVERY && !document.hidden) {
     lastShown = performance.now();
     goTo(event.frame, { keepPlaying: true });
@@ -52,10 +52,16 @@ function onJob(event) {
   if (job.kind === "track") {
     forgetMasks();
     reshow();
-    emit("message", job.state === "stopped" ? `Stopped. ${job.done} frames are kept; Track goes on from here.` : `Tracked ${job.done} frames. Step through them with ← and →, and paint where one is wrong.`);
+    emit("message", job.state === "stopped" ? `Stopped. ${job.done} frames are kept; Track goes on from here.` : whenTracked(job.done));
   } else if (job.state === "finished") {
     emit("exported", job);
   }
+}
+
+function whenTracked(count) {
+  const frames = count === 1 ? "1 frame" : `${count} frames`, places = spansToCheck().length;
+  if (!places) return `Tracked ${frames}. Step through them with ← and →, and click or paint where one is wrong.`;
+  return `Tracked ${frames}. ${places === 1 ? "1 place is" : `${places} places are`} worth a check: W goes to the next one.`;
 }
 
 async function refreshState() {

@@ -16,6 +16,7 @@ import numpy as np
 from vos.plugin import (
     AnnotatingTracker,
     Annotation,
+    DoubtDetector,
     LabelMap,
     LabelMapStream,
     MadeTracker,
@@ -60,6 +61,7 @@ class SuspendedRun:
     source: Source
     order: list[int]
     last: LastPrediction
+    doubts: DoubtDetector
 
     def close(self) -> None:
         """Let go of the tracker and the source."""
@@ -84,7 +86,7 @@ class TrackingRunner:
         Args:
             session: label maps are read from its folder and written there.
             plan: what to do.
-            emit: told of each frame: ``frame``, ``levels``, ``ids``, ``fps``, ``done``, ``total``.
+            emit: told of each frame: ``frame``, ``levels``, ``ids``, ``doubts``, ``fps``, ``done``, ``total``.
             should_stop: asked after each frame.
         Returns:
             True if the plan is done, False if it was stopped.
@@ -143,7 +145,13 @@ class TrackingRunner:
             raise
         for _ in range(len(plan.prior) + 1):
             next(results)
-        return SuspendedRun(_key(session, plan, plan.start + plan.step), results, source, order, self._last)
+        run = SuspendedRun(
+            _key(session, plan, plan.start + plan.step), results, source, order, self._last, DoubtDetector()
+        )
+        first = session.mask(plan.start)
+        if first is not None and self._last.prediction is not None:
+            run.doubts.add(plan.start, first, self._last.prediction, object_ids(first))
+        return run
 
     def _resume(self, session: Session, plan: TrackingPlan) -> SuspendedRun | None:
         found = self._suspended
@@ -158,9 +166,9 @@ class TrackingRunner:
         frames = plan.frames
         for done, frame_index in enumerate(frames, 1):
             _, label_map = next(run.results)
-            levels, ids = _store(session, plan, frame_index, label_map, self._last.prediction)
+            stored = _store(run, session, plan, frame_index, label_map)
             fps = done / (time.perf_counter() - began)
-            emit({"frame": frame_index, "levels": levels, "ids": ids, "fps": fps, "done": done, "total": len(frames)})
+            emit({"frame": frame_index, **stored._asdict(), "fps": fps, "done": done, "total": len(frames)})
             if done < len(frames) and should_stop():
                 run.key = _key(session, plan, frame_index + plan.step)
                 self._suspended = run
@@ -190,12 +198,25 @@ def _annotations(session: Session, plan: TrackingPlan, order: list[int]) -> dict
     }
 
 
-def _store(
-    session: Session, plan: TrackingPlan, frame: int, label_map: LabelMap, prediction: Prediction | None
-) -> tuple[dict[int, int], list[int] | None]:
-    """Write one frame's label map; return the levels of the objects that it changed, and their ids (None: all)."""
+class StoredFrame(NamedTuple):
+    """What one frame's tracking changed.
+
+    Attributes:
+        levels: of the objects that it changed, by id.
+        ids: of these objects; None says all.
+        doubts: reasons to check the mask, by id.
+    """
+
+    levels: dict[int, int]
+    ids: list[int] | None
+    doubts: dict[int, str]
+
+
+def _store(run: SuspendedRun, session: Session, plan: TrackingPlan, frame: int, label_map: LabelMap) -> StoredFrame:
+    """Write one frame's label map, its presence and its doubts."""
+    prediction = run.last.prediction
     if frame not in session.facts.pins and session.pin_path(frame).exists():
-        return {}, []  # the person annotated it while the run was under way
+        return StoredFrame({}, [], {})  # the person annotated it while the run was under way
     earlier = session.mask(frame)
     live = session.live_ids(frame)
     kept = {i for i, first in plan.kept_from.items() if (frame - first) * plan.step >= 0}
@@ -209,8 +230,12 @@ def _store(
     write_label_map(session.mask_path(frame), composed)
     scores = _scores(prediction)
     levels = {i: level_of(scores.get(i, 1.0)) for i in object_ids(composed) if ids is None or i in ids}
-    session.presence.append(frame, levels, ids)
-    return levels, ids
+    doubts = {}
+    if prediction is not None:
+        found = run.doubts.add(frame, composed, prediction, session.facts.pins.get(frame, ()))
+        doubts = {i: reason for i, reason in found.items() if i in live and (ids is None or i in ids)}
+    session.presence.append(frame, levels, ids, doubts)
+    return StoredFrame(levels, ids, doubts)
 
 
 def _scores(prediction: Prediction | None) -> dict[int, float]:
