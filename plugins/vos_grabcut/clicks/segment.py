@@ -43,6 +43,7 @@ class ClickConfig:
         mark_radius: half the width of a mark, as a share of the frame's shorter side.
         fragment_share: a piece without a mark is kept from this share of the largest piece's area on.
         smoothing_radius: radius of the guided filter, as a share of the frame's shorter side.
+        anchors: points inside of a mask that is corrected which the decoder sees as marks on the object.
     """
 
     side: int = 384
@@ -51,6 +52,7 @@ class ClickConfig:
     mark_radius: float = 0.005
     fragment_share: float = 0.1
     smoothing_radius: float = 0.008
+    anchors: int = 3
 
 
 class ClickSegmenter:
@@ -90,29 +92,28 @@ class ClickSegmenter:
         signs = [stroke.on_object for stroke in prompts.strokes]
         if others is not None and others.any():
             layers, signs = [others, *layers], [False, *signs]
-        box = np.zeros(size, dtype=bool)
-        if prompts.box_xyxy is not None:
-            x0, y0, x1, y1 = np.round(prompts.box_xyxy).astype(int)
-            box[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = True
-        corrected = present is not None and bool(present.any())
-        previous = np.zeros(size, dtype=np.float32) if present is None else present.astype(np.float32)
-        for turn in _turns(len(layers), prompts.box_xyxy is not None):
+        asked, box = _joined(size, layers, signs), _in_box(size, prompts)
+        previous, first = np.zeros(size, dtype=np.float32), 1 if prompts.box_xyxy is None else 0
+        if present is not None and present.any():
+            layers, signs = [_anchors(present, asked[1], config.anchors, radius), *layers], [True, *signs]
+            previous, first = present.astype(np.float32), 2
+        for turn in _turns(len(layers), first):
             marks = _joined(size, layers[:turn], signs[:turn])
             previous = self._answer(image, digest, frame, marks, box, previous)
         marks = _joined(size, layers, signs)
-        region = _surroundings(previous > 0.5, marks[0] | box | (marks[1] if corrected else box), config)
+        region = _surroundings(previous > 0.5, marks[0] | box | (marks[1] if first == 2 else box), config)
         if region is not None:
             zoomed = self._answer(image, digest, region, marks, box, previous)
             previous = np.zeros(size, dtype=np.float32)
             previous[region] = zoomed
         radius = max(2, round(config.smoothing_radius * min(size)))
         mask = np.asarray(guided_filter(image, previous, radius) > 0.5)
-        if present is not None and corrected:
-            mask = merged_correction(present, mask, marks)
+        if present is not None and present.any():
+            mask = merged_correction(present, mask, asked)
         else:
             mask = _without_fragments(mask, marks[0], config.fragment_share)
-        mask[marks[1]] = False
-        mask[marks[0]] = True
+        mask[asked[1]] = False
+        mask[asked[0]] = True
         return mask
 
     @torch.inference_mode()
@@ -185,10 +186,17 @@ def load_decoder(path: Path) -> ClickDecoder:
     return decoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def _turns(marks: int, with_box: bool) -> list[int]:
-    """How many of the marks each answer sees: as a person gives them, one more each time."""
-    first = max(0 if with_box else 1, marks - MAX_TURNS + 1)
-    return list(range(first, marks + 1)) or [marks]
+def _turns(marks: int, first: int) -> list[int]:
+    """How many of the marks each answer sees: as a person gives them, ``first`` and then one more each time."""
+    return list(range(max(first, marks - MAX_TURNS + 1), marks + 1)) or [marks]
+
+
+def _in_box(size: tuple[int, int], prompts: ObjectPrompts) -> BoolArray:
+    box = np.zeros(size, dtype=bool)
+    if prompts.box_xyxy is not None:
+        x0, y0, x1, y1 = np.round(prompts.box_xyxy).astype(int)
+        box[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = True
+    return box
 
 
 def _drawn(size: tuple[int, int], stroke: Stroke, radius: int) -> BoolArray:
@@ -229,6 +237,29 @@ def _surroundings(mask: BoolArray, marks: BoolArray, config: ClickConfig) -> Reg
     if (y1 - y0) * (x1 - x0) >= config.zoom_below * mask.size:
         return None
     return np.s_[y0:y1, x0:x1]
+
+
+def _anchors(present: BoolArray, beside: BoolArray, count: int, radius: int) -> BoolArray:
+    """Mark a mask's innermost points, far from marks beside the object: the decoder learnt with marks on the object.
+
+    Args:
+        present: bool (H, W), the mask, at least one pixel.
+        beside: bool (H, W), pixels under marks beside the object.
+        count: how many points.
+        radius: half the width of a mark, pixels.
+    Returns:
+        bool (H, W).
+    """
+    drawn, left = np.zeros(present.shape, dtype=np.uint8), np.pad((present & ~beside).astype(np.uint8), 1)
+    away = cv2.distanceTransform(np.pad((~beside).astype(np.uint8), 1, constant_values=1), cv2.DIST_L2, 3)
+    for _ in range(count):
+        depth = np.minimum(cv2.distanceTransform(left, cv2.DIST_L2, 3), away)
+        y, x = (int(i) for i in np.unravel_index(int(depth.argmax()), depth.shape))
+        if depth[y, x] <= 0:
+            break
+        cv2.circle(drawn, (x - 1, y - 1), radius, 1, -1)
+        cv2.circle(left, (x, y), max(3, int(depth[y, x])), 0, -1)
+    return np.asarray((drawn > 0) & present & ~beside)
 
 
 def merged_correction(present: BoolArray, found: BoolArray, marks: tuple[BoolArray, BoolArray]) -> BoolArray:

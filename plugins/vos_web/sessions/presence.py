@@ -58,7 +58,8 @@ class Presence:
             doubts: reasons by object id, for those whose mask a person should check.
         """
         self.known[frame] = TRACKED
-        kept = dict(self.doubts.pop(frame, {})) if ids is not None else {}
+        earlier = self.doubts.pop(frame, {})
+        kept = {} if ids is None else dict(earlier)
         for object_id in range(1, IDS) if ids is None else ids:
             self._levels[object_id, frame] = levels.get(object_id, ABSENT)
             kept.pop(object_id, None)

@@ -56,6 +56,21 @@ def test_clicks_find_the_object_and_a_click_beside_takes_a_part_away(scene):
     assert np.array_equal(less, vos.initialize(image, "clicks", {"points": "1:50,60,+;1:50,40,-"}))
 
 
+@pytest.mark.parametrize(("points", "spot", "wanted"), [("1:50,80,+", (80, 50), True), ("1:92,60,-", (60, 92), False)])
+def test_a_click_corrects_the_present_mask_where_it_lies(scene, tmp_path, points, spot, wanted):
+    image, ellipse, square = scene
+    present = np.where(square, 2, 0).astype(np.uint8)
+    present[ellipse & (np.arange(SIZE[0])[:, None] < 70)] = 1  # its lower part is missing,
+    present[45:75, 80:100] = 1  # and a part of the ground is in it
+    vos.write_label_map(tmp_path / "present.png", present)
+    found = vos.initialize(image, "clicks", {"points": points, "mask": tmp_path / "present.png"})
+    assert (found[spot] == 1) == wanted
+    assert np.array_equal(found == 2, square)
+    assert iou(found == 1, ellipse) > iou(present == 1, ellipse) + 0.05
+    kept = (present == 1) & (np.arange(SIZE[1]) < 60)
+    assert (found[kept] == 1).all()
+
+
 def test_two_objects_each_get_their_pixels(scene):
     image, ellipse, square = scene
     label_map = vos.initialize(image, "grabcut", {"boxes": "3:20,20,82,98;7:100,25,145,75"})
@@ -108,6 +123,7 @@ def test_a_polygon_is_filled(scene):
     [
         ("grabcut", {}, "needs marks"),
         ("clicks", {}, "needs marks"),
+        ("clicks", {"points": "1:5,5,-"}, "only marks beside it"),
         ("grabcut", {"boxes": "1:5,5,5,9"}, "is empty"),
         ("grabcut", {"boxes": "0:1,1,5,9"}, "id from 1 to 254"),
         ("grabcut", {"points": "1:5,5,-"}, "only marks beside it"),

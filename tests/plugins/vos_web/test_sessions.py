@@ -46,6 +46,19 @@ def test_a_session_comes_back_as_it_was(session, store, tmp_path, plugins):
     again.close()
 
 
+def test_doubts_last_until_their_frame_is_annotated_or_tracked_again(session):
+    presence = session.presence
+    presence.append(5, {1: 90, 2: 80}, None, {1: "low score", 2: "vanishes"})
+    presence.append(6, {1: 90}, None, {1: "low score"})
+    presence.append(7, {1: 90}, None, {1: "low score"})
+    presence.append(5, {1: 200}, [1])
+    session.annotate(6, painted(session, _1=(0, 0)), [1])
+    wanted = {"5": {2: "vanishes"}, "7": {1: "low score"}}
+    assert session.state()["doubts"] == wanted
+    presence.compact()
+    assert Session.read(session.folder).state()["doubts"] == wanted
+
+
 def test_a_session_is_open_in_one_server_only(session, tmp_path, plugins):
     with pytest.raises(vos.InputError, match="open in another"):
         SessionStore(tmp_path / "sessions", plugins).get(session.facts.id)
