@@ -12,7 +12,7 @@ from PIL import Image
 import vos
 from vos_sam.model import SegmentAnything
 from vos_web.prompts import methods_of
-from vos_web.server.run_length import decode_runs
+from vos_web.server.run_length import decode_runs, encode_runs
 
 CHECKPOINT = Path(__file__).parents[2] / "data" / "sam_shapes" / "sam_shapes.pth"
 SIZE = (48, 64)
@@ -91,3 +91,22 @@ def test_a_photo_is_no_mask(folder):
     Image.fromarray(rng.integers(0, 255, (*SIZE, 3), dtype=np.uint8)).save(folder / "photo.png")
     with pytest.raises(vos.InputError, match="colours of a photo"):
         read_rough_mask(folder / "photo.png", SIZE)
+
+
+def test_a_click_corrects_the_mask_that_is_sent_with_it(start_server, folder):
+    server = start_server()
+    assert "clicks" in server.json("GET", "/api/start")["correcting"]
+    session = opened(server, folder)
+    present = np.zeros(SIZE, np.uint8)
+    present[10:30, 12:32] = 1
+    present[34:44, 50:60] = 1
+    runs = np.frombuffer(encode_runs(present), "<u4").tolist()
+    prompt = {"frame": 0, "method": "clicks", "points": [[55, 39, 0]], "mask": runs}
+    status, content, _ = server.request("POST", f"/api/sessions/{session}/prompt", json.dumps(prompt).encode())
+    assert status == 200, content
+    mask = decode_runs(content, SIZE)
+    assert mask[39, 55] == 0
+    assert (mask[10:30, 12:32] == 1).all()
+    prompt["mask"] = ["x"]
+    status, content, _ = server.request("POST", f"/api/sessions/{session}/prompt", json.dumps(prompt).encode())
+    assert (status, b"no list of runs" in content) == (400, True)
