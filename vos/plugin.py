@@ -24,7 +24,6 @@ from vos.errors import (
     WeightsError,
     WriterError,
 )
-from vos.host.doubts import DoubtDetector
 from vos.host.jobs.job_progress import FrameReporter, JobProgress
 from vos.host.jobs.running import JobSummary, run_jobs
 from vos.host.opening import open_source
@@ -120,7 +119,6 @@ __all__ = [
     "ForgettingTracker",
     "SavingTracker",
     "ClosingTracker",
-    "DoubtDetector",
     "DoubtfulSpan",
     "Encoding",
     "Initializer",

@@ -56,6 +56,7 @@ class PreparedRun:
         states: writes the tracker's state every so many frames, or None.
         summary: what was done, once the run has ended well.
         earlier_doubts: of the frames of an earlier run that this one goes on from, and that it leaves as they are.
+        frame_doubts: why the latest frame's masks are doubtful, by object id.
     """
 
     source: Source
@@ -70,6 +71,7 @@ class PreparedRun:
     states: StateWriter | None = None
     summary: RunSummary | None = None
     earlier_doubts: tuple[DoubtfulSpan, ...] = ()
+    frame_doubts: dict[int, str] = field(default_factory=dict)
 
     def results(self) -> Generator[TrackedFrame]:
         """Track all frames; everything is closed when the iterator ends, fails or is dropped.
@@ -96,7 +98,9 @@ class PreparedRun:
                     outputs.put(tracked)
                     self._observe(tracked)
                     annotated = self.loop.origins.annotated(tracked.frame.index)
-                    doubts.add(tracked.frame.index, tracked.label_map, tracked.prediction, annotated)
+                    self.frame_doubts = doubts.add(
+                        tracked.frame.index, tracked.label_map, tracked.prediction, annotated
+                    )
                     if self.states is not None:
                         self.states.frame_done(tracked.frame.index, outputs.flush)
                     yield tracked

@@ -42,6 +42,11 @@ class LabelMapStream(Iterator[tuple[Frame, LabelMap]]):
         tracked = next(self._results)
         return tracked.frame, tracked.label_map
 
+    @property
+    def doubts(self) -> dict[int, str]:
+        """Why masks of the latest frame should be looked at, by object id; the reasons of ``DoubtfulSpan``."""
+        return dict(self._run.frame_doubts)
+
     def close(self) -> None:
         """Stop, and close the source and the tracker; no frame is tracked after it."""
         self._results.close()

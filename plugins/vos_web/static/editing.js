@@ -69,11 +69,12 @@ function save(touched, pins) {
   setRuns(frame, runs);
   const earlier = waiting.get(frame)?.ids ?? [];
   waiting.set(frame, { runs, ids: [...new Set([...earlier, ...touched])], unpin: pins !== undefined && !pins.length });
-  const present = new Set(ids);
-  present.delete(0);
+  const seen = new Uint8Array(256);
+  for (let i = 0; i < ids.length; i++) seen[ids[i]] = 1;
+  const present = [...seen.keys()].filter((id) => id && seen[id]);
   if (pins !== undefined && !pins.length) store.pins.delete(frame);
   else store.pins.set(frame, [...new Set([...(store.pins.get(frame) ?? []), ...touched])].sort((a, b) => a - b));
-  setPresence(frame, Object.fromEntries([...present].map((id) => [id, 255])));
+  setPresence(frame, Object.fromEntries(present.map((id) => [id, 255])));
   emit("pins");
   drain();
   showSaved();

@@ -9,8 +9,9 @@ import { emit, on, store } from "./store.js";
 const $ = (id) => document.getElementById(id);
 let ticket = 0, playing = null, positionTimer = 0, direction = 1;
 
-// Shows a frame. A later call wins; the old picture stays until the new one is there.
-export async function goTo(frame, { keepPlaying = false } = {}) {
+// Shows a frame. A later call wins; the old picture stays until the new one is there. `ahead` says whether the next frames
+// are fetched: not while the page follows a tracker, which shows few of them and needs the processor.
+export async function goTo(frame, { keepPlaying = false, ahead = true } = {}) {
   if (!store.session) return;
   const wanted = Math.max(0, Math.min(store.session.frame_count - 1, frame));
   if (!keepPlaying) pause();
@@ -27,7 +28,7 @@ export async function goTo(frame, { keepPlaying = false } = {}) {
     if (own !== ticket) return;
     showFrame(wanted, bitmap, runs);
     emit("shown");
-    prefetch(wanted, direction);
+    if (ahead) prefetch(wanted, direction);
   } catch (error) {
     if (own === ticket) emit("error", error);
   }

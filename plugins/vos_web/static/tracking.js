@@ -8,8 +8,9 @@ import { settled } from "./prompting.js";
 import { emit, on, setPresence, spansToCheck, store, takeState } from "./store.js";
 
 const $ = (id) => document.getElementById(id);
-const PREVIEW_EVERY = 300; // ms: reading and drawing a frame takes time that the tracker lacks
-let follow = false, lastShown = 0;
+// Reading and drawing a frame takes time that the tracker lacks: a preview is shown after this many times what one takes.
+const PREVIEW_PAUSE = 15, MIN_PAUSE = 300, MAX_PAUSE = 1500; // times, ms, ms
+let follow = false, nextPreview = 0;
 
 export async function track(direction, until = "end") {
   if (store.job) return;
@@ -33,12 +34,15 @@ function onProgress(event) {
   if (event.job.session !== store.session?.id || event.frame === undefined) return;
   forgetMasks(event.frame);
   setPresence(event.frame, event.levels, event.ids, event.doubts);
-  if (follow && performance.now() - lastShown > PREVIEW_EVERY && !document.hidden) {
-    lastShown = performance.now();
-    goTo(event.frame, { keepPlaying: true });
-  } else if (event.frame === store.frame) {
-    reshow();
-  }
+  if (follow && performance.now() > nextPreview && !document.hidden) showPreview(event.frame);
+  else if (event.frame === store.frame) reshow();
+}
+
+async function showPreview(frame) {
+  const began = performance.now();
+  nextPreview = began + MAX_PAUSE;
+  await goTo(frame, { keepPlaying: true, ahead: false });
+  nextPreview = began + Math.max(MIN_PAUSE, Math.min(MAX_PAUSE, PREVIEW_PAUSE * (performance.now() - began)));
 }
 
 function onJob(event) {

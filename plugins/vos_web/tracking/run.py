@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -16,7 +17,6 @@ import numpy as np
 from vos.plugin import (
     AnnotatingTracker,
     Annotation,
-    DoubtDetector,
     LabelMap,
     LabelMapStream,
     MadeTracker,
@@ -61,7 +61,6 @@ class SuspendedRun:
     source: Source
     order: list[int]
     last: LastPrediction
-    doubts: DoubtDetector
 
     def close(self) -> None:
         """Let go of the tracker and the source."""
@@ -145,13 +144,7 @@ class TrackingRunner:
             raise
         for _ in range(len(plan.prior) + 1):
             next(results)
-        run = SuspendedRun(
-            _key(session, plan, plan.start + plan.step), results, source, order, self._last, DoubtDetector()
-        )
-        first = session.mask(plan.start)
-        if first is not None and self._last.prediction is not None:
-            run.doubts.add(plan.start, first, self._last.prediction, object_ids(first))
-        return run
+        return SuspendedRun(_key(session, plan, plan.start + plan.step), results, source, order, self._last)
 
     def _resume(self, session: Session, plan: TrackingPlan) -> SuspendedRun | None:
         found = self._suspended
@@ -162,17 +155,28 @@ class TrackingRunner:
     def _drain(
         self, run: SuspendedRun, session: Session, plan: TrackingPlan, emit: Emit, should_stop: ShouldStop
     ) -> bool:
+        """Track the plan's frames; each is written, and told of, while the tracker is at the next one."""
         began = time.perf_counter()
         frames = plan.frames
-        for done, frame_index in enumerate(frames, 1):
-            _, label_map = next(run.results)
-            stored = _store(run, session, plan, frame_index, label_map)
+
+        def finish(done: int, frame_index: int, tracked: TrackedFrame) -> None:
+            stored = _store(session, plan, frame_index, tracked)
             fps = done / (time.perf_counter() - began)
             emit({"frame": frame_index, **stored._asdict(), "fps": fps, "done": done, "total": len(frames)})
-            if done < len(frames) and should_stop():
-                run.key = _key(session, plan, frame_index + plan.step)
-                self._suspended = run
-                return False
+
+        with ThreadPoolExecutor(1, thread_name_prefix="vos-web-masks") as behind:
+            unwritten: Future[None] = behind.submit(lambda: None)
+            for done, frame_index in enumerate(frames, 1):
+                _, label_map = next(run.results)
+                unwritten.result()  # at most one frame is held, and an error of writing it comes up here
+                tracked = TrackedFrame(label_map, run.last.prediction, run.results.doubts)
+                unwritten = behind.submit(finish, done, frame_index, tracked)
+                if done < len(frames) and should_stop():
+                    unwritten.result()
+                    run.key = _key(session, plan, frame_index + plan.step)
+                    self._suspended = run
+                    return False
+            unwritten.result()
         return True
 
 
@@ -212,28 +216,32 @@ class StoredFrame(NamedTuple):
     doubts: dict[int, str]
 
 
-def _store(run: SuspendedRun, session: Session, plan: TrackingPlan, frame: int, label_map: LabelMap) -> StoredFrame:
+class TrackedFrame(NamedTuple):
+    """A frame's label map, prediction, and reasons to check masks by id, as the stream gives them."""
+
+    label_map: LabelMap
+    prediction: Prediction | None
+    doubts: dict[int, str]
+
+
+def _store(session: Session, plan: TrackingPlan, frame: int, tracked: TrackedFrame) -> StoredFrame:
     """Write one frame's label map, its presence and its doubts."""
-    prediction = run.last.prediction
     if frame not in session.facts.pins and session.pin_path(frame).exists():
         return StoredFrame({}, [], {})  # the person annotated it while the run was under way
     earlier = session.mask(frame)
     live = session.live_ids(frame)
     kept = {i for i, first in plan.kept_from.items() if (frame - first) * plan.step >= 0}
     if earlier is None:
-        composed, ids = keep_ids(label_map, live), None
+        composed, ids = keep_ids(tracked.label_map, live), None
     else:
         fresh = [i for i in live if i in plan.targets and i not in kept]
-        composed = keep_ids(label_map, fresh)
+        composed = keep_ids(tracked.label_map, fresh)
         composed = np.where(composed > 0, composed, keep_ids(earlier, set(live) - set(fresh)))
         ids = fresh
     write_label_map(session.mask_path(frame), composed)
-    scores = _scores(prediction)
+    scores = _scores(tracked.prediction)
     levels = {i: level_of(scores.get(i, 1.0)) for i in object_ids(composed) if ids is None or i in ids}
-    doubts = {}
-    if prediction is not None:
-        found = run.doubts.add(frame, composed, prediction, session.facts.pins.get(frame, ()))
-        doubts = {i: reason for i, reason in found.items() if i in live and (ids is None or i in ids)}
+    doubts = {i: reason for i, reason in tracked.doubts.items() if i in live and (ids is None or i in ids)}
     session.presence.append(frame, levels, ids, doubts)
     return StoredFrame(levels, ids, doubts)
 
