@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
-import numpy as np
 
-from vos.cli_options.settings import command_plugins
+from vos.cli_options.executor_options import chosen_executor, executor_options
+from vos.cli_options.settings import command_plugins, settings
 from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
 from vos.cli_options.shorthands import ShorthandCommand, choosing_flags, chosen_initializer, takes_shorthands
-from vos.errors import OptionError, OutputError
+from vos.errors import OptionError, VosError
+from vos.host.jobs.executor_making import LOCAL
+from vos.host.jobs.job_progress import JobProgress
+from vos.host.jobs.running import error_of, failure_of, run_jobs
 from vos.host.progress import ProgressForm, show_progress
+from vos.io.atomic_files import safe_name
+from vos.protocols.executor import Job, JobEvent, WorkerPlan
 from vos.registry.options import parse_assignments
-from vos.types.arrays import LabelMap
-from vos.types.frame import Frame
 from vos.types.runtime import Runtime
 
 if TYPE_CHECKING:
+    from vos.initialization.mask_worker import MaskFiles, MaskSettings
     from vos.initialization.object_selection import ObjectSelection
 
 DEFAULT_OUTPUT = Path("first-mask.png")
@@ -27,7 +32,7 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @click.command("init", cls=ShorthandCommand)
-@click.argument("source", metavar="VIDEO")
+@click.argument("sources", metavar="VIDEO...", nargs=-1, required=True)
 @click.option("--with", "initializer", metavar="NAME", help="The initializer (`vos plugins`); -O sets its options.")
 @takes_shorthands("initializers")
 @option_assignments
@@ -35,16 +40,16 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
     default=DEFAULT_OUTPUT,
     show_default=True,
-    help="The mask: a palette PNG with object ids.",
+    help="The mask: a palette PNG with object ids. With several videos, a folder for VIDEO.png.",
 )
 @click.option(
     "--preview",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Also write a picture with numbered contours, to choose from.",
+    help="Also write a picture with numbered contours, to choose from. With several videos, a folder.",
 )
 @click.option("--keep", metavar="N,...", help="Keep these objects, by the numbers of the preview without --keep.")
 @click.option(
@@ -57,6 +62,7 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 @click.option("--max-border", type=click.FloatRange(0, 1), help="Share of the border; segments on more are background.")
 @click.option("--order", type=click.Choice(["area", "centre"]), help="Largest first, or nearest to the centre first.")
 @click.option("--overwrite", is_flag=True, help="Replace a mask and a preview that are there.")
+@executor_options
 @progress_option
 @runtime_options
 @general_options
@@ -64,42 +70,37 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     """Make a first label map of one frame of VIDEO, for ``vos track --mask``.
 
-    VIDEO is a video file, an image, a folder of images, a camera index, or the address of a stream.
+    VIDEO is a video file, an image, a folder of images, a camera index, or the address of a stream. Of several, each
+    gets a mask of its name, which is where ``vos batch`` looks for it; -j makes several at a time.
 
     \b
       vos init dog.mp4 --points 1:320,240,+ -o first.png
       vos init dog.mp4 --text "dog; person" -o first.png
       vos init dog.mp4 --diffseg --preview preview.png
       vos init dog.mp4 --diffseg --keep 2,5 -o first.png
+      vos init clips/*.mp4 --text dog -o clips -j 2
     """
-    from vos.host.opening import open_source
-    from vos.host.outputs.input_protection import files_in_options, files_of_run, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
-    from vos.initialization.initialize import initialize, read_frame
+    from vos.initialization.mask_worker import MaskSettings, MaskWorker
 
     asked = _Asked(**given)
     name, options = _initializer(ctx, asked)
-    select = _selection(asked)
-    outputs = _outputs(asked)
-    plugins = command_plugins(ctx)
-    opened = open_source(asked.source, plugins)
-    try:
-        refuse_replacing(outputs, [*files_of_run(opened.info, {}), *files_in_options(options)])
-        refuse_existing(outputs, overwrite=asked.overwrite)
-        frame = read_frame(opened, asked.frame_index, plugins)
-    finally:
-        opened.close()
+    known = MaskSettings(name, options, runtime, _selection(asked), asked.frame_index, asked.overwrite)
+    files = _files(asked)
+    if len(files) > 1 or not asked.in_this_process:
+        _make_masks(ctx, files, known, asked)
+        return
+    worker = MaskWorker(known, command_plugins(ctx))
     with show_progress(f"init {name}", 1, "frame", asked.progress, waiting=True) as progress:
-        label_map = initialize(frame, name, options, runtime=runtime, plugins=plugins, select=select)
+        line = worker.run(files[0])
         progress.update(1)
-    _write(frame, label_map, asked.output, asked.preview)
+    click.echo(line)
 
 
 @dataclass(frozen=True)
 class _Asked:
     """What the command line says, by the names of its options."""
 
-    source: str
+    sources: tuple[str, ...]
     initializer: str | None
     assignments: tuple[str, ...]
     frame_index: int
@@ -115,6 +116,14 @@ class _Asked:
     order: str | None
     overwrite: bool
     progress: ProgressForm
+    executor: str
+    executor_assignments: tuple[str, ...]
+    workers: int | None
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether nothing asks for workers."""
+        return self.executor == LOCAL and not self.executor_assignments and self.workers in (None, 1)
 
 
 def _initializer(ctx: click.Context, asked: _Asked) -> tuple[str, dict[str, Any]]:
@@ -128,16 +137,67 @@ def _initializer(ctx: click.Context, asked: _Asked) -> tuple[str, dict[str, Any]
     return chosen
 
 
-def _outputs(asked: _Asked) -> list[Path]:
-    """The files to write, if their names fit."""
-    if asked.output.suffix.lower() != ".png":
-        raise OptionError(f'-o is "{asked.output}", expected a name that ends in .png: a mask is a palette PNG.')
-    if asked.preview is None:
-        return [asked.output]
-    if asked.preview.suffix.lower() not in PREVIEW_SUFFIXES:
-        endings = ", ".join(PREVIEW_SUFFIXES)
-        raise OptionError(f'--preview is "{asked.preview}", expected a name that ends in {endings}.')
-    return [asked.output, asked.preview]
+def _files(asked: _Asked) -> list[MaskFiles]:
+    """The files to write for each video, if their names fit."""
+    from vos.initialization.mask_worker import MaskFiles
+
+    if len(asked.sources) == 1:
+        if asked.output.suffix.lower() != ".png":
+            raise OptionError(f'-o is "{asked.output}", expected a name that ends in .png: a mask is a palette PNG.')
+        if asked.preview is not None and asked.preview.suffix.lower() not in PREVIEW_SUFFIXES:
+            endings = ", ".join(PREVIEW_SUFFIXES)
+            raise OptionError(f'--preview is "{asked.preview}", expected a name that ends in {endings}.')
+        return [MaskFiles(asked.sources[0], asked.output, asked.preview)]
+    for option, folder in (("-o", asked.output), ("--preview", asked.preview)):
+        if folder is not None and folder.suffix.lower() in PREVIEW_SUFFIXES:
+            raise OptionError(f'{option} is "{folder}", expected a folder: there are {len(asked.sources)} videos.')
+    files: dict[str, MaskFiles] = {}
+    for source in asked.sources:
+        name = safe_name(Path(source).stem)
+        if name in files:
+            raise OptionError(f"{files[name].source} and {source}: both masks would be {name}.png. Rename one of them.")
+        preview = None if asked.preview is None else asked.preview / f"{name}.jpg"
+        files[name] = MaskFiles(source, asked.output / f"{name}.png", preview)
+    return list(files.values())
+
+
+def _make_masks(ctx: click.Context, files: Sequence[MaskFiles], known: MaskSettings, asked: _Asked) -> None:
+    """Make the masks of several videos; one that fails leaves the others to be made."""
+    from vos.initialization.mask_worker import MASK_WORKER, MaskWorker
+
+    failed: dict[str, VosError] = {}
+    with show_progress(f"init {known.initializer}", len(files), "video", asked.progress) as progress:
+        shown = JobProgress(progress)
+        if asked.in_this_process:
+            worker = MaskWorker(known, command_plugins(ctx))
+            for one in files:
+                try:
+                    click.echo(worker.run(one))
+                except VosError as error:
+                    failed[one.source] = error
+                shown(JobEvent(one.source, "failed" if one.source in failed else "done"))
+        else:
+            executor = chosen_executor(command_plugins(ctx), asked.executor, asked.executor_assignments, asked.workers)
+
+            def follow(event: JobEvent) -> None:
+                shown(event)
+                if event.kind == "done":
+                    click.echo(event.result["line"])
+                elif event.kind == "failed":
+                    failed[event.job_id] = error_of(event)
+
+            plugins = {"plugin_modules": list(settings(ctx).plugin_modules), "blocked": list(settings(ctx).blocked)}
+            plan = WorkerPlan(MASK_WORKER, {"settings": known.to_plain(), **plugins})
+            jobs = [
+                Job(
+                    one.source,
+                    {"source": one.source, "mask": str(one.mask), "preview": one.preview and str(one.preview)},
+                )
+                for one in files
+            ]
+            run_jobs(executor, plan, jobs, follow, are_runs=False)
+    if failed:
+        raise failure_of(failed, len(files), "videos")
 
 
 def _selection(asked: _Asked) -> ObjectSelection | Literal[False] | None:
@@ -173,26 +233,3 @@ def _point(text: str) -> tuple[int, int]:
     if len(numbers) != 2:
         raise OptionError(f'--at is "{text}", expected x,y in pixels, such as 320,240.')
     return numbers[0], numbers[1]
-
-
-def _write(frame: Frame, label_map: LabelMap, output: Path, preview: Path | None) -> None:
-    from PIL import Image
-
-    from vos.drawing import draw_objects
-    from vos.io.atomic_files import replacing
-    from vos.io.masks.mask_file import write_label_map
-    from vos.types.label_map import object_ids
-
-    for path in filter(None, (output, preview)):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{path.parent}: cannot be made ({error.strerror}).") from error
-    write_label_map(output, label_map)
-    if preview is not None:
-        with replacing(preview) as partial:
-            Image.fromarray(draw_objects(frame.image, label_map, opacity=0.35)).save(partial)
-    shares = np.bincount(label_map.ravel(), minlength=256) / label_map.size
-    ids = object_ids(label_map)
-    listed = ", ".join(f"{i} ({shares[i]:.1%})" for i in ids)
-    click.echo(f"{output}: frame {frame.name}, {len(ids)} object{'s' * (len(ids) != 1)}: {listed}")

@@ -1,14 +1,20 @@
 """``vos init`` as a user types it, with an initializer loaded by -p."""
 
+import json
 import re
+import shutil
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import vos.cli.init
 from vos import read_label_map
 from vos.cli import main
+from vos.initialization.mask_worker import MaskWorker
+from vos_batch.one_job import run_job
 
 PLUGIN = """
 from dataclasses import dataclass
@@ -153,11 +159,11 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
 
     calls = []
 
-    def remember(frame, name, options, **_):
-        calls.append((name, options))
+    def remember(worker, frame):
+        calls.append((worker.settings.initializer, worker.settings.options))
         return np.ones(frame.size, dtype=np.uint8)
 
-    monkeypatch.setattr(sys.modules["vos.initialization.initialize"], "initialize", remember)
+    monkeypatch.setattr(MaskWorker, "make", remember)
     for arguments in (
         ["--points", "1:5,5,+"],
         ["--boxes", "1:0,0,9,9"],
@@ -185,3 +191,48 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
         ("grounded-sam", {"text": "dog"}),
         ("groupvit", {"text": "dog", "instances": True}),
     ]
+
+
+class InThisProcess:
+    """An executor for tests: the worker and its jobs in this process, from JSON data as in any other."""
+
+    def run(self, plan, jobs):
+        plan, events = replace(plan, arguments=json.loads(json.dumps(plan.arguments))), []
+        worker = plan.make()
+        for job in jobs:
+            run_job(worker, job, "here", events.append)
+        yield from events
+
+
+@pytest.mark.parametrize("workers", [(), ("-j", "2")])
+def test_several_videos_get_a_mask_each_and_one_that_fails_leaves_the_others(run, tmp_path, monkeypatch, workers):
+    monkeypatch.setattr(vos.cli.init, "chosen_executor", lambda *given: InThisProcess())
+    shutil.copytree(tmp_path / "clip", tmp_path / "other")
+    (tmp_path / "empty").mkdir()
+    chosen = ("--with", "bright", "--at", "55,45", "--at", "20,20", "--frame", "1", *workers)
+    code, out, err = run("empty", "other", *chosen, "-o", "masks", "--preview", "seen")
+    assert (code, len(out.splitlines())) == (2, 2), err
+    assert "1 of 3 videos failed; the others are done." in err
+    assert "empty: no image in this folder" in err
+    run(*chosen, "-o", "one.png")
+    for name in ("clip", "other"):
+        assert np.array_equal(read_label_map(f"masks/{name}.png"), read_label_map("one.png"))
+        assert (tmp_path / "seen" / f"{name}.jpg").is_file()
+    code, _, err = run("other", *chosen, "-o", "masks")
+    assert code == 2
+    assert "2 of 2 videos failed" in err
+    assert err.count("is there already") == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("other", "-o", "first.png"), '-o is "first.png", expected a folder: there are 2 videos'),
+        (("clip", "-o", "masks"), "both masks would be clip.png"),
+        (("other",), '-o is "first-mask.png", expected a folder'),
+    ],
+)
+def test_several_videos_need_a_folder_and_names_of_their_own(run, arguments, message):
+    code, _, err = run(*arguments, "--with", "bright")
+    assert code == 2
+    assert message in err

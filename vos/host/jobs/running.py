@@ -110,12 +110,13 @@ def error_of(event: JobEvent) -> VosError:
     return (InputError if event.bad_input else VosError)(event.message)
 
 
-def failure_of(failed: Mapping[str, VosError], count: int) -> VosError:
+def failure_of(failed: Mapping[str, VosError], count: int, what: str = "sequences") -> VosError:
     """Make one error for all sequences that failed.
 
     Args:
         failed: errors by the sequences' names.
         count: how many sequences there are.
+        what: they are, for the message.
     Returns:
         The error of the only sequence; else one that lists them, an ``InputError`` where all of them are.
     """
@@ -124,9 +125,10 @@ def failure_of(failed: Mapping[str, VosError], count: int) -> VosError:
     kind = InputError if all(isinstance(error, InputError) for error in failed.values()) else VosError
     first, *others = dict.fromkeys(str(error) for error in failed.values())
     if len(failed) == count and not others:
-        return kind(f"all {count} sequences failed: {first}")
+        return kind(f"all {count} {what} failed: {first}")
     lines = "\n".join(f"  {name}: {error}" for name, error in failed.items())
-    return kind(f"{len(failed)} of {count} sequences failed; the others are done.\n{lines}")
+    rest = "" if len(failed) == count else "; the others are done"
+    return kind(f"{len(failed)} of {count} {what} failed{rest}.\n{lines}")
 
 
 def _events(executor: Executor, plan: WorkerPlan, jobs: Sequence[Job]) -> Any:
