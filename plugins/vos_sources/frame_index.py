@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,27 +147,20 @@ def index_by_timestamps(packets: PacketTable, time_base: Fraction) -> FrameIndex
     return FrameIndex(packets, shown[order], pts[order], time_base)
 
 
-def index_by_decoding(packets: PacketTable, decoded: Iterable[tuple[int, Any]], time_base: Fraction) -> FrameIndex:
+def index_by_decoding(packets: PacketTable, decoded: Iterable[int], time_base: Fraction) -> FrameIndex:
     """Index the frames by decoding all of them once; for files whose packets do not tell.
 
     Args:
         packets: the track's packets.
-        decoded: ordinal and frame, in the order in which the decoder shows them, from the beginning.
-        time_base: of the track.
+        decoded: ordinals of the frames, in the order in which the decoder shows them, from the beginning.
+        time_base: of the packets' timestamps.
     Returns:
         The index; ``pts`` is None unless every frame has a time after the one before.
     """
-    ordinals: list[int] = []
-    times: list[int | None] = []
-    for ordinal, frame in decoded:
-        if ordinals and ordinal == ordinals[-1]:
-            continue
-        ordinals.append(ordinal)
-        times.append(None if frame.pts is None else int(frame.pts * (frame.time_base or time_base) / time_base))
-    pts = np.array(times, dtype=np.int64) if times and None not in times else None
-    if pts is not None and (np.diff(pts) <= 0).any():
-        pts = None
-    return FrameIndex(packets, np.array(ordinals, dtype=np.int64), pts, time_base)
+    ordinals = np.array([ordinal for ordinal, _ in groupby(decoded)], dtype=np.int64)
+    pts = packets.pts[ordinals]
+    has_times = len(pts) > 0 and pts.min() != NO_TIME and bool((np.diff(pts) > 0).all())
+    return FrameIndex(packets, ordinals, pts if has_times else None, time_base)
 
 
 def agreement(index: FrameIndex, decoded: Sequence[int]) -> FrameIndex | None:

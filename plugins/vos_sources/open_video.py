@@ -162,13 +162,14 @@ def _index(
             return confirmed, chain(probed, running), None
     logger.debug("%s: its packets do not tell its frames; all are decoded once.", path)
     failures: list[DecodeError] = []
-    index = index_by_decoding(track.packets, _until_error(decoder.decode(0), failures), track.time_base)
+    index = index_by_decoding(track.packets, _ordinals(decoder.decode(0), failures), track.time_base)
     return index, None, failures[0].first_lost if failures else None
 
 
-def _until_error(decoded: Iterator[tuple[int, Any]], failures: list[DecodeError]) -> Iterator[tuple[int, Any]]:
+def _ordinals(decoded: Iterator[tuple[int, Any]], failures: list[DecodeError]) -> Iterator[int]:
+    """The packets of frames that are decoded, up to an error, which is kept."""
     try:
-        yield from decoded
+        yield from (ordinal for ordinal, _ in decoded)
     except DecodeError as error:
         failures.append(error)
 

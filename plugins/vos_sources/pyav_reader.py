@@ -44,8 +44,10 @@ class DecodeError(Exception):
 class PacketDecoder:
     """Decodes the packets of one track from a chosen ordinal on.
 
-    Every packet carries its ordinal through the decoder, so that a decoded frame is known for certain, whatever its
-    timestamps and the order of output are.
+    Every packet carries its ordinal through the decoder in place of its presentation time, so that a decoded frame is
+    known for certain, whatever its timestamps and the order of output are. (Decoders copy that time from the packet to
+    its frame and do not read it. PyAV's ``opaque`` objects would need Python's lock in the decoder's threads, which
+    hangs when a decoder with several threads is closed.)
     """
 
     def __init__(self, path: Path, packets: PacketTable | None = None) -> None:
@@ -83,7 +85,7 @@ class PacketDecoder:
         failure: DecodeError | None = None
         ordinal = begin
         for ordinal, packet in self._packets_from(begin):
-            packet.opaque = (ordinal,)  # a new object each time: PyAV keeps them by their identity
+            packet.pts = ordinal
             try:
                 frames = self._stream.codec_context.decode(packet)
             except av.error.FFmpegError as error:
@@ -108,7 +110,6 @@ class PacketDecoder:
         self._stream = self._container.streams.best("video")
         self._stream.thread_type = "AUTO"
         self._stream.codec_context.thread_count = DECODE_THREADS
-        self._stream.codec_context.copy_opaque = True
 
     def _packets_from(self, begin: int) -> Iterator[tuple[int, Any]]:
         """Packets that hold data, from an ordinal on, each with its ordinal."""
@@ -270,9 +271,8 @@ def first_line(error: BaseException) -> str:
 
 
 def _ordinal(frame: Any) -> int:
-    carried = frame.opaque
-    assert isinstance(carried, tuple), "copy_opaque hands a packet's ordinal to its frame"
-    return int(carried[0])
+    assert frame.pts is not None, "a frame carries its packet's ordinal"
+    return int(frame.pts)
 
 
 def _chain(first: list[Any], rest: Iterator[Any]) -> Iterator[Any]:

@@ -13,6 +13,7 @@ import pytest
 
 import vos
 from vos.plugin import TruncatedSourceError
+from vos_sources.pyav_reader import PacketDecoder
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -76,6 +77,13 @@ def test_every_frame_in_every_order(tmp_path, opened, file):
     for frame in source.frames():
         assert frame.time is None or frame.time == pytest.approx(frame.index / 25, abs=0.0011)
     assert source.info.fps == pytest.approx(25)
+
+
+def test_packets_carry_no_python_objects_into_the_threads_of_a_decoder(tmp_path):
+    """PyAV frees them with Python's lock, which the thread that closes the decoder holds while it waits: a deadlock."""
+    decoder = PacketDecoder(write_video(tmp_path / "a.mp4", "vp9", count=8))
+    assert [(ordinal, frame.opaque) for ordinal, frame in decoder.decode(0)] == [(i, None) for i in range(8)]
+    decoder.close()
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mov"])
