@@ -46,9 +46,9 @@ from vos.io.atomic_files import (
     replacing,
     safe_name,
 )
-from vos.io.image_file import IMAGE_SUFFIXES, read_image
-from vos.io.image_files import ImageFiles
-from vos.io.image_pages import ImagePages
+from vos.io.images.image_file import IMAGE_SUFFIXES, read_image
+from vos.io.images.image_files import ImageFiles
+from vos.io.images.image_pages import ImagePages
 from vos.io.masks.mask_file import read_label_map, write_label_map
 from vos.io.natural_order import natural_order
 from vos.io.output_folder import OutputFolder

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 from tqdm import tqdm
 
 from vos.plugin import Runtime, general_options, runtime_options
-from vos_persam.images import personalize
+from vos_persam.images import PersonalizeSettings, personalize
 
 
 @click.command()
@@ -30,30 +32,27 @@ from vos_persam.images import personalize
 @click.option("--overwrite", is_flag=True, help="Replace label maps that are there.")
 @runtime_options
 @general_options
-def command(
-    images: tuple[Path, ...],
-    reference: Path,
-    mask: Path,
-    output: Path,
-    learnt: bool,
-    checkpoint: Path | None,
-    model: str,
-    compat: bool,
-    overwrite: bool,
-    runtime: Runtime,
-) -> None:
+def command(runtime: Runtime, **values: Any) -> None:
     """Segment the objects of a reference image in other images: a label map for each, named as the image."""
+    options = _Options(**values)
+    settings = PersonalizeSettings(options.learnt, options.compat, options.checkpoint, options.model, runtime)
     written = personalize(
-        reference,
-        mask,
-        images,
-        output,
-        learnt=learnt,
-        compat=compat,
-        checkpoint=checkpoint,
-        model=model,
-        runtime=runtime,
-        overwrite=overwrite,
+        options.reference, options.mask, options.images, options.output, settings, overwrite=options.overwrite
     )
-    for path in tqdm(written, total=len(images), unit="image", disable=not sys.stderr.isatty()):
+    for path in tqdm(written, total=len(options.images), unit="image", disable=not sys.stderr.isatty()):
         click.echo(path)
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The command's options, by the names of their parameters."""
+
+    images: tuple[Path, ...]
+    reference: Path
+    mask: Path
+    output: Path
+    learnt: bool
+    checkpoint: Path | None
+    model: str
+    compat: bool
+    overwrite: bool

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from vos.plugin import (
@@ -23,17 +24,32 @@ REFERENCE_MASK_VALUE = 128
 """The red of the official annotations; it decides which cells the official code counts as the object's."""
 
 
+@dataclass(frozen=True)
+class PersonalizeSettings:
+    """The model that segments the images, and how it is used.
+
+    Attributes:
+        learnt: learn two mask weights from the reference image (PerSAM-F).
+        compat: reproduce the official code, for one object in an annotation painted (128, 0, 0).
+        checkpoint: file of a Segment Anything model; None takes ``model`` from the cache.
+        model: name of a known model.
+        runtime: device, precision and cache.
+    """
+
+    learnt: bool = False
+    compat: bool = False
+    checkpoint: Path | None = None
+    model: str = "vit_b"
+    runtime: Runtime = field(default_factory=Runtime)
+
+
 def personalize(
     reference: Path,
     mask: Path,
     images: Sequence[Path],
     output: Path,
+    settings: PersonalizeSettings | None = None,
     *,
-    learnt: bool = False,
-    compat: bool = False,
-    checkpoint: Path | None = None,
-    model: str = "vit_b",
-    runtime: Runtime | None = None,
     overwrite: bool = False,
 ) -> Iterator[Path]:
     """Segment the objects of a reference image in other images.
@@ -43,11 +59,7 @@ def personalize(
         mask: its label map file.
         images: image files.
         output: folder for the label maps; made if missing.
-        learnt: PerSAM-F.
-        compat: the official code's choices, for one object in an annotation painted (128, 0, 0).
-        checkpoint: a model's file, or None to take ``model`` from the cache.
-        model: a known model.
-        runtime: device, precision and cache.
+        settings: the model, and how it is used; None for the defaults.
         overwrite: replace label maps that are there.
     Yields:
         Each label map's path, once it is whole.
@@ -56,13 +68,16 @@ def personalize(
         OutputExistsError: a label map is there already, and ``overwrite`` is False.
         WeightsError: no usable checkpoint.
     """
+    settings = settings or PersonalizeSettings()
     paths = _outputs(images, output)
-    refuse_replacing(paths, [reference, mask, *images, *([] if checkpoint is None else [checkpoint])])
+    checkpoints = [] if settings.checkpoint is None else [settings.checkpoint]
+    refuse_replacing(paths, [reference, mask, *images, *checkpoints])
     refuse_existing(paths, overwrite=overwrite)
     image = read_image(reference)
     label_map = read_label_map(mask, (int(image.shape[0]), int(image.shape[1])))
-    sam = SegmentAnything.load(runtime or Runtime(), checkpoint=checkpoint, model=model)
-    options = PersonalOptions(learnt=learnt, reference_mask_value=REFERENCE_MASK_VALUE if compat else None)
+    sam = SegmentAnything.load(settings.runtime, checkpoint=settings.checkpoint, model=settings.model)
+    value = REFERENCE_MASK_VALUE if settings.compat else None
+    options = PersonalOptions(learnt=settings.learnt, reference_mask_value=value)
     segmenter = PersonalSegmenter(sam, image, label_map, options)
     try:
         output.mkdir(parents=True, exist_ok=True)

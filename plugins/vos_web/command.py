@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,19 +64,7 @@ def default_sessions() -> Path:
 @runtime_options
 @general_options
 @click.pass_context
-def command(
-    ctx: click.Context,
-    /,
-    video: str | None,
-    mask: str | None,
-    output: Path,
-    port: int,
-    browser: bool,
-    roots: tuple[Path, ...],
-    sessions: Path | None,
-    sam: Path | None,
-    runtime: Runtime,
-) -> None:
+def command(ctx: click.Context, /, runtime: Runtime, **values: Any) -> None:
     """Annotate, track, correct and export VIDEO in the browser.
 
     The page is for this computer alone: the server listens on 127.0.0.1, and its address holds a random token. What
@@ -92,30 +81,46 @@ def command(
         raise ExtraMissingError(f'`vos web` needs the extra "web" ({error}): pip install "vos-toolkit[web]"') from error
     from vos_web.server.paths import AllowedFolders
 
-    path = Path(video).expanduser().resolve() if video is not None else None
+    options = _Options(**values)
+    path = Path(options.video).expanduser().resolve() if options.video is not None else None
     if path is not None and not path.exists():
-        raise InputError(f"{video}: no such file or folder.")
-    folders = [Path.cwd(), Path.home(), *roots, output.resolve(), *([path.parent] if path is not None else [])]
+        raise InputError(f"{options.video}: no such file or folder.")
+    output = options.output.resolve()
+    folders = [Path.cwd(), Path.home(), *options.roots, output, *([path.parent] if path is not None else [])]
     service = Service(
         command_plugins(ctx),
         runtime,
         AllowedFolders(folders),
         ServiceSettings(
-            sessions or default_sessions(),
-            output.resolve(),
-            sam_checkpoint=sam,
+            options.sessions or default_sessions(),
+            output,
+            sam_checkpoint=options.sam,
             plugin_modules=ctx.obj.plugin_modules,
             blocked=ctx.obj.blocked,
         ),
     )
     try:
         if path is not None:
-            service.first = _open(service, path, mask)
-        elif mask is not None:
+            service.first = _open(service, path, options.mask)
+        elif options.mask is not None:
             raise InputError("--mask needs a VIDEO.")
-        serve(service, port, on_ready=lambda address: _announce(address, browser))
+        serve(service, options.port, on_ready=lambda address: _announce(address, options.browser))
     finally:
         service.close()
+
+
+@dataclass(frozen=True)
+class _Options:
+    """The command's options, by the names of their parameters."""
+
+    video: str | None
+    mask: str | None
+    output: Path
+    port: int
+    browser: bool
+    roots: tuple[Path, ...]
+    sessions: Path | None
+    sam: Path | None
 
 
 def _open(service: Any, video: Path, mask: str | None) -> str:

@@ -22,8 +22,8 @@ import numpy as np
 from PIL import Image
 
 import vos
+from vos.io.images.png_file import decompress_rows, parse_png
 from vos.io.masks.mask_file import read_stored_label_map
-from vos.io.png_file import decompress_rows, parse_png
 
 OUT = Path(__file__).parents[2] / "bench-out" / "mask_reading.json"
 

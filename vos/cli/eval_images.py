@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,17 +22,7 @@ import click
 @click.option("--hungarian", is_flag=True, help="Values are segments without a class: match them in each image.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers.")
 @click.option("--overwrite", is_flag=True, help="Replace files that are there.")
-def semantic(
-    root: Path,
-    predictions: Path,
-    layout: str | None,
-    split: str,
-    labels: Path | None,
-    classes: int | None,
-    hungarian: bool,
-    json_path: Path | None,
-    overwrite: bool,
-) -> None:
+def semantic(**values: Any) -> None:
     """Score class maps of single images: pixel accuracy and mean IoU, times 100.
 
     Predictions are PNG files named as the images; values are classes from 0, 255 is nothing.
@@ -46,22 +38,40 @@ def semantic(
     from vos.host.outputs.input_protection import files_of_tree, refuse_replacing
     from vos.host.outputs.output_protection import refuse_existing
 
-    outputs = [json_path] if json_path else []
-    refuse_replacing(outputs, files_of_tree([root, predictions, *([labels] if labels else [])], outputs))
-    refuse_existing(outputs, overwrite=overwrite)
-    if layout is not None:
-        images = labelled_images(root, layout, split)
-    elif labels is None or classes is None:
+    options = _SemanticOptions(**values)
+    outputs = [options.json_path] if options.json_path else []
+    inputs = [options.root, options.predictions, *([options.labels] if options.labels else [])]
+    refuse_replacing(outputs, files_of_tree(inputs, outputs))
+    refuse_existing(outputs, overwrite=options.overwrite)
+    if options.layout is not None:
+        images = labelled_images(options.root, options.layout, options.split)
+    elif options.labels is None or options.classes is None:
         raise click.UsageError("say where the labels are: --layout NAME, or --labels DIR with --classes N.")
     else:
-        images = folders(root, labels, classes)
-    scorer = evaluate_semantic(images, predictions, hungarian=hungarian)
+        images = folders(options.root, options.labels, options.classes)
+    scorer = evaluate_semantic(images, options.predictions, hungarian=options.hungarian)
     rows = [["Class", "IoU"], *([name, percent(iou)] for name, iou in zip(images.classes, scorer.iou, strict=True))]
     click.echo(table([*rows, ["Mean IoU", percent(scorer.mean_iou)], ["Pixel accuracy", percent(scorer.accuracy)]]))
-    if json_path is not None:
+    if options.json_path is not None:
         by_class = dict(zip(images.classes, scorer.iou.tolist(), strict=True))
         numbers = {"pixel_accuracy": scorer.accuracy, "mean_iou": scorer.mean_iou, "iou": by_class}
-        write_text(json_path, json.dumps(without_nan({**numbers, "images": len(images.pairs)}), indent=1) + "\n")
+        content = without_nan({**numbers, "images": len(images.pairs)})
+        write_text(options.json_path, json.dumps(content, indent=1) + "\n")
+
+
+@dataclass(frozen=True)
+class _SemanticOptions:
+    """The options of ``vos eval semantic``, by the names of their parameters."""
+
+    root: Path
+    predictions: Path
+    layout: str | None
+    split: str
+    labels: Path | None
+    classes: int | None
+    hungarian: bool
+    json_path: Path | None
+    overwrite: bool
 
 
 @click.command("perseg")

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from vos.errors import SourceError
-from vos.io.image_file import IMAGE_SUFFIXES, read_image
-from vos.io.value_scale import ValueScale
+from vos.io.images.image_file import IMAGE_SUFFIXES, read_image
+from vos.io.images.value_scale import ValueScale
 from vos.types.arrays import AnyArray, Image
 from vos.types.frame import Frame
 from vos.types.source_info import SourceInfo

@@ -13,7 +13,7 @@ from vos.cli import main
 from vos.plugin import AnnotationError, EmptyMaskError, WeightsError
 from vos_persam.command import command
 from vos_persam.guidance import guidance_for, official_guidance
-from vos_persam.images import REFERENCE_MASK_VALUE, personalize, read_image
+from vos_persam.images import REFERENCE_MASK_VALUE, PersonalizeSettings, personalize, read_image
 from vos_persam.personal import PersonalOptions, PersonalSegmenter
 from vos_persam.target import similarity
 
@@ -138,9 +138,7 @@ def test_compat_differs_only_in_what_the_release_does(shapes, files, shapes_chec
             files / "one.png",
             [files / "b.png"],
             files / f"out-{flag}",
-            compat=flag,
-            checkpoint=shapes_checkpoint,
-            runtime=vos.Runtime(device="cpu"),
+            PersonalizeSettings(compat=flag, checkpoint=shapes_checkpoint, runtime=vos.Runtime(device="cpu")),
         )
         expected = PersonalSegmenter(shapes, image, one, options).segment(other)
         assert vos.object_ids(expected) == (1,)
@@ -193,10 +191,10 @@ def test_images_of_16_bits_give_the_masks_of_8(files, shapes_checkpoint):
         np.testing.assert_array_equal(vos.plugin.read_image(deep / f"{name}.png"), image[..., ::-1])
     cv2.imwrite(str(deep / "grey.png"), cv2.imread(str(files / "b.png"), cv2.IMREAD_GRAYSCALE).astype(np.uint16) * 257)
     cv2.imwrite(str(files / "grey.png"), cv2.imread(str(files / "b.png"), cv2.IMREAD_GRAYSCALE))
-    maps = []
+    maps, settings = [], PersonalizeSettings(checkpoint=shapes_checkpoint)
     for folder in (files, deep):
         images = [folder / "b.png", folder / "grey.png"]
-        run = personalize(folder / "a.png", files / "a_mask.png", images, folder / "out", checkpoint=shapes_checkpoint)
+        run = personalize(folder / "a.png", files / "a_mask.png", images, folder / "out", settings)
         maps.append([vos.read_label_map(path, allow_empty=True) for path in run])
     np.testing.assert_array_equal(maps[0], maps[1])
 
@@ -204,8 +202,9 @@ def test_images_of_16_bits_give_the_masks_of_8(files, shapes_checkpoint):
 def test_two_images_of_one_name(files, shapes_checkpoint):
     (files / "sub").mkdir()
     images = [files / "a.png", files / "sub" / "a.png"]
+    settings = PersonalizeSettings(checkpoint=shapes_checkpoint)
     with pytest.raises(vos.InputError, match='two images are named "a"'):
-        list(personalize(files / "a.png", files / "a_mask.png", images, files / "out", checkpoint=shapes_checkpoint))
+        list(personalize(files / "a.png", files / "a_mask.png", images, files / "out", settings))
 
 
 @pytest.mark.parametrize("output", ["", "sub", "link"])
@@ -232,9 +231,8 @@ def test_a_mask_in_the_output_folder_stays(files, refused):
 
 def test_a_file_that_is_no_image(files, shapes_checkpoint):
     (files / "notes.txt").write_text("no image")
-    run = personalize(
-        files / "a.png", files / "a_mask.png", [files / "notes.txt"], files / "out", checkpoint=shapes_checkpoint
-    )
+    settings = PersonalizeSettings(checkpoint=shapes_checkpoint)
+    run = personalize(files / "a.png", files / "a_mask.png", [files / "notes.txt"], files / "out", settings)
     with pytest.raises(vos.InputError, match=r"notes\.txt: not an image that can be read"):
         list(run)
     with pytest.raises(vos.InputError, match=r"missing\.png: cannot be read \(No such file"):

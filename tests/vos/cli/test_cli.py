@@ -240,11 +240,12 @@ def test_help_version_and_completion():
 
 
 def test_demo_tracks_the_example_clip_and_prints_its_scores(tmp_path, run):
-    code, out, err = run("demo", "-o", tmp_path)
+    # A working size of 192 px in place of 544 takes a third of the time.
+    code, out, err = run("demo", "-o", tmp_path, "-O", "side=192")
     assert code == 0, err
     assert "demo: 72 frames, objects 1, 2" in out
     mean = next(line for line in out.splitlines() if line.strip().startswith("mean"))
-    assert float(mean.split()[-1]) > 70
+    assert float(mean.split()[-1]) > 90
     assert (tmp_path / "demo" / "overlay.mp4").exists()
     assert len(list((tmp_path / "demo").glob("*.png"))) == 72
 

@@ -378,10 +378,10 @@ from vos.plugin import SourceInfo, hookimpl
 from vos.testing import StubTracker
 
 class Frames:
-    info = SourceInfo("generated", "generated", "generated", frame_count=2000, size=(240, 320))
+    info = SourceInfo("generated", "generated", "generated", frame_count=2000, size=(120, 160))
     def frames(self, indices=None):
         for i in indices:
-            yield vos.Frame(i, np.full((240, 320, 3), i % 251, np.uint8), f"{i:05d}")
+            yield vos.Frame(i, np.full((120, 160, 3), i % 251, np.uint8), f"{i:05d}")
     def close(self): pass
 
 def rss():
@@ -395,7 +395,7 @@ class Watch:
             seen.append(rss())
 
 seen = []
-label_map = np.zeros((240, 320), np.uint8); label_map[50:90, 50:90] = 1
+label_map = np.zeros((120, 160), np.uint8); label_map[50:90, 50:90] = 1
 vos.track(Frames(), label_map, tracker=StubTracker(), output=sys.argv[1], observers=[Watch()])
 print(*seen)
 """

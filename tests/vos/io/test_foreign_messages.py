@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import vos
-from vos.io.foreign_messages import quietly
+from vos.io.images.foreign_messages import quietly
 
 
 @pytest.fixture

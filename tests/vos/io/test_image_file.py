@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import vos
-from vos.io.image_file import IMAGE_SUFFIXES
-from vos.io.value_scale import find_value_scale
+from vos.io.images.image_file import IMAGE_SUFFIXES
+from vos.io.images.value_scale import find_value_scale
 from vos.plugin import read_image
 
 RAMP = np.linspace(0, 1, 40 * 60).reshape(40, 60)

@@ -14,9 +14,9 @@ from PIL import Image, ImageDraw
 
 import vos
 import vos.plugin
+from vos.io.images.png_file import MAX_PIXELS
 from vos.io.masks.mask_edges import is_dithered, ramp_share
 from vos.io.masks.mask_file import read_stored_label_map
-from vos.io.png_file import MAX_PIXELS
 from vos.plugin import AnnotationError, EmptyMaskError
 
 GREY, RGB, PALETTE_TYPE = 0, 2, 3

@@ -93,36 +93,58 @@ def evaluate(
     if not predictions.is_dir():
         raise InputError(f"{predictions}: no such folder of predictions.")
     unseen = None if meta is None else unseen_objects(Path(meta), seen_meta)
+    unsupervised = rules.max_proposals is not None
     truth_folders, remarks = find_sequences(
-        Path(truth),
-        sequences,
-        unsupervised=rules.max_proposals is not None,
-        object_folders=rules.object_folders,
+        Path(truth), sequences, unsupervised=unsupervised, object_folders=rules.object_folders
     )
-    faults: list[str] = []
-    prediction_folders, strays = _prediction_folders(predictions, truth_folders, missing, faults)
-    planned = [
-        _plan(sequence, folder, prediction_folders[sequence], rules, tolerance, missing, faults)
-        for sequence, folder in truth_folders.items()
-    ]
-    plans = [plan for plan in planned if plan is not None]
-    score_frames(plans, workers, progress)
-    finished = [_finish(plan, faults) for plan in plans]
-    if faults:
-        raise FaultsError(str(predictions), faults, _advice(plans, faults, missing, strays))
-    files = {
-        sequence: SequenceFiles(folder, prediction_folders[sequence], frames_beside(folder))
-        for sequence, folder in truth_folders.items()
-    }
-    return Scores(
-        name or predictions.resolve().name,
-        rules,
-        tolerance,
-        _joined([scores for scores in finished if scores is not None], rules),
-        unseen,
-        files,
-        remarks if rules.skip_first or not named.skip_first else (*remarks, _ALL_FRAMES.format(named.name)),
-    )
+    if named.skip_first and not rules.skip_first:
+        remarks = (*remarks, _ALL_FRAMES.format(named.name))
+    run = _FolderScoring(predictions, truth_folders, rules, tolerance, missing)
+    scored = run.score(workers, progress)
+    return Scores(name or predictions.resolve().name, rules, tolerance, scored, unseen, run.files(), remarks)
+
+
+class _FolderScoring:
+    """Scores the sequences of one folder of predictions.
+
+    Attributes:
+        faults: one line for each file or folder that cannot be scored.
+    """
+
+    def __init__(
+        self,
+        predictions: Path,
+        truth_folders: Mapping[str, Path],
+        rules: Protocol,
+        tolerance: float,
+        missing: Missing,
+    ) -> None:
+        """Find each sequence's folder of predictions."""
+        self._predictions, self._truth_folders = predictions, truth_folders
+        self._rules, self._tolerance, self._missing = rules, tolerance, missing
+        self.faults: list[str] = []
+        self._folders, self._strays = _prediction_folders(predictions, truth_folders, missing, self.faults)
+
+    def score(self, workers: int, progress: Callable[[int, int], None] | None) -> tuple[SequenceScores, ...]:
+        """Score all sequences with a number of processes; raises ``FaultsError`` if there is a fault."""
+        planned = [
+            _plan(sequence, folder, self._folders[sequence], self._rules, self._tolerance, self._missing, self.faults)
+            for sequence, folder in self._truth_folders.items()
+        ]
+        plans = [plan for plan in planned if plan is not None]
+        score_frames(plans, workers, progress)
+        finished = [_finish(plan, self.faults) for plan in plans]
+        if self.faults:
+            advice = _advice(plans, self.faults, self._missing, self._strays)
+            raise FaultsError(str(self._predictions), self.faults, advice)
+        return _joined([scores for scores in finished if scores is not None], self._rules)
+
+    def files(self) -> dict[str, SequenceFiles]:
+        """List the folders of each sequence: truth, predictions and frames."""
+        return {
+            sequence: SequenceFiles(folder, self._folders[sequence], frames_beside(folder))
+            for sequence, folder in self._truth_folders.items()
+        }
 
 
 def _prediction_folders(

@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 
 from vos.errors import EmptyMaskError, InputError, OptionError
 from vos.evaluation.images.labelled_images import IGNORED, ClassMap, LabelledImages
-from vos.io.image_file import read_image
+from vos.io.images.image_file import read_image
 from vos.protocols.initializer import Initializer
 from vos.types.arrays import Image, LabelMap
 from vos.types.frame import Frame

@@ -22,7 +22,7 @@ from vos.evaluation.reports.tables import CATEGORY_COLUMNS, GLOBAL_COLUMNS, perc
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.scores import Scores, SequenceFiles
 from vos.io.frame_names import match_names
-from vos.io.image_file import read_image
+from vos.io.images.image_file import read_image
 from vos.io.masks.mask_file import StoredLabelMap, read_stored_label_map
 from vos.types.arrays import AnyArray, BoolArray, Image
 from vos.types.label_map import VOID

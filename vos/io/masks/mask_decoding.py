@@ -14,8 +14,8 @@ from PIL import Image as PillowImage
 from PIL import ImageOps, UnidentifiedImageError
 
 from vos.errors import AnnotationError
-from vos.io.foreign_messages import quietly
-from vos.io.png_file import SIGNATURE, decode_plain, decompress_rows, parse_png, refuse_too_many_pixels
+from vos.io.images.foreign_messages import quietly
+from vos.io.images.png_file import SIGNATURE, decode_plain, decompress_rows, parse_png, refuse_too_many_pixels
 from vos.types.arrays import AnyArray, Size
 
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".tga"})

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vos.errors import SourceError
-from vos.io.foreign_messages import quietly
-from vos.io.value_scale import ValueScale, find_value_scale
+from vos.io.images.foreign_messages import quietly
+from vos.io.images.value_scale import ValueScale, find_value_scale
 from vos.types.arrays import AnyArray, Image
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vos.io.image_file import read_pixels, to_rgb
-from vos.io.value_scale import ValueScale, evenly_spaced, find_value_scale
+from vos.io.images.image_file import read_pixels, to_rgb
+from vos.io.images.value_scale import ValueScale, evenly_spaced, find_value_scale
 from vos.types.arrays import Image, Size
 
 

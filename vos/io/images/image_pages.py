@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from vos.errors import SourceError
-from vos.io.foreign_messages import quietly
-from vos.io.image_file import open_with_pillow, pixels_of, report_damage, silent_opencv, to_rgb
-from vos.io.value_scale import ValueScale, evenly_spaced, find_value_scale
+from vos.io.images.foreign_messages import quietly
+from vos.io.images.image_file import open_with_pillow, pixels_of, report_damage, silent_opencv, to_rgb
+from vos.io.images.value_scale import ValueScale, evenly_spaced, find_value_scale
 from vos.types.arrays import AnyArray, Image
 
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101

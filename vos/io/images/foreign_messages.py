@@ -1,4 +1,4 @@
-"""What libjpeg, libpng and libtiff print on standard error themselves: caught, and kept off the terminal.
+"""Messages that libjpeg, libpng and libtiff write to standard error: captured, and kept off the terminal.
 
 They have no other way to say that an image is damaged in its middle, where they fill in grey.
 """
