@@ -81,6 +81,8 @@ def _api() -> str:
         ("vos.testing", vos.testing.__all__),
     ):
         parts.append(f"## {module}\n")
+        if module == "vos.plugin":
+            parts.append(_plugin_groups())
         for name in names:
             value = getattr(sys.modules[module], name)
             # Type aliases are documented where they are assigned; Python 3.10 takes some for classes.
@@ -95,6 +97,23 @@ def _api() -> str:
                 if inspect.isclass(value) and not issubclass(value, Exception):
                     parts += _methods(value)
     return "\n".join(parts)
+
+
+def _plugin_groups() -> str:
+    """Make a table of the names of ``vos.plugin`` by purpose, as comments in its ``__all__`` group them."""
+    groups: dict[str, list[str]] = {}
+    listed = Path(vos.plugin.__file__).read_text().partition("__all__ = [")[2].partition("]")[0]
+    for line in listed.strip().splitlines():
+        text = line.strip()
+        if text.startswith("# "):
+            group = groups.setdefault(text.removeprefix("# "), [])
+        else:
+            group.append(text.strip('",'))
+    rows = ["| purpose | names |", "|---|---|"]
+    for purpose, names in groups.items():
+        links = ", ".join(f"[`{name}`](#vosplugin{name.lower()})" for name in names)
+        rows.append(f"| {purpose} | {links} |")
+    return "\n".join([*rows, ""])
 
 
 def _methods(owner: type) -> list[str]:

@@ -1,6 +1,8 @@
 """What a plugin author imports: hooks, specs, protocols, types, files, weights and errors.
 
 A plugin needs nothing else of the toolkit but ``vos.testing``, ``vos.weights`` and ``vos.evaluation``.
+
+``__all__`` lists the names by purpose, those that every tracker needs first; ``docs/api.md`` shows the same groups.
 """
 
 from vos.cli_options.executor_options import chosen_executor, executor_options
@@ -15,14 +17,11 @@ from vos.errors import (
     OptionError,
     OutputError,
     OutputExistsError,
-    PluginError,
-    PluginFailedError,
     SourceError,
     TrackerError,
     TruncatedSourceError,
     VosError,
     WeightsError,
-    WriterError,
 )
 from vos.host.jobs.job_progress import FrameReporter, JobProgress
 from vos.host.jobs.running import JobSummary, run_jobs
@@ -31,10 +30,10 @@ from vos.host.outputs.input_protection import refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
 from vos.host.outputs.remote_output import read_text, write_text
 from vos.host.process_ends import end_with_parent, end_workers, ending_cleanly
-from vos.host.progress import Progress, show_progress
+from vos.host.progress import show_progress
 from vos.host.tracker_making import MadeTracker, make_tracker
 from vos.host.tracking import LabelMapStream, stream, track
-from vos.initialization.initialize import initialize, read_frame
+from vos.initialization.initialize import initialize
 from vos.initialization.object_selection import ObjectSelection, select_objects
 from vos.initialization.phrases import split_phrases
 from vos.io.atomic_files import (
@@ -59,7 +58,6 @@ from vos.protocols.source import Source
 from vos.protocols.tracker import (
     AnnotatingTracker,
     ClosingTracker,
-    Encoding,
     EncodingAheadTracker,
     EncodingTracker,
     ForgettingTracker,
@@ -69,7 +67,7 @@ from vos.protocols.tracker import (
 from vos.protocols.writer import NamingWriter, Writer
 from vos.registry.discovery import Plugins, load_plugins
 from vos.registry.hookspecs import API_VERSION, hookimpl
-from vos.registry.options import NoOptions, make_options, option, parse_assignments
+from vos.registry.options import option, parse_assignments
 from vos.registry.specs import (
     CommandSpec,
     ExecutorSpec,
@@ -87,17 +85,25 @@ from vos.types.imported_masks import ImportedFrame, ImportedMasks
 from vos.types.label_map import object_ids
 from vos.types.palette import PALETTE
 from vos.types.prediction import Prediction
-from vos.types.run import DoubtfulSpan, Run, RunSummary
-from vos.types.runtime import Runtime, cache_folder
+from vos.types.run import DoubtfulSpan, Run
+from vos.types.runtime import Runtime
 from vos.types.source_info import SourceInfo
 from vos.weights.model_folders import hub_folder
 from vos.weights.strict_loading import load_network, load_part
 
 __all__ = [
-    # hooks and specs
-    "API_VERSION",
+    # Start here: what every tracker needs
     "hookimpl",
     "TrackerSpec",
+    "option",
+    "Runtime",
+    "Frame",
+    "LabelMap",
+    "Prediction",
+    "object_ids",
+    "VosError",
+    "OptionError",
+    # Other kinds of plugins: specs and their parts
     "InitializerSpec",
     "WriterSpec",
     "FormatSpec",
@@ -105,13 +111,8 @@ __all__ = [
     "ExecutorSpec",
     "Shorthand",
     "Checkpoint",
-    "option",
-    "NoOptions",
-    "make_options",
-    "parse_assignments",
-    "Plugins",
-    "load_plugins",
-    # protocols
+    "API_VERSION",
+    # Protocols: the methods of a tracker, an initializer, a source or a writer
     "Tracker",
     "EncodingTracker",
     "EncodingAheadTracker",
@@ -119,85 +120,66 @@ __all__ = [
     "ForgettingTracker",
     "SavingTracker",
     "ClosingTracker",
-    "DoubtfulSpan",
-    "Encoding",
     "Initializer",
     "Source",
     "Writer",
     "NamingWriter",
-    "Executor",
-    "Job",
-    "JobEvent",
-    "Worker",
-    "WorkerPlan",
-    "ReportFrame",
-    "end_with_parent",
-    "ending_cleanly",
-    "end_workers",
-    "run_jobs",
-    "JobSummary",
-    "JobProgress",
-    "FrameReporter",
-    # types
-    "Frame",
+    # Types of arguments and results
     "Annotation",
-    "Prediction",
     "Run",
-    "RunSummary",
+    "DoubtfulSpan",
     "SourceInfo",
     "ImportedFrame",
     "ImportedMasks",
-    "Runtime",
-    "LabelMap",
     "Image",
     "BoolArray",
     "FloatArray",
     "AnyArray",
     "Size",
-    # label maps and pictures
-    "object_ids",
+    # Label maps and text prompts
     "PALETTE",
     "draw_objects",
     "ObjectSelection",
     "select_objects",
     "split_phrases",
-    # files
+    # Read files
     "read_image",
     "ImageFiles",
     "ImagePages",
     "IMAGE_SUFFIXES",
     "natural_order",
     "read_label_map",
+    "read_text",
+    "read_state",
+    # Write files: complete or absent, never in place of an input
     "write_label_map",
     "atomic_write",
     "OutputFolder",
     "output_errors",
     "replacing",
     "write_text",
-    "read_text",
     "write_state",
-    "read_state",
     "create_partial",
     "finish_partial",
     "discard_partial",
     "refuse_replacing",
     "refuse_existing",
     "safe_name",
-    # weights
-    "cache_folder",
+    # Load weights of other libraries
     "hub_folder",
     "load_network",
     "load_part",
-    # a plugin's own verb: options that verbs share, and what a user's program runs
+    # A command of its own: options that all commands share
     "runtime_options",
     "option_assignments",
+    "parse_assignments",
     "general_options",
+    "command_plugins",
     "progress_option",
+    "show_progress",
     "executor_options",
     "chosen_executor",
-    "show_progress",
-    "Progress",
-    "command_plugins",
+    # Track, initialize and read from a plugin
     "stream",
     "LabelMapStream",
     "track",
@@ -205,21 +187,31 @@ __all__ = [
     "MadeTracker",
     "initialize",
     "open_source",
-    "read_frame",
-    # errors
-    "VosError",
+    "Plugins",
+    "load_plugins",
+    # Run many jobs: executors
+    "Executor",
+    "Job",
+    "JobEvent",
+    "Worker",
+    "WorkerPlan",
+    "ReportFrame",
+    "run_jobs",
+    "JobSummary",
+    "JobProgress",
+    "FrameReporter",
+    "end_with_parent",
+    "ending_cleanly",
+    "end_workers",
+    # Further errors
     "InputError",
-    "OptionError",
     "SourceError",
     "TruncatedSourceError",
     "AnnotationError",
     "EmptyMaskError",
     "OutputError",
     "OutputExistsError",
-    "PluginError",
-    "PluginFailedError",
     "TrackerError",
-    "WriterError",
     "WeightsError",
     "ExtraMissingError",
 ]

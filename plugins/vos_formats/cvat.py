@@ -23,11 +23,11 @@ from vos_formats.run_lengths import from_runs, runs_of
 class CvatWriter(FormatWriter):
     """Spools each object's shapes to disk, and writes the tracks at the end.
 
-    Polygons are a track an object. It ends with a shape marked ``outside`` in the first frame without the object, and
-    has one polygon a frame: parts and holes are joined by bridges of no width.
+    Polygons: one track for each object, with one polygon per frame; bridges of zero width join parts and holes. A shape
+    marked ``outside`` ends the track in the first frame without the object.
 
-    Masks are a track an object and frame, with the object id as ``group_id``, as CVAT itself exports masks: it has no
-    mask tracks, and of one in a file it takes the first mask alone.
+    Masks: one track for each object and frame, with the object id as ``group_id``, as CVAT itself exports masks. CVAT
+    has no mask tracks: it reads only the first mask of a track.
     Source: cvat/apps/dataset_manager/formats/cvat.py, ``load_anno`` ("mask track are not supported").
     """
 
@@ -101,7 +101,13 @@ class CvatWriter(FormatWriter):
 
 
 def read_cvat(path: Path) -> list[ImportedMasks] | None:
-    """Read ``annotations.xml`` of CVAT 1.1, for video or for images, also inside the zip that CVAT exports."""
+    """Read ``annotations.xml`` of CVAT 1.1, for video or for images, also inside the zip file that CVAT exports.
+
+    Returns:
+        The masks of the file; None if it is no CVAT file.
+    Raises:
+        AnnotationError: the XML is not complete.
+    """
     opened = _open(path)
     if opened is None:
         return None
@@ -137,10 +143,10 @@ def _of_tracks(path: Path, root: ElementTree.Element) -> ImportedMasks:
 
 
 def _track_keys(tracks: list[ElementTree.Element]) -> list[str | int]:
-    """What tells the objects apart.
+    """Return the key of each track's object; tracks with equal keys are one object.
 
-    A mask track is one frame of an object: its label, with its group where a label has several. A polygon track is an
-    object: its label where no other track has it, else its number.
+    A mask track is one frame of an object: its key is the label, with the group id if the label has several groups. A
+    polygon track is an object: its key is the label if no other track has this label, else the track's id.
     """
     groups: dict[str, set[str]] = {}
     polygons: list[str] = []
@@ -196,7 +202,7 @@ def _size(path: Path, root: ElementTree.Element) -> tuple[int, int]:
 
 
 def _open(path: Path) -> IO[Any] | None:
-    """The XML, if the file's beginning says that it is CVAT's."""
+    """Open the XML of a file or zip file; None if it does not begin as CVAT's does."""
     if path.suffix.lower() == ".zip" and zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             if "annotations.xml" in archive.namelist():

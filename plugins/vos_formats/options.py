@@ -1,4 +1,4 @@
-"""Options of the formats."""
+"""Options of the export formats, which ``vos export -O`` and the writers take."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _SIMPLIFY = "Leave out polygon points that are nearer to the outline than this, 
 
 @dataclass(frozen=True)
 class FileOptions:
-    """Options of formats that have no others."""
+    """Options of formats that need a path alone."""
 
     path: Path | None = option(None, _PATH)
 
 
 @dataclass(frozen=True)
 class LabelOptions:
-    """Options of formats that name classes and frames."""
+    """Options of formats that have class names and may include the frames."""
 
     path: Path | None = option(None, _PATH)
     label: str | None = option(None, _LABEL)
@@ -42,7 +42,7 @@ class PolygonOptions:
 
 @dataclass(frozen=True)
 class YoloOptions:
-    """Options of YOLO, whose masks always are polygons."""
+    """Options of YOLO, whose masks are always polygons."""
 
     path: Path | None = option(None, _PATH)
     label: str | None = option(None, _LABEL)

@@ -1,4 +1,4 @@
-"""Rough masks as paint programs save them: any colours on black, soft edges, a transparent layer."""
+"""Read rough masks of paint programs: any colours on black or on a transparent layer, with soft edges."""
 
 from __future__ import annotations
 
@@ -13,29 +13,32 @@ from vos.plugin import AnnotationError, AnyArray, EmptyMaskError, LabelMap, Size
 logger = logging.getLogger("vos.grabcut")
 
 MIN_SHARE = 0.002
-"""A colour with a smaller share of the painted pixels is a blend at an edge, not an object's."""
-NEAR = 48.0
-"""Distance in RGB below which two colours are shades of one."""
-DARK = 24
-"""A pixel whose brightest channel is below this is black."""
+"""A colour with a smaller share of the painted pixels is a blend at a soft edge, not the colour of an object."""
+SAME_COLOUR_DISTANCE = 48.0
+"""Colours with a smaller distance in RGB are one colour."""
+BLEND_DISTANCE = 12.0
+"""A colour with a smaller distance in RGB to a darker shade of another colour is a blend of that and black."""
+MIN_BRIGHTNESS = 24
+"""A pixel whose brightest channel is darker is black."""
 MAX_UNEXPLAINED = 0.3
-"""A larger share of pixels in other colours is a photo's: the frame was saved with the paint on it."""
+"""With a larger share of pixels in other colours the picture is a photo: the frame was saved with the paint."""
 MAX_OBJECTS = 254
 VOID = 255
+"""Label of pixels without a known object."""
 
 
 def read_rough_mask(path: Path, size: Size) -> LabelMap:
-    """Read a painted picture as a label map: each colour that covers enough is an object.
+    """Read a painted picture as a label map: each frequent colour is an object.
 
-    What ``vos.read_label_map`` reads is taken as it is: ids, the DAVIS palette's colours, black and white. Elsewhere
-    transparent and black pixels are background, and each remaining pixel goes to the nearest of the frequent colours,
-    so that soft edges do no harm.
+    Files that ``vos.read_label_map`` can read keep their ids: ids, the DAVIS palette's colours, black and white. In
+    other files transparent and black pixels are background, and each other pixel belongs to the nearest frequent
+    colour, which resolves soft edges.
 
     Args:
         path: a picture file of the frame's size.
         size: (H, W) of the frame.
     Returns:
-        uint8 (H, W): 0 and ids; of colours they are 1, 2, ... in the order of their areas.
+        uint8 (H, W): 0 and ids; for colours 1, 2, ... by falling area.
     Raises:
         AnnotationError: not a picture, of another size, or a photo.
         EmptyMaskError: nothing is painted.
@@ -72,7 +75,7 @@ def _pixels(path: Path, size: Size) -> AnyArray:
 
 def _by_colour(path: Path, pixels: AnyArray) -> LabelMap:
     colours = pixels[..., :3].astype(np.int32)
-    painted = (pixels[..., 3] > 127) & (colours.max(axis=2) >= DARK)
+    painted = (pixels[..., 3] > 127) & (colours.max(axis=2) >= MIN_BRIGHTNESS)
     label_map = np.zeros(pixels.shape[:2], dtype=np.uint8)
     if not painted.any():
         return label_map
@@ -83,7 +86,7 @@ def _by_colour(path: Path, pixels: AnyArray) -> LabelMap:
         raise AnnotationError(
             f"{path}: has the many colours of a photo. Save the painted layer alone, without the frame below it."
         )
-    # Half-way to black at a soft edge is background.
+    # At a soft edge, pixels closer to black than to the colour are background.
     bright = shown.max(axis=1) * 2 >= inks.max(axis=1)[nearest]
     label_map[painted] = np.where(bright, 1 + nearest, 0)
     names = ", ".join(f"#{r:02x}{g:02x}{b:02x} is object {i}" for i, (r, g, b) in enumerate(inks, 1))
@@ -92,7 +95,7 @@ def _by_colour(path: Path, pixels: AnyArray) -> LabelMap:
 
 
 def _inks(colours: AnyArray) -> AnyArray:
-    """The frequent colours, int32 (N, 3), the one with the largest area first; shades of one are one."""
+    """Return the frequent colours, int32 (N, 3), by falling area; similar colours count as one."""
     packed = colours @ np.array([1 << 16, 1 << 8, 1])
     values, counts = np.unique(packed, return_counts=True)
     order = np.argsort(-counts, kind="stable")
@@ -102,22 +105,22 @@ def _inks(colours: AnyArray) -> AnyArray:
     ]
     inks: list[AnyArray] = []
     for value in candidates:
-        if all(np.linalg.norm(value - ink) >= NEAR for ink in inks) and not _is_blend(value, inks):
+        if all(np.linalg.norm(value - ink) >= SAME_COLOUR_DISTANCE for ink in inks) and not _is_blend(value, inks):
             inks.append(value)
     return np.stack(inks[:MAX_OBJECTS])
 
 
 def _is_blend(colour: AnyArray, inks: list[AnyArray]) -> bool:
-    """Whether a colour lies between black and an ink, as a soft edge's pixels do."""
+    """Test whether a colour lies between black and one of the colours, as pixels of a soft edge do."""
     for ink in inks:
         share = float(colour @ ink) / float(ink @ ink)
-        if 0 < share < 1 and np.linalg.norm(colour - share * ink) < 12:
+        if 0 < share < 1 and np.linalg.norm(colour - share * ink) < BLEND_DISTANCE:
             return True
     return False
 
 
 def _unexplained_share(colours: AnyArray, inks: AnyArray) -> float:
-    """Share of the colours, (P, 3), that are neither near their ink, (P, 3), nor a blend of it and black."""
+    """Return the share of colours, (P, 3), that are not near their ink, (P, 3), or near a blend of it and black."""
     share = np.clip((colours * inks).sum(axis=1) / (inks * inks).sum(axis=1), 0, 1)
     away = np.linalg.norm(colours - share[:, None] * inks, axis=1)
-    return float((away >= NEAR).mean())
+    return float((away >= SAME_COLOUR_DISTANCE).mean())

@@ -1,4 +1,4 @@
-"""Personalised segmentation of images: one reference image with its mask, then any number of other images."""
+"""Personalised segmentation: segment the objects of one reference image in other images (PerSAM and PerSAM-F)."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ OnStages = Callable[[Sequence[Stage]], None]
 
 @dataclass(frozen=True)
 class PersonalOptions:
-    """How images are personalised.
+    """Settings of personalised segmentation.
 
     Attributes:
         learnt: learn two mask weights from the reference (PerSAM-F).
         epochs: steps of the optimisation.
-        rate: learning rate at its start.
-        reference_mask_value: the colour (1 to 255) that the reference's object is painted with. If given, cells and
-            guidance are chosen as the official code chooses them; None chooses them without its faults.
+        rate: initial learning rate.
+        reference_mask_value: the red value (1 to 255) of the object in the official code's annotation. Cells and
+            guidance are then chosen as in that code; None chooses them without its faults.
     """
 
     learnt: bool = False
@@ -50,19 +50,19 @@ class PersonalOptions:
 
 
 class PersonalSegmenter:
-    """Knows the objects of a reference image, and segments them in others.
+    """Segments the objects of a reference image in other images.
 
     Attributes:
         object_ids: the reference's ids.
         pooled: float32 (K, C), mean embeddings, not normalised.
-        targets: float32 (K, C), what similarity is measured with, unit length.
+        targets: float32 (K, C), the target features that similarity is measured with, unit length.
         mask_weights: float32 (K, 3) for PerSAM-F, else None.
     """
 
     def __init__(
         self, sam: SegmentAnything, image: Image, label_map: LabelMap, options: PersonalOptions | None = None
     ) -> None:
-        """Learn the reference.
+        """Compute the reference objects' embeddings, and fit mask weights if the options ask for them.
 
         Args:
             sam: the model.
@@ -126,7 +126,7 @@ class PersonalSegmenter:
         return label_map
 
     def _prompts(self, embedding: Embedding, maps: Tensor) -> list[Prompt]:
-        """The most similar point; for training-free PerSAM also the least similar one, as a negative point."""
+        """Prompt with the most similar point, for training-free PerSAM also with the least similar one as negative."""
         full = at_frame_size(maps, embedding.view)
         points = extreme_points(full, 1)
         if self._options.learnt:
@@ -135,7 +135,7 @@ class PersonalSegmenter:
         return [Prompt(np.concatenate(both), np.array([1, 0])) for both in zip(points, against, strict=True)]
 
     def _plain(self, embedding: Embedding, maps: Tensor, prompts: Sequence[Prompt]) -> list[Stage]:
-        """persam.py:145-186 at a7e8724."""
+        """Decode three times without learnt weights; source: persam.py:145-186 at a7e8724."""
         guide = guidance_for if self._options.reference_mask_value is None else official_guidance
         guidance = guide(maps, embedding.view, self.pooled)
         first = cascade.decode(self._sam, embedding, prompts, multimask=False, hooks=guidance)
@@ -144,7 +144,7 @@ class PersonalSegmenter:
         return [first, second, third]
 
     def _learnt(self, embedding: Embedding, prompts: Sequence[Prompt]) -> list[Stage]:
-        """persam_f.py:195-246 at a7e8724."""
+        """Decode three times with learnt mask weights; source: persam_f.py:195-246 at a7e8724."""
         assert self.mask_weights is not None
         first = cascade.decode(self._sam, embedding, prompts)
         weighted = (first.decoded.low_res_logits * self.mask_weights[..., None, None]).sum(dim=1)
@@ -153,7 +153,7 @@ class PersonalSegmenter:
         return [first, second, third]
 
     def _no_box(self, row: int) -> AnyArray | None:
-        """An empty mask has no box: go on without one; the official code crashes there."""
+        """Return no box for an empty mask; with the official code's choices raise an error where that code crashes."""
         if self._options.reference_mask_value is None:
             return None
         raise TrackerError(

@@ -1,4 +1,4 @@
-"""The shipped plugins keep the contract that they ask of guests; PerSAM on a tiny Segment Anything."""
+"""The shipped plugins keep the contract that they ask of guests; those of PerSAM are checked in vos_persam."""
 
 from functools import cache
 from importlib import metadata
@@ -18,8 +18,6 @@ from vos.testing import (
     initializer_checks,
     tracker_checks,
 )
-from vos_persam.options import PersamFOptions, PersamOptions
-from vos_persam.tracker import PersamTracker
 from vos_propagation.config import PropagationOptions
 from vos_sam.checkpoint import build_sam
 from vos_sam.initializers import PointsInitializer
@@ -49,8 +47,6 @@ def make_propagation(**options):
 
 # A working size of 96 px in place of 192 (a frame's, four times) takes a third of the time.
 test_propagation = contract_test(lambda: make_propagation(side=96))
-# PerSAM keeps nothing of earlier frames: its memory is steady at once.
-test_persam = contract_test(lambda: PersamTracker(tiny_sam(), PersamOptions()), warm_up=4)
 
 
 def test_propagation_follows_objects():
@@ -63,13 +59,6 @@ def test_propagation_follows_objects():
 def test_propagations_other_presets_keep_no_more_with_time_either(quality):
     checks = tracker_checks(lambda: make_propagation(quality=quality, side=96))
     next(check for check in checks if check.clause == "memory")()
-
-
-@pytest.mark.parametrize("clause", ["ids", "later-objects", "corrections", "fresh-start", "small-objects"])
-def test_persam_f(clause):
-    """Where persam-f differs from persam: what it learns for each object."""
-    checks = tracker_checks(lambda: PersamTracker(tiny_sam(), PersamFOptions(epochs=5)))
-    assert next(check for check in checks if check.clause == clause)() is None
 
 
 SHIPPED = [entry.value for entry in metadata.entry_points(group="vos") if entry.dist.name == "vos-toolkit"]

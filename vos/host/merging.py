@@ -1,4 +1,4 @@
-"""Label maps out of logits and corrections; the default of ``vos_merge_objects`` is an argmax against zero."""
+"""Merge objects into label maps: argmax of logits against a zero background, and corrections."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
 
     Args:
         prediction: logits float32 (K, h, w).
-        size: (H, W) wanted, pixels.
+        size: (H, W) of the label map, pixels.
     Returns:
         uint8 (H, W) of 0 and ids in ``object_ids``.
     """
@@ -31,9 +31,9 @@ def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
     if prediction.label_map is not None:
         return _resize_label_map(prediction, size)
     label_map = np.zeros(size, dtype=np.uint8)
-    # All rows share the memory for what is needed in between: new memory takes longer than the work done in it.
+    # All rows share scratch buffers: allocating them takes longer than filling them.
     resized, highest = np.empty(size, np.float32), np.zeros(size, np.float32)
-    wins, own = np.empty_like(label_map), np.empty_like(label_map)
+    is_highest, own_id = np.empty_like(label_map), np.empty_like(label_map)
     for row, object_id in enumerate(prediction.object_ids):
         if prediction.present is not None and not prediction.present[row]:
             continue
@@ -46,25 +46,30 @@ def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
                 plane, (width, lines.stop - lines.start), dst=resized[lines], interpolation=cv2.INTER_LINEAR
             )
         best = highest[lines]
-        cv2.compare(plane, best, cv2.CMP_GT, dst=wins[lines])
-        own[lines].fill(object_id)
-        cv2.copyTo(own[lines], wins[lines], label_map[lines])
+        cv2.compare(plane, best, cv2.CMP_GT, dst=is_highest[lines])
+        own_id[lines].fill(object_id)
+        cv2.copyTo(own_id[lines], is_highest[lines], label_map[lines])
         cv2.max(plane, best, dst=best)
     return label_map
 
 
 def _band(plane: AnyArray, first: int, last: int, height: int) -> tuple[AnyArray, slice]:
-    """Cut a plane (h, w) down to lines around those from ``first`` to ``last``, outside of which nothing is above 0.
+    """Crop a plane to the rows that can have a positive value after it is resized.
 
-    It is cut only where a line begins together with one of the ``height`` that are wanted: so the part, resized, is a
-    part of the whole, resized.
+    The crop starts and ends where a row of the plane and a row of the resized plane start together, so the resized crop
+    equals a crop of the resized plane.
 
+    Args:
+        plane: float32 (h, w).
+        first: first row with a positive value.
+        last: last row with a positive value.
+        height: number of rows after resizing.
     Returns:
-        The part, and which of the lines wanted it becomes.
+        The crop, and the rows of the resized plane that it becomes.
     """
     parts = math.gcd(len(plane), height)
     step, stride = len(plane) // parts, height // parts
-    # A line that is wanted depends on two of the plane.
+    # A row of the resized plane depends on two neighbouring rows of the plane.
     start, stop = max(0, first - 1) // step, -(-min(len(plane), last + 2) // step)
     return plane[start * step : stop * step], slice(start * stride, stop * stride)
 
@@ -86,8 +91,13 @@ def _resize_label_map(prediction: Prediction, size: Size) -> LabelMap:
 
 
 def checked_label_map(label_map: object, prediction: Prediction, size: Size, who: str) -> LabelMap:
-    """Check what a ``vos_merge_objects`` hook returned.
+    """Check the label map that a ``vos_merge_objects`` hook returned.
 
+    Args:
+        label_map: the hook's result.
+        prediction: the hook's input.
+        size: (H, W) of the frame.
+        who: the plugin's name in messages.
     Raises:
         PluginFailedError: not uint8 of the frame's size, or ids that the prediction does not have.
     """
@@ -96,16 +106,16 @@ def checked_label_map(label_map: object, prediction: Prediction, size: Size, who
     if label_map.dtype != np.uint8 or label_map.shape != size:
         found = f"{label_map.dtype} {label_map.shape}"
         raise PluginFailedError(f"{who}: vos_merge_objects returned {found}, expected uint8 {size}.")
-    strange = sorted(set(object_ids(label_map)) - set(prediction.object_ids))
-    if strange or (label_map == 255).any():
+    unknown = sorted(set(object_ids(label_map)) - set(prediction.object_ids))
+    if unknown or (label_map == 255).any():
         raise PluginFailedError(
-            f"{who}: vos_merge_objects returned ids {strange or [255]} that the prediction does not have."
+            f"{who}: vos_merge_objects returned ids {unknown or [255]} that the prediction does not have."
         )
     return label_map
 
 
 def correct_label_map(label_map: LabelMap, given: LabelMap, ids: Sequence[int]) -> LabelMap:
-    """Replace the annotated objects' pixels; an object that the annotation leaves out keeps its others."""
+    """Replace the pixels of the objects ``ids`` by an annotation; other objects keep the pixels outside it."""
     corrected = np.where(np.isin(label_map, ids), 0, label_map).astype(np.uint8)
     marked = given > 0
     corrected[marked] = given[marked]

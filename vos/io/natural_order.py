@@ -1,4 +1,4 @@
-"""The order of files whose names hold numbers: by value, as people count."""
+"""Sort files by the numbers in their names: ``2.jpg`` before ``10.jpg``."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def natural_order(paths: Iterable[Path]) -> list[Path]:
 
 
 def are_decimals(paths: Iterable[Path]) -> bool:
-    """Whether the numbers in names are read as decimal or signed ones; see ``natural_order``."""
+    """Test whether the numbers in names are decimal or signed numbers; see ``natural_order``."""
     parts = _varying([path.stem for path in paths])
     if not parts or not all(_SIGNED.fullmatch(part) for part in parts):
         return False
@@ -58,7 +58,7 @@ def _by_value(paths: list[Path]) -> list[Path]:
 
 
 def _varying(stems: list[str]) -> list[str]:
-    """The part of each name that is not the same in all; a number, its decimals and its sign stay whole."""
+    """Return the part of each name that differs between names; numbers with decimals and signs are not split."""
     if len(stems) < 2 or all(_SIGNED.fullmatch(stem) for stem in stems):
         return stems
     begin, end = _common_beginning(stems), _common_beginning([stem[::-1] for stem in stems])
@@ -66,6 +66,6 @@ def _varying(stems: list[str]) -> list[str]:
 
 
 def _common_beginning(texts: list[str]) -> int:
-    """Characters that begin all texts, without a number at their end."""
-    same = os.path.commonprefix(texts)  # noqa: RUF071  # by character, as is wanted here
+    """Count the first characters that all texts share, without a number at the end of these."""
+    same = os.path.commonprefix(texts)  # noqa: RUF071  # by character is correct here
     return len(re.sub(r"[0-9.]+$", "", same))

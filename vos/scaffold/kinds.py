@@ -1,4 +1,4 @@
-"""The kinds of plugins that can be started, and what their READMEs and messages say of each."""
+"""Kinds of plugins that ``vos plugin new`` can write, with the texts of their READMEs and messages."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Kind:
-    """What is written for one kind of plugin; ``NAME`` stands for the plugin's name.
+    """Texts for one kind of plugin; ``NAME`` stands for the plugin's name.
 
     Attributes:
         title: the plugin in a few words.
-        does: what the code that is written does.
-        try_it: a command that uses it.
+        does: a clause that describes the generated code.
+        try_it: a command that uses the plugin.
         options: a sentence on its options for the README, or empty.
-        dependencies: what it imports beside the toolkit.
+        dependencies: distributions that it imports beside the toolkit.
     """
 
     title: str
@@ -71,4 +71,4 @@ KINDS: dict[str, Kind] = {
         ("click",),
     ),
 }
-"""What can be started, by the word after ``--kind``."""
+"""All kinds, by the value of ``--kind``."""

@@ -1,4 +1,4 @@
-"""Training samples of the click decoder: squares cut from annotated pictures, with the frozen network's features."""
+"""Training samples of the click decoder: square crops of annotated images, with the frozen backbone's features."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from vos_propagation.backbone.efficientnet_lite import EfficientNetLite
 SIDE = 256
 """Side of a training square, pixels."""
 SHORT_SIDES = (256, 560)
-"""A picture's short side is scaled to a random length in this range before a square is cut out."""
+"""Range, in pixels, of the random length to which an image's short side is scaled before it is cropped."""
 MIN_AREA = 250
-"""A smaller part of an object in a square, in pixels, is not learnt."""
+"""An object with a smaller area in a crop, in pixels, is not learnt."""
 VOID = 255
+"""Label of pixels without a known object."""
 
 
 @dataclass
 class Sample:
-    """One square.
+    """One square crop.
 
     Attributes:
-        features: by stride, float16 (C, SIDE / s, SIDE / s), of unit length.
+        features: by stride s, float16 (C, SIDE / s, SIDE / s), unit length over C.
         label_map: uint8 (SIDE, SIDE).
-        object_ids: of the objects that are large enough.
+        object_ids: ids of the objects that are large enough to be learnt.
     """
 
     features: dict[int, Tensor]
@@ -40,13 +41,15 @@ class Sample:
     object_ids: tuple[int, ...]
 
 
-def pictures(folder: Path, every: int, leave_out: Sequence[str] = ()) -> Iterator[tuple[Path, Path]]:
-    """Find pictures with masks: ``JPEGImages/**/X.jpg`` and ``Annotations/**/X.png``.
+def annotated_images(folder: Path, every: int, leave_out: Sequence[str] = ()) -> Iterator[tuple[Path, Path]]:
+    """Find images with label maps: ``JPEGImages/**/X.jpg`` and ``Annotations/**/X.png``.
 
     Args:
-        folder: holds both folders.
-        every: of a sequence's frames one in so many.
+        folder: the parent of both folders.
+        every: use every n-th frame of a sequence.
         leave_out: names of sequences that are not used.
+    Yields:
+        Paths of an image and of its label map.
     """
     root = folder / "JPEGImages"
     by_folder: dict[Path, list[Path]] = {}
@@ -62,7 +65,7 @@ def pictures(folder: Path, every: int, leave_out: Sequence[str] = ()) -> Iterato
 def make_samples(
     found: Sequence[tuple[Path, Path]], network: EfficientNetLite, squares: int, rng: np.random.Generator
 ) -> list[Sample]:
-    """Cut squares out of pictures and encode them; some are mirrored, and their brightness and contrast vary."""
+    """Crop squares from images and encode them; half are mirrored, and brightness and contrast vary."""
     samples = []
     for image_path, mask_path in found:
         with PillowImage.open(image_path) as opened:
@@ -70,21 +73,23 @@ def make_samples(
         with PillowImage.open(mask_path) as opened:
             label_map = np.asarray(opened)
         for _ in range(squares):
-            square = _cut(image, label_map, rng)
+            square = _crop(image, label_map, rng)
             if square is not None:
-                samples.append(_encoded(*square, network))
+                samples.append(_encode(*square, network))
     return samples
 
 
 def unit_levels(network: EfficientNetLite, image: Image) -> dict[int, Tensor]:
-    """Encode an image whose sides are multiples of 16: by stride, (C, h, w), of unit length over channels."""
+    """Encode an image whose sides are multiples of 16: features by stride, (C, h, w), unit length over channels."""
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
     with torch.inference_mode():
         levels = network(pixels)
     return {stride: F.normalize(levels[stride][0], dim=0) for stride in (4, 8, 16)}
 
 
-def _cut(image: Image, label_map: LabelMap, rng: np.random.Generator) -> tuple[Image, LabelMap, tuple[int, ...]] | None:
+def _crop(
+    image: Image, label_map: LabelMap, rng: np.random.Generator
+) -> tuple[Image, LabelMap, tuple[int, ...]] | None:
     scale = np.exp(rng.uniform(*np.log(SHORT_SIDES))) / min(image.shape[:2])
     size_wh = tuple(max(SIDE, round(length * scale)) for length in image.shape[1::-1])
     image = np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC))
@@ -95,11 +100,11 @@ def _cut(image: Image, label_map: LabelMap, rng: np.random.Generator) -> tuple[I
         areas = np.bincount(part.ravel(), minlength=256)
         ids = tuple(int(i) for i in range(1, VOID) if areas[i] >= MIN_AREA and areas[i] < 0.9 * SIDE * SIDE)
         if ids:
-            return *_varied(image[y : y + SIDE, x : x + SIDE], part, rng), ids
+            return *_augment(image[y : y + SIDE, x : x + SIDE], part, rng), ids
     return None
 
 
-def _varied(image: Image, label_map: LabelMap, rng: np.random.Generator) -> tuple[Image, LabelMap]:
+def _augment(image: Image, label_map: LabelMap, rng: np.random.Generator) -> tuple[Image, LabelMap]:
     if rng.random() < 0.5:
         image, label_map = image[:, ::-1], label_map[:, ::-1]
     values: AnyArray = image.astype(np.float32)
@@ -109,5 +114,5 @@ def _varied(image: Image, label_map: LabelMap, rng: np.random.Generator) -> tupl
     return np.clip(values, 0, 255).astype(np.uint8), np.ascontiguousarray(label_map)
 
 
-def _encoded(image: Image, label_map: LabelMap, ids: tuple[int, ...], network: EfficientNetLite) -> Sample:
+def _encode(image: Image, label_map: LabelMap, ids: tuple[int, ...], network: EfficientNetLite) -> Sample:
     return Sample({s: level.half() for s, level in unit_levels(network, image).items()}, label_map, ids)

@@ -24,7 +24,7 @@ from torch import Tensor
 from vos.plugin import AnyArray, BoolArray
 from vos_grabcut.clicks.network import STRIDE, ClickDecoder
 from vos_grabcut.clicks.prompt_maps import coarser, prompt_maps, seed_similarities
-from vos_grabcut.training.samples import SIDE, VOID, Sample, make_samples, pictures
+from vos_grabcut.training.samples import SIDE, VOID, Sample, annotated_images, make_samples
 from vos_propagation.backbone.efficientnet_lite import load_efficientnet_lite
 
 CELLS = SIDE // STRIDE
@@ -106,7 +106,7 @@ def _samples(chosen: argparse.Namespace, rng: np.random.Generator) -> list[Sampl
     network = load_efficientnet_lite("lite0").to(memory_format=torch.channels_last)
     samples: list[Sample] = []
     for folder in chosen.data:
-        found = list(pictures(folder, chosen.every, chosen.leave_out))
+        found = list(annotated_images(folder, chosen.every, chosen.leave_out))
         stills = [pair for pair in found if pair[0].parent.name == "JPEGImages"]
         frames = [pair for pair in found if pair[0].parent.name != "JPEGImages"]
         samples += make_samples(stills, network, chosen.photo_squares, rng)

@@ -258,5 +258,8 @@ def test_the_specs_make_the_trackers():
     assert isinstance(made["persam-f", False], ForgettingTracker)
 
 
-test_contract = contract_test("persam", options={"checkpoint": CHECKPOINT}, min_iou=0.5)
-test_contract_with_learnt_weights = contract_test("persam-f", options={"checkpoint": CHECKPOINT, "epochs": 50})
+# PerSAM keeps nothing of earlier frames: its memory is steady after a few frames.
+test_contract = contract_test("persam", options={"checkpoint": CHECKPOINT}, min_iou=0.5, warm_up=4)
+test_contract_with_learnt_weights = contract_test(
+    "persam-f", options={"checkpoint": CHECKPOINT, "epochs": 50}, warm_up=4
+)

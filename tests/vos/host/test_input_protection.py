@@ -7,7 +7,8 @@ import pytest
 
 import vos
 from vos.host.outputs.input_protection import files_in_options, files_of_run, files_of_tree, refuse_replacing
-from vos.plugin import NoOptions, SourceInfo
+from vos.plugin import SourceInfo
+from vos.registry.options import NoOptions
 
 
 @pytest.fixture

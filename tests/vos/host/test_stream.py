@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import vos
+from vos.errors import PluginFailedError
 from vos.host.threads import map_ahead
-from vos.plugin import AnnotationError, OptionError, PluginFailedError, SourceInfo, TruncatedSourceError, hookimpl
+from vos.plugin import AnnotationError, OptionError, SourceInfo, TruncatedSourceError, hookimpl
 from vos.registry.offers import Origin
 from vos.testing import StubEncodingTracker, StubTracker, tiny_sequence
 

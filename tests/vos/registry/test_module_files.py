@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 import vos
 from vos.cli import cli
-from vos.plugin import PluginError
+from vos.errors import PluginError
 
 PLUGIN = """
 from my_guest_parts import SUMMARY

@@ -8,11 +8,10 @@ import pytest
 
 import vos.plugin
 from vos.cli import main
+from vos.errors import PluginFailedError
 from vos.plugin import (
     InitializerSpec,
-    NoOptions,
     OptionError,
-    PluginFailedError,
     SourceInfo,
     TrackerSpec,
     TruncatedSourceError,
@@ -22,6 +21,7 @@ from vos.plugin import (
 )
 from vos.registry.discovery import Plugins
 from vos.registry.offers import Origin
+from vos.registry.options import NoOptions
 from vos.testing import StubEncodingTracker, StubTracker, tiny_sequence
 
 

@@ -11,7 +11,8 @@ from click.testing import CliRunner
 
 from vos import weights
 from vos.cli.weights import command
-from vos.plugin import PluginError, WeightsError, hookimpl, load_plugins
+from vos.errors import PluginError
+from vos.plugin import WeightsError, hookimpl, load_plugins
 from vos.registry.offers import Origin
 
 CONTENT = bytes(range(256)) * 20_000

@@ -1,4 +1,4 @@
-"""A benchmark's job and its results: sequences with their times and scores."""
+"""Settings and results of a benchmark: each sequence's time and scores, and the table of all."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class BenchmarkJob:
         set_name: a set of the tree (``"2017/val"``); None for all annotated sequences.
         tracker: a tracker's name.
         options: its options by name.
-        protocol: a protocol's name; None for what fits the set.
-        resolution: folder of the tree (``"480p"``); None for the first that is there.
+        protocol: a protocol's name; None for the one that fits the set.
+        resolution: folder of the tree (``"480p"``); None for the first one that exists.
         sequences: only these of the set; empty for all.
         max_side: the tracker sees frames at most this long, pixels.
         runtime: device, precision, threads, seed; threads are those of each worker.
-        overwrite: replace what an earlier run left.
-        plugin_modules: as ``-p``.
-        blocked: as ``--no-plugin``.
-        initializer: makes each sequence's first mask; None takes the given ones.
+        overwrite: replace the files of an earlier run.
+        plugin_modules: plugins to load, as ``-p``.
+        blocked: plugins to leave out, as ``--no-plugin``.
+        initializer: name of the initializer that makes each sequence's first mask; None uses the data set's masks.
         init_options: its options by name.
     """
 
@@ -82,14 +82,14 @@ class BenchmarkJob:
 
     @property
     def most_objects(self) -> int:
-        """How many objects an initializer may find: the protocol's limit, else as in ``ObjectSelection``."""
+        """Largest number of objects of an initializer: the protocol's limit, else that of ``ObjectSelection``."""
         return self.rules.max_proposals or ObjectSelection.max_objects
 
     def to_plain(self) -> dict[str, Any]:
-        """The job as JSON data.
+        """Convert the job to JSON data.
 
         Raises:
-            OptionError: an option of the tracker or the initializer is no plain value.
+            OptionError: an option of the tracker or the initializer is no JSON value.
         """
         try:
             here = {"root": self.root.absolute(), "output": self.output.absolute()}  # a worker may start elsewhere
@@ -100,18 +100,18 @@ class BenchmarkJob:
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> BenchmarkJob:
-        """Make the job that ``to_plain`` has described."""
+        """Make a job from the data of ``to_plain``."""
         runtime = Runtime(**{**data["runtime"], "cache": Path(data["runtime"]["cache"])})
         paths = {name: Path(data[name]) for name in ("root", "output")}
         tuples = {name: tuple(data[name]) for name in ("sequences", "plugin_modules", "blocked")}
         return cls(**{**data, **paths, **tuples, "runtime": runtime})
 
     def check(self) -> None:
-        """Refuse a protocol that does not fit the first masks.
+        """Refuse a protocol that does not fit the origin of the first masks.
 
         Raises:
-            OptionError: it scores proposals, and no initializer makes them; or it takes an initializer's ids for
-                those of the truth.
+            OptionError: the protocol scores proposals and there is no initializer, or it compares objects by id and
+                an initializer numbers them.
         """
         rules = self.rules
         if self.initializer is None and rules.max_proposals is not None:
@@ -132,13 +132,13 @@ class SequenceResult:
 
     Attributes:
         sequence: its name.
-        frames: how many frames were tracked.
-        seconds: wall time of tracking them, reading and writing included.
-        skipped: an earlier run had finished it; the time is that run's.
+        frames: number of tracked frames.
+        seconds: wall time of tracking, reading and writing included.
+        skipped: whether an earlier run had finished the sequence; the time is that run's.
         details: the tracker's ``details`` attribute.
-        scores: of this sequence alone.
-        init_seconds: wall time of making the first mask; None where it was given.
-        compute: device, precision and threads of the process that tracked it, as ``compute_facts`` gives them.
+        scores: scores of this sequence alone.
+        init_seconds: wall time of the initializer; None without one.
+        compute: device, precision and threads of the tracking process, from ``compute_facts``.
     """
 
     sequence: str
@@ -151,33 +151,33 @@ class SequenceResult:
     compute: Mapping[str, Any] = field(default_factory=dict)
 
     def to_plain(self) -> dict[str, Any]:
-        """The result as JSON data, to carry it from a worker."""
+        """Convert the result to JSON data, which a worker process sends."""
         kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "scores"}
         plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
         return {**plain, "scores": plain_scores.to_plain(self.scores)}
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any], protocol: Protocol) -> SequenceResult:
-        """Make the result that ``to_plain`` has described.
+        """Make a result from the data of ``to_plain``.
 
         Args:
-            data: of ``to_plain``.
+            data: from ``to_plain``.
             protocol: the rules of scoring.
         """
         return cls(**{**data, "scores": plain_scores.from_plain(data["scores"], protocol)})
 
     @property
     def fps(self) -> float:
-        """Frames per second; 0 if the time is not known."""
+        """Frames per second; 0 if the time is unknown."""
         return self.frames / self.seconds if self.seconds > 0 else 0.0
 
     def line(self) -> str:
-        """The result as one line of text for the terminal."""
+        """Format the result as one line for the terminal."""
         sequence = self.scores.sequences[0]
-        before = ", finished before" if self.skipped else ""
+        earlier = ", finished before" if self.skipped else ""
         return (
             f"{self.sequence}: J&F {percent(sequence.j_and_f)}, J {percent(sequence.j.mean)}, "
-            f"F {percent(sequence.f.mean)}; {self.frames} frames, {self.fps:.1f} frames/s{before}{self._first_mask()}"
+            f"F {percent(sequence.f.mean)}; {self.frames} frames, {self.fps:.1f} frames/s{earlier}{self._first_mask()}"
         )
 
     def _first_mask(self) -> str:
@@ -194,10 +194,10 @@ class BenchmarkResult:
     Attributes:
         job: the settings of the benchmark.
         options: the tracker's options, defaults included.
-        versions: of the toolkit and the libraries that decide masks.
-        workers: processes.
+        versions: versions of the toolkit and of the libraries that influence masks.
+        workers: number of processes.
         sequences: results in the order of the set.
-        scores: of the whole set.
+        scores: scores of the whole set.
     """
 
     job: BenchmarkJob
@@ -214,7 +214,7 @@ class BenchmarkResult:
         return sum(result.frames for result in tracked) / sum(result.seconds for result in tracked) if tracked else 0.0
 
     def table(self) -> str:
-        """The final table: tracker, options, versions, and the scores times 100."""
+        """Format the final table: tracker, options, versions, and the scores times 100."""
         options = ", ".join(f"{key}={value}" for key, value in self.options.items()) or "none"
         details = {key: value for result in self.sequences[:1] for key, value in result.details.items()}
         versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
@@ -248,7 +248,7 @@ class BenchmarkResult:
         return [f"init:     {named}"]
 
     def run_facts(self) -> dict[str, Any]:
-        """What made the masks, as JSON data: the key ``run`` of ``results.json``."""
+        """Describe how the masks were made, as JSON data: the key ``run`` of ``results.json``."""
         return {
             "set": self.job.set_name,
             "initializer": self.job.initializer,

@@ -1,4 +1,4 @@
-"""What a result was made with: the command, the date, the machine and the versions."""
+"""Describe how a result was produced: command, date, machine and versions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def environment() -> dict[str, Any]:
     """Describe this process and machine for a results file.
 
     Returns:
-        ``command``, ``date`` (ISO 8601, local time), ``cpu``, ``cores`` (those that this process may use),
+        ``command``, ``date`` (ISO 8601, local time), ``cpu``, ``cores`` (the number that this process may use),
         ``system``, ``python`` and ``vos``.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -34,13 +34,13 @@ def environment() -> dict[str, Any]:
 
 
 def compute_facts(runtime: Runtime) -> dict[str, Any]:
-    """Describe where a model has run in this process.
+    """Describe the device and precision of a model that has run in this process.
 
     Args:
-        runtime: what was asked for.
+        runtime: the run's settings.
     Returns:
-        ``device``: what ``auto`` stands for here; ``gpu``: its name, for CUDA; ``precision`` as asked for; ``threads``:
-        CPU threads of the model, or None where the process has not loaded torch.
+        ``device``: the device that ``auto`` selects here; ``gpu``: its name, for CUDA; ``precision`` as in ``runtime``;
+        ``threads``: CPU threads of torch, or the setting if the process has not loaded torch.
     """
     facts: dict[str, Any] = {"device": runtime.device, "precision": runtime.precision, "threads": runtime.threads}
     torch = sys.modules.get("torch")
@@ -53,7 +53,7 @@ def compute_facts(runtime: Runtime) -> dict[str, Any]:
 
 
 def _cpu() -> str:
-    """The processor's name, where the system says it."""
+    """Return the processor's model name, or its architecture if the system has no name."""
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):

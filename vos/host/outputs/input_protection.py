@@ -1,4 +1,4 @@
-"""What a command reads, and the refusal to write there: no input is ever replaced."""
+"""Refuse outputs that would replace an input; list the files that a command reads."""
 
 from __future__ import annotations
 
@@ -21,45 +21,45 @@ _TREE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".txt"})
 def refuse_replacing(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
     """Refuse outputs that are inputs; a command calls this before it begins to work.
 
-    Files and folders are compared by what they are on the disk, so that a link, another spelling, or upper and lower
-    case where they are the same, make no difference.
+    Files and folders are compared by device and inode: links, other spellings of a path, and upper and lower case on a
+    disk that ignores case, make no difference.
 
     Args:
         outputs: files to be written, and folders to be written into.
-        inputs: files and folders that are read; only looked at where an output is there already.
+        inputs: files and folders that are read; iterated only if an output exists already.
     Raises:
         InputError: an output is an input, or two outputs are one.
     """
-    there: dict[_Identity, Path] = {}
-    places: set[str] = set()
+    existing: dict[_Identity, Path] = {}
+    targets: set[str] = set()
     for output in outputs:
-        place = os.path.normcase(os.path.realpath(output))
-        if place in places:
+        target = os.path.normcase(os.path.realpath(output))
+        if target in targets:
             raise InputError(f"{output}: two outputs would go there. Give each of them a name of its own.")
-        places.add(place)
+        targets.add(target)
         if (identity := _identity(output)) is not None:
-            there.setdefault(identity, output)
-    if not there:
+            existing.setdefault(identity, output)
+    if not existing:
         return
     for path in inputs:
         identity = _identity(path)
-        if identity is not None and identity in there:
-            output = there[identity]
+        if identity is not None and identity in existing:
+            output = existing[identity]
             other = "" if output == path else f" ({path})"
             raise InputError(f"{output}: is an input{other}, and no input is replaced. Choose another output.")
 
 
 def files_of_run(info: SourceInfo, annotations: GivenAnnotations = None) -> Iterator[Path]:
-    """List what a run reads: its frames and its annotations.
+    """List the files and folders that a run reads: its frames and its annotations.
 
     Args:
-        info: the source; the files of a folder of images count one by one, and so does the folder.
-        annotations: as they were given; None takes those that the layout puts beside the frames, ``{}`` none.
+        info: the source; for a folder of images, the folder and each of its files are listed.
+        annotations: the run's annotations; None for those that the layout puts beside the frames, ``{}`` for none.
     Yields:
-        Paths; not all of them need be there.
+        Paths; some of them may not exist.
     """
     names = frozenset(info.frame_names or ())
-    # A source that is no file may be called as a folder that has nothing to do with it.
+    # The name of a source without files may by chance be that of a folder.
     if names or _is_file(info.location):
         yield Path(info.location)
         yield from (path for path in _files_in(info.location) if path.stem in names)
@@ -68,7 +68,7 @@ def files_of_run(info: SourceInfo, annotations: GivenAnnotations = None) -> Iter
 
 
 def _mask_paths(given: object) -> Iterator[Path]:
-    """The files and folders of given annotations, and the masks in the folders, also one folder for each object."""
+    """List the files and folders of annotations, and the masks in these folders and in their subfolders."""
     if isinstance(given, Mapping):
         for one in given.values():
             yield from _mask_paths(one)
@@ -82,12 +82,12 @@ def _mask_paths(given: object) -> Iterator[Path]:
 
 
 def files_in_options(*given: Any) -> Iterator[Path]:
-    """List what options name: a checkpoint, a mask, ``ARCHITECTURE:FILE``, a program and its script.
+    """List the files that options name: a checkpoint, a mask, ``ARCHITECTURE:FILE``, a program and its script.
 
     Args:
-        given: texts, paths, mappings or dataclasses of them; what else is in them is passed over.
+        given: texts, paths, and mappings or dataclasses of them; other values are ignored.
     Yields:
-        The paths, and the files named by a text or by a word in it; a folder may have a word's name by chance.
+        All paths, and each text or word of a text that is the name of a file.
     """
     for one in given:
         if isinstance(one, Path):
@@ -101,13 +101,13 @@ def files_in_options(*given: Any) -> Iterator[Path]:
 
 
 def files_of_tree(roots: Iterable[Path], outputs: Iterable[Path]) -> Iterator[Path]:
-    """List what is read of data sets and of folders of masks, as far as an output may replace it.
+    """List the outputs that would replace a file of a data set or of a folder of masks.
 
     Args:
         roots: folders of images, label maps and lists of names, at any depth.
         outputs: files to be written.
     Yields:
-        Those outputs that are such a file; a table or a report among the masks is none.
+        Outputs inside the roots that are images, label maps or lists of names; not tables and reports.
     """
     folders = [os.path.realpath(root) for root in roots]
     for output in outputs:
@@ -127,12 +127,12 @@ def _files_in(folder: Path | str) -> list[Path]:
 def _is_file(text: str) -> bool:
     try:
         return Path(text).is_file()
-    except (OSError, ValueError):  # longer than a name can be
+    except (OSError, ValueError):  # the text is too long for a file name
         return False
 
 
 def _identity(path: Path) -> _Identity | None:
-    """What a path leads to, or None where nothing is there."""
+    """Return the device and inode of a path, or None if nothing exists there."""
     try:
         found = path.stat()
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The writers of a run: fed in order, in a thread of their own, and left whole or absent."""
+"""Run the writers of a run in a background thread; each output is complete or absent."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from vos.types.run import Run
 logger = logging.getLogger(__name__)
 
 WRITE_BEHIND_FRAMES = 8
+"""Number of tracked frames that may wait for the writers."""
 
 
 class Outputs:
-    """The writers of a run, in a thread of their own."""
+    """The writers of a run, called frame by frame in a background thread."""
 
     def __init__(self, writers: Sequence[Writer], names: Sequence[str] = ()) -> None:
         """Keep the writers; nothing is opened yet.
 
         Args:
-            writers: fed in this order.
-            names: what messages call each of them; empty for the names of their classes.
+            writers: called in this order for each frame.
+            names: the writers' names in messages; empty for the names of their classes.
         """
         self._writers = writers
         self._names = dict(zip(map(id, writers), names, strict=False))
@@ -34,7 +35,7 @@ class Outputs:
         self._behind: WriteBehind[TrackedFrame] | None = None
 
     def open(self, run: Run) -> None:
-        """Open every writer; a failure names the one."""
+        """Open every writer; an error names the writer."""
         for writer in self._writers:
             with self._naming(writer, "cannot begin"):
                 writer.open(run)
@@ -43,17 +44,17 @@ class Outputs:
             self._behind = WriteBehind(self._write, WRITE_BEHIND_FRAMES)
 
     def put(self, tracked: TrackedFrame) -> None:
-        """Hand a frame to the writers; raises what went wrong with an earlier one."""
+        """Queue a frame for the writers; raises the error of an earlier frame."""
         if self._behind is not None:
             self._behind.put(tracked)
 
     def flush(self) -> None:
-        """Wait until every frame is written; raises what went wrong with one."""
+        """Wait until every queued frame is written; raises the error of a frame."""
         if self._behind is not None:
             self._behind.flush()
 
     def close(self) -> None:
-        """Wait for the last frame and close every writer."""
+        """Write the queued frames, and close every writer."""
         self._drain()
         while self._opened:
             writer = self._opened[0]
@@ -62,10 +63,10 @@ class Outputs:
             self._opened.pop(0)
 
     def abort(self, error: BaseException) -> None:
-        """Write what was tracked, then leave every output whole or absent; ``error`` stays the one that counts."""
+        """Write the queued frames, and abort every writer because of ``error``; later errors are logged."""
         try:
             self._drain()
-        except BaseException as later:  # a second Ctrl-C too: writers are aborted all the same
+        except BaseException as later:  # also a second Ctrl-C: the writers are aborted even then
             logger.debug("while stopping: %s", later)
         for writer in self._opened:
             try:
@@ -90,7 +91,7 @@ class Outputs:
 
     @contextmanager
     def _naming(self, writer: Writer, what: str) -> Iterator[None]:
-        """Name the writer in what goes wrong inside the block."""
+        """Turn an error of the block into a ``WriterError`` that names the writer."""
         try:
             yield
         except InputError:
