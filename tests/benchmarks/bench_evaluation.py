@@ -1,11 +1,14 @@
 """How fast scores are made, against vos-benchmark and a plain form of the official procedure in the same run.
 
-Made-up sequences of DAVIS-2016's size, or ``--gt`` and ``--pred`` folders of your own. The baselines are vos-benchmark
-0.1.0, as its package is, and ``plain_davis.py``, the official DAVIS procedure written plainly. Figures: masks in
-memory, by each protocol too; ``vos eval`` as a whole command with 1 and with 2 processes. Each is given in seconds of
-wall time and of processor time, which depends less on what else runs. Scores are checked to be equal.
+Made-up sequences of DAVIS-2016's size; or ``--gt`` and ``--pred`` folders of your own; or ``--davis`` trees, of which
+``--sequences 16 --frames 1116`` chooses so many sequences with so many masks in all: the predictions are the masks,
+smoothly warped. The baselines are vos-benchmark 0.1.0, as its package is, and ``plain_davis.py``, the official DAVIS
+procedure written plainly. Figures: masks in memory, by each protocol too; ``vos eval`` as a whole command with 1 and
+with 2 processes. Each is given in seconds of wall time and of processor time, which depends less on what else runs.
+Scores are checked to be equal.
 
     python tests/benchmarks/bench_evaluation.py [--gt DIR --pred DIR]
+    python tests/benchmarks/bench_evaluation.py --davis DIR --davis DIR --sequences 16 --frames 1116
 """
 
 from __future__ import annotations
@@ -37,6 +40,36 @@ PROTOCOLS_IN_MEMORY = ("davis-2017", "davis-2017-unsupervised", "youtube-vos", "
 OUT = HERE.parents[1] / "bench-out" / "evaluation.json"
 
 
+def warp(label_map: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Move a label map's pixels smoothly, by some 4 pixels."""
+    size = label_map.shape
+    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
+    noise = [cv2.resize(rng.normal(0, 4, (8, 14)).astype(np.float32), size[::-1]) for _ in range(2)]
+    return cv2.remap(label_map, x + noise[0], y + noise[1], cv2.INTER_NEAREST)
+
+
+def make_predictions(trees: Sequence[Path], count: int, frames: int, root: Path) -> None:
+    """Take ``count`` sequences of trees that have ``frames`` masks in all, and warp their masks to be predictions."""
+    found = {path.name: sorted(path.glob("*.png")) for tree in trees for path in (tree / "Annotations/480p").iterdir()}
+    # Sequences chosen for each number of sequences and sum of masks; the first way that is found is kept.
+    ways: dict[tuple[int, int], tuple[str, ...]] = {(0, 0): ()}
+    for name in sorted(found):
+        for (taken, total), names in list(ways.items()):
+            if taken < count:
+                ways.setdefault((taken + 1, total + len(found[name])), (*names, name))
+    if (count, frames) not in ways:
+        raise SystemExit(f"no {count} sequences have {frames} masks in all.")
+    rng = np.random.default_rng(0)
+    (root / "truth").mkdir()
+    for name in ways[count, frames]:
+        (root / "truth" / name).symlink_to(found[name][0].parent.resolve())
+        (root / "predictions" / name).mkdir(parents=True)
+        for path in found[name]:
+            vos.write_label_map(
+                root / "predictions" / name / path.name, warp(vos.read_label_map(path, allow_empty=True), rng)
+            )
+
+
 def make_folders(root: Path, sequences: int = 4, frames: int = 50, size: tuple[int, int] = (480, 854)) -> None:
     """Drifting blobs with uneven outlines; predictions are the truth, warped smoothly."""
     rng = np.random.default_rng(0)
@@ -50,10 +83,8 @@ def make_folders(root: Path, sequences: int = 4, frames: int = 50, size: tuple[i
             dy, dx = y - centre[0] - frame * speed[0], x - centre[1] - frame * speed[1]
             angle = np.arctan2(dy, dx)
             mask = (np.hypot(dy, dx) < radius * (1 + 0.2 * np.sin(waves * angle + frame / 9))).astype(np.uint8)
-            noise = [cv2.resize(rng.normal(0, 4, (8, 14)).astype(np.float32), size[::-1]) for _ in range(2)]
-            warped = cv2.remap(mask, x + noise[0], y + noise[1], cv2.INTER_NEAREST)
             vos.write_label_map(root / "truth" / f"sequence-{n}" / f"{frame:05d}.png", mask)
-            vos.write_label_map(root / "predictions" / f"sequence-{n}" / f"{frame:05d}.png", warped)
+            vos.write_label_map(root / "predictions" / f"sequence-{n}" / f"{frame:05d}.png", warp(mask, rng))
 
 
 @dataclass(frozen=True)
@@ -119,55 +150,68 @@ def linked(folder: Path, names: Sequence[str], target: Path) -> Path:
     return target
 
 
+def in_memory(maps: list[np.ndarray]) -> dict[str, Callable[[], object]]:
+    """Score label maps in memory, by each protocol."""
+    return {
+        "plain": lambda: plain_davis.score_maps(*maps),
+        **{one: partial(score_sequence, *maps, one) for one in PROTOCOLS_IN_MEMORY},
+        "boundary IoU": partial(score_sequence, *maps, protocol_named("davis-2017", boundary_iou=True)),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gt", type=Path, help="folder of sequences")
     parser.add_argument("--pred", type=Path)
+    parser.add_argument("--davis", type=Path, action="append", help="root of a DAVIS tree")
+    parser.add_argument("--sequences", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=1116)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--short", action="store_true", help="the commands with one process alone; scores unchecked")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         truth, predictions = given.gt, given.pred
         if truth is None:
-            make_folders(Path(scratch))
+            if given.davis:
+                make_predictions(given.davis, given.sequences, given.frames, Path(scratch))
+            else:
+                make_folders(Path(scratch))
             truth, predictions = Path(scratch) / "truth", Path(scratch) / "predictions"
         names = sorted(path.name for path in predictions.iterdir() if (truth / path.name).is_dir())
         truth, predictions = (
             linked(folder, names, Path(scratch) / f"links-{folder.name}") for folder in (truth, predictions)
         )
-        frames = check_equal(truth, predictions, names)
+        if given.short:
+            frames = sum(len(list((truth / name).glob("*.png"))) for name in names)
+        else:
+            frames = check_equal(truth, predictions, names)
         name = names[0]
         maps = [
             np.stack([plain_davis.read(path) for path in sorted((folder / name).glob("*.png"))])
             for folder in (truth, predictions)
         ]
-        memory = compare(
-            {
-                "plain": lambda: plain_davis.score_maps(*maps),
-                **{one: partial(score_sequence, *maps, one) for one in PROTOCOLS_IN_MEMORY},
-                "boundary IoU": partial(score_sequence, *maps, protocol_named("davis-2017", boundary_iou=True)),
-            },
-            given.rounds,
-        )
+        memory = {} if given.short else compare(in_memory(maps), given.rounds)
         evaluate = [*VOS, "eval", "--gt", str(truth), "--pred", str(predictions)]
         folders = f"[{str(truth)!r}], [{str(predictions)!r}]"
         theirs = "from vos_benchmark.benchmark import benchmark; benchmark({}, False, {}, verbose=False)"
-        whole = compare(
-            {
-                "plain": command(str(HERE / "plain_davis.py"), str(truth), str(predictions), *names),
-                "vos-benchmark": command("-c", theirs.format(folders, 1)),
+        commands = {
+            "plain": command(str(HERE / "plain_davis.py"), str(truth), str(predictions), *names),
+            "vos-benchmark": command("-c", theirs.format(folders, 1)),
+            "vos eval": command(*evaluate),
+            "start of vos": command(*VOS, "--version"),
+        }
+        if not given.short:
+            commands |= {
                 "vos-benchmark, 2 processes": command("-c", theirs.format(folders, 2)),
-                "vos eval": command(*evaluate),
                 "vos eval, 2 processes": command(*evaluate, "-j", "2"),
                 **{f"vos eval, {one}": command(*evaluate, "--protocol", one) for one in ("lvos", "vost", "mose")},
-                "start of vos": command(*VOS, "--version"),
-            },
-            given.rounds,
-        )
-    print(
-        f"{frames} frames of {len(names)} sequences; scores equal those of both baselines. Ratios by wall time, and in"
-    )
-    print("parentheses by processor time.")
-    report("masks in memory", memory, ["plain"])
+            }
+        whole = compare(commands, given.rounds)
+    checked = "" if given.short else "; scores equal those of both baselines"
+    print(f"{frames} frames of {len(names)} sequences{checked}.")
+    print("Ratios by wall time, and in parentheses by processor time.")
+    if memory:
+        report("masks in memory", memory, ["plain"])
     report("whole command", whole, ["plain", "vos-benchmark"])
     content = {
         what: {name: asdict(took) for name, took in times.items()}
