@@ -231,7 +231,7 @@ def test_a_shorthand_of_an_unknown_option_breaks_its_plugin():
     class Plugin:
         @toolkit.hookimpl
         def vos_writers(self):
-            return [toolkit.WriterSpec("w", "W.", Plugin, toolkit.NoOptions, (toolkit.Shorthand("--w", "W.", "pth"),))]
+            return [toolkit.WriterSpec("w", "W.", Plugin, NoOptions, (toolkit.Shorthand("--w", "W.", "pth"),))]
 
     plugins = toolkit.load_plugins(autoload=False)
     plugins.register(Plugin(), Origin("bad", "bad", "test"), log=False)
