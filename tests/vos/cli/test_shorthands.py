@@ -227,6 +227,7 @@ def test_a_shorthand_checks_itself(arguments, message):
 def test_a_shorthand_of_an_unknown_option_breaks_its_plugin():
     import vos.plugin as toolkit
     from vos.registry.offers import Origin
+    from vos.registry.options import NoOptions
 
     class Plugin:
         @toolkit.hookimpl
