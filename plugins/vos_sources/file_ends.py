@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _EBML_HEADER, _SEGMENT = 0x1A45DFA3, 0x18538067
+_NUT_INDEX = bytes.fromhex("4e58dd672f23e64e")
+_MXF_HEADER_PARTITION = bytes.fromhex("060e2b34020501010d01020101")
 _TAIL = 65536
 
 
@@ -128,6 +130,27 @@ def _ogg(file: BinaryIO, size: int) -> bool:
     return at < 0 or not tail[at + 5] & 4
 
 
+def _nut(file: BinaryIO, size: int) -> bool:
+    """NUT 20130327, "index": it follows the last frame, and its length stands in the file's last 12 bytes."""
+    file.seek(max(size - 12, 0))
+    length = int.from_bytes(file.read(8), "big")
+    if not 12 < length <= size:
+        return True
+    file.seek(size - length)
+    return file.read(8) != _NUT_INDEX
+
+
+def _mxf(file: BinaryIO, size: int) -> bool:
+    """SMPTE 377-1, 7.1: the header partition states where the footer begins; 0 means that it is not known."""
+    head = file.read(_TAIL)
+    at = head.find(_MXF_HEADER_PARTITION)
+    if at < 0:
+        return False
+    at += 16
+    at += 1 + (head[at] & 0x7F if head[at] & 0x80 else 0)
+    return int.from_bytes(head[at + 24 : at + 32], "big") >= size
+
+
 _CHECKS: dict[str, Callable[[BinaryIO, int], bool]] = {
     "mp4": _mp4,
     "avi": _avi,
@@ -137,4 +160,6 @@ _CHECKS: dict[str, Callable[[BinaryIO, int], bool]] = {
     "mpegts": _transport_stream,
     "asf": _asf,
     "ogg": _ogg,
+    "nut": _nut,
+    "mxf": _mxf,
 }

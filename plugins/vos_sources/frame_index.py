@@ -103,6 +103,17 @@ class FrameIndex:
         holes = np.flatnonzero(steps[tail:] > 1.6 * usual)
         return self.first(tail + int(holes[0]) + 1) if len(holes) else self
 
+    def without_open_end(self) -> FrameIndex:
+        """Leave out the last frames of a cut file without presentation times, if it has B frames.
+
+        The last reference frame may be shown behind B frames that are cut off; nothing says how many they were.
+        """
+        rank = np.argsort(np.argsort(self.packet_of_frame))
+        if (np.diff(rank) > 0).all():
+            return self
+        closed = np.flatnonzero(np.maximum.accumulate(rank) == np.arange(len(rank)))  # all packets up to here are shown
+        return self.first(int(closed[-2]) + 1) if len(closed) > 1 else self.first(1)
+
     def ends_after_gap(self, stated: Fraction | None) -> bool:
         """Whether frames are missing before the last ones, in a file with B frames and otherwise of one rate.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 
 from vos.plugin import SourceError
 from vos_sources.display_matrix import swaps_axes
@@ -34,7 +35,7 @@ _STATE_NOTHING = frozenset({"mpegts", "mpeg", "nut"})
 _CONSTANT_RATE = frozenset({"mxf", "mxf_opatom", "ivf"})
 _STATE_SECONDS = frozenset({"flv", "live_flv"}) | _CONSTANT_RATE
 """Containers whose header states seconds, but no size in bytes."""
-_KEEPS_INCOMPLETE = frozenset({"mpegts", "gif", "asf", "mpeg"})
+_KEEPS_INCOMPLETE = frozenset({"mpegts", "gif", "asf", "mpeg", "nut"})
 """Containers whose last packet comes even if a part of it is missing."""
 
 
@@ -163,7 +164,9 @@ def _index(
     logger.debug("%s: its packets do not tell its frames; all are decoded once.", path)
     failures: list[DecodeError] = []
     index = index_by_decoding(track.packets, _ordinals(decoder.decode(0), failures), track.time_base)
-    return index, None, failures[0].first_lost if failures else None
+    lost = np.setdiff1d(np.flatnonzero(track.packets.shown), index.packet_of_frame)
+    only_last = list(lost) == [len(track.packets) - 1]  # where packets hold one field each, others show nothing too
+    return index, None, failures[0].first_lost if failures else int(lost[0]) if only_last else None
 
 
 def _ordinals(decoded: Iterator[tuple[int, Any]], failures: list[DecodeError]) -> Iterator[int]:
@@ -188,7 +191,12 @@ def _describe(
     if index.pts is None or track.container == "avi":  # AVI has decoding times alone; the others are guessed
         index = index.with_constant_rate()
     rate = index.rate(track.stated_rate) if index.pts is not None else _plausible(track.coded_rate)
-    cut = track.packets.error is not None or is_cut_short(path, track.container) or _is_shorter(index, track, rate)
+    cut = (
+        track.packets.error is not None
+        or is_cut_short(path, track.container)
+        or _is_shorter(index, track, rate)
+        or _has_rest(path, track)
+    )
     whole = len(index)
     length = str(whole)
     if cut:
@@ -198,6 +206,7 @@ def _describe(
         whole = max(len(index) + 1, stated, timed)
         length = str(whole) if whole == stated else f"about {whole}" if whole == timed else ""
     elif error_at is not None and index.pts is None:
+        index = index.without_open_end()
         whole = max(len(index) + 1, int(track.packets.shown.sum()))
         length = str(whole)
     reader = PyAvReader(decoder, index, start)
@@ -220,6 +229,8 @@ def _good_part(index: FrameIndex, track: _Track) -> FrameIndex:
     if track.container in _KEEPS_INCOMPLETE and len(index) > 1:
         last = int(index.frame_of_packet[index.packet_of_frame.max()])
         index = index.first(max(last, 1))
+    if index.pts is None or track.container == "avi":
+        return index.without_open_end()
     return index.without_end_after_gap(track.stated_rate)
 
 
@@ -237,6 +248,14 @@ def _is_shorter(index: FrameIndex, track: _Track, rate: float | None) -> bool:
     seconds = float(int(index.pts[-1] - index.pts[0]) * index.time_base) + 1 / rate
     tolerance = 1.5 / rate if track.container in _CONSTANT_RATE else max(3 / rate, 0.02 * track.stated_seconds)
     return track.stated_seconds - seconds > tolerance
+
+
+def _has_rest(path: Path, track: _Track) -> bool:
+    """Whether a part of a frame follows the last whole one in a file of uncompressed frames, which are of one size."""
+    if track.container != "yuv4mpegpipe" or len(track.packets) < 2:
+        return False
+    end, step = int(track.packets.position[-1] + track.packets.size[-1]), int(np.diff(track.packets.position)[0])
+    return end + step - int(track.packets.size[0]) < path.stat().st_size
 
 
 def _plausible(rate: Fraction | None) -> float | None:

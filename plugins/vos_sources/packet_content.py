@@ -7,6 +7,8 @@ from typing import Any
 
 _IDR_SLICE, _SEI = 5, 6
 _RECOVERY_POINT = 6
+_PADDING = 4096
+"""Bytes at the end of a packet in which an end mark is looked for; encoders pad to sectors."""
 
 
 class PacketContent:
@@ -35,6 +37,15 @@ class PacketContent:
         if self._codec == "mpeg4":
             return max(bytes(packet).count(b"\x00\x00\x01\xb6"), 1) if packet.size > 8 else 2
         return 1
+
+    def has_end_mark(self, packet: Any) -> bool | None:
+        """Whether a packet ends with its codec's end mark; None where the codec has none.
+
+        Source: JPEG: ITU-T T.81, B.1.1.3 (end of image); zeros and fill bytes may follow.
+        """
+        if self._codec != "mjpeg":
+            return None
+        return bytes(packet)[-_PADDING:].rstrip(b"\x00\xff").endswith(b"\xd9")
 
     def is_entry(self, packet: Any) -> bool:
         """Whether decoding may begin at a key frame: all frames shown from it on are exact.

@@ -70,6 +70,7 @@ def read_packet_table(container: Any, stream: Any) -> PacketTable:
     entry, shown = bytearray(), bytearray()
     content = PacketContent(stream.codec_context)
     one_frame_each, error = True, None
+    marked = incomplete = False
     try:
         for packet in container.demux(stream):
             if packet.size == 0 and packet.pts is None and packet.dts is None:
@@ -77,6 +78,9 @@ def read_packet_table(container: Any, stream: Any) -> PacketTable:
             if packet.is_corrupt and not _is_whole(container):
                 error = "the last packet is incomplete"
                 break
+            has_end_mark = content.has_end_mark(packet) if packet.size else None
+            marked |= has_end_mark is True
+            incomplete = marked and has_end_mark is False
             values = (_or(packet.pts), _or(packet.dts), _or(packet.pos), packet.size)
             for column, value in zip(columns, values, strict=True):
                 column.append(value)
@@ -86,6 +90,11 @@ def read_packet_table(container: Any, stream: Any) -> PacketTable:
             entry.append(packet.is_keyframe and packet.size > 0 and content.is_entry(packet))
     except av.error.FFmpegError as failure:
         error = failure.strerror or str(failure)
+    if incomplete:
+        error = "the last packet is incomplete"
+        del entry[-1], shown[-1]
+        for column in columns:
+            del column[-1]
     pts, dts, position, size = (np.array(column, dtype=np.int64) for column in columns)
     return PacketTable(
         pts,

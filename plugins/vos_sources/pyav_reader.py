@@ -84,23 +84,34 @@ class PacketDecoder:
         """
         failure: DecodeError | None = None
         ordinal = begin
-        for ordinal, packet in self._packets_from(begin):
-            packet.pts = ordinal
+        packets = self._packets_from(begin)
+        while failure is None:
             try:
+                ordinal, packet = next(packets)
+                packet.pts = ordinal
                 frames = self._stream.codec_context.decode(packet)
+            except StopIteration:
+                break
             except av.error.FFmpegError as error:
                 failure = DecodeError(first_line(error), ordinal)
                 break
             for frame in frames:
+                self._refuse_incomplete(frame)
                 yield _ordinal(frame), frame
         try:
             for frame in self._stream.codec_context.decode(None):
                 if failure is None or _ordinal(frame) < ordinal:  # what depends on a damaged packet is not shown
+                    self._refuse_incomplete(frame)
                     yield _ordinal(frame), frame
         except av.error.FFmpegError as error:
             failure = failure or DecodeError(first_line(error), ordinal)
         if failure is not None:
             raise failure
+
+    def _refuse_incomplete(self, frame: Any) -> None:
+        """Refuse the frame of the last packet if a part of it is guessed: the file ends within it."""
+        if self._packets is not None and _ordinal(frame) == len(self._packets) - 1 and frame.is_corrupt:
+            raise DecodeError("the last packet is incomplete", _ordinal(frame))
 
     def _open(self) -> None:
         if self._container is not None:

@@ -66,6 +66,7 @@ class VideoSource:
             indices = range(self._video.frame_count)
         if indices.step > 0:
             yield from map(self._frame, indices)
+            self._check_end(indices)
             return
         assert self._info.size is not None, "known since the first frame"
         block = max(BACKWARD_BYTES // (3 * self._info.size[0] * self._info.size[1]), 8)
@@ -99,6 +100,14 @@ class VideoSource:
                 f"All frames of a sequence need one size: track the part before with --stop {index}, or convert it."
             )
         return image
+
+    def _check_end(self, indices: range) -> None:
+        """Say it if a step led over the first frame that is missing, or over a last one that is incomplete."""
+        good = len(self._video.index)
+        if indices.start <= good < indices.stop:
+            raise self._ends_early(good, good)
+        if indices and indices.step > 1 and indices.stop >= good and indices[-1] < good - 1:
+            self._read(good - 1)
 
     def _ends_early(self, index: int, good: int) -> TruncatedSourceError:
         of = f" of {self._video.length}" if self._video.length else ""

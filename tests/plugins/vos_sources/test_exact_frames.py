@@ -170,6 +170,38 @@ def test_files_cut_short_name_the_last_good_frame(tmp_path, opened, file):
     assert 20 < named[0] < 60
 
 
+@pytest.mark.parametrize("file", ["a.nut h264", "a.mjpeg mjpeg", "a.avi mpeg4", "a.mxf mpeg2", "a.y4m rawvideo"])
+def test_files_cut_anywhere_are_an_error_after_true_frames(tmp_path, opened, file):
+    name, codec = file.split()
+    path = write_video(tmp_path / name, codec, count=24)
+    truth, content = decode_all(path), path.read_bytes()
+    for share in (0.72, 0.81, 0.93):
+        path.write_bytes(content[: int(len(content) * share)])
+        for step in (1, 5):
+            source, good = opened(path), []
+            with pytest.raises(TruncatedSourceError, match="cut short"):
+                good.extend(source.frames(range(0, source.info.frame_count, step)))
+            assert [f.index for f in good if not np.array_equal(f.image, truth[f.index])] == []
+
+
+@pytest.mark.parametrize("file", ["a.h264 h264", "a.m2v mpeg2", "a.mov mjpeg"])
+def test_a_last_packet_that_is_cut_is_no_frame(tmp_path, opened, file):
+    name, codec = file.split()
+    path = write_video(tmp_path / name, codec, count=17)
+    with av.open(str(path)) as video:
+        last = [packet for packet in video.demux(video.streams.video[0]) if packet.size][-1]
+        half = bytes(last)[last.size // 2 :]
+    truth, content = decode_all(path), path.read_bytes()
+    at = content.rindex(half)
+    # What a MOV file has behind its frames stays, as where a disk was full.
+    path.write_bytes(content[:at] + (bytes(len(half)) + content[at + len(half) :] if name == "a.mov" else b""))
+    good = []
+    with pytest.raises(TruncatedSourceError, match="cut short"):
+        good.extend(opened(path).frames())
+    assert len(good) >= 12
+    assert [f.index for f in good if not np.array_equal(f.image, truth[f.index])] == []
+
+
 def test_a_header_that_states_a_thousand_million_frames(tmp_path, opened):
     path = write_video(tmp_path / "a.avi", "mjpeg", count=6)
     content = bytearray(path.read_bytes())
