@@ -64,22 +64,22 @@ def command(runtime: Runtime, **given: Any) -> None:
     from vos_dreambooth.subject import image_files, load_subjects, segment_subjects
     from vos_dreambooth.training import DreamBooth, train
 
-    asked = _Asked(**given)
-    settings = _settings(asked, runtime)
-    places = Places(asked.output)
-    images = image_files(asked.images)
-    if not asked.resume and (places.checkpoint.exists() or places.model.exists()):
-        raise OutputExistsError(f"{asked.output}: holds a training. Give --resume to go on, or another folder.")
+    args = _Args(**given)
+    settings = _settings(args, runtime)
+    places = Places(args.output)
+    images = image_files(args.images)
+    if not args.resume and (places.checkpoint.exists() or places.model.exists()):
+        raise OutputExistsError(f"{args.output}: holds a training. Give --resume to go on, or another folder.")
     masks = segment_subjects(
-        asked.reference, asked.mask, images, places.masks, checkpoint=asked.checkpoint, model=asked.sam, runtime=runtime
+        args.reference, args.mask, images, places.masks, checkpoint=args.checkpoint, model=args.sam, runtime=runtime
     )
     subjects = load_subjects(images, masks, settings.resolution)
-    model = StableDiffusion.load(asked.model, runtime, lora_rank=settings.lora_rank, seed=settings.seed)
-    class_images = _class_images(model, settings, asked, places)
+    model = StableDiffusion.load(args.model, runtime, lora_rank=settings.lora_rank, seed=settings.seed)
+    class_images = _class_images(model, settings, args, places)
     dreambooth = DreamBooth(model, settings, subjects, class_images, runtime=runtime)
-    if asked.resume and places.checkpoint.exists():
+    if args.resume and places.checkpoint.exists():
         dreambooth.resume(places.checkpoint)
-    pace = Pace(asked.checkpoint_every, asked.sample_every, asked.sample_prompt, asked.sample_steps)
+    pace = Pace(args.checkpoint_every, args.sample_every, args.sample_prompt, args.sample_steps)
     with tqdm(total=settings.steps, initial=dreambooth.step, unit="step", disable=not sys.stderr.isatty()) as progress:
 
         def on_step(step: int, loss: float) -> None:
@@ -91,8 +91,8 @@ def command(runtime: Runtime, **given: Any) -> None:
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What the command line says, by the names of its options."""
+class _Args:
+    """The command's options, by the names of their parameters."""
 
     reference: Path
     mask: Path
@@ -118,40 +118,40 @@ class _Asked:
     resume: bool
 
 
-def _settings(asked: _Asked, runtime: Runtime) -> TrainingSettings:
-    if asked.no_prior == bool(asked.class_prompt):
+def _settings(args: _Args, runtime: Runtime) -> TrainingSettings:
+    if args.no_prior == bool(args.class_prompt):
         raise OptionError(
             'give --class-prompt "a photo of a cat", whose images preserve what the model knows, or --no-prior.'
         )
     return TrainingSettings(
-        prompt=asked.prompt,
-        class_prompt=asked.class_prompt,
-        steps=asked.steps,
-        rate=asked.rate,
-        prior_weight=asked.prior_weight,
-        resolution=asked.resolution,
-        lora_rank=asked.lora_rank,
+        prompt=args.prompt,
+        class_prompt=args.class_prompt,
+        steps=args.steps,
+        rate=args.rate,
+        prior_weight=args.prior_weight,
+        resolution=args.resolution,
+        lora_rank=args.lora_rank,
         seed=runtime.seed,
     )
 
 
-def _class_images(model: Any, settings: TrainingSettings, asked: _Asked, places: Places) -> list[Any]:
+def _class_images(model: Any, settings: TrainingSettings, args: _Args, places: Places) -> list[Any]:
     """The class images that are given, or made by the untrained model; those made before are kept."""
     from vos_dreambooth.subject import image_files, load_class_images
 
-    if asked.no_prior:
+    if args.no_prior:
         return []
-    folder = asked.class_images
+    folder = args.class_images
     if folder is None:
         folder = places.class_images
         folder.mkdir(parents=True, exist_ok=True)
-        for number in tqdm(range(asked.class_count), unit="class image", disable=not sys.stderr.isatty()):
+        for number in tqdm(range(args.class_count), unit="class image", disable=not sys.stderr.isatty()):
             path = folder / f"{number:04d}.png"
             if not path.exists():
                 picture = model.picture(
                     settings.class_prompt,
                     side=settings.resolution,
-                    steps=asked.sample_steps,
+                    steps=args.sample_steps,
                     seed=settings.seed + number,
                 )
                 with replacing(path) as partial:

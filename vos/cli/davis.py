@@ -74,27 +74,27 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     from vos.host.jobs.job_progress import JobProgress
     from vos.host.progress import RunProgress, show_progress
 
-    asked = _Asked(**given)
-    job = _job(ctx, asked, runtime)
-    _check_report(asked, job)
-    executor, workers = _executor(ctx, asked), asked.workers or 1
+    args = _Args(**given)
+    job = _job(ctx, args, runtime)
+    _check_report(args, job)
+    executor, workers = _executor(ctx, args), args.workers or 1
     # This process shows the frames of each sequence; workers show the sequences, and so does JSON.
-    form = asked.progress if executor is not None or workers > 1 or asked.progress == "json" else "off"
+    form = args.progress if executor is not None or workers > 1 or args.progress == "json" else "off"
     with show_progress(job.set_name or job.root.name, len(sequences_of(job)), "sequence", form) as progress:
         watching = Watching(
             on_result=lambda result: click.echo(result.line()),
             on_event=JobProgress(progress),
-            observers=[RunProgress(asked.progress)],
+            observers=[RunProgress(args.progress)],
         )
         result = benchmark(job, workers, executor=executor, watching=watching)
-    if asked.html_path is not None:
-        write_text(asked.html_path, html_report([result.scores]))
+    if args.html_path is not None:
+        write_text(args.html_path, html_report([result.scores]))
     click.echo(f"\n{result.table()}\n\nresults: {job.output / 'results.json'}")
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What the command line says, by the names of its options."""
+class _Args:
+    """The command's options, by the names of their parameters."""
 
     root: Path
     set_name: str | None
@@ -115,49 +115,49 @@ class _Asked:
     progress: ProgressForm
 
 
-def _executor(ctx: click.Context, asked: _Asked) -> Executor | None:
-    """The executor that is asked for; None for processes of this machine, with a share of its cores each."""
-    if asked.executor == LOCAL and not asked.executor_assignments:
+def _executor(ctx: click.Context, args: _Args) -> Executor | None:
+    """Return the executor that an option names; None for processes of this machine, with a share of its cores each."""
+    if args.executor == LOCAL and not args.executor_assignments:
         return None
-    return chosen_executor(command_plugins(ctx), asked.executor, asked.executor_assignments, asked.workers)
+    return chosen_executor(command_plugins(ctx), args.executor, args.executor_assignments, args.workers)
 
 
-def _job(ctx: click.Context, asked: _Asked, runtime: Runtime) -> BenchmarkJob:
+def _job(ctx: click.Context, args: _Args, runtime: Runtime) -> BenchmarkJob:
     from vos.evaluation.benchmark.results import BenchmarkJob
 
-    if asked.init_assignments and asked.initializer is None:
+    if args.init_assignments and args.initializer is None:
         raise OptionError("-I sets an initializer's option, and there is none. Name it: --init NAME.")
     known = settings(ctx)
     return BenchmarkJob(
-        root=asked.root,
-        output=asked.output,
-        set_name=asked.set_name,
-        tracker=asked.tracker,
-        options=parse_assignments(asked.assignments) | tracker_assignments(ctx),
-        protocol=asked.protocol,
-        resolution=asked.resolution,
-        sequences=asked.sequences,
-        max_side=asked.max_side,
+        root=args.root,
+        output=args.output,
+        set_name=args.set_name,
+        tracker=args.tracker,
+        options=parse_assignments(args.assignments) | tracker_assignments(ctx),
+        protocol=args.protocol,
+        resolution=args.resolution,
+        sequences=args.sequences,
+        max_side=args.max_side,
         runtime=runtime,
-        overwrite=asked.overwrite,
+        overwrite=args.overwrite,
         plugin_modules=known.plugin_modules,
         blocked=known.blocked,
-        initializer=asked.initializer,
-        init_options=parse_assignments(asked.init_assignments, "-I"),
+        initializer=args.initializer,
+        init_options=parse_assignments(args.init_assignments, "-I"),
     )
 
 
-def _check_report(asked: _Asked, job: BenchmarkJob) -> None:
+def _check_report(args: _Args, job: BenchmarkJob) -> None:
     """Refuse a report that would replace an input, or a file that this run does not go on with."""
     from vos.evaluation.reports.html import is_html_report
     from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
     from vos.host.outputs.output_protection import refuse_existing
 
-    if asked.html_path is None:
+    if args.html_path is None:
         return
-    reports = [asked.html_path]
+    reports = [args.html_path]
     options = [*files_in_options(job.tracker, job.options), *files_in_options(job.init_options)]
     refuse_replacing(reports, [*files_of_tree([job.root], reports), *options])
     # A second run goes on with the first one's results, and so with its report.
-    continued = (job.output / "results.json").is_file() and is_html_report(asked.html_path)
+    continued = (job.output / "results.json").is_file() and is_html_report(args.html_path)
     refuse_existing(reports, overwrite=job.overwrite or continued)

@@ -50,30 +50,30 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     from vos.conversion.export_worker import run_exports_on
     from vos.conversion.exporting import ExportSettings, plan_exports, run_exports
 
-    asked = option_group(_Asked, given)
+    args = option_group(_Args, given)
     flags = [f"{name}=true" for name in ("polygons", "images") if given[name]]
-    options = parse_assignments((*asked.assignments, *flags))
+    options = parse_assignments((*args.assignments, *flags))
     jobs = plan_exports(
-        asked.results,
-        ExportSettings(asked.to, options, asked.overwrite, command_plugins(ctx)),
-        asked.output,
-        asked.source,
+        args.results,
+        ExportSettings(args.to, options, args.overwrite, command_plugins(ctx)),
+        args.output,
+        args.source,
     )
-    what = f"export {jobs[0].result.sequence if len(jobs) == 1 else asked.to}"
-    if asked.in_this_process:
-        with show_progress(what, None, "frame", asked.progress) as progress:
+    what = f"export {jobs[0].result.sequence if len(jobs) == 1 else args.to}"
+    if args.in_this_process:
+        with show_progress(what, None, "frame", args.progress) as progress:
             written = run_exports(jobs, lambda done, total: progress.update(done, total=total))
     else:
-        executor = chosen_executor(command_plugins(ctx), asked.executor, asked.executor_assignments, asked.workers)
-        with show_progress(what, len(jobs), "sequence", asked.progress) as progress:
-            written = run_exports_on(executor, jobs, asked.worker(ctx), JobProgress(progress))
+        executor = chosen_executor(command_plugins(ctx), args.executor, args.executor_assignments, args.workers)
+        with show_progress(what, len(jobs), "sequence", args.progress) as progress:
+            written = run_exports_on(executor, jobs, args.worker(ctx), JobProgress(progress))
     for path in written:
         click.echo(str(path))
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What the command line says, by the names of its options."""
+class _Args:
+    """The command's options, by the names of their parameters."""
 
     results: tuple[Path, ...]
     to: str

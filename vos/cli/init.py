@@ -82,23 +82,23 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     """
     from vos.initialization.mask_worker import MaskSettings, MaskWorker
 
-    asked = _Asked(**given)
-    name, options = _initializer(ctx, asked)
-    known = MaskSettings(name, options, runtime, _selection(asked), asked.frame_index, asked.overwrite)
-    files = _files(asked)
-    if len(files) > 1 or not asked.in_this_process:
-        _make_masks(ctx, files, known, asked)
+    args = _Args(**given)
+    name, options = _initializer(ctx, args)
+    known = MaskSettings(name, options, runtime, _selection(args), args.frame_index, args.overwrite)
+    files = _files(args)
+    if len(files) > 1 or not args.in_this_process:
+        _make_masks(ctx, files, known, args)
         return
     worker = MaskWorker(known, command_plugins(ctx))
-    with show_progress(f"init {name}", 1, "frame", asked.progress, waiting=True) as progress:
+    with show_progress(f"init {name}", 1, "frame", args.progress, waiting=True) as progress:
         line = worker.run(files[0])
         progress.update(1)
     click.echo(line)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What the command line says, by the names of its options."""
+class _Args:
+    """The command's options, by the names of their parameters."""
 
     sources: tuple[str, ...]
     initializer: str | None
@@ -126,9 +126,9 @@ class _Asked:
         return self.executor == LOCAL and not self.executor_assignments and self.workers in (None, 1)
 
 
-def _initializer(ctx: click.Context, asked: _Asked) -> tuple[str, dict[str, Any]]:
+def _initializer(ctx: click.Context, args: _Args) -> tuple[str, dict[str, Any]]:
     """The one initializer that ``--with`` or a shorthand names, and its options."""
-    chosen = chosen_initializer(ctx, asked.initializer, "--with", parse_assignments(asked.assignments))
+    chosen = chosen_initializer(ctx, args.initializer, "--with", parse_assignments(args.assignments))
     if chosen is None:
         flags = ", ".join(choosing_flags(ctx))
         raise OptionError(
@@ -137,38 +137,38 @@ def _initializer(ctx: click.Context, asked: _Asked) -> tuple[str, dict[str, Any]
     return chosen
 
 
-def _files(asked: _Asked) -> list[MaskFiles]:
+def _files(args: _Args) -> list[MaskFiles]:
     """The files to write for each video, if their names fit."""
     from vos.initialization.mask_worker import MaskFiles
 
-    if len(asked.sources) == 1:
-        if asked.output.suffix.lower() != ".png":
-            raise OptionError(f'-o is "{asked.output}", expected a name that ends in .png: a mask is a palette PNG.')
-        if asked.preview is not None and asked.preview.suffix.lower() not in PREVIEW_SUFFIXES:
+    if len(args.sources) == 1:
+        if args.output.suffix.lower() != ".png":
+            raise OptionError(f'-o is "{args.output}", expected a name that ends in .png: a mask is a palette PNG.')
+        if args.preview is not None and args.preview.suffix.lower() not in PREVIEW_SUFFIXES:
             endings = ", ".join(PREVIEW_SUFFIXES)
-            raise OptionError(f'--preview is "{asked.preview}", expected a name that ends in {endings}.')
-        return [MaskFiles(asked.sources[0], asked.output, asked.preview)]
-    for option, folder in (("-o", asked.output), ("--preview", asked.preview)):
+            raise OptionError(f'--preview is "{args.preview}", expected a name that ends in {endings}.')
+        return [MaskFiles(args.sources[0], args.output, args.preview)]
+    for option, folder in (("-o", args.output), ("--preview", args.preview)):
         if folder is not None and folder.suffix.lower() in PREVIEW_SUFFIXES:
-            raise OptionError(f'{option} is "{folder}", expected a folder: there are {len(asked.sources)} videos.')
+            raise OptionError(f'{option} is "{folder}", expected a folder: there are {len(args.sources)} videos.')
     files: dict[str, MaskFiles] = {}
-    for source in asked.sources:
+    for source in args.sources:
         name = safe_name(Path(source).stem)
         if name in files:
             raise OptionError(f"{files[name].source} and {source}: both masks would be {name}.png. Rename one of them.")
-        preview = None if asked.preview is None else asked.preview / f"{name}.jpg"
-        files[name] = MaskFiles(source, asked.output / f"{name}.png", preview)
+        preview = None if args.preview is None else args.preview / f"{name}.jpg"
+        files[name] = MaskFiles(source, args.output / f"{name}.png", preview)
     return list(files.values())
 
 
-def _make_masks(ctx: click.Context, files: Sequence[MaskFiles], known: MaskSettings, asked: _Asked) -> None:
+def _make_masks(ctx: click.Context, files: Sequence[MaskFiles], known: MaskSettings, args: _Args) -> None:
     """Make the masks of several videos; one that fails leaves the others to be made."""
     from vos.initialization.mask_worker import MASK_WORKER, MaskWorker
 
     failed: dict[str, VosError] = {}
-    with show_progress(f"init {known.initializer}", len(files), "video", asked.progress) as progress:
+    with show_progress(f"init {known.initializer}", len(files), "video", args.progress) as progress:
         shown = JobProgress(progress)
-        if asked.in_this_process:
+        if args.in_this_process:
             worker = MaskWorker(known, command_plugins(ctx))
             for one in files:
                 try:
@@ -177,7 +177,7 @@ def _make_masks(ctx: click.Context, files: Sequence[MaskFiles], known: MaskSetti
                     failed[one.source] = error
                 shown(JobEvent(one.source, "failed" if one.source in failed else "done"))
         else:
-            executor = chosen_executor(command_plugins(ctx), asked.executor, asked.executor_assignments, asked.workers)
+            executor = chosen_executor(command_plugins(ctx), args.executor, args.executor_assignments, args.workers)
 
             def follow(event: JobEvent) -> None:
                 shown(event)
@@ -200,21 +200,21 @@ def _make_masks(ctx: click.Context, files: Sequence[MaskFiles], known: MaskSetti
         raise failure_of(failed, len(files), "videos")
 
 
-def _selection(asked: _Asked) -> ObjectSelection | Literal[False] | None:
+def _selection(args: _Args) -> ObjectSelection | Literal[False] | None:
     """How objects are chosen among segments, as ``initialize`` takes it."""
     from vos.initialization.object_selection import ObjectSelection
 
     wanted = {
-        "keep": _numbers("--keep", asked.keep) if asked.keep is not None else None,
-        "at": tuple(_point(text) for text in asked.at) or None,
-        "max_objects": asked.max_objects,
-        "min_area": asked.min_area,
-        "max_area": asked.max_area,
-        "max_border": asked.max_border,
-        "order": asked.order,
+        "keep": _numbers("--keep", args.keep) if args.keep is not None else None,
+        "at": tuple(_point(text) for text in args.at) or None,
+        "max_objects": args.max_objects,
+        "min_area": args.min_area,
+        "max_area": args.max_area,
+        "max_border": args.max_border,
+        "order": args.order,
     }
     given: dict[str, Any] = {key: value for key, value in wanted.items() if value is not None}
-    if asked.keep_all:
+    if args.keep_all:
         if given:
             raise OptionError(f"--all chooses nothing, --{next(iter(given)).replace('_', '-')} does; give one of them.")
         return False

@@ -71,43 +71,41 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
     from vos.initialization.initialize import make_initializer
 
-    asked, data = option_group(_Asked, given), option_group(_Data, given)
+    args, data = option_group(_Args, given), option_group(_Data, given)
     images = data.images()
     plugins = command_plugins(ctx)
-    spec = plugins.initializers.get(asked.initializer)
-    semantic = asked.protocol == "semantic"
+    spec = plugins.initializers.get(args.initializer)
+    semantic = args.protocol == "semantic"
     if semantic and spec.segments:
         raise OptionError(
-            f"{asked.initializer} names no classes, so it has no semantic score. Use --protocol hungarian."
+            f"{args.initializer} names no classes, so it has no semantic score. Use --protocol hungarian."
         )
-    options: dict[str, Any] = parse_assignments(asked.assignments)
-    _check_output(asked, data, options)
+    options: dict[str, Any] = parse_assignments(args.assignments)
+    _check_output(args, data, options)
     takes_text = "text" in {field.name for field in dataclasses.fields(spec.options)}
     if semantic and data.layout is not None and takes_text:
         options.setdefault("text", "; ".join(images.classes[images.has_background :]))
-    made, _ = make_initializer(asked.initializer, options, runtime, plugins)
+    made, _ = make_initializer(args.initializer, options, runtime, plugins)
     scorer = SemanticScorer(len(images.classes)) if semantic else HungarianScorer(len(images.classes))
     done = score_images(
         made,
         images,
         scorer,
-        square=asked.square,
+        square=args.square,
         semantic=semantic,
-        true_clusters=asked.true_clusters,
-        limit=asked.limit,
+        true_clusters=args.true_clusters,
+        limit=args.limit,
     )
-    with show_progress(
-        f"init-eval {images.name}", len(images.pairs[: asked.limit]), "image", asked.progress
-    ) as progress:
+    with show_progress(f"init-eval {images.name}", len(images.pairs[: args.limit]), "image", args.progress) as progress:
         count = 0
         for count, _ in enumerate(done, 1):
             progress.update(count)
-    _report(asked, images, options, scorer, count)
+    _report(args, images, options, scorer, count)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What is run, and what is shown and written, by the names of the options."""
+class _Args:
+    """The options of the initializer and of the results, by the names of their parameters."""
 
     initializer: str
     assignments: tuple[str, ...]
@@ -144,42 +142,42 @@ class _Data:
         return folders(self.root, self.labels, self.classes)
 
 
-def _check_output(asked: _Asked, data: _Data, options: dict[str, Any]) -> None:
+def _check_output(args: _Args, data: _Data, options: dict[str, Any]) -> None:
     """Refuse a file of scores that would replace an input, or that is there."""
     from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
     from vos.host.outputs.output_protection import refuse_existing
 
-    outputs = [asked.json_path] if asked.json_path else []
+    outputs = [args.json_path] if args.json_path else []
     trees = [data.root, *([data.labels] if data.labels else [])]
     refuse_replacing(outputs, [*files_of_tree(trees, outputs), *files_in_options(options)])
-    refuse_existing(outputs, overwrite=asked.overwrite)
+    refuse_existing(outputs, overwrite=args.overwrite)
 
 
 def _report(
-    asked: _Asked, images: LabelledImages, options: dict[str, Any], scorer: SemanticScorer | HungarianScorer, count: int
+    args: _Args, images: LabelledImages, options: dict[str, Any], scorer: SemanticScorer | HungarianScorer, count: int
 ) -> None:
-    """Print the scores, and write them where that is asked for."""
+    """Print the scores, and write them to the files that options name."""
     from vos.evaluation.video.scores import without_nan
     from vos.io.atomic_files import atomic_write
 
     by_class = {name: float(iou) for name, iou in zip(images.classes, scorer.iou, strict=True)}
     click.echo(
-        f"{asked.initializer}, {images.name}, {asked.protocol}: {count} images, pixel accuracy "
+        f"{args.initializer}, {images.name}, {args.protocol}: {count} images, pixel accuracy "
         f"{scorer.accuracy * 100:.1f}, mean IoU {scorer.mean_iou * 100:.1f}"
     )
-    if asked.per_class:
+    if args.per_class:
         for name, iou in by_class.items():
             click.echo(f"  {name:20s} {'-' if math.isnan(iou) else f'{iou * 100:5.1f}'}")
-    if asked.json_path is not None:
+    if args.json_path is not None:
         scores = {
-            "initializer": asked.initializer,
+            "initializer": args.initializer,
             "options": options,
             "layout": images.name,
-            "protocol": asked.protocol,
-            "square": asked.square,
+            "protocol": args.protocol,
+            "square": args.square,
             "images": count,
             "pixel_accuracy": scorer.accuracy,
             "mean_iou": scorer.mean_iou,
             "iou": by_class,
         }
-        atomic_write(asked.json_path, json.dumps(without_nan(scores), indent=2) + "\n")
+        atomic_write(args.json_path, json.dumps(without_nan(scores), indent=2) + "\n")

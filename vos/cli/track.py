@@ -97,43 +97,43 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     from vos.host.tracking import track
     from vos.registry.plugin_errors import close_or_warn
 
-    asked = _Asked(**given)
+    args = _Args(**given)
     plugins = command_plugins(ctx)
-    masks = [] if asked.no_masks else [DEFAULT_WRITER]
-    writers: list[Any] = [*masks, *added_writers(ctx), *map(_writer, asked.writers)]
-    options = parse_assignments(asked.assignments) | tracker_assignments(ctx)
-    opened = open_source(asked.source, plugins)
+    masks = [] if args.no_masks else [DEFAULT_WRITER]
+    writers: list[Any] = [*masks, *added_writers(ctx), *map(_writer, args.writers)]
+    options = parse_assignments(args.assignments) | tracker_assignments(ctx)
+    opened = open_source(args.source, plugins)
     try:
         summary = track(
             opened,
-            _first_mask(ctx, asked, opened, writers, options, runtime),
-            tracker=asked.tracker,
+            _first_mask(ctx, args, opened, writers, options, runtime),
+            tracker=args.tracker,
             options=options,
-            output=asked.output,
+            output=args.output,
             writers=writers,
             runtime=runtime,
-            both_ways=asked.both_ways,
-            ends=_ends(asked.ends),
-            from_frame=asked.from_frame,
-            start=asked.start,
-            stop=asked.stop,
-            step=asked.step,
-            max_side=asked.max_side,
-            resume=asked.resume,
-            overwrite=asked.overwrite,
-            allow_truncated=asked.allow_truncated,
-            sequence=asked.sequence,
+            both_ways=args.both_ways,
+            ends=_ends(args.ends),
+            from_frame=args.from_frame,
+            start=args.start,
+            stop=args.stop,
+            step=args.step,
+            max_side=args.max_side,
+            resume=args.resume,
+            overwrite=args.overwrite,
+            allow_truncated=args.allow_truncated,
+            sequence=args.sequence,
             plugins=plugins,
-            observers=[RunProgress(asked.progress)],
+            observers=[RunProgress(args.progress)],
         )
     finally:
-        close_or_warn(f"source {asked.source}", opened.close)
+        close_or_warn(f"source {args.source}", opened.close)
     click.echo(describe(summary))
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What the command line says, by the names of its options."""
+class _Args:
+    """The command's options, by the names of their parameters."""
 
     source: str
     masks: tuple[str, ...]
@@ -160,7 +160,7 @@ class _Asked:
 
 def _first_mask(
     ctx: click.Context,
-    asked: _Asked,
+    args: _Args,
     source: Source,
     writers: list[Any],
     options: dict[str, Any],
@@ -172,22 +172,22 @@ def _first_mask(
     from vos.host.tracker_making import tracker_options
     from vos.initialization.initialize import initialize
 
-    chosen = chosen_initializer(ctx, asked.initializer, "--init", parse_assignments(asked.init_assignments, "-I"))
+    chosen = chosen_initializer(ctx, args.initializer, "--init", parse_assignments(args.init_assignments, "-I"))
     if chosen is None:
-        return parse_mask_arguments(asked.masks, asked.start)
+        return parse_mask_arguments(args.masks, args.start)
     name, init_options = chosen
-    if asked.masks:
-        given = "--init" if asked.initializer is not None else f"initializer {name}"
+    if args.masks:
+        given = "--init" if args.initializer is not None else f"initializer {name}"
         raise OptionError(f"--mask and {given} are both given; one of them makes the first mask.")
     plugins = command_plugins(ctx)
     # Typing mistakes and outputs that are there should not cost the wait for the initializer.
-    tracker_options(asked.tracker, options, plugins)
+    tracker_options(args.tracker, options, plugins)
     planned = PlannedOutputs.plan(
-        writers, asked.output, plugins, asked.sequence, resume=asked.resume, overwrite=asked.overwrite
+        writers, args.output, plugins, args.sequence, resume=args.resume, overwrite=args.overwrite
     )
     planned.check(source, {}, init_options)
     try:
-        return initialize(source, name, init_options, runtime=runtime, plugins=plugins, frame_index=asked.start)
+        return initialize(source, name, init_options, runtime=runtime, plugins=plugins, frame_index=args.start)
     except WeightsError as error:
         raise type(error)(f"{error}\nIn `vos track` these options of the initializer are given with -I.") from error
 

@@ -1,6 +1,7 @@
-"""Spans of a run that a person should look at: where a score falls, a mask changes at once, or takes another's place.
+"""Find the doubtful spans of a run: frames in which an object's score falls or its mask changes suddenly.
 
-It reads what the writers get, frame by frame, and keeps one small label map and the spans found so far.
+A person should check these frames. The detector sees each tracked frame once, and keeps one subsampled label map and
+the spans so far.
 """
 
 from __future__ import annotations
@@ -14,33 +15,48 @@ from vos.types.arrays import AnyArray, BoolArray, LabelMap
 from vos.types.prediction import Prediction
 from vos.types.run import DoubtfulSpan
 
-LOWEST_SCORE = 0.7
-"""A mask with a lower score is doubted,"""
-SCORE_FALL = 0.08
-"""and one whose score is so far below what the object usually has."""
-SHRUNK, GROWN = 0.75, 1.35
-"""Areas, as shares of the usual area, beyond which a change within ``RECENT`` frames is doubted."""
-TAKEN = 0.1
-"""Share of an object's mask that lies where another object was in the frame before, while its mask grows,"""
-TAKING = 1.1
-"""to so many times its usual area."""
-RECENT = 0.3
-"""Weight of a new frame in what is usual: about 3 frames count."""
+
+@dataclass(frozen=True)
+class DoubtConfig:
+    """When a mask is doubtful, and how doubtful frames are joined to spans.
+
+    Attributes:
+        min_score: a mask with a lower score is doubtful,
+        max_score_fall: and a mask whose score is lower than the object's usual score by more than this.
+        min_area_change: a mask is doubtful if its area, divided by the object's usual area, is below this,
+        max_area_change: or above this.
+        max_covered_share: a growing mask is doubtful if more than this share of it lies where the frame before shows
+            another object.
+        min_growth: a mask grows if its area is more than this multiple of the usual area.
+        min_lost_share: a fragment with more than this share of a mask is doubtful when it disappears inside the frame.
+        usual_weight: weight of a new frame in the running means of the usual score and area.
+        min_cells: the area of smaller masks is not judged, cells.
+        max_gap: doubtful frames with at most this many frames between them are one span.
+        max_spans: spans kept for each object; later ones are joined to the last span.
+    """
+
+    min_score: float = 0.7
+    max_score_fall: float = 0.08
+    min_area_change: float = 0.75
+    max_area_change: float = 1.35
+    max_covered_share: float = 0.1
+    min_growth: float = 1.1
+    min_lost_share: float = 0.015
+    usual_weight: float = 0.3
+    min_cells: int = 6
+    max_gap: int = 3
+    max_spans: int = 100
+
+
+CONFIG = DoubtConfig()
+
 CELL = 4
-"""Every so many-th pixel of a label map is looked at."""
-LEAST_CELLS = 6
-"""Masks of fewer cells are not judged by their area."""
-PART = 0.015
-"""Share of a mask from which a piece that is lost is doubted."""
-GAP = 3
-"""Doubtful frames with at most so many others between them are one span."""
-MOST_SPANS = 100
-"""Spans kept for each object; more are joined to the last."""
+"""Label maps are sampled at every n-th pixel in both directions; a sample is a cell."""
 
 
 @dataclass
 class _Usual:
-    """What an object usually has: its score and its area, cells."""
+    """Running means of an object's score and area in cells, and the object's spans."""
 
     score: float | None = None
     area: float | None = None
@@ -48,13 +64,13 @@ class _Usual:
 
 
 class DoubtDetector:
-    """Collects the doubtful spans of each object; frames come in the order of tracking, in either direction."""
+    """Collects the doubtful spans of each object, from frames in the order of tracking, forward or backward."""
 
     def __init__(self, step: int = 1) -> None:
-        """Begin.
+        """Begin a run.
 
         Args:
-            step: difference between the indices of two frames that follow each other.
+            step: difference between the indices of two consecutive frames.
         """
         self._step = step
         self._objects: dict[int, _Usual] = {}
@@ -63,26 +79,26 @@ class DoubtDetector:
 
     @property
     def spans(self) -> tuple[DoubtfulSpan, ...]:
-        """The spans found so far, by object id and first frame."""
+        """The spans so far, by object id and first frame."""
         return joined_spans([span for usual in self._objects.values() for span in usual.spans], self._step)
 
     def add(
         self, index: int, label_map: LabelMap, prediction: Prediction, annotated: Sequence[int] = ()
     ) -> dict[int, str]:
-        """Judge a frame.
+        """Add a tracked frame.
 
         Args:
-            index: of the frame.
-            label_map: uint8 (H, W), what is written.
-            prediction: of the frame.
-            annotated: ids of the objects that an annotation gives in this frame: they are not doubted.
+            index: index of the frame.
+            label_map: uint8 (H, W), the label map that is written.
+            prediction: the tracker's prediction.
+            annotated: ids of the objects that are annotated in this frame, which are not doubtful.
         Returns:
             The reason by id of each object that is doubtful in this frame; ``DoubtfulSpan.reasons`` lists them.
         """
         reasons: dict[int, str] = {}
         cells = label_map[CELL // 2 :: CELL, CELL // 2 :: CELL]
-        follows = self._index is not None and abs(index - self._index) == self._step
-        before = self._before if follows and self._before is not None and self._before.shape == cells.shape else None
+        is_next = self._index is not None and abs(index - self._index) == self._step
+        before = self._before if is_next and self._before is not None and self._before.shape == cells.shape else None
         counts = np.bincount(cells.ravel(), minlength=256)
         for row, object_id in enumerate(prediction.object_ids):
             usual = self._objects.setdefault(object_id, _Usual())
@@ -102,44 +118,47 @@ class DoubtDetector:
     def _reason(
         self, usual: _Usual, object_id: int, score: float | None, area: float, cells: AnyArray, before: AnyArray | None
     ) -> str | None:
-        """Say why an object's mask is doubtful; None where it is not."""
-        judged = usual.area is not None and max(area, usual.area) >= LEAST_CELLS
-        if judged and before is not None and usual.area is not None:
-            others = np.count_nonzero((cells == object_id) & (before != object_id) & (before != 0))
-            if area > TAKING * usual.area and others > TAKEN * area:
+        """Return the reason why an object's mask is doubtful; None if it is not."""
+        is_large = usual.area is not None and max(area, usual.area) >= CONFIG.min_cells
+        if is_large and before is not None and usual.area is not None:
+            covered = np.count_nonzero((cells == object_id) & (before != object_id) & (before != 0))
+            if area > CONFIG.min_growth * usual.area and covered > CONFIG.max_covered_share * area:
                 return "takes another's place"
             if not area:
-                gone = before == object_id
-                return "vanishes" if gone.any() and not _at_border(gone) else None
+                last_mask = before == object_id
+                return "vanishes" if last_mask.any() and not _at_border(last_mask) else None
             if _lost_part(before == object_id, cells == object_id):
                 return "loses a part"
-        if score is not None and area and (score < LOWEST_SCORE or score < (usual.score or 0) - SCORE_FALL):
+        lowest = max(CONFIG.min_score, (usual.score or 0) - CONFIG.max_score_fall)
+        if score is not None and area and score < lowest:
             return "low score"
-        if judged and usual.area and area and not SHRUNK < area / usual.area < GROWN:
-            return "changes size"
+        if is_large and usual.area and area:
+            change = area / usual.area
+            if not CONFIG.min_area_change < change < CONFIG.max_area_change:
+                return "changes size"
         return None
 
 
 def _mean(usual: float | None, value: float | None) -> float | None:
     if usual is None or value is None:
         return value
-    return usual + RECENT * (value - usual)
+    return usual + CONFIG.usual_weight * (value - usual)
 
 
 def _lost_part(before: BoolArray, now: BoolArray) -> bool:
-    """Say whether a piece that lay apart from the rest of a mask is there no more, and did not leave the frame."""
+    """Test whether a fragment, a component apart from the rest of the mask before, disappeared inside the frame."""
     import cv2  # here, so that `import vos` stays quick
 
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(before.view(np.uint8), connectivity=8)
+    count, components, stats, _ = cv2.connectedComponentsWithStats(before.view(np.uint8), connectivity=8)
     if count < 3:
         return False
-    around = cv2.dilate(now.view(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    least = max(LEAST_CELLS, PART * before.sum())
+    near_mask = cv2.dilate(now.view(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    min_area = max(CONFIG.min_cells, CONFIG.min_lost_share * before.sum())
     return any(
-        stats[piece, cv2.CC_STAT_AREA] >= least
-        and not _at_border(pieces == piece)
-        and not around[pieces == piece].any()
-        for piece in range(1, count)
+        stats[label, cv2.CC_STAT_AREA] >= min_area
+        and not _at_border(components == label)
+        and not near_mask[components == label].any()
+        for label in range(1, count)
     )
 
 
@@ -148,20 +167,20 @@ def _at_border(mask: AnyArray) -> bool:
 
 
 def _add(spans: list[DoubtfulSpan], new: DoubtfulSpan, step: int) -> None:
-    """Add a doubtful frame: to the last span where that is near."""
+    """Add a span, or extend the last span of the same object if the two are close."""
     same = bool(spans) and spans[-1].object_id == new.object_id
-    if same and (_near(spans[-1], new, step) or len(spans) >= MOST_SPANS):
+    if same and (_near(spans[-1], new, step) or len(spans) >= CONFIG.max_spans):
         spans[-1] = _union(spans[-1], new)
     else:
         spans.append(new)
 
 
 def joined_spans(spans: Iterable[DoubtfulSpan], step: int) -> tuple[DoubtfulSpan, ...]:
-    """Sort spans by object id and first frame, and join those of an object that touch.
+    """Sort spans by object id and first frame, and join spans of an object that are close.
 
     Args:
-        spans: of any objects; those of a backward and a forward pass may touch.
-        step: difference between the indices of two frames that follow each other.
+        spans: spans of any objects, of forward and backward passes.
+        step: difference between the indices of two consecutive frames.
     """
     joined: list[DoubtfulSpan] = []
     for span in sorted(spans, key=lambda span: (span.object_id, span.first)):
@@ -170,7 +189,8 @@ def joined_spans(spans: Iterable[DoubtfulSpan], step: int) -> tuple[DoubtfulSpan
 
 
 def _near(one: DoubtfulSpan, other: DoubtfulSpan, step: int) -> bool:
-    return other.first - one.last <= (GAP + 1) * step and one.first - other.last <= (GAP + 1) * step
+    distance = (CONFIG.max_gap + 1) * step
+    return other.first - one.last <= distance and one.first - other.last <= distance
 
 
 def _union(one: DoubtfulSpan, other: DoubtfulSpan) -> DoubtfulSpan:

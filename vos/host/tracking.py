@@ -220,7 +220,7 @@ def _begin_outputs(
     refuse_equal_names(info.frame_names or (), str(info.location))
     name = safe_name(planned.sequence or info.name)
     folder = None if planned.output is None else planned.output / name
-    address = "" if planned.twin is None else shown(planned.twin.address)
+    address = "" if planned.remote is None else shown(planned.remote.address)
     run.facts = dataclasses.replace(run.facts, sequence=name, output=folder, address=address)
     run.writers, run.writer_names, run.observers = list(planned.writers), planned.names, list(observers)
     if folder is None:
@@ -245,7 +245,7 @@ def _begin_outputs(
 
 def _go_on(run: PreparedRun, planned: PlannedOutputs, folder: Path, *, exact: bool) -> list[dict[str, Any]]:
     """Go on in the middle of a run that was stopped, if there is one; returns where it has gone on so far."""
-    run.states = StateWriter(run.facts, run.loop, None if planned.twin is None else planned.twin.push)
+    run.states = StateWriter(run.facts, run.loop, None if planned.remote is None else planned.remote.push)
     record = planned.stopped_run(folder)
     if record is not None:
         masks = masks_by_index(folder, run.source.info)

@@ -51,13 +51,13 @@ class Run:
 
 @dataclass(frozen=True)
 class DoubtfulSpan:
-    """Frames of an object that a person should look at; it may be right in them.
+    """Consecutive frames in which an object's mask may be wrong, which a person should check.
 
     Attributes:
-        object_id: whose masks are doubtful.
+        object_id: id of the object.
         first: index of the first frame.
-        last: index of the last one.
-        reasons: what is doubtful: ``low score``, ``changes size``, ``vanishes``, ``loses a part``,
+        last: index of the last frame.
+        reasons: why the masks are doubtful: ``low score``, ``changes size``, ``vanishes``, ``loses a part``,
             ``takes another's place``.
     """
 
@@ -78,7 +78,7 @@ class RunSummary:
         seconds: wall time from the first read to the last write.
         truncated: why the source ended early, if that was allowed; else None.
         skipped: True if a finished run was found and nothing was done.
-        doubts: spans to look at, by object id and first frame.
+        doubts: doubtful spans, by object id and first frame.
     """
 
     run: Run

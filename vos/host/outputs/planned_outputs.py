@@ -45,7 +45,7 @@ class PlannedOutputs:
         overwrite: True replaces what is there.
         continues: True goes on in the folder of an earlier run.
         address: of the folder of the runs' own folders, or empty.
-        twin: the run's own folder at the address, once the source is known.
+        remote: the run's own folder at the address, once the source is known.
     """
 
     output: Path | None
@@ -57,7 +57,7 @@ class PlannedOutputs:
     overwrite: bool = False
     continues: bool = False
     address: str = ""
-    twin: RemoteOutput | None = None
+    remote: RemoteOutput | None = None
 
     @classmethod
     def plan(
@@ -117,8 +117,8 @@ class PlannedOutputs:
         """
         folder = self._folder(source.info)
         if folder is not None and self.address:
-            self.twin = RemoteOutput(self.address, folder.name)
-            self.twin.pull(resume=self.resume, overwrite=self.overwrite, whole=self.continues)
+            self.remote = RemoteOutput(self.address, folder.name)
+            self.remote.pull(resume=self.resume, overwrite=self.overwrite, whole=self.continues)
         files = [outputs_of(one, writer, folder) for one, writer in zip(self.asked, self.writers, strict=True)]
         own = [] if folder is None else replaceable(folder)
         inputs = [*files_of_run(source.info, annotations), *files_in_options(*named)]
@@ -150,7 +150,7 @@ class PlannedOutputs:
             raise InputError(f"{folder}: cannot be used as the output folder ({error.strerror}).") from error
         record = read_record(folder)
         if self.resume and not self.overwrite and record is not None:
-            masks = self.twin.finished_masks if self.twin is not None else None
+            masks = self.remote.finished_masks if self.remote is not None else None
             return finished_summary(run, record, self.descriptions, len(masks_in(folder)) if masks is None else masks)
         return None
 

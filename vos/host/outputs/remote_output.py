@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 
 
 class RemoteOutput:
-    """One run's folder at an address, and its local twin.
+    """One run's folder at an address, and its local copy.
 
     Attributes:
         address: of the run's own folder.
-        folder: the local twin; removed once all of it is at the address.
+        folder: the local copy; removed once all of it is at the address.
         finished_masks: how many masks are at the address, if a finished run is recorded there.
     """
 
@@ -133,13 +133,13 @@ class RemoteOutput:
             first.unlink()
 
     def finish(self) -> None:
-        """Copy the rest of a finished run, and remove the local twin."""
+        """Copy the rest of a finished run, and remove the local copy."""
         if len(masks_in(self.folder)) or self.finished_masks is None:
             self.push()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def push_or_warn(self) -> None:
-        """Copy what a run that failed has written, and remove the local twin; a failure is a warning, and it stays."""
+        """Copy what a run that failed has written, and remove the local copy; a failure is a warning, and it stays."""
         try:
             if self.folder.is_dir():
                 self.push()
@@ -148,7 +148,7 @@ class RemoteOutput:
             logger.warning("%s What was written is in %s.", error, self.folder)
 
     def renamed(self, error: VosError) -> None:
-        """Let an error name the address in place of the local twin."""
+        """Let an error name the address in place of the local copy."""
         error.args = (str(error).replace(str(self.folder), shown(self.address)), *error.args[1:])
 
 
@@ -158,13 +158,13 @@ def publishing(planned: PlannedOutputs) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        if planned.twin is not None:
-            planned.twin.push_or_warn()
+        if planned.remote is not None:
+            planned.remote.push_or_warn()
             if isinstance(error, VosError):
-                planned.twin.renamed(error)
+                planned.remote.renamed(error)
         raise
-    if planned.twin is not None:
-        planned.twin.finish()
+    if planned.remote is not None:
+        planned.remote.finish()
 
 
 def staging_root(output: str) -> Path:
