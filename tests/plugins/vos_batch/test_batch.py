@@ -32,10 +32,12 @@ def batch(tmp_path, rows, *arguments, plugins=()):
 
 
 def test_masks_and_records_equal_those_of_single_runs_and_a_second_batch_skips(clips, tmp_path, capsys):
-    assert batch(tmp_path, clips) == 0
+    small = ["-O", "side=96"]  # the working size; by default four times the frames'
+    assert batch(tmp_path, clips, *small) == 0
     assert "2 of 2 jobs done; 8 frames" in capsys.readouterr().out
     for row in clips:
-        vos.track(row["video"], row["masks"], output=tmp_path / "single", sequence=row["sequence"])
+        single = {"output": tmp_path / "single", "sequence": row["sequence"], "options": {"side": 96}}
+        vos.track(row["video"], row["masks"], **single)
         for path in sorted((tmp_path / "single" / row["sequence"]).glob("*.png")):
             batched = tmp_path / "out" / row["sequence"] / path.name
             assert np.array_equal(vos.read_label_map(path), vos.read_label_map(batched))
@@ -43,7 +45,7 @@ def test_masks_and_records_equal_those_of_single_runs_and_a_second_batch_skips(c
             json.loads((tmp_path / f / row["sequence"] / "run.json").read_text()) for f in ("single", "out")
         )
         assert [single[key] for key in ("tracker", "options")] == [batched[key] for key in ("tracker", "options")]
-    assert batch(tmp_path, clips) == 0
+    assert batch(tmp_path, clips, *small) == 0
     assert "2 of them finished before" in capsys.readouterr().out
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 import vos
+import vos.plugin
 from vos.io.images.foreign_messages import quietly
 
 

@@ -1,6 +1,6 @@
 """Messages that libjpeg, libpng and libtiff write to standard error: captured, and kept off the terminal.
 
-They have no other way to say that an image is damaged in its middle, where they fill in grey.
+The libraries report damage inside an image by these messages alone: they decode the damaged part as grey.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ _STDERR = 2
 _FOREIGN = re.compile(
     rb"JPEG|libpng|TIFF|samples per pixel|\.tif|^[A-Za-z0-9]+(Decode|Encode|Setup\w*): |^Fax|\[ *(WARN|ERROR):"
 )
-"""Lines of these libraries; others in the same moment, such as a progress bar's, are printed after all."""
+"""Lines of these libraries. Other lines written meanwhile, such as a progress bar's, still go to the terminal."""
 
 
-class _Catcher:
+class _StderrCapture:
     """Redirects standard error while images are decoded, in any number of threads."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class _Catcher:
         self._file: IO[bytes] | None = None
 
     def enter(self, *, alone: bool) -> int:
-        """Begin to catch; waits for a caller that is alone. Returns how much was caught before."""
+        """Start to capture, after any caller that captures alone. Returns the number of bytes captured before."""
         with self._free:
             self._waiting += alone
             self._free.wait_for(lambda: not self._alone and not (self._users if alone else self._waiting))
@@ -47,16 +47,16 @@ class _Catcher:
             return self._size()
 
     def leave(self) -> bytes:
-        """End; returns what was caught since the first of those who overlap, once the last one leaves."""
+        """Stop to capture. The last of several overlapping callers gets the libraries' lines; the others get none."""
         with self._free:
             self._users -= 1
             self._alone = False
-            said = self._restore() if self._users == 0 else b""
+            captured = self._restore() if self._users == 0 else b""
             self._free.notify_all()
-            return said
+            return captured
 
     def grew(self, before: int) -> bool:
-        """Whether more was caught than ``before``."""
+        """Test whether more than ``before`` bytes are captured."""
         with self._free:
             return self._size() > before
 
@@ -64,7 +64,7 @@ class _Catcher:
         return 0 if self._file is None or self._kept is None else os.fstat(self._file.fileno()).st_size
 
     def _redirect(self) -> None:
-        with suppress(OSError, ValueError, AttributeError):  # no standard error at all: nothing is printed
+        with suppress(OSError, ValueError, AttributeError):  # a process may have no standard error
             if sys.stderr is not None:
                 sys.stderr.flush()
             if self._file is None:
@@ -94,39 +94,39 @@ class _Catcher:
         return b"".join(line for line in lines if _FOREIGN.search(line))
 
 
-_catcher = _Catcher()
-if hasattr(os, "register_at_fork"):  # a child has the one thread that forked it, and a lock may be held by another
-    os.register_at_fork(after_in_child=lambda: globals().__setitem__("_catcher", _Catcher()))
+_capture = _StderrCapture()
+if hasattr(os, "register_at_fork"):  # another thread may hold the lock when a process forks
+    os.register_at_fork(after_in_child=lambda: globals().__setitem__("_capture", _StderrCapture()))
 
 
 def quietly(decode: Callable[[], T], *, alone: bool = False) -> tuple[T, list[str]]:
-    """Call a function that decodes an image, and catch what libraries print meanwhile.
+    """Call a function that decodes an image, and capture the libraries' messages.
 
-    Several threads may decode at once. Where anything was printed, the image is decoded again alone, so that the lines
-    are known to be of it.
+    Several threads may decode at once. After a message the image is decoded again while no other thread decodes, so
+    that the messages belong to this image.
 
     Args:
-        decode: decodes; called twice where anything was printed.
-        alone: let no other thread decode meanwhile, and call it once: for what keeps a state.
+        decode: decodes an image; called twice if there is a message.
+        alone: call ``decode`` once, while no other thread decodes: for decoders that keep a state.
     Returns:
-        Its result, and the lines that libraries printed, without repetitions.
+        The result of ``decode``, and the libraries' messages without repetitions.
     Raises:
-        BaseException: what ``decode`` raises.
+        BaseException: any error of ``decode``.
     """
     if not alone:
-        before = _catcher.enter(alone=False)
+        before = _capture.enter(alone=False)
         try:
             result = decode()
-            printed = _catcher.grew(before)
+            printed = _capture.grew(before)
         finally:
-            _catcher.leave()
+            _capture.leave()
         if not printed:
             return result, []
-    said = b""
-    _catcher.enter(alone=True)
+    captured = b""
+    _capture.enter(alone=True)
     try:
         result = decode()
     finally:
-        said = _catcher.leave()
-    lines = said.decode(errors="replace").splitlines()
+        captured = _capture.leave()
+    lines = captured.decode(errors="replace").splitlines()
     return result, list(dict.fromkeys(line.strip() for line in lines if line.strip()))
