@@ -10,11 +10,24 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from vos.errors import AnnotationError
 from vos.types.arrays import AnyArray, LabelMap, Size
+
+
+def _inflating_module() -> Any:
+    """zlib-ng where it is installed: it decompresses masks, which are long runs, some 20 times as fast as zlib."""
+    try:
+        from zlib_ng import zlib_ng
+    except ImportError:  # no wheel for this platform
+        return zlib
+    return zlib_ng
+
+
+_INFLATING = _inflating_module()
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -92,10 +105,10 @@ def decompress_rows(png: PngFile) -> bytes:
         AnnotationError: damaged data, or fewer rows than the header states.
     """
     expected = _stored_bytes(png)
-    stream = zlib.decompressobj()
+    stream = _INFLATING.decompressobj()
     try:
-        rows = stream.decompress(png.data[0] if len(png.data) == 1 else b"".join(png.data), expected + 1)
-    except zlib.error:
+        rows: bytes = stream.decompress(png.data[0] if len(png.data) == 1 else b"".join(png.data), expected + 1)
+    except (zlib.error, _INFLATING.error):
         raise AnnotationError("a damaged PNG file: its data cannot be decompressed") from None
     if len(rows) < expected or (len(rows) == expected and not stream.eof):
         share = f"{len(rows) * png.size[0] // expected} of {png.size[0]} rows" if not png.interlaced else "not all rows"
