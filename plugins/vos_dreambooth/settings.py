@@ -1,4 +1,4 @@
-"""What a training is told; importing this imports nothing heavy."""
+"""Settings of a training; importing this module imports nothing heavy."""
 
 from __future__ import annotations
 

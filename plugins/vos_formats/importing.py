@@ -1,4 +1,4 @@
-"""What the importers share: object ids from names, label maps from masks, JSON and lists of files."""
+"""Shared by the importers: object ids from names, label maps from masks, JSON and lists of files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the writers of all formats share: where they write, unfinished files, names of frames and of objects."""
+"""Base class of the export writers: output paths, unfinished files, names of frames and of objects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the target looks like, and where a frame looks like it: PerSAM's target embedding and location prior."""
+"""PerSAM's target embedding and location prior: the object's appearance, and its similarity map in a frame."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a frame lies in the model's square input, and the way back for points, boxes and masks.
+"""Mapping between a frame and the model's square input, for points, boxes and masks.
 
 Segment Anything scales the longer side of a frame to its input side (1024 for the published models) and
 pads the right and the bottom with zeros.

@@ -1,4 +1,4 @@
-"""Which reader a location is for."""
+"""Choose the reader of a location."""
 
 from __future__ import annotations
 

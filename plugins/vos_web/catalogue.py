@@ -1,4 +1,4 @@
-"""What the page can choose from: trackers and their qualities, writers, prompt methods, recent sessions."""
+"""Choices that the page offers: trackers and their qualities, writers, prompt methods, recent sessions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server holds while it runs: sessions, the job, events, and what it allows."""
+"""State of the running server: sessions, the current job, events and allowed folders."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What verbs share: the command line's settings, options that most verbs take, and the plugins' shorthands."""
+"""Options and settings shared by commands: plugins to load, device, progress, and the shorthands of specs."""

@@ -1,4 +1,4 @@
-"""What a run does: the settings that ``stream``, ``track`` and the command line share."""
+"""Settings of a run, shared by ``stream``, ``track`` and the command line."""
 
 from __future__ import annotations
 

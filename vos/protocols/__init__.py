@@ -1,1 +1,1 @@
-"""What a plugin object must offer: trackers, initializers, sources and writers."""
+"""Protocols of plugin objects: the methods of trackers, initializers, sources, writers and executors."""

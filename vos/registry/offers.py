@@ -1,4 +1,4 @@
-"""What plugins offer, by name, and which plugin each offer is from."""
+"""Specs of all plugins by name, each with the plugin that it comes from."""
 
 from __future__ import annotations
 

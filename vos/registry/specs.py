@@ -1,4 +1,4 @@
-"""What a plugin offers: named trackers, initializers, writers, formats, commands and executors.
+"""Specs: what plugins register - named trackers, initializers, writers, formats, commands and executors.
 
 A spec is cheap to make: name, summary and options are plain data, and the factory imports what is
 heavy when it is called. So listing plugins imports no model.

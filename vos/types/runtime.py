@@ -1,4 +1,4 @@
-"""Where and how a model runs: device, precision, threads, seed, cache folder."""
+"""``Runtime``: device, precision, threads, seed and cache folder of a model."""
 
 from __future__ import annotations
 

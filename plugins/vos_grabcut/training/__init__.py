@@ -1,1 +1,1 @@
-"""How the weights of the click decoder were learnt; nothing here is used at run time."""
+"""Training of the click decoder's weights; not used at run time."""

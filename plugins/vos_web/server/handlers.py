@@ -1,4 +1,4 @@
-"""What each address of the server does."""
+"""Handlers of the server's addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which files the page may name: those below a few folders, links resolved."""
+"""Check the paths that the page names: they must lie below a few folders, with links resolved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may talk to the server: the page that it served itself, to the address that it printed, and nobody else.
+"""Authenticate requests: only the page that the server sent, at the address that it printed, has access.
 
 A page of another site can make a browser send requests to 127.0.0.1. Three checks, each enough against it alone:
 the random token in every address, the Host header (against DNS names that lead to 127.0.0.1), and the Origin header.

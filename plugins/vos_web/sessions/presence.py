@@ -1,4 +1,4 @@
-"""Which object is in which frame, and how sure the tracker is of it: what the timeline shows."""
+"""Presence and score of each object in each frame, for the timeline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one tracking run does: which frames in which order, from which annotations, and which objects it may change."""
+"""Plan one tracking run of the page: frames, direction, annotations, and the objects that it may change."""
 
 from __future__ import annotations
 

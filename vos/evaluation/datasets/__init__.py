@@ -1,1 +1,1 @@
-"""Where data sets keep frames and masks, and folders of masks to score."""
+"""Layouts of data sets (DAVIS, YouTube-VOS), and folders of masks to score."""

@@ -1,4 +1,4 @@
-"""Where a DAVIS or YouTube-VOS tree keeps its sets, frames and annotations.
+"""Layout of a DAVIS or YouTube-VOS tree: its sets, frames and annotations.
 
 DAVIS: ``JPEGImages/480p/SEQUENCE/00000.jpg``, ``Annotations/480p/SEQUENCE/00000.png``,
 ``ImageSets/2017/val.txt`` (one name a line), ``Annotations_unsupervised`` in the unsupervised

@@ -1,4 +1,4 @@
-"""How sure a score is: bootstrap intervals over sequences, and a paired test between two trackers."""
+"""Significance of scores: bootstrap intervals over sequences, and a paired test between two trackers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which annotation each object's mask comes from, in either direction.
+"""Choose the annotation from which each object's mask is tracked in each frame, forward or backward.
 
 The rule of ``--both-ways``: in each frame, an object's mask comes from the pass that began at its nearer annotation,
 and from the forward pass where both are equally near. An object has no annotation before its first one, so there its

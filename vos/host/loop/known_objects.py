@@ -1,4 +1,4 @@
-"""Which objects a pass tracks: those that annotations have begun, and that have not ended."""
+"""The objects that a pass tracks: those whose annotation has come and whose end has not."""
 
 from __future__ import annotations
 

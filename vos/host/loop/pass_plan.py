@@ -1,4 +1,4 @@
-"""Which frames a run tracks, in which direction, and which it keeps from an earlier run."""
+"""Plan the passes of a run: the frames to track, their direction, and the frames kept from an earlier run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run that was stopped goes on."""
+"""The frame and state from which a stopped run continues."""
 
 from __future__ import annotations
 

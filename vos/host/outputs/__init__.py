@@ -1,1 +1,1 @@
-"""What a run writes: planned and protected before it begins, written whole or not at all, recorded in run.json."""
+"""Outputs of a run: planned and checked before it begins, complete or absent, and recorded in run.json."""

@@ -1,4 +1,4 @@
-"""What a run will write: its folder and its writers' files, checked before anything slow begins."""
+"""Plan the outputs of a run, its folder and its writers' files, and check them before anything slow begins."""
 
 from __future__ import annotations
 
