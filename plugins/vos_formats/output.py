@@ -16,6 +16,7 @@ from vos.plugin import (
     Frame,
     LabelMap,
     OptionError,
+    OutputError,
     OutputFolder,
     Prediction,
     Run,
@@ -47,6 +48,7 @@ class FormatWriter:
         self.needs_images = bool(getattr(options, "images", False))
         self._spool: TemporaryDirectory[str] | None = None
         self._open: dict[str, IO[str]] = {}
+        self._found: tuple[int, int] | None = None
 
     # The writer protocol.
 
@@ -72,6 +74,7 @@ class FormatWriter:
         self.folder = OutputFolder(path if self.is_folder else path.parent)
         if not self.is_folder:
             discard_partial(create_partial(path))  # whether it can be written is known at once
+            self._found = _identity(path)
         self._spool = TemporaryDirectory(prefix="vos-format-")
         self.begin()
 
@@ -86,6 +89,11 @@ class FormatWriter:
         for part, stream in self._open.items():
             with output_errors(self.spool_path(part)):
                 stream.close()
+        if not self.is_folder and _identity(self.path) not in (None, self._found):
+            self._clean()
+            raise OutputError(
+                f"{self.path}: another program wrote this file during the run. It is left as it is: run again."
+            )
         self.finish()
         self.folder.check()
         self._clean()
@@ -164,6 +172,15 @@ class FormatWriter:
         if self._spool is not None:
             self._spool.cleanup()
             self._spool = None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one under the same name; None where there is none."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 @contextmanager

@@ -176,3 +176,19 @@ def test_a_polygon_with_a_point_that_is_no_number_is_bad_input(value, tmp_path):
     (tmp_path / "0.json").write_text(json.dumps(content))
     with pytest.raises(vos.InputError, match="a point that is no number, or far outside"):
         vos.import_masks(tmp_path / "0.json", tmp_path / "out")
+
+
+@pytest.mark.parametrize("to", ["coco", "npz"])
+def test_a_file_that_another_run_wrote_meanwhile_is_left(tmp_path, to):
+    path = tmp_path / f"out.{to}"
+
+    class Beside(Oracle):
+        def step(self, frame):
+            path.write_text("another run's")
+            return super().step(frame)
+
+    with pytest.raises(vos.VosError, match="another program wrote this file during the run"):
+        vos.track(
+            sequence(), label_maps()[0], tracker=Beside(), output=tmp_path / "o", writers=[(to, {"path": str(path)})]
+        )
+    assert path.read_text() == "another run's"

@@ -240,6 +240,14 @@ def test_features_are_in_the_runtimes_precision_and_labels_are_not(precision: st
     assert half.tracker._recent[-1][1].dtype == torch.float32
 
 
+def test_features_of_nan_are_an_error_and_no_empty_masks() -> None:
+    run = Driver("moving")
+    with torch.no_grad():
+        next(run.tracker._vit.network.parameters()).fill_(float("nan"))
+    with pytest.raises(vos.TrackerError, match="gives NaN for this image in float32.*weights are damaged"):
+        run.tracker.encode([run.sequence.frame(0)])
+
+
 def test_the_option_chooses_the_backbone(tmp_path) -> None:  # type: ignore[no-untyped-def]
     torch.save(timm.create_model("test_vit", num_classes=0).state_dict(), tmp_path / "vit.pth")
     spec = next(spec for spec in vos_trackers() if spec.name == "dino")
