@@ -12,7 +12,8 @@ from vos_cutie.options import CutieOptions
 def vos_trackers() -> Sequence[TrackerSpec]:
     """Offer ``cutie``."""
     summary = "Cutie: object queries over pixel memory, long-term memory; needs a checkpoint"
-    return [TrackerSpec("cutie", summary, _make, CutieOptions)]
+    own_size = "it resizes frames itself; a smaller -O max_internal_size= does"
+    return [TrackerSpec("cutie", summary, _make, CutieOptions, own_size=own_size)]
 
 
 def _make(options: CutieOptions, runtime: Runtime) -> Tracker:

@@ -11,10 +11,25 @@ from vos_hf_video.options import EdgeTamOptions, HfVideoOptions, Sam2Options, Sa
 @hookimpl
 def vos_trackers() -> Sequence[TrackerSpec]:
     """Offer the three trackers."""
+    own_size = "it resizes frames to the size that the network takes; a smaller model does"
     return [
-        TrackerSpec("sam2", "SAM 2.1: memory attention over past frames; needs a checkpoint", _make, Sam2Options),
-        TrackerSpec("edgetam", "EdgeTAM: SAM 2 made small for phones; needs a checkpoint", _make, EdgeTamOptions),
-        TrackerSpec("sam3-tracker", "SAM 3's tracker; needs a checkpoint", _make, Sam3TrackerOptions),
+        TrackerSpec(
+            "sam2",
+            "SAM 2.1: memory attention over past frames; needs a checkpoint",
+            _make,
+            Sam2Options,
+            own_size=own_size,
+        ),
+        TrackerSpec(
+            "edgetam",
+            "EdgeTAM: SAM 2 made small for phones; needs a checkpoint",
+            _make,
+            EdgeTamOptions,
+            own_size=own_size,
+        ),
+        TrackerSpec(
+            "sam3-tracker", "SAM 3's tracker; needs a checkpoint", _make, Sam3TrackerOptions, own_size=own_size
+        ),
     ]
 
 

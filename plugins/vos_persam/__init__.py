@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 def vos_trackers() -> Sequence[TrackerSpec]:
     """Offer the trackers ``persam`` and ``persam-f``."""
     plain = "Segment Anything prompted by similarity to the first frame's objects; needs a checkpoint"
+    own_size = "it resizes frames to the size that Segment Anything takes; a smaller -O model= does"
     learnt = "persam with two mask weights learnt for each object from the first frame; needs a checkpoint"
     return [
-        TrackerSpec("persam", plain, _make, PersamOptions),
-        TrackerSpec("persam-f", learnt, _make, PersamFOptions),
+        TrackerSpec("persam", plain, _make, PersamOptions, own_size=own_size),
+        TrackerSpec("persam-f", learnt, _make, PersamFOptions, own_size=own_size),
     ]
 
 

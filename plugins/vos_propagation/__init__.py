@@ -26,8 +26,17 @@ def vos_trackers() -> Sequence[TrackerSpec]:
     )
     dino = "DINO's published protocol on a Vision Transformer of yours: ViT, DINO, DINOv2 or DINOv3"
     return [
-        TrackerSpec("propagation", propagation, _make_propagation, PropagationOptions, (quality,)),
-        TrackerSpec("dino", dino, _make_dino, DinoOptions),
+        TrackerSpec(
+            "propagation",
+            propagation,
+            _make_propagation,
+            PropagationOptions,
+            (quality,),
+            own_size="it resizes frames itself; --quality fast or a smaller -O side= does",
+        ),
+        TrackerSpec(
+            "dino", dino, _make_dino, DinoOptions, own_size="it works at a short side of 480 pixels, as published"
+        ),
     ]
 
 

@@ -1,8 +1,8 @@
 """Every command block and Python block of README and docs runs as a user types it, page by page.
 
-A page runs in a folder with the files that it speaks of, small ones; `propagation` is a stand-in that keeps objects
-where they are, since what is tested is what the page says. A block that cannot run here has a line before it that says
-why: `<!-- not run: REASON -->`.
+A page runs in a folder with the files that it speaks of, small ones. A Python block with a title is written to the file
+of that name. `propagation` is a stand-in that keeps objects where they are, since what is tested is what the page says.
+A block that cannot run here has a line before it that says why: `<!-- not run: REASON -->`.
 """
 
 import os
@@ -33,7 +33,8 @@ PAGES = [
     if page.name not in GENERATED and re.search(r"^```(sh|bash|console|python)\n", page.read_text(), re.M)
 ]
 BLOCK = re.compile(
-    r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n)?```(?P<language>sh|bash|console|python)\n(?P<text>.*?)^```",
+    r"^(?:<!-- not run: (?P<reason>[^>]+) -->\n)?```(?P<language>sh|bash|console|python)"
+    r'(?: title="(?P<title>[^"]+)")?\n(?P<text>.*?)^```',
     re.S | re.M,
 )
 OTHER_PROGRAMS = ("pip", "pytest", "ffmpeg", "make", "git")
@@ -210,7 +211,10 @@ def test_a_page_runs_as_it_is_typed(page, place):
     for block in blocks(page):
         if block["reason"]:
             continue
-        if block["language"] == "python":
+        if block["title"]:
+            if not block["text"].startswith("--8<--"):  # else a file of the project is shown
+                Path(block["title"]).write_text(block["text"])
+        elif block["language"] == "python":
             names = names_of(page) if names is None else names
             exec(compile(block["text"], str(page), "exec"), names)
         else:

@@ -175,6 +175,8 @@ def prepare_run(
         ids = tuple(sorted({i for annotation in found.values() for i in annotation.object_ids}))
         config.check_ends(ids)
         made = _tracker_of(config, plugins, opened)
+        if config.max_side is not None and made.own_size:
+            logger.warning("--max-side %d makes %s no faster: %s.", config.max_side, made.name, made.own_size)
         loop = FrameLoop(
             ready,
             found,

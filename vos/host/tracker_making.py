@@ -24,11 +24,13 @@ class MadeTracker:
         name: its spec's name, as ``run.json`` records it.
         options: its options by name, defaults included.
         tracker: the tracker.
+        own_size: as of ``TrackerSpec``.
     """
 
     name: str
     options: Mapping[str, Any]
     tracker: Tracker | EncodingTracker
+    own_size: str = ""
 
     def close(self) -> None:
         """Close the tracker, if it has something to close."""
@@ -58,7 +60,7 @@ def make_tracker(
     """
     spec, made = tracker_options(tracker, options, plugins)
     with blaming(f'tracker "{spec.name}" cannot be made'):
-        return MadeTracker(tracker, dataclasses.asdict(made), spec.factory(made, runtime))
+        return MadeTracker(tracker, dataclasses.asdict(made), spec.factory(made, runtime), spec.own_size)
 
 
 def tracker_options(tracker: str, options: Mapping[str, Any] | Any | None, plugins: Plugins) -> tuple[TrackerSpec, Any]:

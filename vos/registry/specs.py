@@ -70,6 +70,8 @@ class TrackerSpec:
         factory: makes a tracker from an ``options`` object and a ``Runtime``.
         options: a dataclass whose fields are declared with ``vos.plugin.option``.
         shorthands: flags of the command line that set one of the options.
+        own_size: why ``--max-side`` makes it no faster, for a tracker that resizes frames itself, and what does; ends
+            the line that a run with ``--max-side`` then says: "--max-side 640 makes NAME no faster: OWN_SIZE."
     """
 
     name: str
@@ -77,6 +79,7 @@ class TrackerSpec:
     factory: Callable[[Any, Runtime], Tracker | EncodingTracker]
     options: type = NoOptions
     shorthands: tuple[Shorthand, ...] = ()
+    own_size: str = ""
 
 
 @dataclass(frozen=True)

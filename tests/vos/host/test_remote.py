@@ -95,6 +95,19 @@ def test_another_machine_goes_on_where_a_run_was_stopped(memory, tmp_path, monke
     assert not [name for name in memory.find("/out/dog") if ".state" in name]
 
 
+def test_from_goes_on_in_a_run_at_an_address(memory, tmp_path, monkeypatch):
+    corrected = np.roll(vos.read_label_map(first_mask()), 30, axis=0)
+    for source, output in ((CLIP / "clip.mp4", tmp_path / "local"), ("memory://in/dog.mp4", "memory://out")):
+        track(source, first_mask(), output)
+        before = masks_of(memory, "/out/dog")
+        monkeypatch.setenv("VOS_CACHE", str(tmp_path / "another"))  # as on another machine
+        track(source, {0: first_mask(), 3: corrected}, output, from_frame=3)
+    after = masks_of(memory, "/out/dog")
+    assert after == {path.name: path.read_bytes() for path in (tmp_path / "local").rglob("*.png")}
+    assert [name for name in sorted(before) if before[name] != after[name]] == ["00003.png", "00004.png", "00005.png"]
+    assert json.loads(memory.cat_file("/out/dog/run.json"))["finished"]
+
+
 def test_files_without_atomic_writes_are_moved_to_their_names(tmp_path):
     track(str(CLIP / "clip.mp4"), first_mask(), f"file://{tmp_path}/out", stop=2)
     names = [path.name for path in (tmp_path / "out" / "clip").iterdir()]

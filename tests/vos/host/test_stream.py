@@ -9,7 +9,15 @@ from hypothesis import strategies as st
 import vos
 from vos.errors import PluginFailedError
 from vos.host.threads import map_ahead
-from vos.plugin import AnnotationError, OptionError, SourceInfo, TruncatedSourceError, hookimpl
+from vos.plugin import (
+    AnnotationError,
+    MadeTracker,
+    OptionError,
+    SourceInfo,
+    TruncatedSourceError,
+    hookimpl,
+    load_plugins,
+)
 from vos.registry.offers import Origin
 from vos.testing import StubEncodingTracker, StubTracker, tiny_sequence
 
@@ -152,6 +160,18 @@ def test_max_side_shrinks_what_the_tracker_sees_and_not_the_output():
     assert seen == [((20, 30), (20, 30), (1, 2))]
     assert {lm.shape for lm in results} == {(60, 90)}
     assert (results[-1] == sequence.label_maps[0]).mean() > 0.95
+
+
+def test_a_tracker_that_max_side_makes_no_faster_says_so(caplog):
+    sequence = tiny_sequence("still", size=(60, 90))
+    made = MadeTracker("mine", {}, StubTracker(), own_size="it resizes frames itself; -O side= does")
+    for max_side in (None, 30):
+        list(vos.stream(sequence, sequence.label_maps[0], tracker=made, max_side=max_side))
+    assert [record.getMessage() for record in caplog.records] == [
+        "--max-side 30 makes mine no faster: it resizes frames itself; -O side= does."
+    ]
+    trackers = load_plugins().trackers
+    assert all(trackers.get(name).own_size for name in ("propagation", "persam", "sam2", "cutie"))
 
 
 def test_tiny_object_survives_max_side():
