@@ -114,12 +114,15 @@ COMMANDS = [
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_commands_in_the_docs_exist_with_their_options(page, line):
     words = shlex.split(line, comments=True)[1:]
+    of_plugin = words[0] == "-p"
     command, context = cli, cli.make_context("vos", [], resilient_parsing=True)
     while words and hasattr(command, "commands" if command is not cli else "get_command"):
         if words[0].startswith("-"):
             words = words[2:]
             continue
         command = command.get_command(context, words.pop(0))
+        if command is None and of_plugin:
+            return  # a verb of the page's own plugin; test_docs_run.py runs it
         assert command is not None, line
     parameters = command.get_params(click.Context(command, parent=context, info_name=command.name))
     known = {option for parameter in parameters for option in [*parameter.opts, *parameter.secondary_opts]}
