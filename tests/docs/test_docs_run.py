@@ -38,7 +38,7 @@ BLOCK = re.compile(
     re.S | re.M,
 )
 OTHER_PROGRAMS = ("pip", "pytest", "ffmpeg", "make", "git")
-NOT_RUN = 11
+NOT_RUN = 12
 """How many blocks have a reason; a new one is a decision."""
 
 
