@@ -52,8 +52,15 @@ export function openMenu(at, entries) {
   menu.style.top = `${Math.min(innerHeight - menu.offsetHeight - 8, box.bottom + 4)}px`;
   const away = (event) => {
     if (menu.contains(event.target)) return;
+    if (menu.isConnected) event.stopPropagation(); // closing the menu marks nothing on the frame below
     menu.remove();
     document.removeEventListener("pointerdown", away, true);
+  };
+  menu.onkeydown = (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (step) menu.children[(step + menu.children.length + [...menu.children].indexOf(document.activeElement)) % menu.children.length].focus();
+    if (event.key === "Escape") menu.remove();
+    if (step || event.key === "Escape") event.stopPropagation();
   };
   document.addEventListener("pointerdown", away, true);
   menu.firstChild.focus();

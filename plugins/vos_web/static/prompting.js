@@ -83,7 +83,7 @@ async function run() {
       scribbles: asked.scribbles.map((s) => ({ label: sign(s.label), xy: s.xy.map((p) => [round(p.x), round(p.y)]) })),
     });
     if (ticket !== latest || current.frame !== asked.frame) return;
-    apply(corrects ? { ...asked, mode: "new" } : asked, decodeRuns(buffer, width() * height()));
+    apply(asked, corrects, decodeRuns(buffer, width() * height()));
   } catch (error) {
     if (ticket === latest) emit("error", error);
   } finally {
@@ -92,14 +92,16 @@ async function run() {
   }
 }
 
-function apply({ id, base, mode }, found) {
+// `whole`: what was found is the corrected mask, not a region to add or remove.
+function apply({ id, base, mode }, whole, found) {
   const before = current.ids.slice();
   const may = mayReplace();
   for (let i = 0; i < base.length; i++) {
     const was = base[i];
-    if (found[i]) current.ids[i] = mode === "remove" ? (was === id ? 0 : was) : may(was) ? id : was;
-    else current.ids[i] = was === id && mode === "new" ? 0 : was;
+    if (found[i]) current.ids[i] = mode === "remove" && !whole ? (was === id ? 0 : was) : may(was) ? id : was;
+    else current.ids[i] = was === id && (whole || mode === "new") ? 0 : was;
   }
   redraw();
-  commit(before, fullRect(width(), height()));
+  const changed = commit(before, fullRect(width(), height()));
+  if (!changed && mode !== "new") emit("message", "That changes nothing here: the mask agrees with the mark.");
 }
