@@ -132,7 +132,7 @@ def _job_of(row: dict[str, Any], where: str, folder: Path, defaults: TrackJob) -
     row = {key: value for key, value in row.items() if value not in (None, "")}
     unknown = [key for key in row if key not in COLUMNS]
     if unknown:
-        raise InputError(f'{where}: unknown field "{str(unknown[0])[:80]}". Known: {", ".join(COLUMNS)}.')
+        raise InputError(f'{where}: unknown field "{ascii(str(unknown[0])[:80])[1:-1]}". Known: {", ".join(COLUMNS)}.')
     video = row.get("video")
     if not isinstance(video, str):
         raise InputError(f'{where}: no "video".')

@@ -89,6 +89,7 @@ def test_a_tree_gives_a_job_for_each_sequence_of_a_set(tmp_path):
         ("[1]", "line 1: a list, expected an object"),
         ('{"masks": "a.png"}', 'line 1: no "video"'),
         ('{"video": "a.mp4", "mask": "a.png"}', 'unknown field "mask". Known: video, masks'),
+        ('{"video": "a.mp4", "vid\\u0000\\u001bs": 1}', r'unknown field "vid\\x00\\x1bs". Known'),
         ('{"video": "a.mp4", "masks": {"first": "a.png"}}', "expected a path, or paths by frame index"),
         ('{"video": "a.mp4", "options": "{"}', '"options" is .* expected JSON'),
         ('{"video": "a.mp4", "options": [1]}', '"options" is .* expected an object'),
