@@ -13,7 +13,6 @@ OPTIONAL_STAGES = (
     "distractors",
     "redetection",
     "decoder",
-    "vote_area",
     "static_fragments",
     "detached_fragments",
     "identity_swaps",

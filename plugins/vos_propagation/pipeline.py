@@ -33,7 +33,6 @@ from vos_propagation.stages.memory_update import MemoryUpdate
 from vos_propagation.stages.redetection import Redetection
 from vos_propagation.stages.stage import Stage
 from vos_propagation.stages.static_fragments import StaticFragments
-from vos_propagation.stages.vote_area import VoteArea
 
 
 def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtype) -> list[Stage]:
@@ -50,7 +49,6 @@ def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtyp
         Distractors(config.distractors),
         redetection,
         VotesAsLogits() if "decoder" in left_out else Decoder(config.decoder, device, dtype),
-        VoteArea(),
         StaticFragments(config.static_fragments),
         fragments,
         IdentitySwaps(config.identity_swaps, redetection, fragments),
@@ -65,6 +63,7 @@ class PropagationTracker:
 
     Attributes:
         stages: the stages that run on each frame, in this order.
+        keep_levels: whether frames keep the backbone's levels, which only training needs.
     """
 
     encode_batch = 1
@@ -76,7 +75,7 @@ class PropagationTracker:
         self._encoder = Encoder(self._device, dtype, self._config.secondary_backbone)
         self._dtype = dtype
         self.stages = build_stages(self._config, self._device, dtype)
-        self._decoder = next((stage for stage in self.stages if isinstance(stage, Decoder)), None)
+        self.keep_levels = False
         threads = torch.get_num_threads()
         self._encoding_threads, self._tracking_threads = split_threads(threads)
         # On one core or on a GPU, encoding and tracking would run one after the other anyway.
@@ -104,7 +103,9 @@ class PropagationTracker:
 
     def _encode(self, frame: Frame) -> FrameFeatures:
         features = self._encoder(frame, working_size(frame.size, self._side))
-        return features if self._decoder is None else self._decoder.encode(features)
+        for stage in self.stages:
+            features = stage.encode(features)
+        return features if self.keep_levels else replace(features, levels={})
 
     @torch.inference_mode()
     def start(self, frame: Frame, label_map: LabelMap, encoding: FrameFeatures) -> None:

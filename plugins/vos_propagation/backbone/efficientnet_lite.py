@@ -27,9 +27,17 @@ IMAGE_MEAN, IMAGE_STD = 127.0, 128.0
 STRIP = 32
 
 # (expansion, output channels, kernel, stride of the first block) of each stage up to the last one used.
-STAGES = ((1, 16, 3, 1), (6, 24, 3, 2), (6, 40, 5, 2), (6, 80, 3, 2), (6, 112, 5, 1))
+STAGES = (
+    (1, 16, 3, 1),
+    (6, 24, 3, 2),
+    (6, 40, 5, 2),
+    (6, 80, 3, 2),
+    (6, 112, 5, 1),
+    (6, 192, 5, 2),
+    (6, 320, 3, 1),
+)
 # The stage after which a level ends, by the level's stride.
-LEVELS = {2: 0, 4: 1, 8: 2, 16: 4}
+LEVELS = {2: 0, 4: 1, 8: 2, 16: 4, 32: 6}
 CHANNELS = {stride: STAGES[stage][1] for stride, stage in LEVELS.items()}
 
 
@@ -59,7 +67,10 @@ class Variant:
         return {last[stage]: stride for stride, stage in LEVELS.items()}
 
 
-VARIANTS = {variant.name: variant for variant in (Variant("lite0", (1, 2, 2, 3, 3)), Variant("lite1", (1, 3, 3, 4, 4)))}
+VARIANTS = {
+    "lite0": Variant("lite0", (1, 2, 2, 3, 3, 4, 1)),
+    "lite1": Variant("lite1", (1, 3, 3, 4, 4, 5, 1)),
+}
 
 
 class SameConv(nn.Conv2d):
@@ -109,7 +120,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """A network up to its fifth stage, giving one feature map for each stride of ``LEVELS``."""
+    """A network without its classifier, giving one feature map for each stride of ``LEVELS``."""
 
     def __init__(self, variant: Variant) -> None:
         super().__init__()
@@ -126,9 +137,9 @@ class EfficientNetLite(nn.Module):
         """Extract features.
 
         Args:
-            images: (B, 3, H, W), RGB in 0..255; H and W multiples of 16.
+            images: (B, 3, H, W), RGB in 0..255; H and W multiples of 32.
         Returns:
-            By stride s in 2, 4, 8, 16: (B, CHANNELS[s], H / s, W / s).
+            By stride s in 2, 4, 8, 16, 32: (B, CHANNELS[s], H / s, W / s).
         """
         x = relu6_(self.stem((images - IMAGE_MEAN) / IMAGE_STD))
         features: dict[int, Tensor] = {}

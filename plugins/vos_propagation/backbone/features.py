@@ -18,7 +18,7 @@ from vos_propagation.ops.guided_filter import CELL, GuidedFilter
 from vos_propagation.ops.resampling import upsample2x
 from vos_propagation.stages.flow import Motion, motion_between
 
-MULTIPLE = 16
+MULTIPLE = 32
 # Small frames are enlarged, by no more than this.
 ENLARGED = 4.0
 
@@ -30,23 +30,23 @@ class FrameFeatures:
     Attributes:
         cells: (152, h, w), the stride-8 and stride-16 levels, each of unit length, then together too.
         match_keys: (C, h, w), what votes compare, of unit length: ``cells``, or those and the secondary backbone's.
-        fine: (24, 2 h, 2 w), the stride-4 level, of unit length.
+        levels: (1, C, H / s, W / s) by stride s, the network's levels.
         samples: float32 (D, h * w), the target model's features.
         grey: uint8 (2 h, 2 w), for motion.
         motion: optical flow since the frame that was encoded before, mostly the preceding one; None for the first.
         edges: brings logits (2 h, 2 w) to (8 h, 8 w).
-        head_features: what the decoder sees of cells and fine, from ``FusionHead.look``; None without a decoder.
+        decoder_features: what the decoder sees of the levels, from ``DecoderNetwork.image_features``; None without it.
         ahead: whether it was encoded while earlier frames were tracked, with half of the cores.
     """
 
     cells: Tensor
     match_keys: Tensor
-    fine: Tensor
+    levels: Mapping[int, Tensor]
     samples: Tensor
     grey: AnyArray
     motion: Motion | None
     edges: GuidedFilter
-    head_features: tuple[Tensor, Tensor] | None = None
+    decoder_features: Mapping[int, Tensor] | None = None
     ahead: bool = False
 
     @property
@@ -99,14 +99,15 @@ class Encoder:
         cells = match_keys = (both[0] * 0.5**0.5).to(self._dtype)
         if self._secondary is not None:
             secondary_backbone, network = self._secondary
-            levels = joint_levels(network(self._made_smaller(image, secondary_backbone.scale)))
-            second = secondary_backbone.weight * F.interpolate(levels, size=both.shape[2:], mode="bilinear")[0]
+            joined = joint_levels(network(self._made_smaller(image, secondary_backbone.scale)))
+            second = secondary_backbone.weight * F.interpolate(joined, size=both.shape[2:], mode="bilinear")[0]
             match_keys = F.normalize(torch.cat([both[0], second]), dim=0).to(self._dtype)
             length = (1 + secondary_backbone.weight**2) ** 0.5
             parts = [part / length for part in (*parts[:-1], second.permute(1, 2, 0))] + parts[-1:]
         samples = torch.cat(parts, dim=2).flatten(0, 1).T
         edges = GuidedFilter(torch.from_numpy(in_planes(image)).to(self._device), colours)
-        return FrameFeatures(cells, match_keys, fine[0].to(self._dtype), samples, grey, motion, edges)
+        levels = {stride: features[stride] for stride in (4, 8, 16, 32)}
+        return FrameFeatures(cells, match_keys, levels, samples, grey, motion, edges)
 
     def _made_smaller(self, image: AnyArray, scale: float) -> Tensor:
         """Resize an image about so much: (1, 3, H, W)."""
@@ -129,13 +130,13 @@ def joint_levels(features: Mapping[int, Tensor]) -> Tensor:
 
 
 def working_size(size: Size, side: int) -> Size:
-    """Give the size that a frame is worked on at: short side about ``side``, multiples of 16.
+    """Give the size that a frame is worked on at: short side about ``side``, multiples of 32.
 
     Args:
         size: (H, W) of the frame; a small one is enlarged, at most ``ENLARGED`` times.
         side: the short side wanted, pixels.
     Returns:
-        (H, W), at least 16 each.
+        (H, W), at least 32 each.
     """
     scale = min(ENLARGED, side / min(size))
     height, width = (max(MULTIPLE, round(length * scale / MULTIPLE) * MULTIPLE) for length in size)

@@ -1,4 +1,4 @@
-"""Where the head looks: a box around each object, and boxes that go through it together."""
+"""A box around each object, and boxes of about one size that the decoder takes in one batch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch import Tensor
 
 from vos.plugin import AnyArray, Size
 
-# Cells around an object that are in its box.
-ROOM = 1
-# Boxes come in a few sizes only: for each new one, kernels are made and kept. Sides go in steps of the first number of
-# cells up to the second, beyond in steps of the third.
-FINE_GRAIN, FINE_UP_TO, GRAIN = 4, 32, 8
-# A call of the head takes as long as so many cells more, cut out and put back.
+# Cells around an object that are in its box: what the decoder needs to see of the ground.
+ROOM = 6
+# Boxes begin at multiples of the first number of cells, for the decoder's coarsest grid, and have sides that are
+# multiples of the second or the whole grid's: for each new size, kernels are made and kept.
+ALIGNED, GRAIN = 4, 8
+# A call of the decoder takes as long as so many cells more, cut out and put back.
 CALL = 1200
 
 Box: TypeAlias = tuple[slice, slice]
@@ -31,13 +31,13 @@ def boxes_around(likely: Tensor) -> list[Box | None]:
 def batches_of(boxes: Sequence[Box | None], shape: Size) -> list[list[tuple[int, Box, Box]]]:
     """Put boxes whose sizes differ little together, grown to the largest of them.
 
-    The fewer calls of the head the better: one takes as long as ``CALL`` cells more.
+    The fewer calls of the decoder the better: one takes as long as ``CALL`` cells more.
 
     Args:
         boxes: each row's, or None.
         shape: (h, w) of the grid, cells.
     Returns:
-        For each call its rows, each with its own box and with the one that the head is to see, of one size in a call.
+        For each call its rows, each with its own box and with the one that the decoder sees, of one size in a call.
     """
     batches: list[tuple[Size, list[tuple[int, Box]]]] = []
     for row, box in enumerate(boxes):
@@ -60,13 +60,19 @@ def within(part: slice, whole: slice) -> slice:
     return slice(part.start - whole.start, part.stop - whole.start)
 
 
+def at_stride(box: Box, stride: int) -> Box:
+    """Scale a box of cells of 8 px to a grid of another stride; for a coarser one it must be aligned."""
+    rows, columns = (slice(part.start * 8 // stride, part.stop * 8 // stride) for part in box)
+    return rows, columns
+
+
 def scale2x(part: slice) -> slice:
     """Say where a part of the grid is on one of twice the size."""
     return slice(2 * part.start, 2 * part.stop)
 
 
 def _work(size: Size, count: int) -> int:
-    """Say how long a call of the head with so many boxes of a size takes, in cells."""
+    """Estimate the time of a call of the decoder with so many boxes of a size, in cells."""
     return CALL + count * size[0] * size[1]
 
 
@@ -75,9 +81,9 @@ def _both(one: Size, other: Size) -> Size:
 
 
 def _grown(box: Box, size: Size, shape: Size) -> Box:
-    """Give a box of this size, around ``box``, in the grid of this shape."""
+    """Give a box of this size, around ``box``, in the grid of this shape; it begins at a multiple of ``ALIGNED``."""
     starts = [
-        min(max(0, part.start - (length - (part.stop - part.start)) // 2), limit - length)
+        min(max(0, part.start - (length - (part.stop - part.start)) // (2 * ALIGNED) * ALIGNED), limit - length)
         for part, length, limit in zip(box, size, shape, strict=True)
     ]
     return slice(starts[0], starts[0] + size[0]), slice(starts[1], starts[1] + size[1])
@@ -86,8 +92,7 @@ def _grown(box: Box, size: Size, shape: Size) -> Box:
 def _span(likely: AnyArray) -> slice:
     """Span the True cells of a line, ``ROOM`` cells around, and more up to the next side of a box where it fits."""
     at = np.flatnonzero(likely)
-    first, last = int(at[0]) - ROOM, int(at[-1]) + ROOM
-    grain = FINE_GRAIN if last - first < FINE_UP_TO else GRAIN
-    length = min(-(-(last - first + 1) // grain) * grain, len(likely))
-    first = min(max(first - (length - (last - first + 1)) // 2, 0), len(likely) - length)
+    first, last = max(int(at[0]) - ROOM, 0) // ALIGNED * ALIGNED, min(int(at[-1]) + ROOM, len(likely) - 1)
+    length = min(-(-(last - first + 1) // GRAIN) * GRAIN, len(likely))
+    first = min(first, len(likely) - length)
     return slice(first, first + length)

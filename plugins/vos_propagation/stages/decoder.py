@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,9 +11,9 @@ from torch import Tensor
 
 from vos_propagation.backbone.features import FrameFeatures
 from vos_propagation.config import DecoderConfig
-from vos_propagation.ops.boxes import batches_of, boxes_around, scale2x, within
+from vos_propagation.ops.boxes import Box, at_stride, batches_of, boxes_around, within
 from vos_propagation.ops.resampling import max_of_others, stack_channels_last, upsample2x
-from vos_propagation.stages.fusion_head import LOGIT_LIMIT, load_head, vote_margin
+from vos_propagation.stages.decoder_network import LOGIT_LIMIT, load_decoder
 from vos_propagation.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ class Decoder(Stage):
 
     def __init__(self, config: DecoderConfig, device: torch.device, dtype: torch.dtype) -> None:
         self._config, self._dtype = config, dtype
-        self.network = load_head()
+        self.network = load_decoder()
         self.network.to(device, dtype).to(memory_format=torch.channels_last)
 
     def encode(self, features: FrameFeatures) -> FrameFeatures:
         """Add what the network sees of the image, once for all objects."""
-        return replace(features, head_features=self.network.look(features.cells[None], features.fine[None]))
+        return replace(features, decoder_features=self.network.image_features(features.levels))
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
         """Decode each object in a box around where it may be."""
@@ -43,16 +44,11 @@ class Decoder(Stage):
         frame.boxes_s8 = boxes_around(likely)
         frame.logits_s4 = self.decode(frame, *self.cues(frame))
 
-    def cues(self, frame: FrameState) -> tuple[Tensor, Tensor, Tensor]:
-        """Stack what is known of each object.
-
-        Returns:
-            (K, 11, h8, w8) and (K, 2, h4, w4), the cues that ``FusionHead.forward`` lists, and (K, 1, h4, w4), the
-            margin of the fine votes.
-        """
+    def cues(self, frame: FrameState) -> tuple[Tensor, Tensor]:
+        """Stack what is known of each object: (K, 11, h8, w8) and (K, 3, h4, w4), as ``DecoderNetwork`` lists it."""
         own, anchor = frame.votes.labels[1:], frame.anchor_votes.labels[1:]
         warped, score, similarity = frame.warped_s8, frame.target_score_s8, frame.votes.similarity
-        cues = [
+        coarse = [
             warped,
             max_of_others(warped),
             score,
@@ -65,32 +61,38 @@ class Decoder(Stage):
             own,
             max_of_others(own),
         ]
-        coarse = torch.stack(cues, dim=1).to(self._dtype)
-        fine = torch.stack([frame.warped_s4, max_of_others(frame.warped_s4)], dim=1).to(self._dtype)
-        own_fine = frame.votes.fine[1:]
-        margin = vote_margin(own_fine, max_of_others(own_fine))[:, None].to(self._dtype)
-        return coarse, fine, margin
+        fine_votes = frame.votes.fine[1:]
+        margin = vote_margin(fine_votes, max_of_others(fine_votes))
+        fine = [frame.warped_s4, max_of_others(frame.warped_s4), (margin + 1) / 2]
+        return torch.stack(coarse, dim=1).to(self._dtype), torch.stack(fine, dim=1).to(self._dtype)
 
-    def decode(self, frame: FrameState, coarse: Tensor, fine: Tensor, margin: Tensor) -> Tensor:
+    def decode(self, frame: FrameState, coarse: Tensor, fine: Tensor) -> Tensor:
         """Run the network in each object's box: float32 (K, h4, w4), the lowest logit outside the boxes."""
         logits = fine.new_full((len(fine), *fine.shape[2:]), -LOGIT_LIMIT, dtype=torch.float32)
-        assert frame.features.head_features is not None
-        coarse_image, fine_image = frame.features.head_features
+        image = frame.features.decoder_features
+        assert image is not None
         for batch in batches_of(frame.boxes_s8, (coarse.shape[2], coarse.shape[3])):
-            small = [(k, y, x) for k, _, (y, x) in batch]
-            large = [(k, scale2x(y), scale2x(x)) for k, y, x in small]
+            seen = [(k, box) for k, _, box in batch]
             parts = self.network(
-                stack_channels_last(coarse[k, :, y, x] for k, y, x in small),
-                stack_channels_last(fine[k, :, y, x] for k, y, x in large),
-                stack_channels_last(coarse_image[0, :, y, x] for _, y, x in small),
-                stack_channels_last(fine_image[0, :, y, x] for _, y, x in large),
-                stack_channels_last(margin[k, :, y, x] for k, y, x in large),
+                {stride: _cut(plane, [(0, box) for _, box in seen], stride) for stride, plane in image.items()},
+                _cut(coarse, seen, 8),
+                _cut(fine, seen, 4),
             )
-            for (k, own, seen), part in zip(batch, parts.clamp_(-LOGIT_LIMIT, LOGIT_LIMIT), strict=True):
-                y, x = (scale2x(span) for span in own)
-                top, left = (scale2x(span) for span in seen)
+            for (k, own, box), part in zip(batch, parts.clamp_(-LOGIT_LIMIT, LOGIT_LIMIT), strict=True):
+                (y, x), (top, left) = at_stride(own, 4), at_stride(box, 4)
                 logits[k, y, x] = part[within(y, top), within(x, left)]
         return logits
+
+
+def _cut(planes: Tensor, parts: Sequence[tuple[int, Box]], stride: int) -> Tensor:
+    """Cut parts, each a row and a box of cells of 8 px, out of planes (K, C, H / stride, W / stride)."""
+    places = [(row, *at_stride(box, stride)) for row, box in parts]
+    return stack_channels_last(planes[row, :, y, x] for row, y, x in places)
+
+
+def vote_margin(own: Tensor, other: Tensor) -> Tensor:
+    """Compute how far an object's share is above the best other's and the background's; all of one shape."""
+    return own - torch.maximum(other, 1 - own - other)
 
 
 class VotesAsLogits(Stage):

@@ -18,7 +18,7 @@ from torch import Tensor
 from vos.plugin import AnyArray, FloatArray
 from vos_propagation.config import DetachedFragmentConfig
 from vos_propagation.ops.components import Cells, part_of, several_components
-from vos_propagation.stages.fusion_head import LOGIT_LIMIT
+from vos_propagation.stages.decoder_network import LOGIT_LIMIT
 from vos_propagation.stages.stage import Stage
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from vos_propagation.ops.guided_filter import CELL, refine_edges
 from vos_propagation.ops.logit_buffers import LogitBufferPool
-from vos_propagation.stages.fusion_head import LOGIT_LIMIT
+from vos_propagation.stages.decoder_network import LOGIT_LIMIT
 from vos_propagation.stages.stage import Stage
 
 if TYPE_CHECKING:

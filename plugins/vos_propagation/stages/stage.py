@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from vos.plugin import FloatArray
 
 if TYPE_CHECKING:
+    from vos_propagation.backbone.features import FrameFeatures
     from vos_propagation.frame_state import FrameState, SequenceState
 
 
@@ -24,6 +25,10 @@ class Stage:
 
     def reset(self) -> None:
         """Begin a new sequence: drop the state of the one before."""
+
+    def encode(self, features: FrameFeatures) -> FrameFeatures:
+        """Add what the stage computes from the image alone, once for all objects; ``levels`` are still there."""
+        return features
 
     def annotate(self, sequence: SequenceState, object_id: int, share: FloatArray) -> None:
         """Add or correct an annotated object.

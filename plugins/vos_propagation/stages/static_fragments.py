@@ -12,7 +12,7 @@ from torch import Tensor
 from vos.plugin import AnyArray, FloatArray, Size
 from vos_propagation.config import StaticFragmentConfig
 from vos_propagation.ops.components import Cells, several_components
-from vos_propagation.stages.fusion_head import LOGIT_LIMIT
+from vos_propagation.stages.decoder_network import LOGIT_LIMIT
 from vos_propagation.stages.stage import Stage
 
 if TYPE_CHECKING:

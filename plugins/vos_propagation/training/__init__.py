@@ -1,1 +1,1 @@
-"""How the shipped head was trained: images gathered, clips drawn, cues recorded, the head fitted."""
+"""Training of the shipped decoder: clips are made, cues recorded, the decoder fitted."""

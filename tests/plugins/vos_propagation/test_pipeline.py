@@ -322,11 +322,14 @@ def test_the_decoders_image_features_are_part_of_the_encoding() -> None:
     frame, _ = picture((1, 8, 8))
     tracker = make()
     (encoding,) = tracker.encode([frame])
-    assert tracker._decoder is not None
-    assert encoding.head_features is not None
-    expected = tracker._decoder.network.look(encoding.cells[None], encoding.fine[None])
-    assert all(map(torch.equal, encoding.head_features, expected))
-    assert make(stages="-decoder").encode([frame])[0].head_features is None
+    assert encoding.decoder_features is not None
+    assert not encoding.levels, "the backbone's levels were kept"
+    tracker.keep_levels = True
+    (whole,) = tracker.encode([frame])
+    with torch.inference_mode():
+        expected = stage_of(tracker, Decoder).network.image_features(whole.levels)
+    assert all(torch.equal(encoding.decoder_features[stride], expected[stride]) for stride in expected)
+    assert make(stages="-decoder").encode([frame])[0].decoder_features is None
 
 
 def test_masks_do_not_depend_on_the_order_of_encoding() -> None:

@@ -5,23 +5,23 @@ from hypothesis import strategies as st
 from vos_propagation.ops.boxes import batches_of, boxes_around
 
 
-def test_the_head_sees_boxes_of_few_sizes_with_room_around_the_object() -> None:
-    likely = torch.zeros(6, 60, 106, dtype=torch.bool)
-    likely[0, 20:34, 40:54] = True  # 16 with room
-    likely[1, 20:35, 0:3] = True  # 17 with room; at an edge
+def test_the_decoder_sees_boxes_of_few_sizes_with_room_around_the_object() -> None:
+    likely = torch.zeros(6, 60, 108, dtype=torch.bool)
+    likely[0, 20:34, 40:54] = True
+    likely[1, 20:35, 0:3] = True  # at an edge
     likely[2, 55:60, 98:106] = True  # in a corner
     likely[3] = True
-    likely[4, 20:50, 20:51] = True  # 32 and 33 with room
+    likely[4, 20:50, 20:51] = True
     boxes = boxes_around(likely)
-    assert boxes[0] == (slice(19, 35), slice(39, 55))
-    assert boxes[1] == (slice(18, 38), slice(0, 8))
-    assert boxes[2] == (slice(52, 60), slice(94, 106))
-    assert boxes[3] == (slice(0, 60), slice(0, 106))
-    assert boxes[4] == (slice(19, 51), slice(16, 56))
+    assert boxes[0] == (slice(12, 44), slice(32, 64))
+    assert boxes[1] == (slice(12, 44), slice(0, 16))
+    assert boxes[2] == (slice(44, 60), slice(92, 108))
+    assert boxes[3] == (slice(0, 60), slice(0, 108))
+    assert boxes[4] == (slice(12, 60), slice(12, 60))
     assert boxes[5] is None
 
 
-def test_boxes_of_about_one_size_go_through_the_head_together() -> None:
+def test_boxes_of_about_one_size_are_decoded_together() -> None:
     wide, tall = (slice(0, 8), slice(4, 20)), (slice(0, 16), slice(4, 12))
     far, large = (slice(30, 38), slice(50, 66)), (slice(4, 60), slice(2, 98))
     assert batches_of([wide, None, far, large], (68, 122)) == [[(0, wide, wide), (2, far, far)], [(3, large, large)]]

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from vos_propagation.config import DetachedFragmentConfig
+from vos_propagation.stages.decoder_network import LOGIT_LIMIT
 from vos_propagation.stages.detached_fragments import DetachedFragmentFilter
-from vos_propagation.stages.fusion_head import LOGIT_LIMIT
 
 SIZE = (60, 120)
 MAIN, FRAGMENT = (slice(30, 50), slice(10, 30)), (slice(10, 20), slice(20, 30))

@@ -1,0 +1,56 @@
+"""Train the decoder from scratch: rounds of recording and training.
+
+    python -m vos_propagation.training --davis DAVIS --photos PHOTOS --out FOLDER
+
+The first round remembers the truth or the votes; each later one remembers the masks of the decoder of the round before
+and goes on from its checkpoint at a lower rate. A stopped run goes on where it was. FOLDER/decoder.pt is what the
+package ships as ``stages/decoder.pt``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from vos_propagation.training.clips import ClipMaker, PhotoFolder, VideoFolder
+from vos_propagation.training.record_cues import DAGGER, LENGTH, SIDES, record_clips
+from vos_propagation.training.train_decoder import Records, train
+
+RATES = (2e-3, 8e-4)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Train, as the command line says."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--davis", type=Path, required=True, help="a DAVIS tree; label 1 is learnt from")
+    parser.add_argument("--split", default="2016/train")
+    parser.add_argument("--photos", type=Path, help="photographs with instance masks")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--clips", type=int, default=250, help="of each round")
+    parser.add_argument("--minutes", type=float, default=40.0, help="of training in each round")
+    parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="short sides to track at, pixels")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args(argv)
+    photos = PhotoFolder(arguments.photos) if arguments.photos else None
+    maker = ClipMaker(VideoFolder(arguments.davis, arguments.split), photos, LENGTH)
+    out: Path = arguments.out
+    weights, folders = out / "decoder.pt", [out / f"records-{number}" for number in range(arguments.rounds)]
+    for number, folder in enumerate(folders):
+        marker = out / f"round-{number}.pt"
+        if marker.exists():
+            continue
+        memories = DAGGER if number else ("truth", "votes")
+        seeds = range(100_000 * number, 100_000 * number + arguments.clips)
+        before = out / f"round-{number - 1}.pt" if number else None
+        record_clips(maker, seeds, folder, weights=before, memories=memories, sides=arguments.sides)
+        records = Records(folders[: number + 1])
+        seconds, rate = 60 * arguments.minutes * (number + 1), RATES[min(number, len(RATES) - 1)]
+        train(records, weights, seconds=seconds, rate=rate, seed=arguments.seed)
+        shutil.copyfile(weights, marker)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from vos.plugin import WeightsError
+from vos_propagation.backbone.efficientnet_lite import CHANNELS
+from vos_propagation.stages.decoder_network import (
+    COARSE_CUES,
+    FINE_CUES,
+    IMAGE_WIDTH,
+    VOTES,
+    WARPED,
+    WEIGHTS,
+    DecoderNetwork,
+    load_decoder,
+)
+
+
+def levels(height: int, width: int, batch: int = 1) -> dict[int, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    sizes = {stride: (batch, CHANNELS[stride], height // stride, width // stride) for stride in IMAGE_WIDTH}
+    return {stride: torch.randn(size, generator=generator) for stride, size in sizes.items()}
+
+
+def cues(mask_s8: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cues that all say that the object is where the mask is; there are no other objects."""
+    coarse = torch.zeros(1, COARSE_CUES, *mask_s8.shape)
+    coarse[:, [WARPED, 2, 6, VOTES]] = mask_s8
+    coarse[:, [4, 8]] = 0.9
+    fine = torch.zeros(1, FINE_CUES, 2 * mask_s8.shape[0], 2 * mask_s8.shape[1])
+    fine[:, [0, 2]] = mask_s8.repeat_interleave(2, 0).repeat_interleave(2, 1)
+    return coarse, fine
+
+
+@torch.inference_mode()
+def test_logits_have_cells_of_4_px_and_of_16_px() -> None:
+    network = DecoderNetwork().eval()
+    fine, coarse = network.both_logits(
+        network.image_features(levels(96, 160)), torch.rand(1, COARSE_CUES, 12, 20), torch.rand(1, FINE_CUES, 24, 40)
+    )
+    assert fine.shape == (1, 24, 40)
+    assert coarse.shape == (1, 6, 10)
+
+
+@torch.inference_mode()
+def test_the_shipped_weights_follow_cues_that_agree() -> None:
+    network = load_decoder()
+    mask = torch.zeros(24, 24)
+    mask[8:16, 6:18] = 1
+    flat = {stride: torch.zeros_like(level) for stride, level in levels(192, 192).items()}
+    logits = network(network.image_features(flat), *cues(mask))[0]
+    large = mask.repeat_interleave(2, 0).repeat_interleave(2, 1) > 0
+    assert ((logits > 0) == large).float().mean() > 0.9
+
+
+def test_the_shipped_weights_are_small_and_half_precision() -> None:
+    assert WEIGHTS.stat().st_size < 8 * 2**20
+    state = torch.load(WEIGHTS, weights_only=True)
+    assert {value.dtype for value in state.values() if value.is_floating_point()} == {torch.float16}
+
+
+def test_weights_that_are_missing_or_of_another_network_are_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"none\.pt: no such file\. Reinstall"):
+        load_decoder(tmp_path / "none.pt")
+    torch.save({"weight": torch.zeros(1)}, tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match=r"other\.pt: is no decoder of this version") as caught:
+        load_decoder(tmp_path / "other.pt")
+    assert "\n" not in str(caught.value)
