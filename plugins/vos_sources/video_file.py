@@ -104,7 +104,7 @@ class VideoSource:
     def _check_end(self, indices: range) -> None:
         """Say it if a step led over the first frame that is missing, or over a last one that is incomplete."""
         good = len(self._video.index)
-        if indices.start <= good < indices.stop:
+        if indices.start <= good < min(indices.stop, self._video.frame_count):
             raise self._ends_early(good, good)
         if indices and indices.step > 1 and indices.stop >= good and indices[-1] < good - 1:
             self._read(good - 1)

@@ -85,6 +85,10 @@ def test_any_range_in_any_direction(video, opened, indices):
     assert [index_in(frame.image) for frame in frames] == list(indices)
 
 
+def test_a_step_that_leads_past_the_end_of_a_whole_video_is_no_error(video, opened):
+    assert [frame.index for frame in opened(video).frames(range(0, 45, 30))] == [0, 30]
+
+
 def test_variable_frame_rate_has_its_own_times(tmp_path, opened):
     gaps = [33, 34, 33, 100, 17, 16, 500, 33, 33, 250]
     times = np.concatenate([[0], np.cumsum(gaps)[:-1]]).tolist()
