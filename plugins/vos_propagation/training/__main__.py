@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--split", default="2016/train")
     parser.add_argument("--photos", type=Path, help="photographs with instance masks")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clips", type=int, default=250, help="of each round")
     parser.add_argument("--minutes", type=float, default=40.0, help="of training in each round")
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="short sides to track at, pixels")

@@ -37,9 +37,8 @@ SIDES, LENGTH = (352, 416, 480, 544), 20
 MEMORIES = ("own", "truth", "votes", "mixed")
 DAGGER = ("own", "own", "own", "mixed")
 """Memories of a later round: the decoder learns from its own mistakes (Ross et al., arXiv:1011.0686)."""
-# Of several objects, this share of the records is kept.
-KEPT = 0.6
-KEPT_ALONE = 0.75
+# The share of the records that is kept, of several objects and of one alone.
+KEPT, KEPT_ALONE = 0.6, 0.75
 SHARD = 60
 STRIDES = {"coarse": 8, "fine": 4, "s4": 4, "s8": 8, "s16": 16, "s32": 32, "truth": 4}
 """The stride of each part of a record: ``coarse`` (11, h8, w8) and ``fine`` (3, h4, w4) cues and the backbone's levels,
