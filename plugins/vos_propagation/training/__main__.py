@@ -3,7 +3,7 @@
     python -m vos_propagation.training --davis DAVIS --photos PHOTOS --out FOLDER
 
 The first round remembers the truth or the votes; each later one remembers the masks of the decoder of the round before
-and goes on from its checkpoint at a lower rate. A stopped run goes on where it was. FOLDER/decoder.pt is what the
+and goes on from its checkpoint. A stopped run goes on where it was. FOLDER/decoder.pt is what the
 package ships as ``stages/decoder.pt``.
 """
 
@@ -18,7 +18,7 @@ from vos_propagation.training.clips import ClipMaker, PhotoFolder, VideoFolder
 from vos_propagation.training.record_cues import DAGGER, LENGTH, SIDES, record_clips
 from vos_propagation.training.train_decoder import Records, train
 
-RATES = (2e-3, 8e-4)
+RATES = (2e-3, 8e-4, 1.2e-3)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
