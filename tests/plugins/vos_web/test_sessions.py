@@ -1,5 +1,10 @@
 """Sessions survive: what is annotated, tracked and set is on disk at once, and comes back."""
 
+import os
+import signal
+import sys
+from itertools import count
+
 import numpy as np
 import pytest
 
@@ -44,6 +49,54 @@ def test_a_session_comes_back_as_it_was(session, store, tmp_path, plugins):
     assert back.state() == state
     assert np.array_equal(back.mask(5), painted(session, _1=(0, 0), _2=(20, 20)))
     again.close()
+
+
+FILE_CALLS = {"open", "write", "fsync", "close", "rename", "replace", "unlink", "remove", "ftruncate"}
+
+
+def killed_at(point, work):
+    """Run work in a child process that is killed after its n-th call on a file; False if it got to its end."""
+    child = os.fork()
+    if child == 0:
+        left = point
+
+        def kill(frame, event, called):
+            nonlocal left
+            if event == "c_return" and called.__name__ in FILE_CALLS:
+                left -= 1
+                if left == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.setprofile(kill)
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_kill_at_any_write_leaves_a_whole_session(session):
+    before, after = painted(session, _1=(0, 0)), painted(session, _1=(30, 30), _2=(20, 20))
+    session.annotate(5, before, [1])
+
+    def change():
+        opened = Session.read(session.folder)
+        opened.annotate(5, after, [1, 2])
+        opened.annotate(7, after, [2])
+        opened.change_object(2, {"name": "Red ball"})
+        opened.unpin(7)
+
+    for point in count(1):
+        killed = killed_at(point, change)
+        found = Session.read(session.folder)
+        assert any(np.array_equal(found.mask(5), whole) for whole in (before, after)), point
+        assert found.mask(7) is None or np.array_equal(found.mask(7), after), point
+        assert found.pin(5) is not None, point
+        assert [entry.id for entry in found.facts.objects] == [1, 2], point
+        if not killed:
+            break
+    assert point > 10
+    assert found.facts.pins == {5: [1, 2]}
+    assert found.facts.objects[1].name == "Red ball"
 
 
 def test_doubts_last_until_their_frame_is_annotated_or_tracked_again(session):
