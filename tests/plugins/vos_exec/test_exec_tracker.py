@@ -259,7 +259,7 @@ def test_the_time_limit_ends_a_program_and_its_children(child, tmp_path, kind):
     started = time.monotonic()
     with pytest.raises(TrackerError, match=f"(?s){message}"):
         track(child(grandchild + body), timeout=1.5, size=size)
-    assert time.monotonic() - started < 12
+    assert time.monotonic() - started < 45  # the program itself would wait for 60 s
     assert all(is_gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
 
 
