@@ -111,11 +111,8 @@ def marks_of_others(prompts: Mapping[int, ObjectPrompts], object_id: int, frame:
     ]
     if not strokes:
         return None
-    drawn = np.zeros(frame.size, dtype=np.uint8)
-    for stroke in strokes:
-        points = np.round(stroke.xy).astype(np.int32)
-        cv2.polylines(drawn, [points.reshape(-1, 1, 2)], False, 1, max(1, round(0.008 * min(frame.size))))
-    return np.asarray(drawn > 0)
+    radius = max(1, round(0.004 * min(frame.size)))
+    return np.asarray(np.any([stroke.drawn(frame.size, radius) for stroke in strokes], axis=0))
 
 
 def merge_masks(masks: dict[int, BoolArray], frame: Frame) -> LabelMap:

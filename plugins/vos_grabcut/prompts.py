@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import cv2
 import numpy as np
 
-from vos.plugin import AnyArray, OptionError, Size
+from vos.plugin import AnyArray, BoolArray, OptionError, Size
 
 MAX_ID = 254
 
@@ -22,6 +23,15 @@ class Stroke:
 
     xy: AnyArray
     on_object: bool = True
+
+    def drawn(self, size: Size, radius: int) -> BoolArray:
+        """Draw the line ``2 * radius + 1`` pixels wide, a single point as a disc: bool (H, W)."""
+        plane = np.zeros(size, dtype=np.uint8)
+        points = np.round(self.xy).astype(np.int32)
+        cv2.polylines(plane, [points.reshape(-1, 1, 2)], False, 1, 2 * radius + 1)
+        for point in points[[0, -1]]:
+            cv2.circle(plane, point.tolist(), radius, 1, -1)
+        return np.asarray(plane > 0)
 
 
 @dataclass

@@ -7,7 +7,6 @@ the result is brought to full size along the image's edges with a guided filter 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -127,11 +126,7 @@ def _draw_marks(size: tuple[int, ...], prompts: ObjectPrompts, config: SegmentCo
     radius = max(1, round(config.mark_radius * min(height, width)))
     for stroke in sorted(prompts.strokes, key=lambda stroke: stroke.on_object):
         label = cv2.GC_FGD if stroke.on_object else cv2.GC_BGD
-        points = np.round(stroke.xy).astype(np.int32)
-        for start, end in pairwise(points):
-            cv2.line(marks, start.tolist(), end.tolist(), int(label), 2 * radius + 1)
-        for point in points:
-            cv2.circle(marks, point.tolist(), radius, int(label), -1)
+        marks[stroke.drawn((height, width), radius)] = label
     return marks
 
 

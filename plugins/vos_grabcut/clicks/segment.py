@@ -18,7 +18,7 @@ from vos.plugin import AnyArray, BoolArray, FloatArray, Image, WeightsError
 from vos_grabcut.clicks.network import STRIDE, ClickDecoder
 from vos_grabcut.clicks.prompt_maps import coarser, prompt_maps, seed_similarities
 from vos_grabcut.guided_filter import guided_filter
-from vos_grabcut.prompts import ObjectPrompts, Stroke
+from vos_grabcut.prompts import ObjectPrompts
 from vos_propagation.backbone.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
 
 WEIGHTS = Path(__file__).parent / "decoder.pt"
@@ -88,7 +88,7 @@ class ClickSegmenter:
         digest = hashlib.blake2b(image.tobytes()).digest()
         frame = np.s_[0 : size[0], 0 : size[1]]
         radius = max(1, round(config.mark_radius * min(size)))
-        layers = [_drawn(size, stroke, radius) for stroke in prompts.strokes]
+        layers = [stroke.drawn(size, radius) for stroke in prompts.strokes]
         signs = [stroke.on_object for stroke in prompts.strokes]
         if others is not None and others.any():
             layers, signs = [others, *layers], [False, *signs]
@@ -197,15 +197,6 @@ def _in_box(size: tuple[int, int], prompts: ObjectPrompts) -> BoolArray:
         x0, y0, x1, y1 = np.round(prompts.box_xyxy).astype(int)
         box[max(y0, 0) : y1 + 1, max(x0, 0) : x1 + 1] = True
     return box
-
-
-def _drawn(size: tuple[int, int], stroke: Stroke, radius: int) -> BoolArray:
-    drawn = np.zeros(size, dtype=np.uint8)
-    points = np.round(stroke.xy).astype(np.int32)
-    cv2.polylines(drawn, [points.reshape(-1, 1, 2)], False, 1, 2 * radius + 1)
-    for point in points[[0, -1]]:
-        cv2.circle(drawn, point.tolist(), radius, 1, -1)
-    return np.asarray(drawn > 0)
 
 
 def _joined(size: tuple[int, int], layers: list[BoolArray], signs: list[bool]) -> tuple[BoolArray, BoolArray]:

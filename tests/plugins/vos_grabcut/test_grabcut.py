@@ -56,6 +56,15 @@ def test_clicks_find_the_object_and_a_click_beside_takes_a_part_away(scene):
     assert np.array_equal(less, vos.initialize(image, "clicks", {"points": "1:50,60,+;1:50,40,-"}))
 
 
+@pytest.mark.parametrize("initializer", ["clicks", "grabcut"])
+def test_a_click_on_one_object_is_beside_the_others(scene, initializer):
+    image, ellipse, _ = scene
+    found = vos.initialize(image, initializer, {"points": "1:45,40,+;2:55,80,+"})
+    assert ellipse[40, 45]
+    assert ellipse[80, 55]
+    assert (found[40, 45], found[80, 55]) == (1, 2)
+
+
 @pytest.mark.parametrize(("points", "spot", "wanted"), [("1:50,80,+", (80, 50), True), ("1:92,60,-", (60, 92), False)])
 def test_a_click_corrects_the_present_mask_where_it_lies(scene, tmp_path, points, spot, wanted):
     image, ellipse, square = scene
