@@ -11,10 +11,10 @@ from vos.errors import OptionError
 from vos.host.annotations.annotation_loading import GivenAnnotations
 from vos.host.continuing import Continuation, check_earlier_run
 from vos.host.opening import GivenSource
-from vos.host.outputs.planned_outputs import PlannedOutputs, masks_by_index, remove_partials, stale_masks
+from vos.host.outputs.planned_outputs import PlannedOutputs, masks_by_index, stale_masks
 from vos.host.outputs.remote_output import publishing
 from vos.host.outputs.resuming import resume_stopped_run
-from vos.host.outputs.run_record import RunRecord, masks_in, read_record, recorded_doubts
+from vos.host.outputs.run_record import RunRecord, masks_in, read_record, recorded_doubts, remove_partials
 from vos.host.outputs.saved_states import StateWriter
 from vos.host.outputs.writer_making import GivenWriter
 from vos.host.run import PreparedRun, prepare_run

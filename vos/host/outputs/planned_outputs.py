@@ -13,7 +13,7 @@ from vos.host.outputs.input_protection import files_in_options, files_of_run, re
 from vos.host.outputs.output_protection import refuse_existing
 from vos.host.outputs.remote_output import RemoteOutput, staging_root
 from vos.host.outputs.resuming import finished_summary
-from vos.host.outputs.run_record import RECORD_NAME, masks_in, read_record, remove_files
+from vos.host.outputs.run_record import RECORD_NAME, masks_in, read_record
 from vos.host.outputs.writer_making import (
     GivenWriter,
     can_write_without_output,
@@ -22,7 +22,7 @@ from vos.host.outputs.writer_making import (
     name_writer,
     outputs_of,
 )
-from vos.io.atomic_files import PARTIAL_PREFIX, safe_name
+from vos.io.atomic_files import safe_name
 from vos.io.remote_files import is_address
 from vos.protocols.source import Source
 from vos.protocols.writer import Writer
@@ -184,11 +184,6 @@ def replaceable(folder: Path) -> list[Path]:
     except OSError:  # a name that is too long, say: nothing is there, and preparing the output will say so
         masks = []
     return [folder, folder / RECORD_NAME, *(folder / name for name in masks)]
-
-
-def remove_partials(folder: Path) -> None:
-    """Remove the temporary files that a killed run left in its folder; called while the folder is locked."""
-    remove_files(folder, [path.name for path in folder.glob(f"{PARTIAL_PREFIX}*")])
 
 
 def masks_by_index(folder: Path, info: SourceInfo) -> dict[int, str]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from vos.errors import InputError, VosError
 from vos.host.timing import FrameTimes
-from vos.io.atomic_files import atomic_write
+from vos.io.atomic_files import PARTIAL_PREFIX, atomic_write
 from vos.io.json_file import read_json
 from vos.io.output_lock import output_lock
 from vos.registry.hookspecs import hookimpl
@@ -173,8 +173,13 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) and _has_types(record) else None
 
 
+def remove_partials(folder: Path) -> None:
+    """Remove the temporary files that a killed run left in its folder; called while the folder is locked."""
+    remove_files(folder, [path.name for path in folder.glob(f"{PARTIAL_PREFIX}*")])
+
+
 def record_interruption(folder: Path, error: BaseException) -> None:
-    """Correct the record of a run whose process ended without a word: it says "running", and nobody runs it.
+    """End a run whose process was killed: its record says "running", and its temporary files stayed.
 
     Args:
         folder: ``OUT/<sequence>``.
@@ -185,6 +190,7 @@ def record_interruption(folder: Path, error: BaseException) -> None:
         return
     try:
         with output_lock(folder):
+            remove_partials(folder)
             atomic_write(folder / RECORD_NAME, _as_text({**record, **ended_by(error)}))
     except VosError as later:  # another process runs it, or the disk is full
         logger.debug("%s: %s", folder, later)
