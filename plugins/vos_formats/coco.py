@@ -19,7 +19,7 @@ from vos_formats.importing import (
     sequence_of,
     stem_of,
 )
-from vos_formats.output import FormatWriter, as_json, text_file, write_list
+from vos_formats.output import FormatWriter, as_json, write_list
 from vos_formats.polygons import filled, outlines
 from vos_formats.run_lengths import from_coco, to_coco
 
@@ -65,7 +65,7 @@ class CocoWriter(FormatWriter):
 
     def finish(self) -> None:
         """Join the parts into one JSON file."""
-        with text_file(self.path) as whole:
+        with self.text_file() as whole:
             whole.write('{"info": ' + json.dumps({"description": f"vos: {self.run.sequence}"}))
             for part in ("images", "annotations"):
                 whole.write(f',\n"{part}": ')

@@ -15,7 +15,7 @@ import numpy as np
 
 from vos.plugin import AnnotationError, BoolArray, Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, object_ids
 from vos_formats.importing import ObjectIds, label_map_of, reading, stem_of
-from vos_formats.output import FormatWriter, text_file
+from vos_formats.output import FormatWriter
 from vos_formats.polygons import bridged, filled, outlines
 from vos_formats.run_lengths import from_runs, runs_of
 
@@ -57,7 +57,7 @@ class CvatWriter(FormatWriter):
         """Write the tracks one after another."""
         polygons = self.options.polygons
         number = 0
-        with text_file(self.path) as xml:
+        with self.text_file() as xml:
             xml.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n<version>1.1</version>\n')
             xml.write(self._meta("polygon" if polygons else "mask"))
             for object_id in sorted(self._last):

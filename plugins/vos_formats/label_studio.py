@@ -12,7 +12,7 @@ import numpy as np
 
 from vos.plugin import BoolArray, Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, object_ids
 from vos_formats.importing import ObjectIds, label_map_of, read_json, reading, sequence_of, stem_of
-from vos_formats.output import FormatWriter, as_json, text_file, write_list
+from vos_formats.output import FormatWriter, as_json, write_list
 from vos_formats.polygons import filled
 from vos_formats.run_lengths import from_label_studio, to_label_studio
 
@@ -53,7 +53,7 @@ class LabelStudioWriter(FormatWriter):
 
     def finish(self) -> None:
         """Write the list of tasks."""
-        with text_file(self.path) as whole:
+        with self.text_file() as whole:
             write_list(whole, self.spooled("tasks"))
             whole.write("\n")
 

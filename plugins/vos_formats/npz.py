@@ -20,7 +20,6 @@ from vos.plugin import (
     object_ids,
     output_errors,
 )
-from vos.plugin import replacing as replaced
 from vos_formats.importing import reading, sequence_of
 from vos_formats.output import FormatWriter
 
@@ -60,7 +59,7 @@ class NpzWriter(FormatWriter):
         }
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(self._names), *self._size)}
         with (
-            replaced(self.path) as partial,
+            self.replacing() as partial,
             zipfile.ZipFile(partial, "w") as file,
         ):
             with file.open(_entry("label_maps"), "w", force_zip64=True) as entry:

@@ -16,14 +16,13 @@ from vos.plugin import (
     Frame,
     LabelMap,
     OptionError,
-    OutputError,
     OutputFolder,
     Prediction,
     Run,
     create_partial,
     discard_partial,
+    finish_partial,
     output_errors,
-    replacing,
     safe_name,
 )
 
@@ -48,7 +47,7 @@ class FormatWriter:
         self.needs_images = bool(getattr(options, "images", False))
         self._spool: TemporaryDirectory[str] | None = None
         self._open: dict[str, IO[str]] = {}
-        self._found: tuple[int, int] | None = None
+        self._unfinished: Path | None = None
 
     # The writer protocol.
 
@@ -73,8 +72,7 @@ class FormatWriter:
         self.path, self.run = path, run
         self.folder = OutputFolder(path if self.is_folder else path.parent)
         if not self.is_folder:
-            discard_partial(create_partial(path))  # whether it can be written is known at once
-            self._found = _identity(path)
+            self._unfinished = create_partial(path)  # whether it can be written is known at once
         self._spool = TemporaryDirectory(prefix="vos-format-")
         self.begin()
 
@@ -86,17 +84,14 @@ class FormatWriter:
 
     def close(self) -> None:
         """Finish the output."""
-        for part, stream in self._open.items():
-            with output_errors(self.spool_path(part)):
-                stream.close()
-        if not self.is_folder and _identity(self.path) not in (None, self._found):
+        try:
+            for part, stream in self._open.items():
+                with output_errors(self.spool_path(part)):
+                    stream.close()
+            self.finish()
+            self.folder.check()
+        finally:
             self._clean()
-            raise OutputError(
-                f"{self.path}: another program wrote this file during the run. It is left as it is: run again."
-            )
-        self.finish()
-        self.folder.check()
-        self._clean()
 
     def abort(self, error: BaseException) -> None:
         """Remove what is unfinished."""
@@ -118,6 +113,27 @@ class FormatWriter:
         """Write what is written at the end."""
 
     # What subclasses use.
+
+    @contextmanager
+    def replacing(self) -> Iterator[Path]:
+        """Provide the file to write; it becomes the output if the block ends without an error.
+
+        Raises:
+            OutputError: it cannot be written, or another program has written the output during the run.
+        """
+        assert self._unfinished is not None, "the output is a file, and open"
+        with output_errors(self.path):
+            yield self._unfinished
+        finish_partial(self._unfinished, self.path)
+
+    @contextmanager
+    def text_file(self) -> Iterator[IO[str]]:
+        """Provide the file to write as text, as ``replacing``; names that are no UTF-8 are written byte for byte."""
+        with (
+            self.replacing() as path,
+            path.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as stream,
+        ):
+            yield stream
 
     def image_name(self, frame: Frame) -> str:
         """The frame's file name: the source's own file, or that of the JPEG that is, or can be, made of it."""
@@ -169,28 +185,12 @@ class FormatWriter:
         return None if folder is None else folder / self.default_name
 
     def _clean(self) -> None:
+        if self._unfinished is not None:
+            discard_partial(self._unfinished)
+            self._unfinished = None
         if self._spool is not None:
             self._spool.cleanup()
             self._spool = None
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one under the same name; None where there is none."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns
-
-
-@contextmanager
-def text_file(path: Path) -> Iterator[IO[str]]:
-    """Write a text file that is whole or absent; names that are no UTF-8 are written byte for byte."""
-    with (
-        replacing(path) as partial,
-        partial.open("w", encoding="utf-8", errors="surrogateescape", newline="\n") as stream,
-    ):
-        yield stream
 
 
 def write_list(stream: IO[str], lines: Iterable[str]) -> None:

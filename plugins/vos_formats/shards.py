@@ -22,7 +22,6 @@ from vos.plugin import (
     output_errors,
     safe_name,
 )
-from vos.plugin import replacing as replaced
 from vos_formats.importing import natural, reading, sequence_of, stem_of
 from vos_formats.output import FormatWriter
 
@@ -52,7 +51,7 @@ class TarWriter(FormatWriter):
         """Copy the shard to its place, whole."""
         with output_errors(self.spool_path("tar")):
             self._tar.close()
-        with replaced(self.path) as partial, partial.open("wb") as stream, self.spool_path("tar").open("rb") as shard:
+        with self.replacing() as partial, partial.open("wb") as stream, self.spool_path("tar").open("rb") as shard:
             while block := shard.read(1 << 20):
                 stream.write(block)
 

@@ -10,7 +10,7 @@ from typing import Any
 from vos.plugin import Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, object_ids
 from vos_formats.coco import extent, mask_of
 from vos_formats.importing import ObjectIds, label_map_of, read_json, reading, stem_of
-from vos_formats.output import FormatWriter, as_json, text_file, write_list
+from vos_formats.output import FormatWriter, as_json, write_list
 from vos_formats.run_lengths import to_coco
 
 
@@ -40,7 +40,7 @@ class YoutubeVisWriter(FormatWriter):
     def finish(self) -> None:
         """Write the tracks one after another."""
         height, width = self._size
-        with text_file(self.path) as whole:
+        with self.text_file() as whole:
             whole.write('{"info": ' + json.dumps({"description": f"vos: {self.run.sequence}"}))
             video = {"id": 1, "width": width, "height": height, "length": self._length}
             whole.write(',\n"videos": [' + json.dumps(video)[:-1] + ', "file_names": ')
