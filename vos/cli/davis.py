@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vos.cli_options.executor_options import chosen_executor, executor_options
+from vos.cli_options.executor_options import ExecutorArgs, executor_options
 from vos.cli_options.settings import command_plugins, settings
 from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
 from vos.cli_options.shorthands import ShorthandCommand, takes_shorthands, tracker_assignments
 from vos.errors import OptionError
-from vos.host.jobs.executor_making import LOCAL
 from vos.host.progress import ProgressForm
 from vos.host.run_config import DEFAULT_TRACKER
 from vos.protocols.executor import Executor
@@ -92,8 +91,8 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     click.echo(f"\n{result.table()}\n\nresults: {job.output / 'results.json'}")
 
 
-@dataclass(frozen=True)
-class _Args:
+@dataclass(frozen=True, kw_only=True)
+class _Args(ExecutorArgs):
     """The command's options, by the names of their parameters."""
 
     root: Path
@@ -103,9 +102,6 @@ class _Args:
     tracker: str
     assignments: tuple[str, ...]
     output: Path
-    executor: str
-    executor_assignments: tuple[str, ...]
-    workers: int | None
     protocol: str | None
     resolution: str | None
     sequences: tuple[str, ...]
@@ -117,9 +113,7 @@ class _Args:
 
 def _executor(ctx: click.Context, args: _Args) -> Executor | None:
     """Return the executor that an option names; None for processes of this machine, with a share of its cores each."""
-    if args.executor == LOCAL and not args.executor_assignments:
-        return None
-    return chosen_executor(command_plugins(ctx), args.executor, args.executor_assignments, args.workers)
+    return args.make_executor(command_plugins(ctx)) if args.names_executor else None
 
 
 def _job(ctx: click.Context, args: _Args, runtime: Runtime) -> BenchmarkJob:

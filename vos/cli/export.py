@@ -8,11 +8,10 @@ from typing import Any
 
 import click
 
-from vos.cli_options.executor_options import chosen_executor, executor_options
+from vos.cli_options.executor_options import ExecutorArgs, executor_options
 from vos.cli_options.option_groups import option_group
 from vos.cli_options.settings import command_plugins, settings
 from vos.cli_options.shared_options import general_options, option_assignments, progress_option
-from vos.host.jobs.executor_making import LOCAL
 from vos.host.jobs.job_progress import JobProgress
 from vos.host.progress import ProgressForm, show_progress
 from vos.registry.options import parse_assignments
@@ -64,15 +63,15 @@ def command(ctx: click.Context, /, **given: Any) -> None:
         with show_progress(what, None, "frame", args.progress) as progress:
             written = run_exports(jobs, lambda done, total: progress.update(done, total=total))
     else:
-        executor = chosen_executor(command_plugins(ctx), args.executor, args.executor_assignments, args.workers)
+        executor = args.make_executor(command_plugins(ctx))
         with show_progress(what, len(jobs), "sequence", args.progress) as progress:
             written = run_exports_on(executor, jobs, args.worker(ctx), JobProgress(progress))
     for path in written:
         click.echo(str(path))
 
 
-@dataclass(frozen=True)
-class _Args:
+@dataclass(frozen=True, kw_only=True)
+class _Args(ExecutorArgs):
     """The command's options, by the names of their parameters."""
 
     results: tuple[Path, ...]
@@ -82,14 +81,6 @@ class _Args:
     assignments: tuple[str, ...]
     overwrite: bool
     progress: ProgressForm
-    executor: str
-    executor_assignments: tuple[str, ...]
-    workers: int | None
-
-    @property
-    def in_this_process(self) -> bool:
-        """Whether nothing asks for workers."""
-        return self.executor == LOCAL and not self.executor_assignments and self.workers in (None, 1)
 
     def worker(self, ctx: click.Context) -> dict[str, Any]:
         """What each worker is made with."""

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from vos.cli_options.executor_options import chosen_executor, executor_options
+from vos.cli_options.executor_options import ExecutorArgs, executor_options
 from vos.cli_options.settings import command_plugins, settings
 from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
 from vos.cli_options.shorthands import ShorthandCommand, choosing_flags, chosen_initializer, takes_shorthands
 from vos.errors import OptionError, VosError
-from vos.host.jobs.executor_making import LOCAL
 from vos.host.jobs.job_progress import JobProgress
 from vos.host.jobs.running import error_of, failure_of, run_jobs
 from vos.host.progress import ProgressForm, show_progress
@@ -96,8 +95,8 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     click.echo(line)
 
 
-@dataclass(frozen=True)
-class _Args:
+@dataclass(frozen=True, kw_only=True)
+class _Args(ExecutorArgs):
     """The command's options, by the names of their parameters."""
 
     sources: tuple[str, ...]
@@ -116,14 +115,6 @@ class _Args:
     order: str | None
     overwrite: bool
     progress: ProgressForm
-    executor: str
-    executor_assignments: tuple[str, ...]
-    workers: int | None
-
-    @property
-    def in_this_process(self) -> bool:
-        """Whether nothing asks for workers."""
-        return self.executor == LOCAL and not self.executor_assignments and self.workers in (None, 1)
 
 
 def _initializer(ctx: click.Context, args: _Args) -> tuple[str, dict[str, Any]]:
@@ -177,7 +168,7 @@ def _make_masks(ctx: click.Context, files: Sequence[MaskFiles], known: MaskSetti
                     failed[one.source] = error
                 shown(JobEvent(one.source, "failed" if one.source in failed else "done"))
         else:
-            executor = chosen_executor(command_plugins(ctx), args.executor, args.executor_assignments, args.workers)
+            executor = args.make_executor(command_plugins(ctx))
 
             def follow(event: JobEvent) -> None:
                 shown(event)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -56,3 +57,32 @@ def chosen_executor(plugins: Plugins, name: str, assignments: Sequence[str], wor
             raise OptionError("-j and -E workers= are both given; one of them says how many.")
         options["workers"] = str(workers)
     return make_executor(plugins, name, options)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExecutorArgs:
+    """The values of ``executor_options``; base of a command's record of its options.
+
+    Attributes:
+        executor: of ``--executor``.
+        executor_assignments: of ``-E``.
+        workers: of ``-j``.
+    """
+
+    executor: str
+    executor_assignments: tuple[str, ...]
+    workers: int | None
+
+    @property
+    def names_executor(self) -> bool:
+        """Whether an executor is named, or an option of one."""
+        return self.executor != LOCAL or bool(self.executor_assignments)
+
+    @property
+    def in_this_process(self) -> bool:
+        """Whether nothing asks for workers."""
+        return not self.names_executor and self.workers in (None, 1)
+
+    def make_executor(self, plugins: Plugins) -> Executor:
+        """Make the executor; see ``chosen_executor``."""
+        return chosen_executor(plugins, self.executor, self.executor_assignments, self.workers)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import vos.cli.init
+import vos.cli_options.executor_options
 from vos import read_label_map
 from vos.cli import main
 from vos.initialization.mask_worker import MaskWorker
@@ -206,7 +206,7 @@ class InThisProcess:
 
 @pytest.mark.parametrize("workers", [(), ("-j", "2")])
 def test_several_videos_get_a_mask_each_and_one_that_fails_leaves_the_others(run, tmp_path, monkeypatch, workers):
-    monkeypatch.setattr(vos.cli.init, "chosen_executor", lambda *given: InThisProcess())
+    monkeypatch.setattr(vos.cli_options.executor_options, "chosen_executor", lambda *given: InThisProcess())
     shutil.copytree(tmp_path / "clip", tmp_path / "other")
     (tmp_path / "empty").mkdir()
     chosen = ("--with", "bright", "--at", "55,45", "--at", "20,20", "--frame", "1", *workers)

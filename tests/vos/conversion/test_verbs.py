@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 import vos
-import vos.cli.export
+import vos.cli_options.executor_options
 from vos.cli import cli
 from vos.testing import StubTracker, tiny_sequence
 from vos_batch.one_job import run_job
@@ -98,7 +98,7 @@ def test_several_results_are_exported_and_one_that_fails_leaves_the_others(finis
         record = json.loads((tmp_path / name / name / "run.json").read_text())
         (tmp_path / name / name / "run.json").write_text(json.dumps(record | {"sequence": name}))
     next((tmp_path / "b" / "b").glob("*.png")).write_bytes(b"no picture")
-    monkeypatch.setattr(vos.cli.export, "chosen_executor", lambda *given: InThisProcess())
+    monkeypatch.setattr(vos.cli_options.executor_options, "chosen_executor", lambda *given: InThisProcess())
     words = ["export", *(tmp_path / name for name in "abc"), "--to", "npz", *(["-j", 2] if workers else [])]
     refused = run(*words, "-o", tmp_path / "out")
     assert isinstance(refused.exception, vos.InputError)
