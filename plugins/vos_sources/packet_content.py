@@ -47,7 +47,7 @@ class PacketContent:
             return None
         return bytes(packet)[-_PADDING:].rstrip(b"\x00\xff").endswith(b"\xd9")
 
-    def is_entry(self, packet: Any) -> bool:
+    def is_random_access_point(self, packet: Any) -> bool:
         """Whether decoding may begin at a key frame: all frames shown from it on are exact.
 
         H.264 files mark recovery points as key frames too; with gradual refresh, frames after them need earlier ones.

@@ -87,7 +87,7 @@ def read_packet_table(container: Any, stream: Any) -> PacketTable:
             frames = content.shown_frames(packet) if packet.size else 0
             one_frame_each &= frames <= 1
             shown.append(frames > 0 and not packet.is_discard)
-            entry.append(packet.is_keyframe and packet.size > 0 and content.is_entry(packet))
+            entry.append(packet.is_keyframe and packet.size > 0 and content.is_random_access_point(packet))
     except av.error.FFmpegError as failure:
         error = failure.strerror or str(failure)
     if incomplete:

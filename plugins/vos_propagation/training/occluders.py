@@ -1,4 +1,4 @@
-"""Things that pass in front of the objects of a training clip: bars, posts with a sign, branches and smooth blobs."""
+"""Things that pass in front of the objects of a training clip: bars, posts with a sign, branches, foliage, blobs."""
 
 from __future__ import annotations
 
