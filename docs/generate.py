@@ -185,7 +185,7 @@ def command_paths() -> list[tuple[str, ...]]:
 
 
 def help_text(path: tuple[str, ...]) -> str:
-    """What ``--help`` prints for a command on a terminal of 100 columns or more."""
+    """The ``--help`` of a command on a terminal of 100 columns or more."""
     width = 98  # click leaves two columns free
     result = CliRunner(env={"VOS_PLUGINS_AUTOLOAD": "0"}).invoke(
         cli, [*path, "--help"], prog_name="vos", terminal_width=width

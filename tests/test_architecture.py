@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 HOST = sorted((ROOT / "vos").rglob("*.py"))
 PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
+ROOMS = ("vos", "plugins", "examples", "docs", "tests")
+QUESTION_WORD = re.compile(r"(What|Whether|How|Where|When|Why|Who|Whom|Whose|Which)\b")
+# Files whose docstrings change together with their code.
+QUESTIONS_LEFT = {
+    "plugins/vos_propagation/backbone/features.py",
+    "plugins/vos_propagation/backbone/working_resolution.py",
+    "plugins/vos_propagation/config.py",
+}
 HEAVY = {"torch", "torchvision", "cv2", "av", "segment_anything", "transformers", "diffusers", "timm"}
 
 
@@ -56,3 +65,16 @@ def test_each_door_offers_what_it_lists_and_no_more(door, most):
     listed = module.__all__
     assert len(set(listed)) == len(listed) <= most
     assert all(hasattr(module, name) for name in listed)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_no_docstring_begins_with_a_question_word(room):
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    found = [
+        f"{relative(path)}: {text.splitlines()[0]}"
+        for path in sorted((ROOT / room).rglob("*.py"))
+        if relative(path) not in QUESTIONS_LEFT
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, documented) and QUESTION_WORD.match(text := ast.get_docstring(node) or "")
+    ]
+    assert not found, "begin with a noun phrase, a verb or 'True if'"

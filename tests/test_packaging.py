@@ -1,4 +1,4 @@
-"""What the installed package needs is in it: every data file of a package is named in pyproject.toml."""
+"""Every data file of a package is named in pyproject.toml, so that the installed package has it."""
 
 import fnmatch
 import subprocess

@@ -1,8 +1,8 @@
-"""What a plugin author imports: hooks, specs, protocols, types, files, weights and errors.
+"""Public API for plugin authors: hooks, specs, protocols, types, files, weights and errors.
 
-A plugin needs nothing else of the toolkit but ``vos.testing``, ``vos.weights`` and ``vos.evaluation``.
+Besides this module, a plugin may import ``vos.testing``, ``vos.weights`` and ``vos.evaluation``.
 
-``__all__`` lists the names by purpose, those that every tracker needs first; ``docs/api.md`` shows the same groups.
+``__all__`` groups the names by purpose, those that every tracker needs first; ``docs/api.md`` has the same groups.
 """
 
 from vos.cli_options.executor_options import chosen_executor, executor_options

@@ -257,7 +257,7 @@ def vos_open_source(location):
 # --8<-- [start:vos_merge_objects]
 @hookimpl
 def vos_merge_objects(prediction, size):
-    """Where objects overlap, the smaller one is in front; other sizes are left to the host."""
+    """Put the smaller of two overlapping objects in front; leave logits of another size to the host."""
     masks = prediction.logits > 0
     if len(masks) < 2 or masks.shape[1:] != size:
         return None

@@ -19,26 +19,26 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a fleet is like; seconds where nothing else is said.
+    """Parameters of the simulated fleet; times in seconds unless stated otherwise.
 
     Attributes:
-        median_frames: of a clip; lengths are log-normal.
+        median_frames: median length of a clip; lengths are log-normal.
         spread: sigma of the logarithm of a clip's length.
-        frame_seconds: to track one frame (measured).
-        start_seconds: until a worker has made its tracker (measured).
-        job_seconds: what the machinery adds to a job (measured).
-        dispatch_seconds: what the one process that hands out jobs needs for each (measured).
+        frame_seconds: time to track one frame (measured).
+        start_seconds: time for a worker to make its tracker (measured).
+        job_seconds: overhead of a job (measured).
+        dispatch_seconds: time of the one dispatching process for a job (measured).
         slow_share: share of workers that are stragglers.
-        slow_factor: how much longer these take.
+        slow_factor: factor of a straggler's times.
         hours_between_failures: mean time until a worker dies.
-        replace_seconds: until another machine stands in for a dead one.
-        state_frames: frames between two states of the tracker, from which a job goes on; 0 for none.
-        state_seconds: to save one (measured), and to bring it to the store.
-        retries: how often a job is tried again.
+        replace_seconds: time until another machine replaces a dead one.
+        state_frames: frames between two saved states of the tracker, from which a job resumes; 0 for none.
+        state_seconds: time to save a state (measured) and to upload it.
+        retries: number of retries of a job.
         request_seconds: latency of one write to the store.
-        requests_per_second: writes that the store takes in all.
+        requests_per_second: limit of the store for all writes.
         shards: masks of a clip are one file, not one a frame.
-        longest_first: long clips are handed out first; else clips come as they are.
+        longest_first: dispatch long clips first; else in the given order.
     """
 
     median_frames: float = 240
@@ -62,15 +62,15 @@ class Parameters:
 
 @dataclass
 class Outcome:
-    """What a run of the fleet took.
+    """Outcome of a simulated run.
 
     Attributes:
         workers: their number.
         hours: until the last clip was done.
-        efficiency: tracking alone, as a share of what the workers' time would have allowed.
-        lost: work done again after failures, as a share of all tracking.
+        efficiency: share of the workers' time that is spent on tracking.
+        lost: repeated work after failures, as a share of all tracking.
         waiting: seconds that workers waited for the store's limit, as a share of their time.
-        tail: the time in which fewer than half of the workers had a clip, as a share.
+        tail: share of the time in which fewer than half of the workers have a clip.
         requests: writes to the store.
         failures: workers that died.
         failed_jobs: clips given up after the last retry.

@@ -11,7 +11,7 @@ import click
 from tqdm import tqdm
 
 from vos.plugin import OptionError, OutputExistsError, Runtime, general_options, replacing, runtime_options
-from vos_dreambooth.settings import Pace, Places, TrainingSettings
+from vos_dreambooth.settings import Places, SaveIntervals, TrainingSettings
 
 
 @click.command()
@@ -79,14 +79,14 @@ def command(runtime: Runtime, **given: Any) -> None:
     dreambooth = DreamBooth(model, settings, subjects, class_images, runtime=runtime)
     if args.resume and places.checkpoint.exists():
         dreambooth.resume(places.checkpoint)
-    pace = Pace(args.checkpoint_every, args.sample_every, args.sample_prompt, args.sample_steps)
+    intervals = SaveIntervals(args.checkpoint_every, args.sample_every, args.sample_prompt, args.sample_steps)
     with tqdm(total=settings.steps, initial=dreambooth.step, unit="step", disable=not sys.stderr.isatty()) as progress:
 
         def on_step(step: int, loss: float) -> None:
             progress.set_postfix(loss=f"{loss:.4f}", refresh=False)
             progress.update(step - progress.n)
 
-        train(dreambooth, places, pace, on_step)
+        train(dreambooth, places, intervals, on_step)
     click.echo(f"{places.model}: {settings.steps} steps on {len(subjects)} of {len(images)} images")
 
 

@@ -41,14 +41,14 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How often a training writes; it does not change what is learnt.
+class SaveIntervals:
+    """Intervals at which training writes checkpoints and samples; they do not affect the trained weights.
 
     Attributes:
-        checkpoint_every: steps between checkpoints, of which the last is kept.
-        sample_every: steps between sample pictures; 0 writes none.
-        sample_prompt: what they show.
-        sample_steps: denoising steps of a picture.
+        checkpoint_every: steps between checkpoints; only the latest is kept.
+        sample_every: steps between sample images; 0 writes none.
+        sample_prompt: prompt of the sample images.
+        sample_steps: denoising steps of a sample image.
     """
 
     checkpoint_every: int = 250

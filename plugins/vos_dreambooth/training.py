@@ -19,7 +19,7 @@ from torch import Tensor
 from vos.plugin import OptionError, Runtime, VosError, WeightsError, replacing
 from vos.weights import refuse_expanding
 from vos_dreambooth.loss import latent_mask, subject_loss
-from vos_dreambooth.settings import Pace, Places, TrainingSettings
+from vos_dreambooth.settings import Places, SaveIntervals, TrainingSettings
 from vos_dreambooth.stable_diffusion import StableDiffusion
 from vos_dreambooth.subject import Subject
 
@@ -154,14 +154,17 @@ class DreamBooth:
 
 
 def train(
-    dreambooth: DreamBooth, places: Places, pace: Pace, on_step: Callable[[int, float], None] = lambda step, loss: None
+    dreambooth: DreamBooth,
+    places: Places,
+    intervals: SaveIntervals,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
 ) -> None:
     """Run a training to its end: checkpoints, sample pictures, and the model.
 
     Args:
         dreambooth: fresh, or resumed.
         places: where to write.
-        pace: how often.
+        intervals: when checkpoints and samples are written.
         on_step: called with the number of steps done and the loss, after each.
     """
     settings = dreambooth.settings
@@ -169,14 +172,14 @@ def train(
         loss = dreambooth.advance()
         on_step(dreambooth.step, loss)
         last = dreambooth.step == settings.steps
-        if dreambooth.step % pace.checkpoint_every == 0 or last:
+        if dreambooth.step % intervals.checkpoint_every == 0 or last:
             dreambooth.save(places.checkpoint)
-        if pace.sample_every and (dreambooth.step % pace.sample_every == 0 or last):
+        if intervals.sample_every and (dreambooth.step % intervals.sample_every == 0 or last):
             places.samples.mkdir(exist_ok=True)
             picture = dreambooth.model.picture(
-                pace.sample_prompt or settings.prompt,
+                intervals.sample_prompt or settings.prompt,
                 side=settings.resolution,
-                steps=pace.sample_steps,
+                steps=intervals.sample_steps,
                 seed=settings.seed,
             )
             with replacing(places.samples / f"{dreambooth.step:06d}.png") as partial:

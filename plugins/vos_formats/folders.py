@@ -152,7 +152,7 @@ def _pixels(path: Path) -> AnyArray:
 
 
 def _binary(path: Path) -> BoolArray:
-    """Whether each pixel of a mask is not 0; a palette's index counts, not its colour."""
+    """Read a binary mask: True where the pixel is not 0; in palette images the index counts, not its colour."""
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image if image.mode in ("P", "L", "1") else image.convert("L"))

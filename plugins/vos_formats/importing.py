@@ -52,7 +52,7 @@ class ObjectIds:
         return self.ids[name]
 
     def labels(self) -> dict[int, str]:
-        """What the file calls the objects, by id."""
+        """The file's names of the objects, by id."""
         return {i: str(name) for name, i in self.ids.items()}
 
 

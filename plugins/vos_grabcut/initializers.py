@@ -101,7 +101,7 @@ class PolygonInitializer:
 
 
 def marks_of_others(prompts: Mapping[int, ObjectPrompts], object_id: int, frame: Frame) -> BoolArray | None:
-    """What the other objects' marks lie on: bool (H, W), which is not this object's; None without such marks."""
+    """Pixels under the marks of other objects, bool (H, W), which this object cannot own; None without such marks."""
     strokes = [
         stroke
         for other, others in prompts.items()

@@ -21,16 +21,16 @@ Region = tuple[slice, slice]
 
 @dataclass(frozen=True)
 class SegmentConfig:
-    """How an object is cut out.
+    """Settings of GrabCut and of its initial guess.
 
     Attributes:
-        side: longer side in pixels that GrabCut works at.
-        guess_side: longer side in pixels that geodesic distances are measured at.
-        iterations: of GrabCut.
-        box_margin: surroundings of a box that are looked at, as a share of its size.
+        side: longer side to which the image is resized for GrabCut, pixels.
+        guess_side: longer side to which it is resized for the geodesic distances, pixels.
+        iterations: number of GrabCut iterations.
+        box_margin: margin of the crop around a box, as a share of the box's size.
         mark_radius: half the width of a mark, as a share of the frame's shorter side.
-        object_share: a pixel is guessed to be the object where its distance from the object's marks is below this
-            share of the sum of both distances.
+        object_share: a pixel is initially the object's if its distance from the object's marks is below this share of
+            the sum of both distances.
         smoothing_radius: radius of the guided filter, as a share of the frame's shorter side.
     """
 

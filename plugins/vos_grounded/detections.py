@@ -20,12 +20,12 @@ MAX_NAMED = 5
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What a detector finds: N boxes, each with its likeliest phrase.
+    """Detections of a frame: N boxes, each with its likeliest phrase.
 
     Attributes:
         boxes: float32 (N, 4), x0, y0, x1, y1 in pixels of the frame; x1 and y1 are the right and lower border.
         scores: float32 (N,), in [0, 1].
-        phrases: int64 (N,), rows of the phrases asked for.
+        phrases: int64 (N,), indices into the prompt's phrases.
     """
 
     boxes: Tensor

@@ -116,5 +116,5 @@ class CheckItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Any, int | None, str]:
-        """Where the test is, for pytest's listing."""
+        """Location of the test in pytest's report."""
         return self.path, None, self.name

@@ -63,7 +63,7 @@ def _import_ray() -> Any:
 
 
 class _Actor:
-    """What runs in an actor's process."""
+    """Ray actor: a worker in a process of its own."""
 
     def __init__(self, plan: WorkerPlan, name: str) -> None:
         self._worker = plan.make()

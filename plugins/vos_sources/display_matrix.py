@@ -33,7 +33,7 @@ def upright(pixels: Image, frame: Any) -> Image:
 
 
 def swaps_axes(frame: Any) -> bool:
-    """Whether the display matrix turns a frame by 90 or 270 degrees."""
+    """True if the display matrix rotates a frame by 90 or 270 degrees."""
     matrix = display_matrix(frame)
     if matrix is None:
         return False

@@ -1,4 +1,4 @@
-"""Whether a video file is as long as its own structure says; each container states its length in another way."""
+"""Detect video files that are cut short: each container states its length in its own way."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _TAIL = 65536
 
 
 def is_cut_short(path: Path, container: str) -> bool:
-    """Whether the end of a file is missing.
+    """Test whether the end of a file is missing.
 
     Args:
         path: the file.
         container: FFmpeg's name of its format (``"matroska,webm"``).
     Returns:
-        True if the container states more bytes than there are, or its end mark is missing. False otherwise, also where
-        nothing is stated.
+        True if the container states more bytes than the file has, or its end mark is missing; False also if the
+        container states no length.
     """
     check = next((check for name, check in _CHECKS.items() if name in container.split(",")), None)
     if check is None:

@@ -115,7 +115,7 @@ class FrameIndex:
         return self.first(int(closed[-2]) + 1) if len(closed) > 1 else self.first(1)
 
     def ends_after_gap(self, stated: Fraction | None) -> bool:
-        """Whether frames are missing before the last ones, in a file with B frames and otherwise of one rate.
+        """Test whether frames are missing before the last ones, in a file with B frames and a constant frame rate.
 
         Args:
             stated: as for ``without_end_after_gap``.

@@ -102,7 +102,7 @@ def open_video(path: Path) -> OpenVideo:
 
 @dataclass(frozen=True)
 class _Track:
-    """What a file says of the track that is read."""
+    """Video track of a file: its packets and what the container states of it."""
 
     packets: PacketTable
     container: str
@@ -195,7 +195,7 @@ def _describe(
         track.packets.error is not None
         or is_cut_short(path, track.container)
         or _is_shorter(index, track, rate)
-        or _has_rest(path, track)
+        or _has_partial_frame(path, track)
     )
     whole = len(index)
     length = str(whole)
@@ -235,9 +235,9 @@ def _good_part(index: FrameIndex, track: _Track) -> FrameIndex:
 
 
 def _is_shorter(index: FrameIndex, track: _Track, rate: float | None) -> bool:
-    """Whether the header states a longer duration than the frames have; for containers that state no size in bytes.
+    """True if the header states a longer duration than the frames have; for containers that state no size in bytes.
 
-    Where nothing states it, frames that are missing before the last one, which B frames leave, tell it.
+    Containers that state no duration either are judged by a gap before the last frames, which cut B frames leave.
     """
     if index.pts is None or rate is None:
         return False
@@ -250,8 +250,8 @@ def _is_shorter(index: FrameIndex, track: _Track, rate: float | None) -> bool:
     return track.stated_seconds - seconds > tolerance
 
 
-def _has_rest(path: Path, track: _Track) -> bool:
-    """Whether a part of a frame follows the last whole one in a file of uncompressed frames, which are of one size."""
+def _has_partial_frame(path: Path, track: _Track) -> bool:
+    """True if a partial frame follows the last whole one in a file of uncompressed frames, all of one size."""
     if track.container != "yuv4mpegpipe" or len(track.packets) < 2:
         return False
     end, step = int(track.packets.position[-1] + track.packets.size[-1]), int(np.diff(track.packets.position)[0])

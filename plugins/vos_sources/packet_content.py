@@ -1,4 +1,4 @@
-"""What the first bytes of a packet say of its frames, where the container does not."""
+"""Frame headers in packets: hidden frames, end marks and random access points, which containers do not state."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PacketContent:
         self._length_size = (extradata[4] & 3) + 1 if len(extradata) > 4 and extradata[0] == 1 else 0
 
     def shown_frames(self, packet: Any) -> int:
-        """How many frames a packet shows: 0 for a hidden reference, 2 for packed B frames, else 1.
+        """Number of frames that a packet shows: 0 for a hidden reference, 2 for packed B frames, else 1.
 
         Source: VP8: RFC 6386, 9.1. VP9: bitstream specification 0.6, 6.2 and Annex B. MPEG-4: ISO/IEC 14496-2, 6.2.5.
         """
@@ -39,7 +39,7 @@ class PacketContent:
         return 1
 
     def has_end_mark(self, packet: Any) -> bool | None:
-        """Whether a packet ends with its codec's end mark; None where the codec has none.
+        """Test whether a packet ends with its codec's end mark; None if the codec has none.
 
         Source: JPEG: ITU-T T.81, B.1.1.3 (end of image); zeros and fill bytes may follow.
         """
@@ -48,7 +48,7 @@ class PacketContent:
         return bytes(packet)[-_PADDING:].rstrip(b"\x00\xff").endswith(b"\xd9")
 
     def is_random_access_point(self, packet: Any) -> bool:
-        """Whether decoding may begin at a key frame: all frames shown from it on are exact.
+        """Test whether decoding may begin at a key frame, so that all frames shown from it on are exact.
 
         H.264 files mark recovery points as key frames too; with gradual refresh, frames after them need earlier ones.
 
@@ -91,7 +91,7 @@ def _vp9_shows(data: memoryview) -> bool:
 
 
 def _recovers_at_once(unit: bytes) -> bool:
-    """Whether an SEI unit holds a recovery point whose recovery_frame_cnt is 0."""
+    """True if an SEI unit holds a recovery point whose recovery_frame_cnt is 0."""
     at = 1
     while at + 2 < len(unit):
         kind = size = 0

@@ -51,7 +51,7 @@ class PacketTable:
         return int(found[0]) if len(found) == 1 else None
 
     def is_row(self, ordinal: int, packet: Any) -> bool:
-        """Whether a packet that was read is the one expected at ``ordinal``."""
+        """True if a demuxed packet has the size and time of row ``ordinal``."""
         return (
             ordinal < len(self) and int(self.size[ordinal]) == packet.size and int(self.pts[ordinal]) == _or(packet.pts)
         )

@@ -45,7 +45,7 @@ class StreamSource:
 
     @property
     def info(self) -> SourceInfo:
-        """What is known before reading."""
+        """Metadata known before any frame is read."""
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:

@@ -25,12 +25,12 @@ MAX_UPLOAD = 8 * 2**30
 
 @dataclass(frozen=True)
 class ServiceSettings:
-    """What ``vos web`` is started with.
+    """Settings of ``vos web``.
 
     Attributes:
         sessions: folder of the sessions.
-        output: where exports go if the page names no folder.
-        max_upload: bytes of a video that is dropped on the page.
+        output: default folder of exports.
+        max_upload: limit of an uploaded video, bytes.
         sam_checkpoint: Segment Anything or MobileSAM file for clicks; None takes a known one of the cache folder.
         plugin_modules: modules that the worker loads besides the installed plugins, as ``-p``.
         blocked: plugins that the worker leaves out, as ``--no-plugin``.
@@ -148,10 +148,10 @@ class Service:
         return folder
 
     def export_folder(self, text: object) -> Path | None:
-        """Where an export goes: None for a download, the default for an empty text, else an allowed folder.
+        """Output folder of an export: None for a download, the default for an empty text, else an allowed folder.
 
         Raises:
-            InputError: a folder outside of the allowed ones.
+            InputError: the folder is outside the allowed ones.
         """
         if text is None:
             return None

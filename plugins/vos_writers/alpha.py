@@ -9,14 +9,14 @@ from vos.plugin import FloatArray, LabelMap, Prediction
 
 
 def alpha_of(prediction: Prediction, label_map: LabelMap, object_id: int | None) -> FloatArray:
-    """How much of each pixel belongs to an object, or to any.
+    """Alpha matte of an object, or of all objects together.
 
-    A prediction of logits gives ``sigmoid(own logit - highest other logit or 0)``, so that neighbours share an edge's
-    pixels. One that was made from a label map has no soft edge: alpha is 0 or 1 as the label map says.
+    Alpha is ``sigmoid(own logit - max(highest other logit, 0))``, so that the alphas of neighbours add up to about 1
+    at their edge. A prediction made from a label map has hard edges: its alpha is 0 or 1.
 
     Args:
         prediction: the tracker's answer for the frame.
-        label_map: uint8 (H, W), what was made of it.
+        label_map: uint8 (H, W), merged from the prediction.
         object_id: one object; None for all of them together.
     Returns:
         float32 (H, W) in [0, 1].

@@ -57,4 +57,4 @@ class CutoutWriter:
         self._folder.check()
 
     def abort(self, error: BaseException) -> None:
-        """What is written stays: each file is whole."""
+        """Keep the files written so far: each is complete."""

@@ -25,4 +25,4 @@ class DavisWriter:
         self._folder.check()
 
     def abort(self, error: BaseException) -> None:
-        """What is written stays, for a look; a new run replaces it."""
+        """Keep the masks written so far for inspection; a new run replaces them."""

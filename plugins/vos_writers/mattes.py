@@ -30,11 +30,11 @@ class MatteVideoWriter:
         self._anchor = 0
 
     def coding(self) -> Coding:
-        """How the pictures are coded."""
+        """Encoder settings."""
         raise NotImplementedError
 
     def picture(self, frame: Frame, alpha: FloatArray) -> AnyArray:
-        """What is encoded of a frame."""
+        """Make the image to encode from a frame and its alpha."""
         raise NotImplementedError
 
     def outputs(self, folder: Path | None) -> list[Path]:
@@ -166,7 +166,7 @@ class SequenceWriter:
         self._folder.check()
 
     def abort(self, error: BaseException) -> None:
-        """What is written stays: each file is whole."""
+        """Keep the files written so far: each is complete."""
 
 
 class ExrWriter(SequenceWriter):

@@ -32,13 +32,13 @@ _LIMITED_RANGE = 1
 
 @dataclass(frozen=True)
 class Coding:
-    """How pictures are coded.
+    """Settings of a video encoder.
 
     Attributes:
         codec: FFmpeg's name of the encoder.
-        pixel_format: FFmpeg's name of what is stored.
-        options: the encoder's own.
-        even: pictures of odd size get a further row or column, where the pixel format halves colours.
+        pixel_format: FFmpeg's name of the pixel format.
+        options: options of the encoder.
+        even: images of odd size get another row or column, which pixel formats with subsampled colours need.
     """
 
     codec: str

@@ -1,4 +1,4 @@
-"""How fast scores are made, against vos-benchmark and a plain form of the official procedure in the same run.
+"""Speed of scoring, against vos-benchmark and a plain form of the official procedure in the same run.
 
 Made-up sequences of DAVIS-2016's size; or ``--gt`` and ``--pred`` folders of your own; or ``--davis`` trees, of which
 ``--sequences 16 --frames 1116`` chooses so many sequences with so many masks in all: the predictions are the masks,

@@ -1,4 +1,4 @@
-"""What another process costs: the round trip of a frame and a label map, beside the same tracker called directly.
+"""Cost of another process: the round trip of a frame and a label map, beside the same tracker called directly.
 
 The program is examples/exec-tracker's client with a tracker that answers at once, so that all that is measured is the
 way there and back; and with the example's own tracker, for the cost beside real work. A and B in turn, medians.

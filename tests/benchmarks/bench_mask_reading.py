@@ -1,4 +1,4 @@
-"""How long reading masks takes: the plain decoder for PNG against Pillow after the same checks, in the same run.
+"""Speed of reading masks: the plain decoder for PNG against Pillow after the same checks, in the same run.
 
 Masks are read as ``vos eval`` reads them. "pillow, checked" checks checksums and rows and then lets Pillow decode;
 "pillow, unchecked" is Pillow alone, which accepts a mask with half of its rows. All three arrays are equal.

@@ -1,4 +1,4 @@
-"""What packed masks save: J and F of a 480 x 854 mask, packed 64 pixels a word, against NumPy and OpenCV.
+"""Speed of packed masks: J and F of a 480 x 854 mask, packed 64 pixels a word, against NumPy and OpenCV.
 
     python tests/benchmarks/bench_packed_masks.py
 

@@ -1,4 +1,4 @@
-"""How long it takes to read a video, beside decord 0.6.0, which read it before; a ratio below 1 is quicker than decord.
+"""Speed of reading a video, beside decord 0.6.0; a ratio below 1 is faster than decord.
 
     python tests/benchmarks/bench_reading.py [VIDEO] [--frames 120] [--repeats 3] [--json out.json]
 

@@ -1,4 +1,4 @@
-"""What a correction is worth: one true mask in the frame where the tracker is worst, and J&F around that frame.
+"""Gain of a correction: one true mask in the frame where the tracker is worst, and J&F around that frame.
 
 For each sequence of an image set: track from the first mask; find the frame with the lowest J&F that has 20 frames
 after it; track again with that frame's true mask as well, both ways. Prints the mean J&F of the 20 frames after it and

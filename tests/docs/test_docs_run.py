@@ -124,7 +124,7 @@ def place(made, tmp_path, monkeypatch):
 
 
 def prepare(page, folder):
-    """What a page's commands take from earlier ones that it does not repeat."""
+    """Make the files that a page's commands read and that it does not create itself."""
     if page.name in ("no-mask.md", "clicks.md"):
         shutil.copy("large.mp4", "dog.mp4")
     elif page.name == "exec.md":

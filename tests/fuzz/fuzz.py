@@ -332,7 +332,7 @@ def run_case(kinds: list[Kind], seed: int, number: int, folder: Path) -> tuple[s
 
 
 def wrong_message(text: str) -> str | None:
-    """What is wrong with a message for the user, or None."""
+    """Describe the fault of a message for the user; None if it has none."""
     if len(text) > LONGEST_MESSAGE or text.count("\n") > 2:
         return f"a message of {len(text)} characters in {text.count(chr(10)) + 1} lines: {text[:200]!r}"
     if any(ord(character) < 32 and character != "\n" for character in text) or "\x7f" in text:

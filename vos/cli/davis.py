@@ -67,7 +67,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
       vos davis --root DAVIS --set 2017/val --tracker persam -O model=vit_b -j 4 -o out/persam
       vos davis --root DAVIS --set 2017/val --init diffseg -o out/unsupervised
     """
-    from vos.evaluation.benchmark.davis_benchmark import Watching, benchmark, sequences_of
+    from vos.evaluation.benchmark.davis_benchmark import BenchmarkCallbacks, benchmark, sequences_of
     from vos.evaluation.reports.html import html_report
     from vos.evaluation.reports.tables import write_text
     from vos.host.jobs.job_progress import JobProgress
@@ -80,12 +80,12 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     # This process shows the frames of each sequence; workers show the sequences, and so does JSON.
     form = args.progress if executor is not None or workers > 1 or args.progress == "json" else "off"
     with show_progress(job.set_name or job.root.name, len(sequences_of(job)), "sequence", form) as progress:
-        watching = Watching(
+        callbacks = BenchmarkCallbacks(
             on_result=lambda result: click.echo(result.line()),
             on_event=JobProgress(progress),
             observers=[RunProgress(args.progress)],
         )
-        result = benchmark(job, workers, executor=executor, watching=watching)
+        result = benchmark(job, workers, executor=executor, callbacks=callbacks)
     if args.html_path is not None:
         write_text(args.html_path, html_report([result.scores]))
     click.echo(f"\n{result.table()}\n\nresults: {job.output / 'results.json'}")

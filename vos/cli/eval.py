@@ -94,8 +94,8 @@ def command(ctx: click.Context, /, **given: Any) -> None:
 
     if given["truth"] is None or not given["predictions"]:
         raise click.UsageError("vos eval takes --gt DIR and at least one --pred DIR. Try vos eval --help.")
-    masks, rules = option_group(_Masks, given), option_group(_Rules, given)
-    shown, files = option_group(_Shown, given), option_group(_Files, given)
+    masks, rules = option_group(_Inputs, given), option_group(_Rules, given)
+    tables, files = option_group(_Tables, given), option_group(_Reports, given)
     plugins = command_plugins(ctx)
     named = [
         (name, ctx.with_resource(prediction_folder(path, masks.truth, plugins)))
@@ -106,13 +106,13 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     for note in dict.fromkeys(note for scores in results for note in scores.notes):
         click.echo(f"vos: {note}.", err=True)
     if files.json_path != STDOUT:
-        click.echo("\n\n".join(shown.tables(results)))
+        click.echo("\n\n".join(tables.format(results)))
     files.write(results, masks)
 
 
 @dataclass(frozen=True)
-class _Masks:
-    """What is scored, and how the work is done."""
+class _Inputs:
+    """Inputs of the scoring and its worker processes."""
 
     truth: Path
     predictions: tuple[str, ...]
@@ -142,8 +142,8 @@ class _Rules:
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """What is printed."""
+class _Tables:
+    """Tables on stdout and their format."""
 
     per_sequence: bool
     digits: int
@@ -151,8 +151,8 @@ class _Shown:
     intervals: bool
     by_attribute: bool
 
-    def tables(self, results: list[Scores]) -> list[str]:
-        """The texts to print."""
+    def format(self, results: list[Scores]) -> list[str]:
+        """Format the tables that the options ask for."""
         from vos.evaluation.reports.tables import interval_lines, sequence_table, slice_table, summary_table
 
         texts = [summary_table(results, self.style, self.digits)]
@@ -166,8 +166,8 @@ class _Shown:
 
 
 @dataclass(frozen=True)
-class _Files:
-    """What is written."""
+class _Reports:
+    """Report files to write."""
 
     frames_csv: Path | None
     json_path: Path | None
@@ -175,7 +175,7 @@ class _Files:
     html_path: Path | None
     overwrite: bool
 
-    def check(self, masks: _Masks, rules: _Rules, named: list[tuple[str, Path]]) -> None:
+    def check(self, masks: _Inputs, rules: _Rules, named: list[tuple[str, Path]]) -> None:
         """Refuse outputs that would replace an input, or that are there."""
         from vos.evaluation.reports.tables import csv_files
         from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
@@ -189,7 +189,7 @@ class _Files:
         refuse_replacing(outputs, [*read, *files_in_options(rules.meta, rules.seen_meta, masks.sequences)])
         refuse_existing(outputs, overwrite=self.overwrite)
 
-    def write(self, results: list[Scores], masks: _Masks) -> None:
+    def write(self, results: list[Scores], masks: _Inputs) -> None:
         """Write the files that are asked for."""
         from vos.evaluation.reports.html import html_report
         from vos.evaluation.reports.results_json import results_json
@@ -210,13 +210,13 @@ class _Files:
             write_text(self.html_path, html_report(results))
 
     def _csv_tables(self, names: list[str]) -> dict[str, Path]:
-        """Where each result's official tables go; with several, each has a folder of its name."""
+        """Folder of each result's official CSV tables; several results get a subfolder each, by name."""
         if self.csv_path is None:
             return {}
         return {name: self.csv_path / name if len(names) > 1 else self.csv_path for name in names}
 
 
-def _score(name: str, folder: Path, masks: _Masks, rules: _Rules) -> Scores:
+def _score(name: str, folder: Path, masks: _Inputs, rules: _Rules) -> Scores:
     from vos.evaluation.datasets.mask_folders import evaluate
 
     with show_progress(name, None, "frame", masks.progress) as progress:

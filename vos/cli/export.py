@@ -83,7 +83,7 @@ class _Args(ExecutorArgs):
     progress: ProgressForm
 
     def worker(self, ctx: click.Context) -> dict[str, Any]:
-        """What each worker is made with."""
+        """Keyword arguments of the worker's factory."""
         known = settings(ctx)
         return {
             "to": self.to,

@@ -192,7 +192,7 @@ def _make_masks(ctx: click.Context, files: Sequence[MaskFiles], known: MaskSetti
 
 
 def _selection(args: _Args) -> ObjectSelection | Literal[False] | None:
-    """How objects are chosen among segments, as ``initialize`` takes it."""
+    """Build ``initialize``'s ``select`` argument from the options; False keeps all segments."""
     from vos.initialization.object_selection import ObjectSelection
 
     wanted = {

@@ -75,12 +75,12 @@ class ExecutorArgs:
 
     @property
     def names_executor(self) -> bool:
-        """Whether an executor is named, or an option of one."""
+        """True if the options name an executor or set an option of one."""
         return self.executor != LOCAL or bool(self.executor_assignments)
 
     @property
     def in_this_process(self) -> bool:
-        """Whether nothing asks for workers."""
+        """True if no option asks for worker processes."""
         return not self.names_executor and self.workers in (None, 1)
 
     def make_executor(self, plugins: Plugins) -> Executor:

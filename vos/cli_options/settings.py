@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Settings:
-    """What ``-p``, ``--no-plugin`` and ``--debug`` say; ``ctx.obj`` of every command.
+    """Settings from ``-p``, ``--no-plugin`` and ``--debug``; ``ctx.obj`` of every command.
 
     Attributes:
         plugin_modules: modules to load besides the installed plugins (``-p``).

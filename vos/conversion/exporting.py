@@ -66,13 +66,13 @@ def export(
 
 @dataclasses.dataclass(frozen=True)
 class ExportSettings:
-    """What is written, and with which plugins.
+    """Format, options and plugins of an export.
 
     Attributes:
         to: a format or a writer by name.
         options: its options by name.
         overwrite: replace an earlier export.
-        plugins: where the name is looked up.
+        plugins: those that offer the formats and writers.
     """
 
     to: str
@@ -267,5 +267,5 @@ def _written(plugins: Plugins) -> list[str]:
 
 
 def _folder(result: FinishedRun, output: Path | str | None, count: int) -> Path:
-    """Where a writer writes that has no path of its own."""
+    """Output folder for a writer whose options name no path."""
     return result.folder if output is None or count == 1 else Path(output) / result.sequence

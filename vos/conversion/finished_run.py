@@ -44,7 +44,7 @@ class FinishedRun:
 
     @property
     def location(self) -> str | None:
-        """What was tracked, if the record says so."""
+        """Location of the tracked source; None if the record has none."""
         location = self.record.get("source")
         return None if location is None else str(location)
 

@@ -18,13 +18,13 @@ from vos.types.run import Run
 
 @dataclass
 class Continuation:
-    """Where a run goes on, and the masks of the earlier run.
+    """Frame from which a run continues, and the masks of the earlier run before it.
 
     Attributes:
-        index: the annotated frame from which on frames are tracked again.
-        replay: True passes all earlier frames to the writers, with the masks that they have; False only those that a
-            backward pass changes.
-        folder: of the earlier run; known before the first frame is tracked.
+        index: the annotated frame; it and later frames are tracked again.
+        replay: True passes all earlier frames and their masks to the writers; False only the frames that a backward
+            pass changes.
+        folder: output folder of the earlier run; set before the first frame is tracked.
     """
 
     index: int
@@ -41,7 +41,7 @@ class Continuation:
         return load_mask(path, frame.size, allow_empty=True).label_map if path.is_file() else None
 
     def required_mask(self, frame: Frame) -> LabelMap:
-        """Read the earlier run's mask of the frame that is gone on from.
+        """Read the earlier run's mask of the frame from which this run continues.
 
         Raises:
             InputError: it has none.

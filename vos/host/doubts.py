@@ -18,7 +18,7 @@ from vos.types.run import DoubtfulSpan
 
 @dataclass(frozen=True)
 class DoubtConfig:
-    """When a mask is doubtful, and how doubtful frames are joined to spans.
+    """Thresholds for doubtful masks, and for joining doubtful frames to spans.
 
     Attributes:
         min_score: a mask with a lower score is doubtful,

@@ -175,7 +175,7 @@ class _State:
         self.done, self.note, self.total = done, note, self.total if total is None else total
 
     def due(self, every: float) -> bool:
-        """Whether so many seconds have passed since the last time that this was True."""
+        """True at most once in ``every`` seconds."""
         now = _clock()
         if now - self.written < every:
             return False

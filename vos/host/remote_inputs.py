@@ -30,7 +30,7 @@ class RemoteSource:
 
     @property
     def info(self) -> SourceInfo:
-        """What is known before reading; the location is the address, without a signature."""
+        """Metadata known before any frame is read; the location is the address without its signature."""
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:

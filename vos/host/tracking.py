@@ -44,7 +44,7 @@ class LabelMapStream(Iterator[tuple[Frame, LabelMap]]):
 
     @property
     def doubts(self) -> dict[int, str]:
-        """Why masks of the latest frame should be looked at, by object id; the reasons of ``DoubtfulSpan``."""
+        """Reasons to check the latest frame's masks, by object id, in the words of ``DoubtfulSpan``."""
         return dict(self._run.frame_doubts)
 
     def close(self) -> None:

@@ -100,7 +100,7 @@ def make_initializer(
 
 @contextmanager
 def _naming_others(plugins: Plugins | None) -> Iterator[None]:
-    """Where weights are missing, name the initializers that need none."""
+    """Add to an error about missing weights the initializers that need none."""
     try:
         yield
     except WeightsError as error:

@@ -31,15 +31,15 @@ MASK_WORKER = "vos.initialization.mask_worker:worker_of"
 
 @dataclass(frozen=True)
 class MaskSettings:
-    """How first masks are made.
+    """Settings of the jobs that make first masks.
 
     Attributes:
-        initializer: a name.
+        initializer: its name.
         options: its options by name.
-        runtime: where its model runs.
-        select: how objects are chosen, as for ``initialize``.
-        frame_index: which frame of a video, from 0.
-        overwrite: replace masks and previews that are there.
+        runtime: device, precision, threads and seed of its model.
+        select: the choice of objects among segments, as for ``initialize``.
+        frame_index: index of the frame in a video.
+        overwrite: replace existing masks and previews.
     """
 
     initializer: str
@@ -50,14 +50,14 @@ class MaskSettings:
     overwrite: bool = False
 
     def to_plain(self) -> dict[str, Any]:
-        """The settings as JSON data, but for the cache folder, which is each machine's own."""
+        """The settings as JSON data, without the cache folder, which differs between machines."""
         runtime = {name: value for name, value in asdict(self.runtime).items() if name != "cache"}
         select = asdict(self.select) if isinstance(self.select, ObjectSelection) else self.select
         return {**asdict(self), "options": dict(self.options), "runtime": runtime, "select": select}
 
     @classmethod
     def from_plain(cls, data: Mapping[str, Any]) -> MaskSettings:
-        """Make the settings that ``to_plain`` has described."""
+        """Rebuild settings from the data of ``to_plain``."""
         select = data["select"]
         if isinstance(select, Mapping):
             at = tuple((int(x), int(y)) for x, y in select["at"])
@@ -81,7 +81,7 @@ class MaskFiles:
 
     @property
     def outputs(self) -> list[Path]:
-        """What is written."""
+        """Paths of the files that the job writes."""
         return [path for path in (self.mask, self.preview) if path is not None]
 
 

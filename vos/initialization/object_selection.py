@@ -17,10 +17,10 @@ IntArray = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class ObjectSelection:
-    """Which segments of a frame are objects, and in what order.
+    """Rules that choose and order objects among the segments of a frame.
 
     Attributes:
-        max_objects: at most so many, the first in the order.
+        max_objects: keep at most this many, the first in the order.
         min_area: share of the frame, in [0, 1]; smaller pieces go to the neighbour that they touch most.
         max_area: share of the frame; larger segments are background.
         max_border: share of the frame's border pixels; segments that hold more of them are background.

@@ -224,7 +224,7 @@ _found_at_first: dict[Path, tuple[int, int] | None] = {}
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one under the same name; None where there is none."""
+    """Inode and modification time of a file, which change if it is replaced; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:

@@ -14,13 +14,13 @@ _LEADING_ZEROS = re.compile(r"(?<![0-9.])0+(?=[0-9])")
 
 @dataclass
 class NameMatch:
-    """Which file belongs to which frame.
+    """Match of files to frames by name.
 
     Attributes:
         files: file by frame name, in the order of the frames; only frames that have one.
-        renamed: frames whose file is named otherwise (``0.png`` for frame ``00000``).
-        unmatched: files that fit no frame, in order.
-        ambiguous: files of which two fit one frame, in order.
+        renamed: frames whose file has another name (``0.png`` for frame ``00000``).
+        unmatched: files that match no frame, in order.
+        ambiguous: files that match the same frame as another file, in order.
     """
 
     files: dict[str, Path] = field(default_factory=dict)

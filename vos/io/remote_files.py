@@ -41,7 +41,7 @@ _PUTS_WHOLE = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "memor
 
 
 def is_remote(location: object) -> bool:
-    """Whether a location is the address of a file or folder; a live stream's address is none."""
+    """True if a location is the address of a remote file or folder, not of a live stream."""
     found = _ADDRESS.match(location) if isinstance(location, str) else None
     if found is None:
         return False
@@ -52,7 +52,7 @@ def is_remote(location: object) -> bool:
 
 
 def is_address(location: object) -> bool:
-    """Whether a location begins with a scheme, such as ``s3://``."""
+    """True if a location begins with a scheme such as ``s3://``."""
     return isinstance(location, str) and _ADDRESS.match(location) is not None
 
 
@@ -179,7 +179,7 @@ def _files_at(file_system: Any, path: str) -> list[dict[str, Any]]:
 
 
 def _version(info: dict[str, Any]) -> tuple[str, ...]:
-    """What changes when a file is written again, as far as its file system tells."""
+    """Name, size and version keys of a remote file, which change when it is rewritten."""
     plain = {str(key).lower(): str(value) for key, value in info.items()}
     return (plain.get("name", ""), plain.get("size", ""), *(plain.get(key, "") for key in _VERSION_KEYS))
 

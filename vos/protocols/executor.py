@@ -77,10 +77,10 @@ class Worker(Protocol):
 
 @dataclass(frozen=True)
 class WorkerPlan:
-    """How a process makes its worker; plain data, so that it reaches any process.
+    """Factory of a worker and its arguments, as plain data that any process can receive.
 
     Attributes:
-        factory: a callable as ``"package.module:name"``; it returns a ``Worker``.
+        factory: a callable that returns a ``Worker``, as ``"package.module:name"``.
         arguments: its keyword arguments, JSON data.
     """
 

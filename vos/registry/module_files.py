@@ -12,7 +12,7 @@ from vos.errors import PluginError
 
 
 def is_file(module: str) -> bool:
-    """Whether ``-p`` was given a path rather than the name of a module."""
+    """True if an argument of ``-p`` is a path, not the name of a module."""
     return module.endswith(".py") or "/" in module or os.sep in module
 
 

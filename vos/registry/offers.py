@@ -15,7 +15,7 @@ Spec = TypeVar("Spec", TrackerSpec, InitializerSpec, WriterSpec, FormatSpec, Com
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a plugin came from.
+    """Entry point, module and distribution of a plugin.
 
     Attributes:
         plugin: its entry point's name, or the module's for one given with ``-p``.
@@ -73,7 +73,7 @@ class Offers(Generic[Spec]):
         return [offer for offers in self._offers.values() for offer in offers]
 
     def origin(self, name: str) -> Origin:
-        """Where a spec came from; ``get`` has found that there is one of this name."""
+        """The origin of the plugin that offers a spec; the name must be one that ``get`` finds."""
         return self._offers[name][0][1]
 
     def get(self, name: str) -> Spec:

@@ -159,7 +159,7 @@ def check_option(options_type: type, name: str) -> None:
 
 
 def _readable(hint: Any) -> bool:
-    """Whether ``_parse`` can read text as a type."""
+    """True if ``_parse`` can convert text to a type."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
         others = [a for a in arguments if a is not type(None)]

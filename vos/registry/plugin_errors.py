@@ -40,7 +40,7 @@ def blaming(what: str, *, leaving: bool = False) -> Iterator[None]:
 
 
 def is_stop(error: BaseException) -> bool:
-    """Whether an error is the user's Ctrl-C, which Python raises in the main thread alone."""
+    """True if an error is the user's Ctrl-C, which Python raises in the main thread only."""
     return isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
 
 

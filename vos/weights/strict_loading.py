@@ -87,7 +87,7 @@ def load_network(kind: Any, folder: Path, subfolder: str = "", *, optional: Sequ
 
 
 def _inside(network: Any, key: str) -> bool:
-    """Whether a name lies in one of the network's modules; whole models put a prefix before it."""
+    """True if a key belongs to one of the network's modules, with or without a whole model's prefix."""
     prefix = f"{getattr(network, 'base_model_prefix', '')}."
     modules = {name for name, _ in network.named_children()}
     return bool(modules & {key.partition(".")[0], key.removeprefix(prefix).partition(".")[0]})

@@ -34,16 +34,16 @@ Levels = dict[int, Tensor]
 
 @dataclass(frozen=True)
 class ClickConfig:
-    """How an object is found.
+    """Settings of the segmentation from clicks.
 
     Attributes:
-        side: short side in pixels that a frame or a part of it is worked on at.
-        zoom_margin: surroundings of the found object that are looked at again, as a share of its longer side.
-        zoom_below: the second look is taken where the surroundings have less than this share of the frame's area.
+        side: short side to which the frame or a crop of it is resized, pixels.
+        zoom_margin: margin of the crop around the found object for the second pass, as a share of its longer side.
+        zoom_below: the second pass runs if the crop has less than this share of the frame's area.
         mark_radius: half the width of a mark, as a share of the frame's shorter side.
-        fragment_share: a piece without a mark is kept from this share of the largest piece's area on.
+        fragment_share: a component without a mark is kept if its area is at least this share of the largest one's.
         smoothing_radius: radius of the guided filter, as a share of the frame's shorter side.
-        anchors: points inside of a mask that is corrected which the decoder sees as marks on the object.
+        anchors: points inside a mask under correction that the decoder gets as marks on the object.
     """
 
     side: int = 384
@@ -97,7 +97,7 @@ class ClickSegmenter:
         if present is not None and present.any():
             layers, signs = [_anchors(present, asked[1], config.anchors, radius), *layers], [True, *signs]
             previous, first = present.astype(np.float32), 2
-        for turn in _turns(len(layers), first):
+        for turn in _mark_counts(len(layers), first):
             marks = _joined(size, layers[:turn], signs[:turn])
             previous = self._answer(image, digest, frame, marks, box, previous)
         marks = _joined(size, layers, signs)
@@ -186,8 +186,8 @@ def load_decoder(path: Path) -> ClickDecoder:
     return decoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def _turns(marks: int, first: int) -> list[int]:
-    """How many of the marks each answer sees: as a person gives them, ``first`` and then one more each time."""
+def _mark_counts(marks: int, first: int) -> list[int]:
+    """Numbers of marks of successive predictions, in the order of the clicks: ``first``, then one more each time."""
     return list(range(max(first, marks - MAX_TURNS + 1), marks + 1)) or [marks]
 
 
@@ -216,7 +216,7 @@ def _to_cells(plane: BoolArray, cells: tuple[int, int]) -> BoolArray:
 
 
 def _surroundings(mask: BoolArray, marks: BoolArray, config: ClickConfig) -> Region | None:
-    """Where to look again: the object and its marks with a margin, if that is a small part of the frame."""
+    """Crop for the second pass: the object and its marks with a margin; None if it is a large part of the frame."""
     found = mask | marks
     if not found.any():
         return None

@@ -208,16 +208,16 @@ class ClipMaker:
 
 @dataclass(frozen=True)
 class View:
-    """How a whole clip is cropped, resized and coloured.
+    """Augmentation of a whole clip: crop, resizing, flip and colours.
 
     Attributes:
-        rows: that are seen.
-        columns: that are seen.
+        rows: rows of the crop.
+        columns: columns of the crop.
         size_wh: (W, H) after resizing.
-        flip: mirror it.
-        gain: float32 (3,), of each colour.
-        shift: added to each value, of 255.
-        saturation: 1 leaves it as it is.
+        flip: mirror horizontally.
+        gain: float32 (3,), factor of each colour channel.
+        shift: added to each value, on the scale to 255.
+        saturation: factor of the saturation; 1 leaves it unchanged.
     """
 
     rows: slice
@@ -230,7 +230,7 @@ class View:
 
     @classmethod
     def draw(cls, label_map: LabelMap, rng: random.Random) -> View:
-        """Draw a view of a clip that sees a pixel of the first frame's objects."""
+        """Draw a random augmentation whose crop holds a pixel of the first frame's objects."""
         height, width = label_map.shape
         part = rng.choice([1.0, 1.0, rng.uniform(0.35, 1.0)])
         stretch = rng.uniform(0.85, 1.18)

@@ -77,7 +77,7 @@ class Handlers:
         return FileResponse(path, media_type=TYPES[path.suffix], headers={"cache-control": "no-cache"})
 
     async def start(self, request: Request) -> Response:
-        """What the page needs to begin: trackers, writers, recent sessions."""
+        """Data of the start page: trackers, writers, recent sessions."""
         return JSONResponse(await run_in_threadpool(catalogue, self._service))
 
     async def browse(self, request: Request) -> Response:

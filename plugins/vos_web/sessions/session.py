@@ -58,7 +58,7 @@ class ObjectEntry:
 
 @dataclass
 class SessionFacts:
-    """What ``session.json`` holds; attributes of the source as in ``vos.SourceInfo``."""
+    """Content of ``session.json``; attributes of the source as in ``vos.SourceInfo``."""
 
     id: str
     source: str
@@ -77,7 +77,7 @@ class SessionFacts:
 
     @classmethod
     def of_source(cls, session_id: str, location: Path, info: SourceInfo) -> SessionFacts:
-        """Begin with a source.
+        """Make the facts of a new session from its source.
 
         Raises:
             InputError: it has no known length or size, as a camera.
@@ -254,11 +254,11 @@ class Session:
             return facts
 
     def mask_path(self, frame: int) -> Path:
-        """Where a frame's label map is."""
+        """Path of a frame's label map."""
         return self.folder / "masks" / f"{frame:06d}.png"
 
     def pin_path(self, frame: int) -> Path:
-        """Where a frame's annotation is."""
+        """Path of a frame's annotation."""
         return self.folder / "pins" / f"{frame:06d}.png"
 
     def _check_frame(self, frame: int) -> None:

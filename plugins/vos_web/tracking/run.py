@@ -41,7 +41,7 @@ ShouldStop = Callable[[], bool]
 
 
 class ResumeKey(NamedTuple):
-    """What must be the same for a suspended run to go on."""
+    """Values that a suspended run and a request must share for the run to resume."""
 
     session: str
     revision: int
@@ -203,11 +203,11 @@ def _annotations(session: Session, plan: TrackingPlan, order: list[int]) -> dict
 
 
 class StoredFrame(NamedTuple):
-    """What one frame's tracking changed.
+    """Result of tracking one frame, as the session stores it.
 
     Attributes:
-        levels: of the objects that it changed, by id.
-        ids: of these objects; None says all.
+        levels: levels of the changed objects, by id.
+        ids: ids of the changed objects; None means all.
         doubts: reasons to check the mask, by id.
     """
 

@@ -36,7 +36,7 @@ class WorkerProcess:
 
     @property
     def busy(self) -> bool:
-        """Whether a job runs."""
+        """True while a job runs."""
         return self._on_event is not None
 
     def run(self, job: dict[str, Any], on_event: OnEvent) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of every executor share."""
+"""Fixtures of the tests of every executor."""
 
 import os
 from pathlib import Path

@@ -14,7 +14,7 @@ from vos.plugin import OptionError, OutputExistsError
 from vos.testing import check_plugin
 from vos_dreambooth.command import command
 from vos_dreambooth.loss import latent_mask, subject_loss
-from vos_dreambooth.settings import Pace, Places, TrainingSettings
+from vos_dreambooth.settings import Places, SaveIntervals, TrainingSettings
 from vos_dreambooth.stable_diffusion import StableDiffusion
 from vos_dreambooth.subject import Subject, cut_square
 from vos_dreambooth.training import DreamBooth, train
@@ -106,7 +106,7 @@ def test_the_backgrounds_gradient_is_exactly_zero():
 
 
 def test_the_background_changes_nothing_that_is_learnt(folder, subjects):
-    """What the training reads of an image's latent outside the mask is the noisy input, never the target."""
+    """Outside the mask, training reads the noisy latent as input and never as target."""
     dreambooth = make(folder, subjects)
     latents = torch.stack([mean for mean, _ in dreambooth._subjects])
     prediction, target = dreambooth.predict(latents, torch.Generator().manual_seed(0))
@@ -149,7 +149,7 @@ def test_lora_trains_little_and_is_saved_as_diffusers_reads_it(folder, subjects,
     settings = TrainingSettings("a", "a a", steps=2, rate=1e-2, resolution=64, lora_rank=2)
     dreambooth = make(folder, subjects, settings)
     before = dreambooth.model.unet.conv_in.weight.clone()
-    train(dreambooth, Places(tmp_path), Pace(sample_every=0))
+    train(dreambooth, Places(tmp_path), SaveIntervals(sample_every=0))
     assert torch.equal(before, dreambooth.model.unet.conv_in.weight)
     pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
     pipeline.load_lora_weights(tmp_path / "model")

@@ -76,7 +76,7 @@ def track(command, timeout=20.0, steps=1, **sequence_settings):
 
 
 def is_gone(pid):
-    """Whether a process has ended; one that waits for its parent to notice has."""
+    """True if a process has ended; a zombie process counts as ended."""
     until = time.monotonic() + 30
     while time.monotonic() < until:
         try:

@@ -53,7 +53,7 @@ class Golden:
         return name in self.arrays
 
     def find(self, name):
-        """What is stored under a name, whole or thinned, or None."""
+        """The array stored under a name, whole or subsampled; None if there is none."""
         return self.arrays.get(name, self.arrays.get(f"{name}_sub4"))
 
     def check(self, name, ours):

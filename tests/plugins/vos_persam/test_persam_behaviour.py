@@ -111,8 +111,8 @@ def test_an_object_that_vanishes_is_lost_and_found_again_elsewhere(tracked, name
 
 
 def test_the_release_shifts_labels_where_an_object_is_gone(tiny, frames, embeddings, golden):
-    """What compat reproduces, with ids of one's own: 2 vanishes in frame 3, then 5 is called 2, 9 is called 5, and 9
-    is never seen again."""
+    """The official code's label shift, with other ids: 2 vanishes in frame 3, then 5 is called 2, 9 is called 5, and
+    no object is called 9."""
     stored, ids = golden("persam_video_lost_object"), np.array([0, 2, 5, 9], np.uint8)
     tracker = OfficialTracker(tiny, PersamOptions())
     tracker.start(frames[0], ids[stored["first_frame_labels"]], embeddings[0])

@@ -43,7 +43,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def refused(capsys):
-    """What the verb says where it refuses."""
+    """Run the verb on bad input and return its error message."""
 
     def invoke(*arguments):
         with pytest.raises(SystemExit) as ended:

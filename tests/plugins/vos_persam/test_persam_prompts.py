@@ -1,4 +1,4 @@
-"""What ``persam`` asks for in each decoding, and when it takes the answer for the object.
+"""Prompts of each decoding of ``persam``, and the conditions under which it accepts the mask.
 
 The tiny model truly segments drawn shapes, so prompts can be compared with where the shapes are.
 """
@@ -45,7 +45,7 @@ def encoded(shapes):
 
 @pytest.fixture(scope="module")
 def started(shapes, encoded):
-    """What the first frame's objects look like, worked out by hand from the exact label map."""
+    """Target embeddings of the first frame's objects, computed from the exact label map."""
     (_, embedding), first = encoded[0], SEQUENCE.label_maps[0]
     weights = [cell_weights(coverage(first == i, embedding.view, shapes.grid)) for i in IDS]
     return SimpleNamespace(

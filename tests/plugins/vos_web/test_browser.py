@@ -37,7 +37,7 @@ class Editor:
         return found.parent
 
     def at(self, x, y):
-        """Where a frame's pixel is on the screen."""
+        """Position of a frame's pixel on the screen."""
         box = self.page.locator("#overlay").bounding_box()
         return box["x"] + x * box["width"] / SIZE[1], box["y"] + y * box["height"] / SIZE[0]
 

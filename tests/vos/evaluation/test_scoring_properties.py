@@ -1,4 +1,4 @@
-"""What J and F are, whatever the masks; and bits against pixels."""
+"""Properties of J and F for any masks, and packed masks against pixels."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ def masks_in(folder):
 
 
 def written(path):
-    """What changes when a file is written again; file systems reuse the inode of one that was removed."""
+    """Inode and change time of a file: file systems reuse the inode of a removed file."""
     return path.stat().st_ino, path.stat().st_ctime_ns
 
 

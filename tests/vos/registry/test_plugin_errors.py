@@ -1,4 +1,4 @@
-"""What a beginner's plugin does wrong is one line that names the plugin, and never ends the host or is kept silent."""
+"""A beginner's mistake in a plugin gives one line that names the plugin; it never ends the host or stays silent."""
 
 import json
 import sys

@@ -34,8 +34,8 @@ from vos.registry.options import make_options
 
 
 @dataclass(frozen=True)
-class Watching:
-    """Who is told while a benchmark runs.
+class BenchmarkCallbacks:
+    """Callbacks and observers of a running benchmark.
 
     Attributes:
         on_result: called with each sequence's result as it ends.
@@ -49,7 +49,11 @@ class Watching:
 
 
 def benchmark(
-    job: BenchmarkJob, workers: int = 1, *, executor: Executor | None = None, watching: Watching = Watching()
+    job: BenchmarkJob,
+    workers: int = 1,
+    *,
+    executor: Executor | None = None,
+    callbacks: BenchmarkCallbacks = BenchmarkCallbacks(),
 ) -> BenchmarkResult:
     """Track and score every sequence of a set, and write the results.
 
@@ -60,7 +64,7 @@ def benchmark(
         workers: processes on this machine; with more than one, each starts anew (``spawn``), so a script that calls
             this needs the usual ``if __name__ == "__main__":``. Not used with an executor.
         executor: runs the sequences; None runs them here.
-        watching: who is told meanwhile.
+        callbacks: called while the benchmark runs.
     Returns:
         The results.
     Raises:
@@ -85,7 +89,7 @@ def benchmark(
     if workers > 1 and executor is None:
         job = replace(job, runtime=replace(job.runtime, threads=job.runtime.threads or max(1, _cpu_count() // workers)))
         executor = make_executor(plugins, LOCAL, {"workers": workers, "threads": job.runtime.threads})
-    results, names_of_workers = _all_results(job, names, executor, watching)
+    results, names_of_workers = _all_results(job, names, executor, callbacks)
     scores = Scores(
         job.tracker,
         job.rules,
@@ -119,7 +123,7 @@ def sequences_of(job: BenchmarkJob) -> list[str]:
 
 
 def _all_results(
-    job: BenchmarkJob, names: Sequence[str], executor: Executor | None, watching: Watching
+    job: BenchmarkJob, names: Sequence[str], executor: Executor | None, callbacks: BenchmarkCallbacks
 ) -> tuple[tuple[SequenceResult, ...], set[str]]:
     """Run all sequences, then raise one error for those that failed.
 
@@ -135,21 +139,21 @@ def _all_results(
             failed[name] = outcome
         else:
             results[name] = outcome
-            watching.on_result(outcome)
+            callbacks.on_result(outcome)
 
     if executor is None:
         with closing(SequenceWorker(job)) as worker:
             for name in names:
                 try:
-                    take(name, worker.run(name, watching.observers))
+                    take(name, worker.run(name, callbacks.observers))
                 except VosError as error:
                     take(name, error)
-                watching.on_event(JobEvent(name, "failed" if name in failed else "done"))
+                callbacks.on_event(JobEvent(name, "failed" if name in failed else "done"))
     else:
         sequences = {str(job.output / safe_name(name)): name for name in _longest_first(job.tree, names)}
 
         def follow(event: JobEvent) -> None:
-            watching.on_event(event)
+            callbacks.on_event(event)
             workers.update([event.worker] if event.kind == "started" else [])
             if event.kind == "done":
                 take(sequences[event.job_id], SequenceResult.from_plain(event.result, job.rules))
@@ -180,7 +184,7 @@ def finished_before(job: BenchmarkJob) -> tuple[str, ...]:
 
 
 def _finished(job: BenchmarkJob, name: str) -> bool:
-    """Whether a sequence's masks are whole and of the installed versions."""
+    """True if a sequence's masks are complete and were made by the installed versions."""
     record = read_record(job.output / safe_name(name))
     if record is None:
         return job.initializer is not None and found_nothing(job, name)

@@ -51,7 +51,7 @@ class FirstMask:
 
     @property
     def empty(self) -> bool:
-        """Whether the initializer found nothing."""
+        """True if the initializer found no object."""
         return not self.label_map.any()
 
 
@@ -69,8 +69,8 @@ def first_mask(job: BenchmarkJob, sequence: str, *, anew: bool = False) -> First
     """
     folder = job.output / FOLDER / safe_name(sequence)
     record = _record_in(folder)
-    facts = _facts(job)
-    if not anew and record is not None and _of(record, facts):
+    settings = _mask_settings(job)
+    if not anew and record is not None and _matches(record, settings):
         return FirstMask(read_label_map(folder / record["mask"], allow_empty=True), float(record["seconds"]))
     began = time.perf_counter()
     frame = read_frame((job.tree.frame_folder / sequence).resolve(), 0, load_plugins(job.plugin_modules, job.blocked))
@@ -79,7 +79,7 @@ def first_mask(job: BenchmarkJob, sequence: str, *, anew: bool = False) -> First
     name = f"{frame.name}.png"
     folder.mkdir(parents=True, exist_ok=True)
     write_label_map(folder / name, label_map)
-    content = {**facts, "mask": name, "objects": len(object_ids(label_map)), "seconds": round(seconds, 3)}
+    content = {**settings, "mask": name, "objects": len(object_ids(label_map)), "seconds": round(seconds, 3)}
     write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
     return FirstMask(label_map, seconds)
 
@@ -94,7 +94,7 @@ def found_nothing(job: BenchmarkJob, sequence: str) -> bool:
         True if so; False where it found some, or was not run with the installed versions.
     """
     record = _record_in(job.output / FOLDER / safe_name(sequence))
-    return record is not None and record.get("objects") == 0 and _of(record, _facts(job))
+    return record is not None and record.get("objects") == 0 and _matches(record, _mask_settings(job))
 
 
 def refuse_other_first_mask(job: BenchmarkJob, sequence: str, tracked: bool) -> None:
@@ -116,7 +116,7 @@ def refuse_other_first_mask(job: BenchmarkJob, sequence: str, tracked: bool) -> 
     elif job.initializer is None:
         found = f"a first mask of {record.get('initializer')}"
     else:
-        wanted = {key: value for key, value in _facts(job).items() if key != "versions"}
+        wanted = {key: value for key, value in _mask_settings(job).items() if key != "versions"}
         other = next((key for key in wanted if record.get(key) != wanted[key]), None)
         if other is None:
             return
@@ -136,17 +136,17 @@ def _record_in(folder: Path) -> dict[str, Any] | None:
     return record if fits and isinstance(record.get("seconds"), (int, float)) else None
 
 
-def _of(record: dict[str, Any], facts: dict[str, Any]) -> bool:
-    """Whether a record has these facts."""
-    return {key: record.get(key) for key in facts} == facts
+def _matches(record: dict[str, Any], settings: dict[str, Any]) -> bool:
+    """True if a record has the same values for these keys."""
+    return {key: record.get(key) for key in settings} == settings
 
 
-def _facts(job: BenchmarkJob) -> dict[str, Any]:
-    """What decides a first mask, as it stands in the record."""
+def _mask_settings(job: BenchmarkJob) -> dict[str, Any]:
+    """Settings that determine a first mask, as stored in its record."""
     assert job.initializer is not None, "first masks are made by an initializer"
     spec = load_plugins(job.plugin_modules, job.blocked).initializers.get(job.initializer)
     options = asdict(make_options(spec.options, job.init_options, f'initializer "{job.initializer}"'))
-    facts: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "initializer": job.initializer,
         "init_options": json.loads(json.dumps(options, default=str)),
         "max_objects": job.most_objects,
@@ -154,7 +154,7 @@ def _facts(job: BenchmarkJob) -> dict[str, Any]:
         "seed": job.runtime.seed,
         "versions": versions(),
     }
-    return facts
+    return settings
 
 
 def _label_map(job: BenchmarkJob, frame: Frame) -> LabelMap:

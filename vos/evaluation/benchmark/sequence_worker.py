@@ -120,7 +120,7 @@ class SequenceWorker:
 
 
 def to_replace(job: BenchmarkJob, name: str) -> bool:
-    """Whether a sequence's earlier masks are replaced: because the user wants it, or other versions made them."""
+    """True if earlier masks are replaced: the user asked for it, or other versions of the toolkit made them."""
     record = read_record(job.output / safe_name(name))
     outdated = record is not None and record.get("versions") != versions()
     wanted = not job.sequences or name in job.sequences

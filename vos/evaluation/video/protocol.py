@@ -54,7 +54,7 @@ class Protocol:
 
     @property
     def of_first_frame(self) -> bool:
-        """Whether the first annotated frame says which objects there are."""
+        """True if the first annotated frame determines which objects are scored."""
         return self.objects in ("first-frame", "numbered")
 
     def for_all_frames(self) -> Protocol:

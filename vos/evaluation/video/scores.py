@@ -17,7 +17,7 @@ from vos.evaluation.video.protocol import Protocol
 
 @dataclass(frozen=True)
 class SequenceFiles:
-    """Where a sequence's pictures are, for reports.
+    """Folders of a sequence's masks and images, for reports.
 
     Attributes:
         truth: folder of its annotations.
@@ -76,7 +76,7 @@ class Scores:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader should know, each with its sequence's name."""
+        """Remarks on the scores, those of a sequence with its name."""
         return [
             *self.remarks,
             *(f'sequence "{sequence.name}": {note}' for sequence in self.sequences for note in sequence.notes),
@@ -117,7 +117,7 @@ class Scores:
         return {**numbers, **self._protocol_numbers(), **(self.by_category() or {})}
 
     def _protocol_numbers(self) -> dict[str, float]:
-        """What only some protocols report: V of LVOS, J_tr of VOST, the adaptive F of MOSE; and the boundary IoU."""
+        """Metrics of single protocols (V of LVOS, J_tr of VOST, the adaptive F of MOSE) and the boundary IoU."""
         objects = [one for _, one in self.objects if len(one.j)]
         return {**self._own_numbers(objects), **self._boundary_numbers(objects)}
 

@@ -153,7 +153,7 @@ def _read(entries: Sequence[_Given], info: SourceInfo) -> Iterator[Annotation]:
     empty = True
     for index, of_frame in by_frame.items():
         base = next((label_map for entry, label_map in of_frame if entry.name is None), None)
-        masks = [(_called(e), ids[e.name], label_map) for e, label_map in of_frame if e.name is not None]
+        masks = [(_mask_name(e), ids[e.name], label_map) for e, label_map in of_frame if e.name is not None]
         merged = base if not masks else merge_object_masks(masks, base, index)
         assert merged is not None, "a frame with an entry has a mask"
         if object_ids(merged):
@@ -188,7 +188,7 @@ def _label_map(entry: _Given, info: SourceInfo, notes: dict[str, list[str]], *, 
             raise
         raise EmptyMaskError(f"{error} {_how_to_end(entry.index)}") from None
     if loaded.note is not None and entry.name is None:  # the object's id is the one that was given
-        notes.setdefault(loaded.note, []).append(_called(entry))
+        notes.setdefault(loaded.note, []).append(_mask_name(entry))
     return loaded.label_map
 
 
@@ -222,8 +222,8 @@ def _is_pillow(given: object) -> bool:
     return hasattr(given, "getpalette") and hasattr(given, "tobytes")
 
 
-def _called(entry: _Given) -> str:
-    """What a mask is called in messages: its file, or its frame and object."""
+def _mask_name(entry: _Given) -> str:
+    """Name of a mask in messages: its file, or its frame and object."""
     if isinstance(entry.mask, (str, Path)):
         return str(entry.mask)
     return f"annotation of frame {entry.index}" + ("" if entry.name is None else f', object "{entry.name}"')

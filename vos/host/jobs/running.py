@@ -15,11 +15,11 @@ from vos.protocols.executor import Executor, Job, JobEvent, WorkerPlan
 
 @dataclass
 class JobSummary:
-    """What became of some jobs.
+    """Outcome of a set of jobs.
 
     Attributes:
         jobs: their number.
-        done: what the workers returned, by job id.
+        done: the workers' results, by job id.
         failed: the last event of each job that failed.
         retried: how often a job was tried again because its worker died.
         seconds: wall time.

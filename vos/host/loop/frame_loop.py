@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class LoopSettings:
-    """What a frame loop does.
+    """Frames and directions of a frame loop.
 
     Attributes:
         indices: the frames wanted, ascending.
@@ -44,8 +44,8 @@ class LoopSettings:
             the later one, as ``Origins`` says.
         max_side: the tracker sees frames whose longer side is at most this, in pixels.
         allow_truncated: a source that ends early is logged, not raised.
-        ends: frame index from which on an object is no more, by object id; a later annotation begins it anew.
-        continuation: where the run goes on from an earlier one; what lies before keeps its masks.
+        ends: by object id, the index of the first frame without the object; a later annotation starts it again.
+        continuation: of an earlier run, whose masks are kept before the continued frame.
     """
 
     indices: range
@@ -111,7 +111,7 @@ class FrameLoop:
 
     @property
     def truncated(self) -> str | None:
-        """Why the source ended early, once it did and that was allowed."""
+        """Message of the source's early end, if it ended early and ``allow_truncated`` is set; else None."""
         return self._reader.truncated
 
     @property
@@ -123,11 +123,11 @@ class FrameLoop:
 
     @property
     def can_resume(self) -> bool:
-        """Whether this run can go on in the middle of its way forward: no frame needs a pass backward as well."""
+        """True if a stopped run can resume in the middle of its forward pass: no frame needs a backward pass too."""
         return self._continuation is None and self._plan.forward_alone
 
     def position(self, index: int) -> int:
-        """How many frames of the way forward end with a frame; 0 for one on the way backward."""
+        """Number of forward-pass frames up to and including a frame; 0 for a frame of a backward pass."""
         forward = self._plan.forward
         return forward.index(index) + 1 if index in forward else 0
 

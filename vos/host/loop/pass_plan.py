@@ -69,10 +69,10 @@ class PassPlan:
 
     @property
     def goes_back(self) -> bool:
-        """Whether the source must be read from an earlier frame again."""
+        """True if the source must seek to an earlier frame."""
         return bool(self.backward or self.kept)
 
     @property
     def forward_alone(self) -> bool:
-        """Whether no frame of the pass forward needs a pass backward as well."""
+        """True if no frame of the forward pass needs a backward pass too."""
         return all(indices.start == self.forward.start for indices in self.backward)

@@ -37,5 +37,5 @@ def refuse_existing(outputs: Iterable[Path], *, overwrite: bool) -> None:
 
 
 def _holds_files(folder: Path) -> bool:
-    """Whether a file lies in a folder at any depth; what a killed run left unfinished does not count."""
+    """True if a folder holds a file at any depth, apart from the unfinished files of a killed run."""
     return any(not name.startswith(PARTIAL_PREFIX) for _, _, names in os.walk(folder) for name in names)

@@ -33,13 +33,13 @@ from vos.types.source_info import SourceInfo
 
 @dataclass
 class PlannedOutputs:
-    """What a run will write.
+    """Writers and output folder of a run, before it starts.
 
     Attributes:
         output: folder of the runs' own folders, or None; with an address, the local folder that is copied there.
         asked: the writers as they were given; without an output folder, those that need none.
         writers: the same, made.
-        names: what messages call each.
+        names: each writer's name in messages.
         sequence: name of the run's own folder, or None for the source's name.
         resume: True goes on from an earlier run of the same identity.
         overwrite: True replaces what is there.

@@ -173,7 +173,7 @@ def staging_root(output: str) -> Path:
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name is that of a file of a run's folder or of its states, and leads nowhere else."""
+    """True if a relative name stays inside its folder: no empty part, no ``.`` and no ``..``."""
     return all(part not in ("", ".", "..") for part in name.split("/"))
 
 

@@ -135,7 +135,7 @@ class RunRecord:
 
 
 def identity_of(run: Run) -> dict[str, Any]:
-    """What makes two runs the same, as it stands in ``run.json``: equal values give equal masks.
+    """Identity of a run, as stored in ``run.json``: runs of equal identity give equal masks.
 
     Args:
         run: a run.
@@ -207,7 +207,7 @@ def _as_text(record: Mapping[str, Any]) -> str:
 
 
 def _has_types(record: Mapping[str, Any]) -> bool:
-    """Whether a record's values have the types that a run writes."""
+    """True if a record's values have the types that a run writes."""
     if any(key in record and not isinstance(record[key], kinds) for key, kinds in _KINDS.items()):
         return False
     if not all(isinstance(output, dict) for output in record.get("outputs", ())):

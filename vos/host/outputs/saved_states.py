@@ -139,7 +139,7 @@ def refuse_state(folder: Path, error: BaseException) -> None:
 
 
 def _conditions(run: Run) -> dict[str, Any]:
-    """What must be equal for a state to be used."""
+    """Values that a saved state and the run that loads it must share."""
     return {"identity": identity_of(run), "runtime": dict(run.runtime), "versions": versions()}
 
 

@@ -128,7 +128,7 @@ def pixels_of(image: PillowImage) -> AnyArray | None:
     """
     from PIL import ImageOps
 
-    if image.format == "TIFF" and _cuts_tiff(image):
+    if image.format == "TIFF" and _truncates_tiff(image):
         return None
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
@@ -225,7 +225,7 @@ def _refuse_damaged(path: Path, content: bytes) -> None:
 
 
 def _lacks_end(content: bytes) -> bool:
-    """Whether no end marker follows the pixels of a JPEG file; what cameras append after it does not matter.
+    """True if a JPEG file has no end marker after its pixels; data that cameras append after it is ignored.
 
     Source: ITU-T T.81, B.1.1: segments state their length; pixels follow the start of scan (FF DA).
     """
@@ -271,7 +271,7 @@ def _with_pillow(path: Path, content: bytes) -> AnyArray | None:
     return _with_opencv(content) if pixels is None else pixels
 
 
-def _cuts_tiff(image: Any) -> bool:
-    """Whether a TIFF page has several channels of more than 8 bits, which Pillow reduces to 8."""
+def _truncates_tiff(image: Any) -> bool:
+    """True if a TIFF page has several channels of more than 8 bits, which Pillow truncates to 8."""
     bits = image.tag_v2.get(258, (1,))
     return len(bits) > 1 and max(bits) > 8

@@ -81,7 +81,7 @@ class ImagePages:
         return self._with_opencv(page, None) if pixels is None else pixels
 
     def seconds(self) -> list[float] | None:
-        """When each page of an animation is shown, from 0; None where the file states no times."""
+        """Presentation time of each page of an animation, seconds from 0; None if the file states no durations."""
         if self._image.format == "TIFF":
             return None
         times, now = [], 0.0

@@ -70,7 +70,7 @@ class _Settings:
 
     @property
     def log(self) -> list[tuple[str, int]]:
-        """What the workers wrote: ``made`` or a job's name, and the process."""
+        """Lines that the workers wrote: ``made`` or a job's name, and the process id."""
         self.events  # noqa: B018 - the run comes first
         return _read_log(Path(self.folder.name))
 
@@ -254,7 +254,7 @@ def _close(settings: _Settings) -> str | None:
 
 
 def _alive(process: int) -> bool:
-    """Whether a process of this machine runs; one that has ended and is not yet waited for does not."""
+    """True if a local process runs; a zombie process counts as ended."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

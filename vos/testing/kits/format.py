@@ -50,7 +50,7 @@ class _Settings:
             yield next(iter([*listed, *([path] if path else []), *self._readable(folder)]), folder)
 
     def _readable(self, folder: Path) -> Iterator[Path]:
-        """What the importer takes, of a run's folder and its content."""
+        """Paths that the importer accepts, among a run's folder and its content."""
         for path in (folder, *sorted(folder.iterdir())):
             if self.read("format-round-trip", path) is not None:
                 yield path

@@ -9,7 +9,7 @@ from vos.testing.contract import ContractError
 
 
 def offers(plugin: object, method: str) -> bool:
-    """Whether an object has a method."""
+    """True if an object has a method of this name."""
     return callable(getattr(plugin, method, None))
 
 

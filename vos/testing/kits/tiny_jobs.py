@@ -66,7 +66,7 @@ def no_worker(folder: str, caller: int) -> TinyWorker:
 
 
 def tiny_plan(folder: Path, *, factory: str = "TinyWorker") -> WorkerPlan:
-    """How a process makes the worker.
+    """Make the plan of a worker that logs its jobs.
 
     Args:
         folder: for the log; on a disk that the workers share.

@@ -34,7 +34,7 @@ GROWTH_PER_FRAME = 2048
 
 @dataclass(frozen=True)
 class Settings:
-    """What the checks run on.
+    """Tracker factory, frame size and thresholds of the checks.
 
     Attributes:
         factory: makes the tracker.

@@ -29,11 +29,11 @@ WriterFactory: TypeAlias = Callable[[Path], Writer]
 
 @dataclass(frozen=True)
 class WriterSettings:
-    """What the checks of a writer run on.
+    """Writer factory, path and frame size of the checks.
 
     Attributes:
         factory: makes the writer.
-        path: name of the file or folder that the writer was told to write, in the folder; or None.
+        path: name, inside the folder, of the file or folder that the writer's options ask for; or None.
         size: (H, W) of most frames, pixels.
     """
 
@@ -54,7 +54,7 @@ class WriterSettings:
         return tiny_sequence("vanishing", size=self.size, length=length, object_ids=(3, 9))
 
     def run(self, clause: str, sequence: TinySequence, positions: Sequence[int] | None = None) -> Files:
-        """What a new writer leaves of a sequence."""
+        """Files that a new writer leaves after a sequence."""
         with self.driver(clause) as driver:
             return driver.run(sequence, positions)
 

@@ -81,7 +81,7 @@ class WriterDriver:
         return self.end()
 
     def outputs(self, folder: Path) -> list[Path]:
-        """What the writer lists, for a run whose folder is ``folder``."""
+        """Paths that the writer announces for a run in ``folder``."""
         return [Path(path) for path in self.writer.outputs(folder)] if isinstance(self.writer, NamingWriter) else []
 
     def _call(self, method: str, what: str, *arguments: Any) -> None:

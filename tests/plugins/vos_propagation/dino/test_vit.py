@@ -123,7 +123,7 @@ def test_transformers_and_timm_give_the_same_features(kind: str, tmp_path: Path)
 
 
 def dinos_own_features(state: dict[str, Tensor], pixels: Tensor) -> Tensor:
-    """What DINO's get_intermediate_layers(n=1) gives for the patches (vision_transformer.py at 04c0ad9)."""
+    """Patch features of DINO's get_intermediate_layers(n=1) (vision_transformer.py at 04c0ad9)."""
     cells = F.conv2d(pixels, state["patch_embed.proj.weight"], state["patch_embed.proj.bias"], stride=PATCH)
     grid, side = cells.shape[2:], SIDE // PATCH
     places = state["pos_embed"][:, 1:].reshape(1, side, side, WIDTH).permute(0, 3, 1, 2)
