@@ -50,7 +50,7 @@ class Jobs:
         """The running job as pages see it, or None."""
         return self._current
 
-    def track(self, opened: OpenSession, frame: int, direction: str, until: str) -> None:
+    def track(self, opened: OpenSession, frame: int, direction: str, until: str) -> dict[str, Any]:
         """Begin to track.
 
         Args:
@@ -58,6 +58,8 @@ class Jobs:
             frame: where the person is.
             direction: ``forward``, ``backward``, or ``all``: forward from the first annotation, then backward.
             until: ``end`` or ``pin``.
+        Returns:
+            The job as pages see it.
         Raises:
             InputError: nothing to begin from, or a job runs.
         """
@@ -68,7 +70,7 @@ class Jobs:
             "runtime": self._runtime,
             "plans": [dataclasses.asdict(plan) for plan in plans],
         }
-        self._begin(opened, job, {"kind": "track", "direction": direction})
+        return self._begin(opened, job, {"kind": "track", "direction": direction})
 
     def export(
         self,
@@ -76,7 +78,7 @@ class Jobs:
         writers: Sequence[tuple[str, Mapping[str, Any]]],
         folder: Path | None,
         overwrite: bool,
-    ) -> None:
+    ) -> dict[str, Any]:
         """Begin to export.
 
         Args:
@@ -84,6 +86,8 @@ class Jobs:
             writers: names and options.
             folder: results go to ``folder/<sequence>/``; None makes one file for a download.
             overwrite: replace an earlier export.
+        Returns:
+            The job as pages see it.
         Raises:
             InputError: a job runs.
         """
@@ -94,7 +98,7 @@ class Jobs:
             "writers": writers,
             "overwrite": overwrite or folder is None,
         }
-        self._begin(opened, job, {"kind": "export", "download": folder is None})
+        return self._begin(opened, job, {"kind": "export", "download": folder is None})
 
     def stop(self) -> None:
         """Ask the running job to stop."""
@@ -104,7 +108,8 @@ class Jobs:
         """End the worker process."""
         self._worker.close()
 
-    def _begin(self, opened: OpenSession, job: dict[str, Any], facts: dict[str, Any]) -> None:
+    def _begin(self, opened: OpenSession, job: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
+        """Start a job; gives it as pages see it at its begin, when it may have ended already."""
         with self._lock:
             if self._worker.busy:
                 raise BusyError("another job is running. Stop it, or wait for its end.")
@@ -112,14 +117,18 @@ class Jobs:
             self._current = {
                 **facts, "id": job_id, "session": opened.session.facts.id, "done": 0, "total": 0, "state": "starting"
             }  # fmt: skip
+            begun = dict(self._current)
             opened.frames.allow_decoding_ahead(False)
+            # Published before the worker has the job: a job that fails at once is told of after it has begun.
+            self._hub.publish({"type": "job", "job": begun})
             try:
                 self._worker.run(job, lambda event: self._heard(opened, event))
-            except BaseException:
+            except BaseException as error:
                 self._current = None
                 opened.frames.allow_decoding_ahead(True)
+                self._hub.publish({"type": "job", "job": {**begun, "state": "failed", "error": str(error)}})
                 raise
-        self._hub.publish({"type": "job", "job": self._current})
+        return begun
 
     def _heard(self, opened: OpenSession, event: dict[str, Any]) -> None:
         current = self._current

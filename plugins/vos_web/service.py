@@ -64,7 +64,7 @@ class Service:
         self.runtime = runtime
         self.settings = settings
         self.store = SessionStore(settings.sessions, plugins)
-        self.allowed = AllowedFolders([*allowed.folders, self.store.folder / "uploads"])
+        self.allowed = AllowedFolders(allowed.listed, [*allowed.folders, self.store.folder / "uploads"])
         self.hub = EventHub()
         worker_runtime = {k: v for k, v in dataclasses.asdict(runtime).items() if k != "cache"}
         self.jobs = Jobs(self.hub, worker_runtime, settings.plugin_modules, settings.blocked)

@@ -174,9 +174,9 @@ class Handlers:
         return JSONResponse(self._service.state(opened))
 
     async def unpin(self, request: Request) -> Response:
-        """Make a pin an ordinary frame."""
-        opened, index = await self._opened(request), request.path_params["frame"]
-        await run_in_threadpool(opened.session.unpin, index)
+        """Make a pin an ordinary frame; the body says what the tracker had said of it, if the annotation is undone."""
+        opened, index, said = await self._opened(request), request.path_params["frame"], await _json(request)
+        await run_in_threadpool(opened.session.unpin, index, said)
         self._changed(request, opened, frame=index)
         return JSONResponse({})
 
@@ -210,8 +210,7 @@ class Handlers:
         opened, values = await self._opened(request), await _json(request)
         index = _check_frame(opened, values.get("frame"))
         direction, until = str(values.get("direction")), str(values.get("until"))
-        await run_in_threadpool(self._service.jobs.track, opened, index, direction, until)
-        return JSONResponse({"job": self._service.jobs.current})
+        return JSONResponse({"job": await run_in_threadpool(self._service.jobs.track, opened, index, direction, until)})
 
     async def export(self, request: Request) -> Response:
         """Begin to export."""
@@ -219,8 +218,8 @@ class Handlers:
         folder = self._service.export_folder(values.get("folder"))
         writers = self._service.checked_writers(values.get("writers"))
         overwrite = bool(values.get("overwrite"))
-        await run_in_threadpool(self._service.jobs.export, opened, writers, folder, overwrite)
-        return JSONResponse({"job": self._service.jobs.current})
+        job = await run_in_threadpool(self._service.jobs.export, opened, writers, folder, overwrite)
+        return JSONResponse({"job": job})
 
     async def download(self, request: Request) -> Response:
         """An export as one file."""
@@ -233,7 +232,7 @@ class Handlers:
     async def stop(self, request: Request) -> Response:
         """Stop the running job; what is done stays."""
         await run_in_threadpool(self._service.jobs.stop)
-        return JSONResponse({})
+        return JSONResponse({"job": self._service.jobs.current})
 
     async def _opened(self, request: Request) -> OpenSession:
         return await run_in_threadpool(self._service.store.get, request.path_params["id"])

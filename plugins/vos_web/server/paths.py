@@ -8,10 +8,14 @@ from typing import Any
 
 from natsort import natsorted, ns
 
-from vos.plugin import InputError
+from vos.plugin import IMAGE_SUFFIXES, InputError
 
-VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".gif"})
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"})
+VIDEO_SUFFIXES = frozenset(
+    {
+        ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".mkv", ".webm", ".ogv", ".avi", ".flv", ".wmv", ".asf", ".mxf",
+        ".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".h264", ".264", ".h265", ".hevc", ".m2v", ".y4m", ".gif",
+    }
+)  # fmt: skip
 MAX_ENTRIES = 2000
 
 
@@ -22,13 +26,15 @@ class OutsideError(InputError):
 class AllowedFolders:
     """The folders below which the page reads videos and writes exports."""
 
-    def __init__(self, folders: Iterable[Path]) -> None:
+    def __init__(self, folders: Iterable[Path], unlisted: Iterable[Path] = ()) -> None:
         """Take the folders.
 
         Args:
             folders: existing folders; the first one is where the page begins to browse.
+            unlisted: more folders, which messages and the list of places leave out.
         """
-        self.folders = tuple(dict.fromkeys(folder.resolve() for folder in folders))
+        self.listed = tuple(dict.fromkeys(folder.resolve() for folder in folders))
+        self.folders = tuple(dict.fromkeys([*self.listed, *(folder.resolve() for folder in unlisted)]))
 
     def resolve(self, text: str) -> Path:
         """Make an absolute path of what the page sent.
@@ -42,13 +48,13 @@ class AllowedFolders:
             InputError: no path at all.
         """
         if not text.strip() or "\0" in text:
-            raise InputError("no path was given.")
+            raise InputError("no path was given. Type one, or choose a video in the list.")
         try:
             path = (self.folders[0] / Path(text.strip()).expanduser()).resolve()
         except (OSError, RuntimeError, ValueError) as error:
             raise InputError(f"{text[:200]}: is no path ({error}).") from None
         if not any(path.is_relative_to(folder) for folder in self.folders):
-            listed = ", ".join(map(str, self.folders))
+            listed = ", ".join(map(str, self.listed))
             raise OutsideError(f"{path}: lies outside of {listed}. Start `vos web --root FOLDER` to allow another one.")
         return path
 
@@ -74,7 +80,7 @@ class AllowedFolders:
         return {
             "path": str(folder),
             "parent": str(parent) if above else None,
-            "roots": [str(allowed) for allowed in self.folders],
+            "roots": [str(allowed) for allowed in self.listed if allowed.is_dir()],
             "folders": natsorted(folders, alg=ns.IGNORECASE)[:MAX_ENTRIES],
             "videos": natsorted((n for n in files if Path(n).suffix.lower() in VIDEO_SUFFIXES), alg=ns.IGNORECASE)[
                 :MAX_ENTRIES

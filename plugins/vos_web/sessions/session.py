@@ -183,8 +183,17 @@ class Session:
             self.facts.revision += 1
             self.save()
 
-    def unpin(self, frame: int) -> None:
-        """Make a pin an ordinary frame again; its label map stays as it is, unless no object is in it."""
+    def unpin(self, frame: int, said: Mapping[str, Any] | None = None) -> None:
+        """Make a pin an ordinary frame again; its label map stays as it is, unless no object is in it.
+
+        Args:
+            frame: its index.
+            said: ``levels`` and ``doubts`` by object id, as the presence had them before the frame was annotated; None
+                leaves the objects as sure as annotated ones.
+        Raises:
+            InputError: the frame is not annotated, or what was said does not fit.
+        """
+        levels, doubts = _checked_statement(said or {})
         with self.lock:
             if self.facts.pins.pop(frame, None) is None:
                 raise InputError(f"frame {frame} is not annotated.")
@@ -195,6 +204,8 @@ class Session:
             if left is not None and not left.any():
                 self.presence.clear(frame)
                 self.mask_path(frame).unlink(missing_ok=True)
+            elif levels:
+                self.presence.append(frame, levels, None, doubts)
 
     def add_object(self, name: str = "") -> ObjectEntry:
         """Add an object with the next free id.
@@ -311,6 +322,18 @@ def _check_change(name: str, value: Any, frame_count: int) -> None:
     }
     if not fits.get(name, False):
         raise InputError(f"an object's {name} cannot be {value!r}.")
+
+
+def _checked_statement(said: Mapping[str, Any]) -> tuple[dict[int, int], dict[int, str]]:
+    """Levels and doubts by object id."""
+    try:
+        levels = {int(i): int(level) for i, level in said.get("levels", {}).items()}
+        doubts = {int(i): str(reason)[:200] for i, reason in said.get("doubts", {}).items()}
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"levels or doubts of a frame do not fit ({error}).") from None
+    if not all(0 < i <= MAX_OBJECTS and 0 < level <= SURE for i, level in levels.items()):
+        raise InputError("levels of a frame do not fit.")
+    return levels, doubts
 
 
 def _packed_runs(values: np.ndarray[Any, Any]) -> list[int]:

@@ -46,7 +46,7 @@ export const api = {
   annotate: (id, index, runs, ids) =>
     request("PUT", `${session(id)}/pins/${index}?ids=${ids.join(",")}`, runs).then((r) => r.json()),
   importMask: (id, index, file) => request("POST", `${session(id)}/pins/${index}/file`, file).then((r) => r.json()),
-  unpin: (id, index) => json("DELETE", `${session(id)}/pins/${index}`),
+  unpin: (id, index, said) => json("DELETE", `${session(id)}/pins/${index}`, said),
   addObject: (id, name = "") => json("POST", `${session(id)}/objects`, { name }),
   changeObject: (id, object, changes) => json("PATCH", `${session(id)}/objects/${object}`, changes),
   prompt: async (id, prompts) => (await request("POST", `${session(id)}/prompt`, JSON.stringify(prompts))).arrayBuffer(),

@@ -3,11 +3,15 @@
 const dialog = document.getElementById("dialog");
 const toasts = document.getElementById("toasts");
 
+// Messages of the server begin in lower case, as the command line prints them; a path stays as it is.
+const sentence = (message) => (/^[a-z]+[ ,]/.test(message) ? message[0].toUpperCase() + message.slice(1) : message);
+
 export function say(message, { bad = false, action, run, href, seconds = bad ? 9 : 5 } = {}) {
   const toast = document.createElement("div");
   toast.className = bad ? "toast bad" : "toast";
   const text = document.createElement("span");
-  text.textContent = message;
+  text.textContent = sentence(message);
+  for (const other of toasts.children) if (other.firstChild.textContent === text.textContent) other.remove();
   toast.append(text);
   const close = () => toast.remove();
   if (href) {
@@ -82,8 +86,10 @@ export function showDialog(title, content, actions) {
     };
     bar.append(button);
   }
+  content.classList.add("content");
   dialog.append(heading, content, bar);
   if (!dialog.open) dialog.showModal();
+  content.scrollTop = 0;
 }
 
 const KEYS = [
@@ -94,12 +100,13 @@ const KEYS = [
   ["X", "click (Alt: beside)"], ["G", "box"],
   ["S", "scribble (Alt: beside)"], ["L", "polygon"],
   ["B", "brush"], ["E", "eraser"],
-  ["R", "fill a region"], ["[ ]", "smaller, larger brush"],
+  ["R", "fill a region"], ["Enter", "close the polygon"],
+  ["[ ]", "smaller, larger brush"],
   ["Ctrl+Z", "undo"], ["Ctrl+Shift+Z", "redo"],
   ["P", "track forward"], ["Shift+P", "track backward"],
   ["H", "hide the object"], ["Del", "delete the object"],
   ["Wheel, + −", "zoom"], ["Ctrl+drag", "move the frame"],
-  ["0", "fit the frame"], ["Esc", "stop, cancel"],
+  ["0", "fit the frame"], ["Esc", "stop, cancel"], ["?", "this list"],
 ];
 
 export function showHelp() {
@@ -116,8 +123,10 @@ export function showHelp() {
 
 export function showExport(writers, folder, onExport) {
   const form = document.createElement("div");
-  const kinds = document.createElement("fieldset");
-  for (const writer of writers) {
+  const kinds = document.createElement("div");
+  kinds.className = "kinds";
+  const usual = (writer) => Number(writer.name === "overlay") + 2 * Number(writer.name === "davis");
+  for (const writer of [...writers].sort((a, b) => usual(b) - usual(a))) {
     const label = document.createElement("label"), box = document.createElement("input"), text = document.createElement("span");
     const summary = document.createElement("span");
     label.className = "check";

@@ -4,12 +4,12 @@ import { api } from "./api.js";
 import { current, redraw } from "./canvas.js";
 import { setRuns } from "./frames.js";
 import { encodeRuns } from "./label_map.js";
-import { emit, height, liveObjects, once, setPresence, store, width } from "./store.js";
+import { emit, height, lane, liveObjects, once, setPresence, store, width } from "./store.js";
 
 const MAX_STEPS = 200;
 const MAX_BYTES = 96e6;
 const done = [], undone = [];
-const waiting = new Map(); // frame -> {runs, ids, unpin}
+const waiting = new Map(); // frame -> {runs, ids, unpin: null or what the tracker had said of the frame}
 let saving = false;
 
 export const hasUnsaved = () => saving || waiting.size > 0;
@@ -44,8 +44,15 @@ const paste = (ids, rect, part) => {
   for (let y = 0; y < rect.h; y++) ids.set(part.subarray(y * rect.w, (y + 1) * rect.w), (rect.y + y) * width() + rect.x);
 };
 
-// Takes a change that was made to current.ids within a rectangle; `before` is the whole label map as it was.
-export function commit(before, rect) {
+// What the tracker says of a frame: how sure it is of each object, and reasons to check.
+function statement(frame) {
+  const ids = liveObjects().map((object) => object.id).filter((id) => lane(id)[frame]);
+  return { levels: Object.fromEntries(ids.map((id) => [id, lane(id)[frame]])), doubts: { ...store.doubts.get(frame) } };
+}
+
+// Takes a change that was made to current.ids within a rectangle; `before` is the whole label map as it was, and `marks`
+// are the clicks and boxes before and after the change.
+export function commit(before, rect, marks = null) {
   const old = cut(before, rect), fresh = cut(current.ids, rect);
   const touched = new Set();
   for (let i = 0; i < old.length; i++) {
@@ -55,7 +62,7 @@ export function commit(before, rect) {
   }
   if (!touched.size) return false;
   const pinsBefore = store.pins.get(current.frame) ?? [];
-  done.push({ frame: current.frame, rect, old, fresh, touched: [...touched], pinsBefore });
+  done.push({ frame: current.frame, rect, old, fresh, touched: [...touched], pinsBefore, said: statement(current.frame), marks });
   undone.length = 0;
   while (done.length > MAX_STEPS || done.reduce((sum, step) => sum + 2 * step.old.length, 0) > MAX_BYTES) done.shift();
   save([...touched]);
@@ -63,18 +70,20 @@ export function commit(before, rect) {
   return true;
 }
 
-function save(touched, pins) {
+function save(touched, pins, said) {
   const { frame, ids } = current;
+  const unpin = pins !== undefined && !pins.length;
   const runs = encodeRuns(ids);
   setRuns(frame, runs);
   const earlier = waiting.get(frame)?.ids ?? [];
-  waiting.set(frame, { runs, ids: [...new Set([...earlier, ...touched])], unpin: pins !== undefined && !pins.length });
+  waiting.set(frame, { runs, ids: [...new Set([...earlier, ...touched])], unpin: unpin ? said : null });
   const seen = new Uint8Array(256);
   for (let i = 0; i < ids.length; i++) seen[ids[i]] = 1;
   const present = [...seen.keys()].filter((id) => id && seen[id]);
-  if (pins !== undefined && !pins.length) store.pins.delete(frame);
+  if (unpin) store.pins.delete(frame);
   else store.pins.set(frame, [...new Set([...(store.pins.get(frame) ?? []), ...touched])].sort((a, b) => a - b));
-  setPresence(frame, Object.fromEntries(present.map((id) => [id, 255])));
+  if (unpin) setPresence(frame, said.levels, undefined, said.doubts);
+  else setPresence(frame, Object.fromEntries(present.map((id) => [id, 255])));
   emit("pins");
   drain();
   showSaved();
@@ -89,7 +98,7 @@ async function drain() {
       waiting.delete(frame);
       try {
         await api.annotate(store.session.id, frame, change.runs, change.ids);
-        if (change.unpin) await api.unpin(store.session.id, frame);
+        if (change.unpin) await api.unpin(store.session.id, frame, change.unpin);
       } catch (error) {
         if (!waiting.has(frame)) waiting.set(frame, change);
         emit("error", error);
@@ -109,26 +118,38 @@ export async function flush() {
   while (hasUnsaved()) await new Promise((resolve) => once("saved", resolve));
 }
 
+// Steps are undone in the order in which they were made, whatever frame is shown. The page goes to the frame of the step,
+// and where that is another one it says so, with a way back.
 export async function undo(goTo) {
   const step = done.pop();
   if (!step) return;
-  await goTo(step.frame);
+  await goToStep(step, goTo, "Undone");
   paste(current.ids, step.rect, step.old);
   undone.push(step);
   redraw(step.rect);
-  save(step.touched, step.pinsBefore);
+  save(step.touched, step.pinsBefore, step.said);
+  emit("marks", step.marks?.before ?? null);
   emit("steps");
 }
 
 export async function redo(goTo) {
   const step = undone.pop();
   if (!step) return;
-  await goTo(step.frame);
+  await goToStep(step, goTo, "Done again");
   paste(current.ids, step.rect, step.fresh);
   done.push(step);
   redraw(step.rect);
   save(step.touched);
+  emit("marks", step.marks?.after ?? null);
   emit("steps");
+}
+
+async function goToStep(step, goTo, what) {
+  const from = store.frame;
+  await goTo(step.frame);
+  if (from !== step.frame) {
+    emit("message", { text: `${what} in frame ${step.frame}.`, action: `Back to frame ${from}`, run: () => goTo(from) });
+  }
 }
 
 // Takes all pixels of an object out of the frame: the person says that it is absent here.

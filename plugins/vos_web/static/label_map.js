@@ -47,30 +47,35 @@ export function rgbOf(id) {
   return [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 }
 
-// Two tables of RGBA words by id: the fill, and the edge of each object.
+const RING = 0xb4ffffff; // white, around objects: a red mask on a red object is seen by it
+
+// Tables of RGBA words by id: the fill and the edge of each object, and the ring around it.
 export function colourTables(objects, selected) {
   const fill = new Uint32Array(256);
   const edge = new Uint32Array(256);
+  const ring = new Uint32Array(256);
   for (const object of objects) {
     if (object.hidden || object.deleted) continue;
     const [r, g, b] = rgbOf(object.id);
     const word = (alpha) => ((alpha << 24) | (b << 16) | (g << 8) | r) >>> 0;
     fill[object.id] = word(object.id === selected ? 120 : 92);
     edge[object.id] = word(255);
+    ring[object.id] = RING;
   }
-  return { fill, edge };
+  return { fill, edge, ring };
 }
 
 // Draws a rectangle of a label map into RGBA words.
 export function drawIds(ids, width, height, rect, tables, out) {
-  const { fill, edge } = tables;
+  const { fill, edge, ring } = tables;
   let place = 0;
   for (let y = rect.y; y < rect.y + rect.h; y++) {
     let i = y * width + rect.x;
     for (let x = rect.x; x < rect.x + rect.w; x++, i++, place++) {
       const id = ids[i];
       if (!id) {
-        out[place] = 0;
+        out[place] =
+          (x > 0 && ring[ids[i - 1]]) || (x < width - 1 && ring[ids[i + 1]]) || (y > 0 && ring[ids[i - width]]) || (y < height - 1 && ring[ids[i + width]]) || 0;
         continue;
       }
       const inside =

@@ -10,10 +10,10 @@ import { drawCard, drawObjects, startObjects } from "./objects.js";
 import { openFile, showOpenScreen, startOpenScreen } from "./open_screen.js";
 import { drawPosition, goTo, reshow, startPlayer } from "./player.js";
 import { hasPrompts, resetPrompts } from "./prompting.js";
-import { emit, liveObjects, on, spansToCheck, store, takeState } from "./store.js";
+import { emit, leastConfident, liveObjects, on, spansToCheck, store, takeState } from "./store.js";
 import { refresh, startTimeline } from "./timeline.js";
 import { changeSize, options, resetShapes, setTool, startTools } from "./tools.js";
-import { drawJob, startTracking, stopFollowing } from "./tracking.js";
+import { drawJob, startTracking, stopFollowing, takeJob } from "./tracking.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -29,7 +29,9 @@ function openSession(state) {
   history.replaceState(null, "", `#${encodeURIComponent(state.id)}`);
   $("video-name").textContent = state.name;
   $("video-name").title = state.source;
-  $("video-facts").textContent = `${state.size[1]}×${state.size[0]} · ${state.frame_count} frames${state.fps ? ` · ${Math.round(100 * state.fps) / 100} frames/s` : ""}`;
+  const facts = `${state.size[1]}×${state.size[0]} · ${state.frame_count} frames${state.fps ? ` · ${Math.round(100 * state.fps) / 100} frames/s` : ""}`;
+  $("video-facts").textContent = facts;
+  $("video-facts").title = `${facts}\n${state.source}`;
   resetCanvas();
   resetShapes();
   drawSettings();
@@ -79,15 +81,21 @@ function drawTool() {
   $("hint").textContent = "Click on the object that you want to track. Alt+click beside it takes a part away.";
 }
 
-let checkQueued = false;
-function drawCheck() {
-  if (checkQueued) return;
-  checkQueued = true;
+let buttonsQueued = false;
+// Buttons that have nothing to do are grey.
+function drawButtons() {
+  if (buttonsQueued) return;
+  buttonsQueued = true;
   requestAnimationFrame(() => {
-    checkQueued = false;
+    buttonsQueued = false;
     const count = store.session ? spansToCheck().length : 0;
     $("check").textContent = count ? `To check: ${count}` : "Least sure";
     $("check").classList.toggle("warned", count > 0);
+    $("check").disabled = !store.session || (!count && leastConfident() < 0);
+    const known = Boolean(store.session && store.known.some(Boolean));
+    $("export").disabled = !known;
+    $("export").title = known ? "" : "Nothing to export yet: mark an object first";
+    $("track-pin").disabled = ![...store.pins.keys()].some((pin) => pin > store.frame);
   });
 }
 
@@ -100,9 +108,8 @@ async function doExport(values, overwrite = false) {
   try {
     await flush();
     const { job } = await api.export(store.session.id, { ...values, overwrite });
-    store.job = job;
     store.exported = values;
-    emit("job");
+    takeJob(job);
   } catch (error) {
     emit("error", error);
   }
@@ -211,7 +218,7 @@ async function start() {
   startDropping();
   wireButtons();
   drawSteps();
-  for (const name of ["objects", "presence"]) on(name, drawCheck);
+  for (const name of ["objects", "presence", "pins", "frame"]) on(name, drawButtons);
   on("tool", drawTool);
   on("prompts", drawTool);
   on("objects", drawTool);

@@ -5,7 +5,7 @@ import { eraseObject } from "./editing.js";
 import { colourOf } from "./label_map.js";
 import { openMenu } from "./dialogs.js";
 import { resetPrompts } from "./prompting.js";
-import { addObject, changeObject, emit, lane, liveObjects, on, select, selectedObject, store } from "./store.js";
+import { addObject, changeObject, emit, lane, levelOf, liveObjects, on, select, selectedObject, store } from "./store.js";
 
 const list = document.getElementById("objects");
 const card = document.getElementById("frame-card");
@@ -16,8 +16,14 @@ export function choose(id) {
   select(id);
 }
 
+// An object without a mask anywhere is the new one: another is made once it has one.
 export async function newObject() {
   resetPrompts();
+  const empty = liveObjects().find((object) => !lane(object.id).some(Boolean));
+  if (empty) {
+    select(empty.id);
+    return emit("message", `${empty.name} has no mask yet: mark it in any frame.`);
+  }
   try {
     const object = await addObject();
     emit("message", `${object.name}: mark it in any frame.`);
@@ -34,6 +40,16 @@ export async function remove(object) {
   if (!object) return;
   await attempt(changeObject(object.id, { deleted: true }));
   emit("message", { text: `${object.name} is deleted.`, action: "Undo", run: () => attempt(changeObject(object.id, { deleted: false })) });
+}
+
+async function endHere(object) {
+  if (!store.frame) return emit("message", "It would have no frame left. Delete it instead.");
+  await attempt(changeObject(object.id, { end: store.frame }));
+  emit("message", {
+    text: `${object.name} ends here: its last frame is ${store.frame - 1}. Tracking leaves it out from here on.`,
+    action: "Undo",
+    run: () => attempt(changeObject(object.id, { end: object.end })),
+  });
 }
 
 export function rename(object) {
@@ -89,7 +105,7 @@ function menuOf(object) {
     ["Absent in this frame", () => eraseObject(object.id) || emit("message", `${object.name} has no pixels in this frame.`)],
     ended
       ? [`Ends at frame ${object.end}: remove the end`, () => attempt(changeObject(object.id, { end: null }))]
-      : [`Gone from this frame on`, () => (store.frame ? attempt(changeObject(object.id, { end: store.frame })) : emit("message", "It would have no frame left. Delete it instead."))],
+      : ["Gone from this frame on", () => endHere(object)],
     ["Delete", () => remove(object), "danger"],
   ];
 }
@@ -108,7 +124,7 @@ export function drawObjects() {
       const row = document.createElement("li");
       row.dataset.id = object.id;
       row.classList.toggle("selected", object.id === store.selected);
-      row.classList.toggle("absent", !lane(object.id)[store.frame]);
+      row.classList.toggle("absent", !levelOf(object, store.frame));
       const swatch = document.createElement("span");
       swatch.className = "swatch";
       swatch.style.background = colourOf(object.id);
@@ -152,9 +168,9 @@ export function drawCard() {
     card.append(unpin);
   } else if (store.known[store.frame]) {
     const selected = selectedObject();
-    const level = selected ? lane(selected.id)[store.frame] : 0;
-    const reason = selected && store.doubts.get(store.frame)?.[selected.id];
-    text.textContent = !selected ? "Tracked frame" : level ? `${selected.name}: ${Math.round((100 * level) / 255)} % sure` : `${selected.name} is not in this frame`;
+    const level = selected ? levelOf(selected, store.frame) : 0;
+    const reason = level && store.doubts.get(store.frame)?.[selected.id];
+    text.textContent = !selected ? "Tracked frame" : level ? `${selected.name}: ${Math.round((100 * level) / 255)} % sure` : absence(selected);
     if (reason) {
       text.textContent += `. To check: ${reason}`;
       text.className = "error";
@@ -163,6 +179,9 @@ export function drawCard() {
     text.textContent = "Not tracked yet";
   }
 }
+
+const absence = (object) =>
+  object.end !== null && store.frame >= object.end ? `${object.name} ends at frame ${object.end}` : `${object.name} is not in this frame`;
 
 let drawn = "";
 export function startObjects() {
@@ -173,10 +192,11 @@ export function startObjects() {
       if (!store.session) return;
       drawCard();
       // The list changes only with which objects are in the frame.
-      const now = liveObjects().map((object) => (lane(object.id)[store.frame] ? 1 : 0)).join("");
+      const absent = new Map(liveObjects().map((object) => [object.id, !levelOf(object, store.frame)]));
+      const now = [...absent.values()].map(Number).join("");
       if (now !== drawn) {
         drawn = now;
-        for (const row of list.querySelectorAll("[data-id]")) row.classList.toggle("absent", !lane(Number(row.dataset.id))[store.frame]);
+        for (const row of list.querySelectorAll("[data-id]")) row.classList.toggle("absent", absent.get(Number(row.dataset.id)));
       }
     });
   }

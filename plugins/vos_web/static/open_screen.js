@@ -35,30 +35,66 @@ export function fail(error) {
   $("open-error").hidden = false;
 }
 
-async function open(path, fresh = false) {
+// Runs what opens a session; the button says so while it takes.
+async function opening(load) {
+  const button = document.querySelector("#open-form button");
   $("open-error").hidden = true;
+  button.disabled = true;
+  button.textContent = "Opening…";
   try {
-    openSession(await api.open(path, fresh));
+    openSession(await load());
+  } catch (error) {
+    fail(error);
+  } finally {
+    button.disabled = false;
+    button.textContent = "Open";
+  }
+}
+
+const open = (path, fresh = false) => opening(() => api.open(path, fresh));
+
+// Opens what was typed; a folder that holds no images is listed instead.
+async function openTyped(path) {
+  if (!path.trim()) return $("open-path").focus();
+  const found = await api.browse(path).catch(() => null);
+  if (!found || found.frames) return open(path);
+  $("open-error").hidden = true;
+  drawFolder(found);
+}
+
+async function browse(path) {
+  try {
+    drawFolder(await api.browse(path));
   } catch (error) {
     fail(error);
   }
 }
 
-async function browse(path) {
-  try {
-    const found = await api.browse(path);
-    const join = (name) => `${found.path.replace(/\/$/, "")}/${name}`;
-    $("browse-path").textContent = found.path;
-    const rows = [];
-    if (found.parent) rows.push(row("up", "Up", "", () => browse(found.parent)));
-    if (found.frames > 1) rows.push(row("film", "Open this folder of images", `${found.frames} images`, () => open(found.path)));
-    for (const name of found.videos) rows.push(row("film", name, "", () => open(join(name))));
-    for (const name of found.folders) rows.push(row("folder", name, "", () => browse(join(name))));
-    if (!rows.length) rows.push(row("folder", "No videos here", "", () => {}));
-    $("browse").replaceChildren(...rows);
-  } catch (error) {
-    fail(error);
+function drawFolder(found) {
+
+  const join = (name) => `${found.path.replace(/\/$/, "")}/${name}`;
+  $("browse-path").replaceChildren(found.path);
+  const rows = [];
+  if (found.parent) rows.push(row("up", "Up", "", () => browse(found.parent)));
+  if (found.frames > 1) rows.push(row("film", "Open this folder of images", `${found.frames} images`, () => open(found.path)));
+  for (const name of found.videos) rows.push(row("film", name, "", () => open(join(name))));
+  for (const name of found.folders) rows.push(row("folder", name, "", () => browse(join(name))));
+  if (!found.frames && !found.videos.length) {
+    const none = document.createElement("li");
+    none.className = "muted note";
+    none.textContent = "No videos in this folder.";
+    rows.push(none);
   }
+  $("browse").replaceChildren(...rows);
+  $("places").replaceChildren(
+    ...found.roots.map((root) => {
+      const button = document.createElement("button");
+      button.textContent = root;
+      button.setAttribute("aria-pressed", root === found.path);
+      button.onclick = () => browse(root);
+      return button;
+    }),
+  );
 }
 
 export async function showOpenScreen() {
@@ -71,18 +107,16 @@ export async function showOpenScreen() {
   $("recent").replaceChildren(
     ...sessions.map((session) => {
       const objects = `${session.objects} object${session.objects === 1 ? "" : "s"}`;
-      const item = row("film", session.name, session.there ? `${objects} · ${ago(session.modified)}` : "the video is gone", async () => {
-        try {
-          openSession(await api.state(session.id));
-        } catch (error) {
-          fail(error);
-        }
-      }, session.source);
+      const item = row("film", session.name, session.there ? `${objects} · ${ago(session.modified)}` : "the video is gone", () => opening(() => api.state(session.id)), session.source);
       const remove = document.createElement("button");
       remove.className = "icon-button";
       remove.textContent = "×";
       remove.title = "Delete this session; the video stays";
       remove.setAttribute("aria-label", remove.title);
+      remove.onblur = () => {
+        delete remove.dataset.sure;
+        remove.textContent = "×";
+      };
       remove.onclick = async () => {
         if (!remove.dataset.sure) {
           remove.dataset.sure = "yes";
@@ -102,14 +136,14 @@ export async function showOpenScreen() {
     }),
   );
   await browse(folder);
-  $("open-path").focus();
+  $("open-path").select();
 }
 
 export function startOpenScreen(onOpen) {
   openSession = onOpen;
   $("open-form").onsubmit = (event) => {
     event.preventDefault();
-    open($("open-path").value);
+    openTyped($("open-path").value);
   };
 }
 

@@ -8,9 +8,10 @@ import { api } from "./api.js";
 import { current, redraw } from "./canvas.js";
 import { commit, mayReplace } from "./editing.js";
 import { decodeRuns, encodeRuns, fullRect } from "./label_map.js";
-import { emit, height, store, width } from "./store.js";
+import { emit, height, on, store, width } from "./store.js";
 
-let prompts = null; // {frame, id, box, points, scribbles, base, mode}
+let prompts = null; // {frame, id, box, points, scribbles, base, mode}; replaced, never changed: undo steps keep them
+let applied = null; // the prompts that the mask on the screen is of
 let latest = 0;
 let pending = Promise.resolve();
 
@@ -25,10 +26,17 @@ export const marks = () =>
 export const hasPrompts = () => Boolean(prompts);
 
 export function resetPrompts() {
-  prompts = null;
+  prompts = applied = null;
   latest++;
   emit("prompts");
 }
+
+// Undo takes the marks back with the mask.
+on("marks", (marks) => {
+  prompts = applied = marks;
+  latest++;
+  emit("prompts");
+});
 
 function ready(id, label) {
   if (prompts?.frame === store.frame && prompts.id === id) return;
@@ -39,22 +47,21 @@ function ready(id, label) {
 
 export function addPoint(id, point, label) {
   ready(id, label);
-  prompts.points.push({ ...point, label: label ? 1 : 0 });
+  prompts = { ...prompts, points: [...prompts.points, { ...point, label: label ? 1 : 0 }] };
   return (pending = run());
 }
 
 export function addStroke(id, xy, label) {
   ready(id, label);
   const thin = xy.filter((_, i) => i % 3 === 0 || i === xy.length - 1);
-  prompts.scribbles.push({ xy: thin, label: label ? 1 : 0 });
+  prompts = { ...prompts, scribbles: [...prompts.scribbles, { xy: thin, label: label ? 1 : 0 }] };
   return (pending = run());
 }
 
 export function addBox(id, box) {
   prompts = null;
   ready(id, true);
-  prompts.mode = "new";
-  prompts.box = box;
+  prompts = { ...prompts, mode: "new", box };
   return (pending = run());
 }
 
@@ -69,7 +76,7 @@ async function run() {
   emit("prompts");
   if (!asked.box && !corrects && ![...asked.points, ...asked.scribbles].some((mark) => sign(mark.label))) {
     emit("message", "Mark the object itself first, then what is beside it.");
-    prompts = null;
+    prompts = applied;
     return emit("prompts");
   }
   const slow = setTimeout(() => emit("busy", method === "sam" ? "Segment Anything looks at this frame…" : "Finding the object…"), 250);
@@ -85,7 +92,10 @@ async function run() {
     if (ticket !== latest || current.frame !== asked.frame) return;
     apply(asked, corrects, decodeRuns(buffer, width() * height()));
   } catch (error) {
-    if (ticket === latest) emit("error", error);
+    if (ticket !== latest) return;
+    prompts = applied;
+    emit("prompts");
+    emit("error", error);
   } finally {
     clearTimeout(slow);
     emit("busy", null);
@@ -93,7 +103,8 @@ async function run() {
 }
 
 // `whole`: what was found is the corrected mask, not a region to add or remove.
-function apply({ id, base, mode }, whole, found) {
+function apply(asked, whole, found) {
+  const { id, base, mode } = asked;
   const before = current.ids.slice();
   const may = mayReplace();
   for (let i = 0; i < base.length; i++) {
@@ -102,6 +113,7 @@ function apply({ id, base, mode }, whole, found) {
     else current.ids[i] = was === id && (whole || mode === "new") ? 0 : was;
   }
   redraw();
-  const changed = commit(before, fullRect(width(), height()));
+  const changed = commit(before, fullRect(width(), height()), { before: applied, after: asked });
+  applied = asked;
   if (!changed && mode !== "new") emit("message", "That changes nothing here: the mask agrees with the mark.");
 }

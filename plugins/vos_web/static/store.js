@@ -70,6 +70,9 @@ export function lane(id) {
   return store.lanes.get(id);
 }
 
+// How sure the tracker is of an object in a frame: 0 where it is absent, also from its end on.
+export const levelOf = (object, frame) => (object.end !== null && frame >= object.end ? 0 : lane(object.id)[frame]);
+
 // Takes which objects are in a frame and whose masks to check there; `ids` limits it to some objects.
 export function setPresence(frame, levels, ids, doubts = {}) {
   store.known[frame] = 1;
@@ -135,8 +138,8 @@ export function spansToCheck() {
 export function leastConfident() {
   let best = -1, lowest = 256;
   for (const object of liveObjects()) {
-    const levels = lane(object.id);
-    for (let frame = 0; frame < levels.length; frame++) {
+    const levels = lane(object.id), end = object.end ?? levels.length;
+    for (let frame = 0; frame < end; frame++) {
       if (levels[frame] && levels[frame] < lowest && !store.pins.has(frame)) {
         lowest = levels[frame];
         best = frame;

@@ -59,10 +59,10 @@ function draw() {
 const place = (frame, w) => LEFT + ((w - LEFT - RIGHT) * frame) / Math.max(1, store.session.frame_count - 1);
 
 // For each column: 0 unknown, else 1 + the lowest level of an object that is present in its frames.
-function columns(levels, count) {
+function columns(levels, end, count) {
   const n = store.session.frame_count;
   const found = new Uint8Array(count);
-  for (let frame = 0; frame < n; frame++) {
+  for (let frame = 0; frame < end; frame++) {
     const level = levels[frame];
     if (!level) continue;
     const first = Math.floor((frame * count) / n), last = Math.max(first, Math.ceil(((frame + 1) * count) / n) - 1);
@@ -90,7 +90,7 @@ function drawLanes(target, w, h, ratio) {
     target.fillStyle = muted;
     target.fillRect(LEFT, y, span, laneHeight());
     target.fillStyle = colourOf(object.id);
-    const levels = columns(lane(object.id), count);
+    const levels = columns(lane(object.id), object.end ?? n, count);
     for (let c = 0; c < count; c++) {
       if (!levels[c]) continue;
       some[c] = 1;
@@ -113,6 +113,13 @@ function drawLanes(target, w, h, ratio) {
   for (const { first, last } of spans) doubtful.fill(1, column(first), column(last + 1) || 1);
   drawRibbon(target, h, span, { lowest, some, doubtful }, muted, warn);
   drawPins(target, w);
+  if (!liveObjects().length) drawEmpty(target, w, h, muted);
+}
+
+function drawEmpty(target, w, h, muted) {
+  target.fillStyle = muted;
+  target.font = "13px system-ui, sans-serif";
+  target.fillText("Each object gets a lane here. Drag to move through the video.", w / 2, (h + RULER) / 2);
 }
 
 function runs(values, count, group, draw) {

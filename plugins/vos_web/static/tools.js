@@ -4,7 +4,7 @@ import { current, drawGuides, framePixels, pan, redraw, toFrame, toScreen, view,
 import { commit, mayReplace } from "./editing.js";
 import { colourOf, fillPolygon, floodFill, paintLine, union } from "./label_map.js";
 import { addBox, addPoint, addStroke, marks, resetPrompts } from "./prompting.js";
-import { addObject, emit, height, on, selectedObject, store, width } from "./store.js";
+import { addObject, changeObject, emit, height, on, selectedObject, store, width } from "./store.js";
 
 const viewport = document.getElementById("viewport");
 export const options = { size: 14, tolerance: 24, beside: false };
@@ -57,10 +57,18 @@ export function finishPolygon() {
 async function withObject(action) {
   const frame = current.frame;
   const object = selectedObject() ?? (await addObject());
-  if (object.locked) return emit("message", `${object.name} is locked. Unlock it to change it.`);
+  if (object.locked) {
+    return emit("message", { text: `${object.name} is locked.`, action: "Unlock it", run: () => change(object, { locked: false }) });
+  }
+  if (object.end !== null && frame >= object.end) {
+    const text = `${object.name} ends at frame ${object.end}.`;
+    return emit("message", { text, action: "Remove the end", run: () => change(object, { end: null }) });
+  }
+  if (object.hidden) change(object, { hidden: false });
   if (current.frame === frame) await action(object.id);
 }
 
+const change = (object, changes) => changeObject(object.id, changes).catch((error) => emit("error", error));
 const inside = (point) => point.x >= 0 && point.y >= 0 && point.x < width() && point.y < height();
 const held = (point) => ({ x: Math.max(0, Math.min(width() - 1, point.x)), y: Math.max(0, Math.min(height() - 1, point.y)) });
 const isBeside = (event) => event.altKey || options.beside;

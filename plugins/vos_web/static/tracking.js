@@ -11,6 +11,12 @@ const $ = (id) => document.getElementById(id);
 // Reading and drawing a frame takes time that the tracker lacks: a preview is shown after this many times what one takes.
 const PREVIEW_PAUSE = 15, MIN_PAUSE = 300, MAX_PAUSE = 1500; // times, ms, ms
 let follow = false, nextPreview = 0;
+const over = new Set(); // ids of jobs that have ended: an event may come before the answer to the request that began the job
+
+export function takeJob(job) {
+  store.job = job && !over.has(job.id) ? job : null;
+  emit("job");
+}
 
 export async function track(direction, until = "end") {
   if (store.job) return;
@@ -18,18 +24,17 @@ export async function track(direction, until = "end") {
     await settled();
     await flush();
     const { job } = await api.track(store.session.id, { frame: store.frame, direction, until });
-    store.job = job;
     follow = true;
-    emit("job");
+    takeJob(job);
   } catch (error) {
     emit("error", error);
   }
 }
 
-export const stop = () => api.stop().catch((error) => emit("error", error));
+export const stop = () => api.stop().then(({ job }) => takeJob(job)).catch((error) => emit("error", error));
 
 function onProgress(event) {
-  store.job = event.job;
+  store.job = over.has(event.job.id) ? null : event.job;
   drawJob();
   if (event.job.session !== store.session?.id || event.frame === undefined) return;
   forgetMasks(event.frame);
@@ -48,11 +53,11 @@ async function showPreview(frame) {
 function onJob(event) {
   const { job } = event;
   const ended = ["finished", "stopped", "failed"].includes(job.state);
-  store.job = ended ? null : job;
-  emit("job");
+  if (ended) over.add(job.id);
+  takeJob(job);
   if (!ended) return;
   follow = false;
-  if (job.state === "failed") return emit("error", new Error(job.error));
+  if (job.state === "failed") return emit("error", new Error(explained(job.error)));
   if (job.kind === "track") {
     forgetMasks();
     reshow();
@@ -61,6 +66,9 @@ function onJob(event) {
     emit("exported", job);
   }
 }
+
+// Errors name options as the command line has them.
+const explained = (error) => (/(^|\s)-O \w+=/.test(error) ? `${error} This page runs trackers with their default options; -O belongs to \`vos track\`.` : error);
 
 function whenTracked(count) {
   const frames = count === 1 ? "1 frame" : `${count} frames`, places = spansToCheck().length;

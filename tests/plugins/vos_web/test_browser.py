@@ -76,6 +76,9 @@ class Editor:
         self.page.keyboard.press(key)
         expect(self.page.locator("#stop")).to_be_visible()
 
+    def says(self, text):
+        expect(self.page.locator("#toasts")).to_contain_text(text)
+
     def is_done(self):
         expect(self.page.locator("#stop")).to_be_hidden(timeout=600_000)
 
@@ -109,6 +112,9 @@ def editor(browser, server, home):
     errors = []
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(server.address)
+    page.fill("#open-path", str(home))
+    page.click("#open-form button")
+    expect(page.locator("#browse")).to_contain_text("clip.mp4")  # a folder without images is listed
     page.fill("#open-path", str(home / "clip.mp4"))
     page.click("#open-form button")
     opened = Editor(page, home / "sessions")
@@ -132,6 +138,7 @@ def overlap(a, b):
 
 
 def step_mark_and_track_stop_and_go_on(editor):
+    expect(editor.page.locator("#export")).to_be_disabled()
     editor.box_around(truth(0))
     editor.is_annotated()
     editor.has_objects(1)
@@ -205,11 +212,18 @@ def step_correct_on_a_later_frame(editor):
     assert not earlier[41][spot].any()
     editor.go_to(40)
     editor.page.keyboard.press("1")
+    sure = editor.page.locator("#frame-card").inner_text()
     editor.page.keyboard.press("b")
     editor.drag((12, 17), (38, 17))
     editor.is_annotated()
     editor.page.keyboard.press("Control+z")
-    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    expect(editor.page.locator("#frame-card")).to_have_text(sure)
+    editor.page.keyboard.press("Control+y")
+    editor.is_annotated()
+    editor.go_to(30)
+    editor.page.keyboard.press("Control+z")
+    editor.shows(40)
+    editor.says("Undone in frame 40.")
     editor.page.keyboard.press("Control+y")
     editor.is_annotated()
     editor.track()
@@ -218,6 +232,48 @@ def step_correct_on_a_later_frame(editor):
     assert editor.mask(40)[spot].sum() > 300
     assert editor.mask(41)[spot].any()
     assert overlap(editor.mask(41, 2), truth(41, 2)) > 0.6
+
+
+def step_undo_a_click(editor):
+    editor.go_to(44)
+    before = editor.mask(44)
+    rows, columns = np.nonzero(before)
+    place = len(rows) // 2
+    editor.page.keyboard.press("x")
+    editor.page.keyboard.down("Alt")
+    editor.page.mouse.click(*editor.at(columns[place] + 0.5, rows[place] + 0.5))
+    editor.page.keyboard.up("Alt")
+    editor.is_annotated()
+    marks = editor.page.locator("#guides circle")
+    expect(marks).to_have_count(1)
+    editor.page.keyboard.press("Control+z")
+    expect(marks).to_have_count(0)
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    assert np.array_equal(editor.mask(44), before)
+
+
+def step_end_an_object(editor):
+    row = editor.page.locator("#objects li[data-id='2']")
+    editor.go_to(50)
+    row.click()
+    row.get_by_label("More").click()
+    editor.page.get_by_role("menuitem", name="Gone from this frame on").click()
+    editor.says("its last frame is 49")
+    expect(editor.page.locator("#frame-card")).to_have_text("Object 2 ends at frame 50")
+    editor.page.mouse.click(*editor.at(100, 60))
+    editor.says("Object 2 ends at frame 50.")
+    editor.page.get_by_role("button", name="Remove the end").click()
+    expect(editor.page.locator("#frame-card")).to_contain_text("% sure")
+
+
+def step_a_tracker_that_fails_at_once(editor):
+    editor.page.select_option("#tracker", "exec")
+    editor.page.keyboard.press("p")
+    editor.says("no command was given")
+    expect(editor.page.locator("#track-forward")).to_be_visible()
+    editor.page.select_option("#tracker", "propagation")
+    editor.page.select_option("#quality", "fast")
 
 
 def step_a_second_tab_sees_what_the_first_does(editor, server):
@@ -272,6 +328,9 @@ def test_a_way_through_the_page(editor, server, tmp_path):
     step_add_an_object_at_a_later_frame(editor)
     step_export_and_score(editor, tmp_path)
     step_correct_on_a_later_frame(editor)
+    step_undo_a_click(editor)
+    step_end_an_object(editor)
+    step_a_tracker_that_fails_at_once(editor)
     step_a_second_tab_sees_what_the_first_does(editor, server)
     step_a_painted_picture_is_dropped_on_a_frame(editor)
     step_reload_keeps_everything(editor)

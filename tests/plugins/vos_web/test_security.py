@@ -75,6 +75,18 @@ def test_links_do_not_lead_out(tmp_path):
         AllowedFolders([inside]).resolve("a\0b")
 
 
+def test_messages_and_places_leave_out_folders_of_the_server_itself(tmp_path):
+    mine, uploads = tmp_path / "mine", tmp_path / "uploads"
+    mine.mkdir()
+    uploads.mkdir()
+    allowed = AllowedFolders([mine], [uploads])
+    assert allowed.resolve(str(uploads / "v.mp4")) == uploads / "v.mp4"
+    assert allowed.browse("")["roots"] == [str(mine)]
+    with pytest.raises(OutsideError) as found:
+        allowed.resolve("/etc")
+    assert str(uploads) not in str(found.value)
+
+
 @pytest.mark.parametrize("name", ["..", "../x", "..%2f..%2fetc", "a%00b", "sessions"])
 def test_session_ids_do_not_lead_out(server, name):
     assert server.request("GET", f"/api/sessions/{name}")[0] in (400, 404)

@@ -169,6 +169,20 @@ def test_undoing_the_only_annotation_of_a_frame_leaves_nothing(session):
     assert session.mask(5) is None
 
 
+def test_undoing_an_annotation_of_a_tracked_frame_gives_what_the_tracker_had_said(session):
+    known(session, [5], {1: 200})
+    session.presence.append(5, {1: 200}, None, {1: "low score"})
+    session.annotate(5, painted(session, _1=(9, 9)), [1])
+    assert session.presence.level(5, 1) == 255
+    session.unpin(5, {"levels": {"1": 200}, "doubts": {"1": "low score"}})
+    assert session.presence.level(5, 1) == 200
+    assert session.state()["doubts"] == {"5": {1: "low score"}}
+    session.annotate(5, painted(session, _1=(9, 9)), [1])
+    with pytest.raises(vos.InputError, match="do not fit"):
+        session.unpin(5, {"levels": {"1": 1000}})
+    assert 5 in session.facts.pins
+
+
 def known(session, frames, levels):
     for frame in frames:
         vos.write_label_map(session.mask_path(frame), painted(session, _1=(0, 0)))
