@@ -24,6 +24,7 @@ from typing import Any
 
 import av
 import numpy as np
+from scheduling import same_scheduling
 
 import vos
 
@@ -169,7 +170,8 @@ def sweep(folder: Path, pattern: str) -> Counter[str]:
             continue
         path = folder / f"{codec.replace(' ', '-')}.{container}"
         try:
-            write_clip(path, container, codec)
+            with same_scheduling():
+                write_clip(path, container, codec)
             truth = decode_all(path)
         except (av.error.FFmpegError, ValueError):
             counts["combinations that the container cannot hold"] += 1

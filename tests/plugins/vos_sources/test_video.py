@@ -3,7 +3,9 @@
 import logging
 import os
 import struct
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -11,6 +13,9 @@ import pytest
 
 import vos
 from vos.plugin import TruncatedSourceError
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "sweeps"))
+from scheduling import same_scheduling
 
 HEIGHT, WIDTH = 48, 96
 
@@ -133,20 +138,12 @@ def test_codecs_sizes_and_lengths(tmp_path, opened, name, codec, more):
     assert source.info.size == more.get("size", (HEIGHT, WIDTH))
 
 
-@pytest.fixture
-def same_scheduling():
-    """Undo what SVT-AV1 does as root: it gives the thread real-time priority, which starves all tests after it."""
-    if not hasattr(os, "sched_getscheduler"):
-        yield
-        return
-    before = os.sched_getscheduler(0), os.sched_getparam(0)
-    yield
-    os.sched_setscheduler(0, *before)
-
-
-@pytest.mark.usefixtures("same_scheduling")
 def test_av1_is_read_in_both_directions(tmp_path, opened):
-    source = opened(write_video(tmp_path / "a.mp4", 12, codec="libsvtav1", size=(64, 96)))
+    before = os.sched_getscheduler(0) if hasattr(os, "sched_getscheduler") else None
+    with same_scheduling():
+        path = write_video(tmp_path / "a.mp4", 12, codec="libsvtav1", size=(64, 96))
+    assert before is None or os.sched_getscheduler(0) == before
+    source = opened(path)
     assert [index_in(frame.image) for frame in source.frames()] == list(range(12))
     assert [index_in(frame.image) for frame in source.frames(range(11, -1, -1))] == list(range(11, -1, -1))
 
