@@ -3,9 +3,13 @@
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+import vos
 
 ROOT = Path(__file__).parent.parent
 HOST = sorted((ROOT / "vos").rglob("*.py"))
@@ -78,3 +82,20 @@ def test_no_docstring_begins_with_a_question_word(room):
         if isinstance(node, documented) and QUESTION_WORD.match(text := ast.get_docstring(node) or "")
     ]
     assert not found, "begin with a noun phrase, a verb or 'True if'"
+
+
+def test_names_of_vos_are_imported_at_their_first_use():
+    declared = {
+        alias.name: node.module
+        for block in ast.walk(ast.parse((ROOT / "vos/__init__.py").read_text()))
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for node in block.body
+        for alias in node.names
+    }
+    assert declared == vos._MODULES
+    assert {*declared, "__version__"} == set(vos.__all__)
+    code = (
+        "import sys, vos; assert not {'numpy', 'cv2'} & set(sys.modules); vos.stream; vos.evaluation; dir(vos); vos.x"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "module 'vos' has no attribute 'x'" in result.stderr

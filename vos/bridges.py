@@ -1,4 +1,4 @@
-"""Results in the types of other libraries, imported when they are asked for."""
+"""Conversion of results to the types of other libraries, which are imported on the first call."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def check_summary(where: str, *, overwrite: bool, own: bool) -> None:
     Args:
         where: a file's path or address.
         overwrite: True lets any file be replaced.
-        own: True lets an earlier batch's summary be replaced, as in a second run that goes on.
+        own: True lets a second run, which continues a batch, replace the batch's summary.
     Raises:
         OutputExistsError: a file is there.
     """

@@ -1,4 +1,4 @@
-"""Messages to and from another process, within a time limit, whatever the process does.
+"""Exchange messages with another process within a time limit, even if the process hangs or ends.
 
 A message is a line ``VOS `` + JSON + newline; its ``bytes`` says how many raw bytes and one more
 newline follow. Lines on the process's standard output that are no messages, and all of its standard

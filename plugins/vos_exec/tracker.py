@@ -1,4 +1,4 @@
-"""The tracker that asks another process; ``docs/exec.md`` describes what they say to each other."""
+"""A tracker in another process; ``docs/exec.md`` describes the protocol."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ def mask_of(segmentation: Any, size: tuple[int, int]) -> BoolArray:
 
 
 def read_coco(path: Path) -> list[ImportedMasks] | None:
-    """Read COCO instances; an object is told by ``track_id``, also as an attribute, else by its category."""
+    """Read COCO instances; ``track_id``, also as an attribute, identifies an object, else its category does."""
     content = read_json(path, "images", "annotations", "file_name")
     if not isinstance(content, dict) or "videos" in content:
         return None

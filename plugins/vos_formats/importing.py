@@ -17,7 +17,7 @@ logger = logging.getLogger("vos.formats")
 
 MAX_ID = 254
 JSON_BYTES = 1 << 12
-"""How much of a JSON file is looked at to tell its format."""
+"""Number of bytes at the start of a JSON file that are searched for its format."""
 
 
 class ObjectIds:

@@ -72,7 +72,7 @@ class NpzWriter(FormatWriter):
                     npy.write_array(entry, array, allow_pickle=False)
 
     def abort(self, error: BaseException) -> None:
-        """Remove what is unfinished."""
+        """Remove unfinished files."""
         with suppress(OSError):  # a full disk
             self._pixels.close()
         super().abort(error)

@@ -94,7 +94,7 @@ class FormatWriter:
             self._clean()
 
     def abort(self, error: BaseException) -> None:
-        """Remove what is unfinished."""
+        """Remove unfinished files."""
         for stream in self._open.values():
             with suppress(OSError):  # a full disk
                 stream.close()
@@ -110,7 +110,7 @@ class FormatWriter:
         raise NotImplementedError
 
     def finish(self) -> None:
-        """Write what is written at the end."""
+        """Write the parts that need the whole sequence."""
 
     # What subclasses use.
 

@@ -56,7 +56,7 @@ class TarWriter(FormatWriter):
                 stream.write(block)
 
     def abort(self, error: BaseException) -> None:
-        """Remove what is unfinished."""
+        """Remove unfinished files."""
         with suppress(OSError):  # a full disk
             self._tar.close()
         super().abort(error)

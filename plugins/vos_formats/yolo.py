@@ -82,11 +82,11 @@ def read_yolo(path: Path) -> list[ImportedMasks] | None:
     if not labels.is_dir() or not (folder / "data.yaml").is_file():
         return None
     files = sorted(labels.rglob("*.txt"), key=natural)
-    told = (folder / "data.yaml").read_text(encoding="utf-8", errors="replace")
-    names = _names(told)
+    text = (folder / "data.yaml").read_text(encoding="utf-8", errors="replace")
+    names = _names(text)
     used = sorted({int(line.split()[0]) for file in files for line in file.read_text().splitlines() if line.strip()})
     ids = ObjectIds((names.get(number, number) for number in used), path)
-    described = re.search(r"^height: (\d+)\nwidth: (\d+)$", told, re.MULTILINE)
+    described = re.search(r"^height: (\d+)\nwidth: (\d+)$", text, re.MULTILINE)
 
     @reading(path, "YOLO segments")
     def frames() -> Iterator[ImportedFrame]:
@@ -106,12 +106,12 @@ def read_yolo(path: Path) -> list[ImportedMasks] | None:
     return [ImportedMasks(sequence_of(folder, YoloWriter.default_name), frames, ids.labels())]
 
 
-def _names(told: str) -> dict[int, str]:
+def _names(text: str) -> dict[int, str]:
     """The classes in ``data.yaml``: ``names:`` with a line each, or a list in brackets."""
-    listed = re.search(r"^names:\s*\[(.*?)\]", told, re.MULTILINE | re.DOTALL)
+    listed = re.search(r"^names:\s*\[(.*?)\]", text, re.MULTILINE | re.DOTALL)
     if listed:
         return dict(enumerate(name.strip(" '\"\n") for name in listed[1].split(",")))
-    numbered = re.findall(r"^\s+(\d+):\s*(.+?)\s*$", told, re.MULTILINE)
+    numbered = re.findall(r"^\s+(\d+):\s*(.+?)\s*$", text, re.MULTILINE)
     return {int(number): name.strip("'\"") for number, name in numbered}
 
 

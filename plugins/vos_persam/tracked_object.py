@@ -1,4 +1,4 @@
-"""An object that ``persam`` tracks, and all objects in a file, so that a stopped run goes on bit for bit."""
+"""State of an object that ``persam`` tracks, saved to a file so that a stopped run resumes bit for bit."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ FRAME_FACTS = ("frame", "levels", "ids", "doubts")
 
 
 class Jobs:
-    """The one job that runs at a time, and what pages are told of it."""
+    """Runs one job at a time and sends its events to the pages."""
 
     def __init__(
         self,

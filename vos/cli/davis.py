@@ -142,7 +142,7 @@ def _job(ctx: click.Context, args: _Args, runtime: Runtime) -> BenchmarkJob:
 
 
 def _check_report(args: _Args, job: BenchmarkJob) -> None:
-    """Refuse a report that would replace an input, or a file that this run does not go on with."""
+    """Refuse a report path that holds an input, or a file that is not an earlier report of this run."""
     from vos.evaluation.reports.html import is_html_report
     from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
     from vos.host.outputs.output_protection import refuse_existing
@@ -152,6 +152,6 @@ def _check_report(args: _Args, job: BenchmarkJob) -> None:
     reports = [args.html_path]
     options = [*files_in_options(job.tracker, job.options), *files_in_options(job.init_options)]
     refuse_replacing(reports, [*files_of_tree([job.root], reports), *options])
-    # A second run goes on with the first one's results, and so with its report.
+    # A second run adds to the first one's results and replaces its report.
     continued = (job.output / "results.json").is_file() and is_html_report(args.html_path)
     refuse_existing(reports, overwrite=job.overwrite or continued)

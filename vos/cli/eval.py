@@ -10,7 +10,7 @@ import click
 
 from vos.cli.eval_images import perseg, semantic
 from vos.cli_options.option_groups import option_group
-from vos.cli_options.settings import command_plugins
+from vos.cli_options.settings import command_plugins, settings
 from vos.cli_options.shared_options import progress_option
 from vos.errors import InputError
 from vos.host.progress import ProgressForm, show_progress
@@ -23,7 +23,7 @@ STDOUT = Path("-")
 
 
 class _Group(click.Group):
-    """A verb that scores masks by itself, and has verbs of its own for other kinds of scores."""
+    """``vos eval`` scores masks without a subcommand; subcommands score other results."""
 
     def format_usage(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_usage(ctx.command_path, "--gt DIR --pred [NAME=]DIR [OPTIONS]")
@@ -90,17 +90,11 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from vos.conversion.importing import prediction_folder
-
     if given["truth"] is None or not given["predictions"]:
         raise click.UsageError("vos eval takes --gt DIR and at least one --pred DIR. Try vos eval --help.")
     masks, rules = option_group(_Inputs, given), option_group(_Rules, given)
     tables, files = option_group(_Tables, given), option_group(_Reports, given)
-    plugins = command_plugins(ctx)
-    named = [
-        (name, ctx.with_resource(prediction_folder(path, masks.truth, plugins)))
-        for name, path in _named(masks.predictions)
-    ]
+    named = [(name, _mask_folder(ctx, path, masks.truth)) for name, path in _named(masks.predictions)]
     files.check(masks, rules, named)
     results = [_score(name, folder, masks, rules) for name, folder in named]
     for note in dict.fromkeys(note for scores in results for note in scores.notes):
@@ -190,8 +184,7 @@ class _Reports:
         refuse_existing(outputs, overwrite=self.overwrite)
 
     def write(self, results: list[Scores], masks: _Inputs) -> None:
-        """Write the files that are asked for."""
-        from vos.evaluation.reports.html import html_report
+        """Write the report files that the options name."""
         from vos.evaluation.reports.results_json import results_json
         from vos.evaluation.reports.tables import per_frame_csv, write_csv, write_text
 
@@ -207,6 +200,8 @@ class _Reports:
         for scores in results if tables else []:
             write_csv(tables[scores.name], scores, masks.set_name)
         if self.html_path is not None:
+            from vos.evaluation.reports.html import html_report
+
             write_text(self.html_path, html_report(results))
 
     def _csv_tables(self, names: list[str]) -> dict[str, Path]:
@@ -214,6 +209,18 @@ class _Reports:
         if self.csv_path is None:
             return {}
         return {name: self.csv_path / name if len(names) > 1 else self.csv_path for name in names}
+
+
+def _mask_folder(ctx: click.Context, path: Path, truth: Path) -> Path:
+    """A folder of masks itself, else a temporary folder with the masks of another tool's file or folder."""
+    from vos.evaluation.datasets.sequence_folders import is_folder_of_label_maps
+
+    named = settings(ctx).plugin_modules or settings(ctx).blocked  # loaded in any case: the names may be wrong
+    if not named and is_folder_of_label_maps(path, truth):
+        return path  # loading all plugins takes longer than reading masks of a short sequence
+    from vos.conversion.importing import prediction_folder
+
+    return ctx.with_resource(prediction_folder(path, truth, command_plugins(ctx)))
 
 
 def _score(name: str, folder: Path, masks: _Inputs, rules: _Rules) -> Scores:

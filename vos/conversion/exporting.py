@@ -97,7 +97,7 @@ def plan_exports(
 
     Args:
         folders: of ``export``'s ``result``, one or more.
-        settings: what is written.
+        settings: format, options and plugins.
         output: as for ``export``.
         source: as for ``export``.
     Returns:
@@ -170,7 +170,7 @@ class Export:
         needs_images: whether it needs the frames.
         location: what was tracked, or None.
         folder: where the writer writes that has no path of its own.
-        outputs: what it writes.
+        outputs: the paths that it writes.
         plugins: which plugins may open the source.
     """
 
@@ -194,7 +194,7 @@ class Export:
         folder: Path,
         plugins: Plugins,
     ) -> Export:
-        """Make the writer, and find out what it writes and reads; the arguments are those attributes."""
+        """Make the writer and list its outputs and inputs; the arguments are attributes of this class."""
         made: Any = make_options(spec.options, options, f'format "{spec.name}"')
         name = name_writer(spec.name, plugins)
         with blaming(f"{name} cannot be made"):
@@ -221,7 +221,7 @@ class Export:
         return self.outputs[0] if self.outputs else self.folder
 
     def check(self, overwrite: bool) -> None:
-        """Refuse to replace what is there, or what is read."""
+        """Refuse to replace existing files, or files that the export reads."""
         inputs = [*self.result.masks, self.result.folder / "run.json", self.result.folder]
         refuse_replacing(self.outputs, inputs)
         refuse_existing(self.outputs, overwrite=overwrite)

@@ -56,12 +56,12 @@ class Continuation:
 
 
 def check_earlier_run(run: Run, record: Mapping[str, Any], index: int) -> None:
-    """Refuse to go on from a run that is another one.
+    """Refuse to continue an earlier run with other settings.
 
     Args:
-        run: what is asked for, with its output folder.
-        record: of the earlier run, as ``read_record`` gives it; empty where there is none.
-        index: the frame to go on from.
+        run: the new run, with its output folder.
+        record: of the earlier run, as ``read_record`` gives it; empty if there is none.
+        index: the frame to continue from.
     Raises:
         InputError: there is no run in the folder.
         OutputExistsError: it differs in more than the annotations.

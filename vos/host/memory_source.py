@@ -22,10 +22,10 @@ EXPECTED = (
 
 
 class MemorySource:
-    """A sequence of images that the caller has; see ``as_frames`` for what they may be."""
+    """A source over images in memory; ``as_frames`` lists the accepted types."""
 
     def __init__(self, images: Any) -> None:
-        """Take the images; those of an iterator are asked for one by one, and only once.
+        """Keep the images; an iterator is read lazily and once.
 
         Args:
             images: a sequence can be read in any order, an iterator forward.

@@ -13,7 +13,7 @@ from types import FrameType
 
 _NAMES = ("SIGTERM", "SIGHUP")
 PATIENCE_SECONDS = 5.0
-"""How long a worker that is told to end may take to record its run."""
+"""Time limit, in seconds, for a worker to record its run after a signal to end."""
 
 
 def stop_on_signals() -> None:

@@ -48,9 +48,9 @@ def show_progress(
     """Show a task's progress on stderr while a ``with`` block runs.
 
     Args:
-        task: what is done, such as a sequence's name.
-        total: how many units it has; None if that is not known.
-        unit: what is counted.
+        task: name of the task, such as a sequence's name.
+        total: number of units; None if unknown.
+        unit: name of a unit, such as ``"frame"``.
         form: ``"bar"`` appears after a second; ``"lines"`` writes a line every 30 seconds; ``"json"`` writes a JSON
             object a line when the task starts, twice a second at most while it runs, and when it ends: ``event``
             (``started``, ``progress``, ``finished`` or ``failed``), ``task``, ``unit``, ``done``, ``total``,

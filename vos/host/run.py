@@ -55,8 +55,8 @@ class PreparedRun:
         observers: objects with observation hooks for this run alone.
         states: writes the tracker's state every so many frames, or None.
         summary: what was done, once the run has ended well.
-        earlier_doubts: of the frames of an earlier run that this one goes on from, and that it leaves as they are.
-        frame_doubts: why the latest frame's masks are doubtful, by object id.
+        earlier_doubts: doubtful spans of a continued earlier run, in the frames that this run does not change.
+        frame_doubts: reasons to check the latest frame's masks, by object id.
     """
 
     source: Source
@@ -158,7 +158,7 @@ def prepare_run(
         config: the settings.
         plugins: where names are looked up.
         check: called with the open source before anything slow; raises to refuse the run.
-        continuation: where to go on from an earlier run; its folder is named before the first frame.
+        continuation: of an earlier run, if this run continues one; its folder is set before the first frame.
     Returns:
         The run; ``results`` runs it, ``close`` drops it.
     Raises:

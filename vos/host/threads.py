@@ -87,7 +87,7 @@ class ReadAhead(Generic[T]):
 
 
 def map_ahead(function: Callable[[S], T], items: Iterable[S], workers: int) -> Generator[T]:
-    """Map items in threads of their own, in order, at most ``workers`` items ahead of what is taken.
+    """Map items in worker threads, in order, at most ``workers`` items ahead of the consumer.
 
     An exception of the function or of the items is raised where its result would have come. Closing drops what has
     not begun and waits ``_PATIENCE_SECONDS`` for what has: a call that hangs, as on a device that is gone, keeps

@@ -31,7 +31,7 @@ from vos.types.runtime import Runtime
 
 
 class LabelMapStream(Iterator[tuple[Frame, LabelMap]]):
-    """The frames of a run with their label maps, tracked as they are asked for."""
+    """Lazy iterator over the frames of a run and their label maps."""
 
     def __init__(self, run: PreparedRun) -> None:
         self._run = run
@@ -72,10 +72,10 @@ def stream(
     ends: Mapping[int, int] | None = None,
     plugins: Plugins | None = None,
 ) -> LabelMapStream:
-    """Track objects lazily: a frame is read and tracked when it is asked for (a few are decoded ahead).
+    """Track objects lazily: each step of the iteration reads and tracks a frame (a few are decoded ahead).
 
     Bad input is raised by the call, before the first frame. Leaving the loop early closes everything, and
-    so does the stream's ``close``, also where no frame was asked for.
+    so does the stream's ``close``, also before the first frame.
 
     Args:
         source: a video, a folder of images, a camera index, an address, frames in memory as for ``open_source``, or a
@@ -93,8 +93,8 @@ def stream(
         step: take every ``step``-th frame.
         max_side: the tracker sees frames at most this long, in pixels; label maps have full size.
         allow_truncated: end with a warning where a damaged source ends.
-        ends: the frame index from which on an object is no more, by object id; its pixels become background, and a
-            later annotation of the id begins it anew.
+        ends: by object id, the index of the first frame without the object; its pixels become background, and a
+            later annotation of the id starts it again.
         plugins: which plugins to use; None loads the installed ones.
     Returns:
         An iterator over each frame with its label map: uint8 (H, W), 0 and object ids, read-only.
@@ -148,10 +148,10 @@ def track(
         stop: as in ``stream``.
         step: as in ``stream``.
         max_side: as in ``stream``.
-        resume: skip if ``output`` holds the same run, finished, with all outputs asked for. Go on where it was stopped
-            if it is not: from the tracker's saved state, with the masks of an unbroken run; or, for a tracker that
-            cannot save its state, from the last mask. With "exact" such a run begins anew.
-        overwrite: replace what is there: files that this run writes, and an earlier run's masks of the same frames.
+        resume: skip if ``output`` holds the same run, finished, with all requested outputs. Continue a stopped run:
+            from the tracker's saved state, with the masks of an uninterrupted run; or, for a tracker that
+            cannot save its state, from the last mask. With "exact" such a run starts again from its first frame.
+        overwrite: replace files that this run writes, and an earlier run's masks of the same frames.
             Masks of other frames, and other files, stay.
         allow_truncated: as in ``stream``.
         ends: as in ``stream``.
@@ -238,7 +238,7 @@ def _begin_outputs(
         resumed = _go_on(run, planned, folder, exact=exact)
         stale = stale_masks(folder, info, run.loop.passes)
         kept = run.facts.frames_before if continuation is None else len(masks_in(folder)) - len(stale)
-        # A run that goes on reads masks that it writes again.
+        # A continued run reads masks before it writes them again.
         run.observers.insert(0, RunRecord(planned.descriptions, stale if continuation is None else (), kept, resumed))
     return finished
 

@@ -67,7 +67,7 @@ class MaskSettings:
 
 @dataclass(frozen=True)
 class MaskFiles:
-    """A video, and what is written for it.
+    """A video and the files to write for it.
 
     Attributes:
         source: a video, an image, a folder of images, a camera or an address.

@@ -204,7 +204,7 @@ def _named(function: Callable[..., Any], hook_name: str, who: str) -> Callable[.
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
-        if hook_name == "vos_run_failed":  # the run's own error is the one that counts, and others are to be told of it
+        if hook_name == "vos_run_failed":  # keep the run's own error, and call the other plugins' hooks too
             try:
                 return function(*arguments)
             except BaseException as error:

@@ -29,7 +29,7 @@ def plugin_files(name: str, kind: str = "tracker") -> dict[str, str]:
 
     Args:
         name: the plugin's name: lower case letters, digits and single hyphens.
-        kind: what it offers, a key of ``KINDS``.
+        kind: kind of its spec, a key of ``KINDS``.
     Returns:
         Text by path (with ``/``), relative to the distribution's folder.
     Raises:

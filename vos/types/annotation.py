@@ -17,7 +17,7 @@ class Annotation:
     """A label map that a person or an initializer gives for one frame.
 
     An id that no earlier annotation holds adds an object; an id that one holds corrects it. Ids
-    that the label map leaves out go on as tracked. Void pixels (255) say nothing.
+    that the label map leaves out are tracked on unchanged. Void pixels (255) are ignored.
 
     Attributes:
         label_map: uint8 (H, W) at the frame's own size: 0, ids 1..254, 255 void; read-only. It may be given as

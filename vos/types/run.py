@@ -28,7 +28,7 @@ class Run:
             defaults.
         annotated: frame indices of the annotations, ascending; the run starts at the first.
         annotation_digest: SHA-256 of the annotations, to tell a run from one with other masks.
-        frames_before: how many frames an earlier run, which was stopped, left whole; this run goes on after them.
+        frames_before: number of frames that a stopped earlier run completed; this run continues after them.
         both_ways: True if objects are tracked backward too; frames before the first annotation then come first,
             in descending order, followed by the others in ascending order.
     """

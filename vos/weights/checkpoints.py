@@ -63,7 +63,7 @@ def local_path(name: str | Checkpoint, cache: Path | None = None) -> Path:
         name: as for ``checkpoint``.
         cache: the cache folder; None for the default.
     Returns:
-        The file; its size fits what is published. ``verify`` checks its content.
+        The file, whose size is the published one; ``verify`` checks its content.
     Raises:
         WeightsError: it is not there, or not whole; the message says how to get it.
     """

@@ -43,7 +43,7 @@ def refuse_expanding(path: Path) -> None:
 
 
 def refuse_unstored(state: Mapping[str, Any], where: str) -> None:
-    """Refuse tensors that are larger than what is stored of them, or that hold NaN.
+    """Refuse tensors with more elements than their storage holds (expanded views), or with NaN.
 
     Args:
         state: tensors by name; values of other types are not checked.

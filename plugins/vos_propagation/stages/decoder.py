@@ -45,7 +45,7 @@ class Decoder(Stage):
         frame.logits_s4 = self.decode(frame, *self.cues(frame))
 
     def cues(self, frame: FrameState) -> tuple[Tensor, Tensor]:
-        """Stack what is known of each object: (K, 11, h8, w8) and (K, 3, h4, w4), as ``DecoderNetwork`` lists it."""
+        """Stack each object's input planes: (K, 11, h8, w8) and (K, 3, h4, w4), as ``DecoderNetwork`` lists them."""
         own, anchor = frame.votes.labels[1:], frame.anchor_votes.labels[1:]
         warped, score, similarity = frame.warped_s8, frame.target_score_s8, frame.votes.similarity
         coarse = [

@@ -117,7 +117,7 @@ class Handlers:
         return JSONResponse({"path": str(path)})
 
     async def create(self, request: Request) -> Response:
-        """Open a video: go on with its latest session, or begin one."""
+        """Open a video: continue its latest session, or create one."""
         values = await _json(request)
         path = self._service.allowed.resolve(str(values.get("path", "")))
         opened = await run_in_threadpool(self._service.open_video, path, bool(values.get("fresh")))
@@ -230,7 +230,7 @@ class Handlers:
         return FileResponse(path, filename=name)
 
     async def stop(self, request: Request) -> Response:
-        """Stop the running job; what is done stays."""
+        """Stop the running job; frames tracked so far stay."""
         await run_in_threadpool(self._service.jobs.stop)
         return JSONResponse({"job": self._service.jobs.current})
 

@@ -20,7 +20,7 @@ HOST = "127.0.0.1"
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that ends the pages' event streams when it is told to stop, instead of waiting for them."""
+    """A uvicorn server that closes the pages' event streams at shutdown instead of waiting for them."""
 
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)

@@ -96,7 +96,7 @@ class Presence:
         return {i: base64.b64encode(self._levels[i].tobytes()).decode() for i in ids}
 
     def compact(self) -> None:
-        """Write the log anew with one line a frame."""
+        """Rewrite the log with one line for each frame."""
         lines = []
         for frame in np.flatnonzero(self.known):
             ids = np.flatnonzero(self._levels[:, frame])

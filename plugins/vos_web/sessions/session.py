@@ -129,7 +129,7 @@ class Session:
         return cls(folder, read_facts(folder))
 
     def save(self) -> None:
-        """Write ``session.json``; what is there is always whole."""
+        """Write ``session.json`` atomically."""
         with self.lock:
             self.facts.modified = time.time()
             atomic_write(self.folder / "session.json", self.facts.to_json())

@@ -85,7 +85,7 @@ class TrackingRunner:
         Args:
             session: label maps are read from its folder and written there.
             plan: what to do.
-            emit: told of each frame: ``frame``, ``levels``, ``ids``, ``doubts``, ``fps``, ``done``, ``total``.
+            emit: called with each frame's ``frame``, ``levels``, ``ids``, ``doubts``, ``fps``, ``done``, ``total``.
             should_stop: asked after each frame.
         Returns:
             True if the plan is done, False if it was stopped.
@@ -155,7 +155,7 @@ class TrackingRunner:
     def _drain(
         self, run: SuspendedRun, session: Session, plan: TrackingPlan, emit: Emit, should_stop: ShouldStop
     ) -> bool:
-        """Track the plan's frames; each is written, and told of, while the tracker is at the next one."""
+        """Track the plan's frames; each is written and emitted while the tracker works on the next one."""
         began = time.perf_counter()
         frames = plan.frames
 

@@ -57,6 +57,17 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def test_label_maps_are_scored_without_loading_plugins(tree: Path) -> None:
+    code = (
+        "import sys; from vos.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "finally: print(sorted({n.partition('.')[0] for n in sys.modules if n.startswith(('vos_', 'torch', 'cv2'))}))"
+    )
+    arguments = ["eval", "--gt", str(tree / "Annotations/480p"), "--pred", str(tree / "exact")]
+    result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "[]")
+
+
 def test_a_table_and_all_files(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {kind: tmp_path / f"r.{kind}" for kind in ("json", "html")}
     code, out, err = run(

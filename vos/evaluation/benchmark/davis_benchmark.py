@@ -61,7 +61,7 @@ def benchmark(
 
     Args:
         job: what to run.
-        workers: processes on this machine; with more than one, each starts anew (``spawn``), so a script that calls
+        workers: processes on this machine; more than one are started with ``spawn``, so a script that calls
             this needs the usual ``if __name__ == "__main__":``. Not used with an executor.
         executor: runs the sequences; None runs them here.
         callbacks: called while the benchmark runs.

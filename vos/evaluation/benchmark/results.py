@@ -64,7 +64,7 @@ class BenchmarkJob:
     def rules(self) -> Protocol:
         """The protocol: ``protocol`` if set, else DAVIS-2016 for its sets, YouTube-VOS for a tree without sets.
 
-        With an initializer, what is not DAVIS-2016 is DAVIS-2017 unsupervised.
+        With an initializer, other sets than those of DAVIS-2016 are scored as DAVIS-2017 unsupervised.
         """
         if self.protocol is not None:
             return protocol_named(self.protocol)
@@ -116,8 +116,8 @@ class BenchmarkJob:
         rules = self.rules
         if self.initializer is None and rules.max_proposals is not None:
             raise OptionError(
-                f"{rules.name} scores objects that nothing was told of; say who finds them: --init NAME "
-                "(`vos plugins` lists the initializers)."
+                f"{rules.name} scores objects without a given first mask. Name the initializer that finds them: "
+                "--init NAME (`vos plugins` lists the initializers)."
             )
         if self.initializer is not None and rules.max_proposals is None and (not rules.merge or rules.object_folders):
             raise OptionError(

@@ -77,6 +77,33 @@ def png_files(folder: Path) -> list[Path]:
     return natural_order(folder / name for name in names)
 
 
+def is_folder_of_label_maps(predictions: Path, truth: Path) -> bool:
+    """Test whether a folder surely holds label maps, so that no format of another tool need be asked.
+
+    Args:
+        predictions: a folder.
+        truth: as for ``find_sequences``.
+    Returns:
+        True if folders named as the truth's sequences are in it and each begins with a palette PNG.
+    """
+    try:
+        names, _ = find_sequences(truth)
+    except InputError:
+        return False
+    firsts = [files[0] for name in names if (files := png_files(predictions / name))]
+    return bool(firsts) and all(map(_is_palette_png, firsts))
+
+
+def _is_palette_png(path: Path) -> bool:
+    """True if a file is a PNG of colour type 3 (PNG specification, 11.2.1)."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(26)
+    except OSError:
+        return False
+    return header.startswith(b"\x89PNG\r\n\x1a\n") and header[25:] == b"\x03"
+
+
 def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 

@@ -1,7 +1,7 @@
 """Scores of segmentations of single images over a data set: pixel accuracy and mean IoU of classes.
 
-Two ways to tell which class a segment is: it says so itself (``SemanticScorer``), or each image's segments are
-matched to the classes so that most pixels agree (``HungarianScorer``, as PiCIE and DiffSeg report).
+A segment's class is predicted with it (``SemanticScorer``), or each image's segments are matched to the classes so
+that most pixels agree (``HungarianScorer``, as PiCIE and DiffSeg report).
 """
 
 from __future__ import annotations

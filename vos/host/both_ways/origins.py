@@ -19,7 +19,7 @@ class Origins:
     """The annotations of a run by object.
 
     Attributes:
-        ends: the frame index from which on an object is no more, by object id; a later annotation begins it anew.
+        ends: by object id, the index of the first frame without the object; a later annotation starts it again.
     """
 
     def __init__(self, annotations: Mapping[int, Annotation], ends: Mapping[int, int]) -> None:

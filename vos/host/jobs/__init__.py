@@ -1,1 +1,1 @@
-"""Many jobs on an executor: what is done in the process that hands them out, and in the workers."""
+"""Many jobs on an executor: the side of the submitting process, and the side of the workers."""

@@ -201,7 +201,7 @@ class FrameLoop:
         return began
 
     def _earlier_mask(self, frame: Frame) -> LabelMap:
-        """The mask that an annotation corrects where a pass begins: of the earlier run that this one goes on from."""
+        """The mask that the first annotation of a pass corrects: the continued earlier run's, else an empty one."""
         if self._continuation is not None and frame.index == self._plan.forward.start:
             return self._continuation.required_mask(frame)
         return np.zeros(frame.size, np.uint8)
@@ -245,7 +245,7 @@ class FrameLoop:
                 return
 
     def _keep(self, continuation: Continuation, spool: BackwardSpool) -> Iterator[TrackedFrame]:
-        """Give the frames before the one that the run goes on from, with the masks that they have."""
+        """Yield the frames before the continued one, with the masks of the earlier run."""
         if not self._plan.kept:
             return
         with closing(self._reader.read(self._plan.kept)) as frames:

@@ -1,4 +1,4 @@
-"""Frames from a source, each checked to be the one that was asked for."""
+"""Frames of a source, each checked to have the requested index."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ class PassPlan:
             annotations: by frame index.
             origins: of these annotations.
             both_ways: also track backward.
-            continuation: where the run goes on from an earlier one.
+            continuation: of an earlier run, if this run continues one.
         Raises:
-            InputError: it goes on from a frame without an annotation.
+            InputError: the continued frame has no annotation.
         """
         first = indices.index(min(annotations))
         backward = tuple(backward_passes(annotations, origins, indices)) if both_ways else ()

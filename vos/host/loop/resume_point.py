@@ -13,7 +13,7 @@ class ResumePoint:
     """The last frame, on the way forward, that a stopped run left whole.
 
     Attributes:
-        frame_index: of that frame; tracking goes on after it.
+        frame_index: of that frame; tracking continues after it.
         state: file of the tracker's state after that frame, with which masks become those of an unbroken run; None
             where the tracker starts again from ``label_map``.
         label_map: uint8 (H, W), the frame's mask; None with ``state``.

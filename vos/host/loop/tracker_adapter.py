@@ -1,4 +1,4 @@
-"""One interface to every tracker, whatever capabilities it has; checks what it answers and names it in its failures."""
+"""One interface to trackers of all capabilities: checks their predictions and names the tracker in its errors."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ class TrackerAdapter:
         """Drop an object for good, before ``frame`` is tracked.
 
         Returns:
-            True if the tracker can forget; False if it goes on answering for the object.
+            True if the tracker can forget objects; False if it keeps predicting the object.
         """
         if not self.is_forgotten(object_id):
             return False
@@ -201,7 +201,7 @@ def _naming(tracker: str, frame: Frame) -> Iterator[None]:
 
 
 def _check_methods(tracker: object, name: str) -> None:
-    """Refuse what is no tracker before anything is read."""
+    """Refuse an object without a tracker's methods before any frame is read."""
     if isinstance(tracker, type):
         raise TrackerError(f"tracker {tracker.__name__} is a class, expected an object of it.")
     for method in ("start", "step"):

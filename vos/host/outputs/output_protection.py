@@ -14,7 +14,7 @@ from vos.io.atomic_files import PARTIAL_PREFIX
 
 
 def refuse_existing(outputs: Iterable[Path], *, overwrite: bool) -> None:
-    """Refuse to replace what is there; a command calls this before it begins to work.
+    """Refuse to replace existing files; a command calls this before it begins to work.
 
     Args:
         outputs: files to be written, and folders to be written into. A folder without files, and a device or pipe such

@@ -41,9 +41,9 @@ class PlannedOutputs:
         writers: the same, made.
         names: each writer's name in messages.
         sequence: name of the run's own folder, or None for the source's name.
-        resume: True goes on from an earlier run of the same identity.
-        overwrite: True replaces what is there.
-        continues: True goes on in the folder of an earlier run.
+        resume: True resumes a stopped run of the same identity.
+        overwrite: True replaces existing files.
+        continues: True continues in the folder of an earlier run.
         address: of the folder of the runs' own folders, or empty.
         remote: the run's own folder at the address, once the source is known.
     """
@@ -155,7 +155,7 @@ class PlannedOutputs:
         return None
 
     def stopped_run(self, folder: Path) -> dict[str, Any] | None:
-        """Read the record of an earlier run of the same identity and outputs that was stopped, if it is to go on.
+        """Read the record of a stopped run of the same identity and outputs, if ``resume`` is set.
 
         Args:
             folder: the run's own folder; ``prepare`` has compared the identity.

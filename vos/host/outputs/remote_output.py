@@ -60,7 +60,7 @@ class RemoteOutput:
         self._there: dict[str, tuple[int, int]] = {}
 
     def pull(self, *, resume: bool, overwrite: bool, whole: bool = False) -> None:
-        """Fetch what an earlier run left: its record, and to go on with it, its masks and state.
+        """Fetch an earlier run's record and, to resume it, its masks and state.
 
         Args:
             resume: fetch all of a run that is not finished.
@@ -99,10 +99,10 @@ class RemoteOutput:
             self.finished_masks = len(masks) if is_finished else None
 
     def push(self) -> None:
-        """Copy what is new, each file whole, the record last.
+        """Upload new files, each one complete, the record last.
 
         Raises:
-            OutputError: it cannot be written; what is here stays.
+            OutputError: the upload fails; the local files stay.
         """
         local = {path.relative_to(self.folder).as_posix(): path for path in self.folder.rglob("*") if path.is_file()}
         with remote_errors(self.address, OutputError, "written"):

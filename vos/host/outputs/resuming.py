@@ -73,16 +73,16 @@ def finished_summary(
 def resume_stopped_run(
     run: Run, loop: FrameLoop, writers: Sequence[Writer], masks: Mapping[int, str], *, exact: bool
 ) -> tuple[Run, str]:
-    """Let the loop go on after the last frame that a stopped run left whole, if it left any.
+    """Resume the loop after the last frame that a stopped run completed, if it completed any.
 
     Args:
         run: what is asked for, with its output folder.
         loop: tracks it.
         writers: of the run.
         masks: file names of the masks that are there, by frame index.
-        exact: go on only from a saved state, with which the masks are those of an unbroken run.
+        exact: resume only from a saved state, which gives the masks of an uninterrupted run.
     Returns:
-        The run with the frames before; and "state" or "mask", or "" where the run begins anew.
+        The run with its ``frames_before``; and "state" or "mask", or "" if it starts from its first frame.
     """
     whole = next((writer for writer in writers if not getattr(writer, "per_frame", False)), None)
     if whole is not None:
@@ -142,12 +142,12 @@ def _from_mask(run: Run, loop: FrameLoop, masks: Mapping[int, str]) -> ResumePoi
 
 
 def first_difference(record: Mapping[str, Any], run: Run, leaving: Collection[str] = ()) -> str | None:
-    """Name the first fact in which a recorded run differs from one that is asked for.
+    """Name the first value in which a recorded run differs from a new one.
 
     Args:
         record: of the earlier run.
-        run: what is asked for.
-        leaving: facts that may differ: names in the record, or in one of its dicts.
+        run: the new run.
+        leaving: values that may differ: names in the record, or in one of its dicts.
     Returns:
         The fact with both values, for a message; None where there is no difference.
     """

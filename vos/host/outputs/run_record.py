@@ -68,8 +68,8 @@ class RunRecord:
         Args:
             outputs: the writers of the run with their options, as ``describe_writer`` gives them.
             stale: an earlier run's masks that this one writes again; removed once this run has started.
-            kept: masks of an earlier run that this one goes on from, and that it does not write again.
-            resumed: where the run was stopped and went on, each time: frames before, and ``from``, "state" or "mask".
+            kept: number of masks of a continued earlier run that this run does not write again.
+            resumed: each resumption of the run: the number of frames before it, and ``from``, "state" or "mask".
         """
         self._resumed = [dict(one) for one in resumed]
         self._kept = kept

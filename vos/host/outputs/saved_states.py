@@ -1,4 +1,4 @@
-"""The states of a tracker, written while a run goes on and read by ``--resume``: ``OUT/<sequence>/.state/``.
+"""Saved states of a tracker, written during a run and read by ``--resume``: ``OUT/<sequence>/.state/``.
 
 ``state.json`` names the newest frame with a state, and the state's digest; the state itself lies beside it. The folder
 is there only while a run is unfinished.
@@ -81,8 +81,8 @@ class StateWriter:
             self._on_saved()
 
     def remove(self) -> None:
-        """Remove all states: the run is finished, or begins anew."""
-        if self._folder.is_symlink():  # somebody else's: what it leads to stays
+        """Remove all states: the run is finished, or starts again from its first frame."""
+        if self._folder.is_symlink():  # not made by a run: remove the link alone
             self._folder.unlink()
         shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -106,7 +106,7 @@ def find_state(run: Run) -> ResumePoint | None:
     """Find the newest state that a stopped run left.
 
     Args:
-        run: what is asked for, with its output folder.
+        run: the run to resume, with its output folder.
     Returns:
         The frame and the file, whose digest is checked; None where there is none, or none to be used (logged).
     """

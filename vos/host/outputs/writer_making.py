@@ -71,8 +71,8 @@ def outputs_of(given: GivenWriter, writer: Writer, folder: Path | None) -> list[
     """List the files and folders that a writer will write to, as far as it says.
 
     Args:
-        given: as it was asked for.
-        writer: the same, made.
+        given: the caller's argument.
+        writer: the writer made from it.
         folder: the run's own folder, or None.
     Returns:
         What the writer names with ``outputs``; else its option ``path``, if it was given.

@@ -100,7 +100,7 @@ class ImagePages:
         self._image.close()
 
     def _go_to(self, page: int) -> None:
-        """Stand at a page; animations are opened anew to go back, as Pillow mixes up the frames of a PNG otherwise."""
+        """Seek to a page; animations are opened again to seek backward, which Pillow gets wrong for PNG."""
         if page < self._image.tell() and self._image.format != "TIFF":
             self._image.close()
             self._image = open_with_pillow(self._path)

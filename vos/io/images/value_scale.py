@@ -23,7 +23,7 @@ class ValueScale:
     Attributes:
         low: the value that becomes 0.
         high: the value that becomes 255 (floats), or the first one above the range (integers).
-        text: for people, what was found and what is made of it.
+        text: message for the user: the values found and their conversion.
     """
 
     low: float

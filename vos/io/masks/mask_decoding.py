@@ -1,4 +1,4 @@
-"""From the bytes of a mask file to its pixels as stored; what they mean is decided elsewhere.
+"""Decode the bytes of a mask file to its stored pixels; ``mask_file`` turns them into object ids.
 
 Damaged, truncated and oversized files are refused before a pixel is used. Reasons are raised without the path.
 """

@@ -78,7 +78,7 @@ def encode_label_map(label_map: LabelMap) -> bytes:
 
 
 def write_label_map(path: Path | str, label_map: LabelMap) -> None:
-    """Write a label map as a palette PNG; what is at ``path`` is always whole.
+    """Write a label map as a palette PNG; the file at ``path`` is complete at all times.
 
     Args:
         path: the file to write; its folder exists.

@@ -14,7 +14,7 @@ from vos.types.palette import PALETTE
 BLACK, WHITE = 0x000000, 0xFFFFFF
 
 MAX_FLAT_COLOURS = 16
-"""Up to so many colours in what is opaque are painted objects; more are the picture of a cut-out object."""
+"""Most colours of painted objects; opaque pixels of more colours are the image of one cut-out object."""
 
 _WEIGHTS = np.array([1 << 16, 1 << 8, 1], dtype=np.uint32)
 _SOFT_ALPHA = (

@@ -24,10 +24,10 @@ from vos.types.frame import Frame
 from vos.types.source_info import SourceInfo
 
 SourceFactory: TypeAlias = Callable[[], Source]
-"""Opens the same source anew each time."""
+"""Opens a new reader of the same source at each call."""
 
 NOBODYS = "vos-testing-nobody-reads-this://host/sequence"
-"""A location that is for no plugin."""
+"""A location that no plugin opens."""
 
 
 @dataclass(frozen=True)
