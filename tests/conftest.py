@@ -7,7 +7,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("VOS_PLUGINS_AUTOLOAD", "0")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from hypothesis import HealthCheck, settings  # noqa: E402 - after the environment is set
+from hypothesis import HealthCheck, settings
 
 # A busy machine draws slowly: how long that takes says nothing of the code.
 settings.register_profile("vos", deadline=None, suppress_health_check=[HealthCheck.too_slow])
