@@ -21,6 +21,11 @@ def to_coco(mask: BoolArray) -> dict[str, Any]:
     return {"size": [int(n) for n in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
 
 
+def to_coco_counts(mask: BoolArray) -> dict[str, Any]:
+    """Encode a mask as COCO's uncompressed run-length code: ``{"size": [H, W], "counts": [...]}``."""
+    return {"size": list(mask.shape), "counts": runs_of(mask.T).tolist()}
+
+
 def from_coco(code: Any) -> BoolArray:
     """Decode COCO's run-length code, compressed (text) or not (a list of counts)."""
     if isinstance(code["counts"], list):

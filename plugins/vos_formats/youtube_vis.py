@@ -11,11 +11,14 @@ from vos.plugin import Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction
 from vos_formats.coco import extent, mask_of
 from vos_formats.importing import ObjectIds, label_map_of, read_json, reading, stem_of
 from vos_formats.output import FormatWriter, as_json, write_list
-from vos_formats.run_lengths import to_coco
+from vos_formats.run_lengths import to_coco_counts
 
 
 class YoutubeVisWriter(FormatWriter):
-    """Spools each object's masks to disk, and writes one annotation an object at the end."""
+    """Spools each object's masks to disk, and writes one annotation an object at the end.
+
+    Run-length codes are uncompressed, as in the data set's annotations: TrackEval reads no others there.
+    """
 
     default_name = "youtube-vis.json"
 
@@ -33,7 +36,7 @@ class YoutubeVisWriter(FormatWriter):
             mask = label_map == object_id
             self._ids.add(object_id)
             box = extent(mask)
-            entry = [self._length, as_json(to_coco(mask)), as_json(box["bbox"]), str(box["area"])]
+            entry = [self._length, as_json(to_coco_counts(mask)), as_json(box["bbox"]), str(box["area"])]
             self.spool(str(object_id), as_json(entry))
         self._length += 1
 

@@ -1,9 +1,10 @@
-"""Open exported files with supervision, ultralytics' loader, pycocotools and cvat-sdk, and compare with the truth.
+"""Open exported files with the readers of other tools, listed in trainers.txt, and compare with the truth.
 
 Usage: check_trainers.py FOLDER. These libraries share NumPy, OpenCV and torch with the toolkit, so this runs in its
 environment, with their packages alone on PYTHONPATH.
 """
 
+import json
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -11,8 +12,11 @@ from xml.etree import ElementTree
 import cv2
 import numpy as np
 import supervision as sv
+import trackeval
 from cvat_sdk.masks import decode_mask, encode_mask
+from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
+from training.dataset.vos_segment_loader import MultiplePNGSegmentLoader
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.data.utils import polygon2mask
 from ultralytics.utils import YAML
@@ -98,9 +102,54 @@ def check_cvat(folder, truth):
     compare("cvat-sdk, cvat", found, truth)
 
 
+def check_youtube_vis(folder, truth):
+    """TrackEval's data set: the file is the truth, and with scores and compressed codes also a tracker's results."""
+    content = json.loads((folder / "youtube-vis.json").read_text())
+    results = [{**track, "score": 1.0, "segmentations": compressed(track)} for track in content["annotations"]]
+    for place, data in (("truth/youtube_vis_val", content), ("trackers/youtube_vis_val/vos/data", results)):
+        (folder / place).mkdir(parents=True)
+        (folder / place / "clip.json").write_text(json.dumps(data))
+    dataset = trackeval.datasets.YouTubeVIS({
+        "GT_FOLDER": f"{folder}/truth/", "TRACKERS_FOLDER": f"{folder}/trackers/", "SPLIT_TO_EVAL": "val",
+        "PRINT_CONFIG": False,
+    })  # fmt: skip
+    raw = dataset.get_raw_seq_data("vos", "clip")
+    found = {
+        (k, int(number)): coco_mask.decode(code).astype(bool)
+        for k, (numbers, codes) in enumerate(zip(raw["gt_ids"], raw["gt_dets"], strict=True))
+        for number, code in zip(numbers, codes, strict=True)
+    }
+    compare("trackeval, youtube-vis", found, truth)
+    for category in dataset.class_list:
+        scores = trackeval.metrics.HOTA({"PRINT_CONFIG": False}).eval_sequence(
+            dataset.get_preprocessed_seq_data(raw, category)
+        )
+        assert scores["HOTA"].min() == 1, category
+
+
+def compressed(track):
+    """The codes of a track as results hold them."""
+    codes = [code and coco_mask.frPyObjects(code, *code["size"]) for code in track["segmentations"]]
+    return [code and {**code, "counts": code["counts"].decode()} for code in codes]
+
+
+def check_sav(folder, truth):
+    """SAM 2's own loader, which numbers objects from 1: the folder 003 is its object 4."""
+    loader = MultiplePNGSegmentLoader(str(folder / "sa-v" / "clip"))
+    found = {
+        (k, number - 1): mask.numpy()
+        for k in range(len(truth))
+        for number, mask in loader.load(k).items()
+        if mask.any()
+    }
+    compare("sam2, sa-v", found, truth)
+
+
 if __name__ == "__main__":
     place = Path(sys.argv[1])
     exact = np.load(place / "truth.npy")
     check_coco(place, exact)
     check_yolo(place, exact)
     check_cvat(place, exact)
+    check_youtube_vis(place, exact)
+    check_sav(place, exact)

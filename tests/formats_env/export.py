@@ -53,6 +53,8 @@ def write(folder: Path) -> None:
         export(run, "cvat", folder / f"cvat-{polygons}.xml", options={"polygons": polygons})
     export(run, "yolo", folder / "yolo", options=with_images, source=sequence)
     export(run, "label-studio", folder / "label-studio.json")
+    export(run, "youtube-vis", folder / "youtube-vis.json")
+    export(run, "sa-v", folder / "sa-v" / "clip")
     export(run, "mots", folder / "mots" / "clip" / "instances")
 
 
