@@ -97,7 +97,8 @@ def apply_spatial_prior(votes: Tensor, prior: Tensor, pairs: Sequence[Distractor
     """Divide the summed votes of each pair between its objects, in proportion to votes times prior.
 
     Args:
-        votes: float32 (K, h, w), each object's; changed in place. A pair's sum stays the same in each cell.
+        votes: float32 (K, h, w), each object's, at least 0 and kept so; changed in place. A pair's sum stays the same
+            in each cell.
         prior: float32 (K, h, w), from ``spatial_prior``.
         pairs: objects that look alike; with appearance similarity s, s of the votes is divided anew.
     """
@@ -107,6 +108,8 @@ def apply_spatial_prior(votes: Tensor, prior: Tensor, pairs: Sequence[Distractor
         weighted_one, weighted_other = one * prior[pair.first], other * prior[pair.second]
         share = both * weighted_one / (weighted_one + weighted_other).clamp_min(_SMALLEST_NUMBER)
         one.lerp_(share, pair.appearance_similarity)
+        # Rounding must not make votes negative: over hundreds of pairs, weights of opposite signs grow without bound.
+        torch.minimum(one, both, out=one)
         torch.sub(both, one, out=other)
 
 

@@ -83,6 +83,17 @@ def test_equal_priors_change_no_votes_and_zero_votes_stay_zero() -> None:
     assert votes.flatten(1).tolist() == pytest.approx(np.array([[0.7, 0.0], [0.0, 0.0]]))
 
 
+def test_many_objects_that_look_alike_share_votes_without_negative_or_growing_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    votes = torch.rand(40, 12, 12, generator=generator) * (torch.rand(40, 12, 12, generator=generator) > 0.8)
+    prior = torch.rand(40, 12, 12, generator=generator) ** 8 + 1e-3
+    pairs = [DistractorPair(i, j, 0.9) for i in range(40) for j in range(i)]
+    summed = votes.sum(0)
+    apply_spatial_prior(votes, prior, pairs)
+    assert (votes >= 0).all()
+    assert torch.allclose(votes.sum(0), summed, atol=1e-4)
+
+
 def test_planes_of_distractors_are_added_in_proportion_to_appearance_similarity() -> None:
     planes = torch.tensor([1.0, 2.0, 4.0]).view(3, 1, 1)
     together = with_distractors(planes, [DistractorPair(0, 1, 1.0), DistractorPair(1, 2, 0.5)])
