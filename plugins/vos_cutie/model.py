@@ -92,7 +92,7 @@ def _load_strictly(network: Any, state: dict[str, torch.Tensor], path: Path | No
 
 @contextmanager
 def _without_imagenet_weights() -> Iterator[None]:
-    """Keep the constructor from fetching backbone weights, which the checkpoint replaces."""
+    """Prevent the constructor from downloading backbone weights, which the checkpoint replaces."""
     resnet: Any = importlib.import_module("cutie.model.utils.resnet")
     originals = {name: getattr(resnet, name) for name in ("resnet18", "resnet50")}
     for name, original in originals.items():

@@ -118,7 +118,7 @@ class CutieTracker:
 
 
 def _complete_tables(memory: Any) -> None:
-    """Give every bucket a row in every table: the package deletes rows that a bucket gets only once it has grown."""
+    """Add a row for every bucket to every table: the package deletes rows that a bucket gets only once it has grown."""
     stores = [memory.work_mem, *([memory.long_mem] if memory.use_long_term else [])]
     for store in stores:
         for name in ("e", "use_cnt", "life_cnt"):

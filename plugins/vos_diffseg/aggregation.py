@@ -23,7 +23,7 @@ def resolution_weights(sides: Sequence[int]) -> list[float]:
 
 
 def aggregate(attentions: Sequence[Tensor], weights: Sequence[float] | None = None) -> Tensor:
-    """Bring self-attention maps to the finest resolution and average them.
+    """Resize self-attention maps to the finest resolution and average them.
 
     A row of ``attention`` says where a cell looks. The row is upsampled bilinearly to the finest grid
     (half-pixel centres), divided by its sum, and taken by every fine cell inside the coarse one.

@@ -9,7 +9,7 @@ from vos.plugin import BoolArray
 
 
 def latent_mask(mask: BoolArray, cells: int) -> Tensor:
-    """Bring a mask to the latent's grid.
+    """Resize a mask to the latent's grid.
 
     Args:
         mask: bool (S, S), the subject.

@@ -128,7 +128,7 @@ class DreamBooth:
             torch.save(state, partial)
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint.
+        """Resume from a checkpoint.
 
         Raises:
             WeightsError: it cannot be read, or is of another model.

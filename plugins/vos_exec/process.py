@@ -1,8 +1,8 @@
 """Exchange messages with another process within a time limit, even if the process hangs or ends.
 
 A message is a line ``VOS `` + JSON + newline; its ``bytes`` says how many raw bytes and one more
-newline follow. Lines on the process's standard output that are no messages, and all of its standard
-error, are its own words: the last of them go into error messages.
+newline follow. Other lines on the process's standard output, and all of its standard error, are its
+log: error messages quote the last of these lines.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def plain_text(text: object) -> str:
     return shown if len(shown) <= LONGEST_TEXT else f"{shown[:LONGEST_TEXT]}..."
 
 
-class Words:
+class OutputTail:
     """The last lines that a process printed, in bounded memory."""
 
     def __init__(self) -> None:
@@ -64,7 +64,7 @@ class Words:
         self._open = b""
 
     def add(self, data: bytes) -> None:
-        """Take some output; of an endless line the beginning is kept."""
+        """Append output; only the beginning of a very long line is kept."""
         *lines, rest = (self._open + data[-LONGEST_LINE:]).split(b"\n")
         self._lines.extend(line[:200] for line in lines if line.strip())
         self._open = rest[:200]
@@ -120,7 +120,7 @@ class Process:
         self.kill = weakref.finalize(self, _kill_group, self._process, watchdog)
         self._stdin, self._stdout, self._stderr = (_pipe(p) for p in _pipes(self._process))
         self._received = bytearray()
-        self._words = Words()
+        self._output = OutputTail()
         self._message = 0
         self._most = 0
 
@@ -130,15 +130,15 @@ class Process:
         """Send a message and wait for its answer.
 
         Args:
-            header: what is put into JSON, without ``id`` and ``bytes``.
-            what: what this is about, for messages (``"step on frame 00003"``).
+            header: the JSON object, without ``id`` and ``bytes``.
+            what: name of the request in error messages (``"step on frame 00003"``).
             payload: C-contiguous arrays whose bytes are sent one after another.
-            most: how many raw bytes the answer may have.
+            most: limit of the answer's raw bytes.
         Returns:
             The answer's JSON object and its raw bytes.
         Raises:
-            TrackerError: no answer in time, no sense in it, an error in it, or the process ended.
-                The process is killed unless it answered with an error of its own.
+            TrackerError: a late or malformed answer, an answer with an error, or the process ended.
+                The process is killed unless it answered with an error.
         """
         if not self.kill.alive:
             raise TrackerError(f'"{self.command}": {what}: the process has ended.')
@@ -154,17 +154,17 @@ class Process:
             self.kill()
             raise
         if "error" in answer:
-            self._hear()
-            logger.debug('"%s": %s', self.command, self._words)
+            self._read_stderr()
+            logger.debug('"%s": %s', self.command, self._output)
             raise TrackerError(f'"{self.command}": {what}: {plain_text(answer["error"])}')
         return answer, answered
 
     def refuse(self, what: str, found: str) -> TrackerError:
-        """Kill the process for an answer without sense.
+        """Kill the process for a malformed answer.
 
         Args:
-            what: what was asked.
-            found: what is wrong with the answer.
+            what: name of the request.
+            found: the fault of the answer.
         Returns:
             The error to raise.
         """
@@ -172,7 +172,7 @@ class Process:
         return TrackerError(f'"{self.command}": {what}: {plain_text(found)} See docs/exec.md for the protocol.')
 
     def close(self) -> None:
-        """Ask the process to end, and end it if it does not. May be called twice."""
+        """Ask the process to end, and kill it if it does not. May be called twice."""
         if self.kill.alive:
             self._timeout = min(self._timeout, FAREWELL_SECONDS)
             with contextlib.suppress(TrackerError):
@@ -220,7 +220,7 @@ class Process:
             selector.unregister(self._stdin)
 
     def _read(self, pipe: Any, selector: selectors.BaseSelector) -> bool:
-        """Take what a pipe holds; False at the end of standard output."""
+        """Read the bytes available in a pipe; False at the end of standard output."""
         try:
             data = os.read(pipe.fileno(), CHUNK)
         except BlockingIOError:
@@ -229,29 +229,29 @@ class Process:
             self._received += data
             return bool(data)
         if data:
-            self._words.add(data)
+            self._output.add(data)
         else:
             selector.unregister(pipe)
             pipe.close()
         return True
 
     def _take_header(self, what: str) -> Any:
-        """Take the next message's line out of what was received; the process's own words go elsewhere."""
+        """Parse the next message's line from the received bytes; other lines go to the log."""
         while True:
             end = self._received.find(b"\n")
             if end < 0:
                 if len(self._received) > LONGEST_LINE:
-                    self._words.add(bytes(self._received))
+                    self._output.add(bytes(self._received))
                     self._received.clear()
                 return None
             line = bytes(self._received[:end])
             del self._received[: end + 1]
             words, prefix, text = line.partition(PREFIX)
             if not prefix:
-                self._words.add(line + b"\n")
+                self._output.add(line + b"\n")
                 continue
             if words:
-                self._words.add(words + b"\n")
+                self._output.add(words + b"\n")
             return self._checked(text, what)
 
     def _checked(self, text: bytes, what: str) -> Any:
@@ -283,30 +283,30 @@ class Process:
             state = "did not read its message" if outgoing else "did not answer"
         return (
             f'"{self.command}" {state} within {self._timeout:g} s at {what} and was killed. '
-            f"Give it more time with -O timeout=SECONDS. {self._words}"
+            f"Give it more time with -O timeout=SECONDS. {self._output}"
         )
 
     def _ended(self, what: str) -> str:
-        """Say how the process ended; it closed its standard output."""
+        """Describe the end of the process after it has closed its standard output."""
         code = None
         with contextlib.suppress(subprocess.TimeoutExpired):
             code = self._process.wait(FAREWELL_SECONDS)
-        self._hear()
+        self._read_stderr()
         if self._received:
-            self._words.add(bytes(self._received[:LONGEST_LINE]))
+            self._output.add(bytes(self._received[:LONGEST_LINE]))
         if code is None:
             how = "closed its standard output"
         elif code >= 0:
             how = f"ended with exit code {code}"
         else:
             how = f"was ended by signal {-code} ({signal.strsignal(-code)})"
-        return f'"{self.command}" {how} at {what}. {self._words}'
+        return f'"{self.command}" {how} at {what}. {self._output}'
 
-    def _hear(self) -> None:
-        """Take what standard error holds at this moment."""
+    def _read_stderr(self) -> None:
+        """Read the bytes available on standard error into the log."""
         with contextlib.suppress(BlockingIOError):
             while not self._stderr.closed and (data := os.read(self._stderr.fileno(), CHUNK)):
-                self._words.add(data)
+                self._output.add(data)
 
 
 def _pipes(process: subprocess.Popen[bytes]) -> tuple[IO[bytes], IO[bytes], IO[bytes]]:

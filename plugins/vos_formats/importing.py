@@ -24,7 +24,7 @@ class ObjectIds:
     """Object ids for what a file calls its objects: the number at the end of their names, else the next free id."""
 
     def __init__(self, names: Iterable[Hashable], path: Path) -> None:
-        """Give every name an id.
+        """Assign an id to every name.
 
         Args:
             names: labels or numbers, in the order of the file; repeated ones count once.

@@ -106,7 +106,7 @@ class FormatWriter:
         """Prepare; the path is known and its folder exists."""
 
     def add(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
-        """Take one frame."""
+        """Add one frame."""
         raise NotImplementedError
 
     def finish(self) -> None:

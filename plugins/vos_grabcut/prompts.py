@@ -131,7 +131,7 @@ def _entry(part: str, what: str, form: str) -> tuple[int, str]:
 
 
 def _signed(values: list[str]) -> tuple[list[str], bool]:
-    """Take a sign off the end of some values; none means on the object."""
+    """Strip a sign from the end of some values; no sign means on the object."""
     values = [value.strip() for value in values if value.strip()]
     if values and values[-1] in ("+", "-"):
         return values[:-1], values[-1] == "+"

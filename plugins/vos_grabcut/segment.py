@@ -181,7 +181,7 @@ def _cut(image: Image, labels: AnyArray, iterations: int) -> BoolArray:
 
 
 def _connected(mask: BoolArray, marks: BoolArray) -> BoolArray:
-    """Keep the pieces that a mark lies on; without marks, those of at least a tenth of the largest one's area."""
+    """Keep the components under a mark; without marks, those of at least a tenth of the largest one's area."""
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count <= 2:
         return mask
@@ -194,7 +194,7 @@ def _connected(mask: BoolArray, marks: BoolArray) -> BoolArray:
 
 
 def _enlarge(mask: BoolArray, image: Image, config: SegmentConfig) -> BoolArray:
-    """Bring a mask to the image's size; its edge follows the image's."""
+    """Resize a mask to the image's size by a guided filter, so that its edge follows the image's."""
     height, width = image.shape[:2]
     if mask.shape == (height, width):
         return mask

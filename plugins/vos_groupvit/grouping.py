@@ -42,7 +42,7 @@ def patch_groups(assignments: Sequence[Tensor]) -> Tensor:
 
 
 def group_map(belonging: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
-    """Give each pixel to a group.
+    """Assign each pixel to a group.
 
     Args:
         belonging: (patches, G), from ``patch_groups``, patches row by row.
@@ -77,7 +77,7 @@ def group_affinity(groups: Tensor, image: Tensor, phrases: Tensor, scale: float,
 
 
 def phrase_map(segmentation: Segmentation, wanted: int, threshold: float) -> Tensor:
-    """Give each pixel to a phrase or the background.
+    """Assign each pixel to a phrase or the background.
 
     Args:
         segmentation: groups and what they show.

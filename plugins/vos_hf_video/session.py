@@ -51,7 +51,7 @@ def drop_unreachable(session: Any, time: int, config: Any) -> None:
 
 
 def adopt_objects(session: Any, other: Any, time: int) -> None:
-    """Take over the annotated objects of another session as new or corrected ones, at ``time``."""
+    """Copy the annotated objects of another session as new or corrected ones, at ``time``."""
     for object_id in other.obj_ids:
         outputs = session.output_dict_per_obj[session.obj_id_to_idx(object_id)]
         given = other.output_dict_per_obj[other.obj_id_to_idx(object_id)]

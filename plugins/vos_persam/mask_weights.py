@@ -44,7 +44,7 @@ class FitHistory:
 def fit_mask_weights(
     logits: Tensor, mask: BoolArray, *, epochs: int, rate: float, history: FitHistory | None = None
 ) -> tuple[float, float, float]:
-    """Learn how to mix the three masks so that they give the reference mask.
+    """Fit weights that mix the three masks to the reference mask.
 
     Args:
         logits: float32 (3, H, W), the reference frame's masks at frame size.

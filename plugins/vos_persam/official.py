@@ -80,7 +80,7 @@ class OfficialTracker:
         return self._sam.encode([frame.image for frame in frames])
 
     def start(self, frame: Frame, label_map: LabelMap, encoding: Embedding) -> None:
-        """Take the first frame's targets and boxes; for ``persam-f`` learn the mask weights."""
+        """Compute the first frame's targets and boxes; for ``persam-f`` fit the mask weights."""
         self._ids = object_ids(label_map)
         masks = [label_map == i for i in self._ids]
         cells = [official_cells(mask, encoding.view, self._sam.grid, MASK_VALUE) > 0 for mask in masks]

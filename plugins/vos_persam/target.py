@@ -129,7 +129,7 @@ def similarity(features: Tensor, target_features: Tensor) -> Tensor:
 
 
 def at_frame_size(maps: Tensor, view: View) -> Tensor:
-    """Bring similarity maps to the frame as the official code does: four times larger, then as masks.
+    """Resize similarity maps to the frame as the official code does: four times larger, then as masks.
 
     Args:
         maps: float32 (K, h, w) on the embedding's grid.

@@ -96,7 +96,7 @@ class PersamTracker:
         save_objects(path, self._objects)
 
     def load(self, path: Path) -> None:
-        """Be where ``save`` was called.
+        """Restore the state at the call of ``save``.
 
         Raises:
             InputError: the file is damaged, or of another model.

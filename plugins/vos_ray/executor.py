@@ -94,7 +94,7 @@ class _Run:
     attempts: dict[str, int] = field(default_factory=dict)
 
     def events(self) -> Iterator[JobEvent]:
-        """Give events until every job is done or failed."""
+        """Yield events until every job is done or failed."""
         progress = self.ray.util.queue.Queue()
         waiting = deque(self.jobs)
         actors = [self._actor(number) for number in range(min(self.options.workers, len(self.jobs)))]

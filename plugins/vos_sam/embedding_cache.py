@@ -43,7 +43,7 @@ class EmbeddingCache:
         return loaded if isinstance(loaded, Tensor) else None
 
     def write(self, image: Image, features: Tensor) -> None:
-        """Keep an image's embedding, (C, h, w)."""
+        """Store an image's embedding, (C, h, w)."""
         buffer = io.BytesIO()
         torch.save(features.detach().cpu().clone(), buffer)
         atomic_write(self._path(image), buffer.getvalue())

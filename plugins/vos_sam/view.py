@@ -56,7 +56,7 @@ class View:
         return np.asarray(np.asarray(points_xy, dtype=np.float64) * scale, dtype=np.float32)
 
     def upsample(self, low_res: torch.Tensor, *, at_most_input: bool = False) -> torch.Tensor:
-        """Bring maps of the model's square input to the frame: scale up, cut the padding off, scale to the frame.
+        """Resize maps of the model's square input to the frame: scale up, crop the padding, scale to the frame.
 
         Args:
             low_res: float (..., h, w) over the whole square input.
@@ -102,7 +102,7 @@ def scaled_image(image: Image, size: Size) -> Image:
 
 @torch.inference_mode()
 def merge_objects(view: View, ids: Sequence[int], low_res_logits: torch.Tensor) -> LabelMap:
-    """Give each pixel to the object with the highest logit above 0.
+    """Assign each pixel to the object with the highest logit above 0.
 
     Args:
         view: the frame's place in the model's input.

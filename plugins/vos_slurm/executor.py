@@ -60,16 +60,16 @@ class ArrayTask:
 
 @dataclass
 class _Share:
-    """One task's share of the jobs, as its events tell it.
+    """One task's share of the jobs and their state, read from its events.
 
     Attributes:
-        task: the task that was submitted last.
+        task: the latest submitted task.
         handle: submitit's job of it.
-        offset: how far its event file is read, in bytes.
-        left: jobs without a final event, in the order in which they are begun.
-        begun: the job that the task has begun and not ended.
-        attempts: how many tasks died in each job.
-        stillborn: how many tasks in a row died before they began a job.
+        offset: position in its event file up to which events have been read, bytes.
+        left: jobs without a final event, in the order in which they run.
+        begun: the running job.
+        attempts: number of tasks that died in each job.
+        stillborn: number of tasks in a row that died before their first job.
     """
 
     task: ArrayTask
@@ -84,7 +84,7 @@ class _Share:
         self.left = {job.job_id: job for job in self.task.jobs}
 
     def new_events(self) -> Iterator[JobEvent]:
-        """Give the events that the task has written since the last call."""
+        """Yield the events that the task has written since the last call."""
         events, self.offset = read_events(self.task.events, self.offset)
         for event in events:
             if event.job_id not in self.left:
@@ -97,10 +97,10 @@ class _Share:
             yield event
 
     def died(self, retries: int) -> Iterator[JobEvent]:
-        """Sort the jobs of a dead task: the job that it died in comes last, or has failed after its last attempt.
+        """Reorder the jobs of a dead task: its running job moves to the end, or fails after its last attempt.
 
         Args:
-            retries: how many more tasks a job may kill after the first.
+            retries: number of further attempts of a job whose task died.
         """
         reason, name, begun = _reason(self.handle), self.task.name, self.begun
         self.begun = None
@@ -170,7 +170,7 @@ class SlurmExecutor:
         return submitter
 
     def _follow(self, submitter: Any, shares: list[_Share]) -> Iterator[JobEvent]:
-        """Give events as they appear in the files; submit what a dead task has left again."""
+        """Yield events as they appear in the files; resubmit the unfinished jobs of a dead task."""
         while any(share.left for share in shares):
             for share in shares:
                 over = share.handle.done()  # asked first: a task that is over writes no more events
@@ -188,7 +188,7 @@ class SlurmExecutor:
 
 @contextmanager
 def _submitting() -> Iterator[None]:
-    """Report what submitit raises when it submits as one line."""
+    """Report errors of a submission in one line."""
     try:
         yield
     except Exception as error:
@@ -200,9 +200,9 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[JobEvent], int]:
 
     Args:
         path: the file; it need not exist yet.
-        offset: where to begin, in bytes.
+        offset: position to read from, bytes.
     Returns:
-        Events, and where the next reading begins. A line that is not whole yet is left for then.
+        Events, and the position to read from next, at which an incomplete line begins if there is one.
     """
     if not path.exists():
         return [], offset

@@ -78,14 +78,14 @@ class FrameIndex:
         return float(stated) if stated and abs(float(stated) / mean - 1) <= tolerance else mean
 
     def with_constant_rate(self) -> FrameIndex:
-        """Take times from decoding times that are a constant step apart, as in AVI; without such, none are known."""
+        """Derive times from decoding times of a constant step, as in AVI; else times stay unknown."""
         dts = self.packets.dts[self.packets.shown]
         steps = np.diff(dts)
         constant = len(dts) == len(self) > 1 and dts.min() != NO_TIME and 0 < steps.min() >= steps.max() - 1
         return replace(self, pts=dts if constant else None)
 
     def without_end_after_gap(self, stated: Fraction | None) -> FrameIndex:
-        """Leave out what follows a hole near the end of a file that is cut short.
+        """Remove the frames after a gap near the end of a file that is cut short.
 
         B frames come after the frames that they are shown before, so that the last frame shown may be one whose
         predecessors were cut off.
@@ -104,7 +104,7 @@ class FrameIndex:
         return self.first(tail + int(holes[0]) + 1) if len(holes) else self
 
     def without_open_end(self) -> FrameIndex:
-        """Leave out the last frames of a cut file without presentation times, if it has B frames.
+        """Remove the last frames of a cut file without presentation times, if it has B frames.
 
         The last reference frame may be shown behind B frames that are cut off; nothing says how many they were.
         """

@@ -33,7 +33,7 @@ class ImageSource:
     """A sequence of image files; a few are decoded ahead, in order."""
 
     def __init__(self, paths: Sequence[Path], name: str, location: str, annotation_folder: Path | None = None) -> None:
-        """Take the files as they are.
+        """List the frames of given files.
 
         Args:
             paths: image files in frame order, at least one; their stems name the frames.

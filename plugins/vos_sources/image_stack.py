@@ -16,7 +16,7 @@ class ImageStackSource:
     """The pages of one file, as frames of a sequence."""
 
     def __init__(self, path: Path, pages: ImagePages) -> None:
-        """Take an open file.
+        """Read from an open file.
 
         Args:
             path: of the file.

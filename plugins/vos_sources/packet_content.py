@@ -15,7 +15,7 @@ class PacketContent:
     """Reads the frame headers of one track's packets."""
 
     def __init__(self, codec_context: Any) -> None:
-        """Look at the codec and its extradata once.
+        """Parse the codec's extradata.
 
         Args:
             codec_context: PyAV's codec context of the track.

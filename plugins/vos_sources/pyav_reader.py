@@ -180,7 +180,7 @@ class PyAvReader:
     def __init__(
         self, decoder: PacketDecoder, index: FrameIndex, start: Iterator[tuple[int, Any]] | None = None
     ) -> None:
-        """Take an open decoder.
+        """Read from an open decoder.
 
         Args:
             decoder: of the file.

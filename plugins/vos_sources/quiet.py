@@ -8,6 +8,6 @@ import cv2
 
 
 def quieten() -> None:
-    """Let OpenCV say nothing; call it before anything is opened."""
+    """Silence OpenCV's log; call it before anything is opened."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

@@ -69,7 +69,7 @@ class StreamSource:
             frame = self._read(index + 1, time.monotonic() - began)
 
     def close(self) -> None:
-        """Let go of the device."""
+        """Release the device."""
         self._capture.release()
 
     def _read(self, index: int, seconds: float | None) -> Frame | None:

@@ -102,7 +102,7 @@ class VideoSource:
         return image
 
     def _check_end(self, indices: range) -> None:
-        """Say it if a step led over the first frame that is missing, or over a last one that is incomplete."""
+        """Report a missing frame that a step has skipped, or an incomplete last one."""
         good = len(self._video.index)
         if indices.start <= good < min(indices.stop, self._video.frame_count):
             raise self._ends_early(good, good)

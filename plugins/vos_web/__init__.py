@@ -35,5 +35,5 @@ class LastPrediction:
 
     @hookimpl
     def vos_frame_done(self, run: Run, frame: Frame, prediction: Prediction, label_map: LabelMap) -> None:
-        """Keep the prediction."""
+        """Store the prediction."""
         self.prediction = prediction

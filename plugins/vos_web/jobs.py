@@ -31,7 +31,7 @@ class Jobs:
         plugin_modules: Sequence[str] = (),
         blocked: Sequence[str] = (),
     ) -> None:
-        """Begin without a job.
+        """Start without a job.
 
         Args:
             hub: events go there.
@@ -51,7 +51,7 @@ class Jobs:
         return self._current
 
     def track(self, opened: OpenSession, frame: int, direction: str, until: str) -> dict[str, Any]:
-        """Begin to track.
+        """Start tracking.
 
         Args:
             opened: the session.
@@ -79,7 +79,7 @@ class Jobs:
         folder: Path | None,
         overwrite: bool,
     ) -> dict[str, Any]:
-        """Begin to export.
+        """Start an export.
 
         Args:
             opened: the session.

@@ -72,7 +72,7 @@ class Service:
         self.first: str | None = None
 
     def open_video(self, path: Path, fresh: bool = False) -> OpenSession:
-        """Go on with a video's latest session, or begin one.
+        """Open a video's latest session, or create one.
 
         Args:
             path: the video or folder of images.
@@ -112,7 +112,7 @@ class Service:
             return mask_from_prompts(frame, prompts, method, self.plugins, self.runtime, self.settings.sam_checkpoint)
 
     def import_mask(self, opened: OpenSession, frame: int, content: bytes) -> None:
-        """Take a mask file as a frame's annotation; objects that it does not hold keep their pixels.
+        """Import a mask file as a frame's annotation; objects that it does not hold keep their pixels.
 
         Args:
             opened: the session; ids that it does not have become objects.

@@ -31,7 +31,7 @@ class BackwardSpool:
         self._held.append((path, time))
 
     def drain(self) -> Iterator[tuple[AnyArray, float | None]]:
-        """Give the pictures in ascending order of frames, and remove them."""
+        """Yield the pictures in ascending order of frames, and remove them."""
         while self._held:
             path, time = self._held.pop()
             yield np.asarray(cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)), time

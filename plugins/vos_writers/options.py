@@ -180,7 +180,7 @@ def output_path(path: Path | None, run: Run, default_name: str, writer: str) -> 
 
 
 def begin_file(path: Path) -> tuple[IO[str], Path]:
-    """Begin a file under a temporary name, and find out before the first frame that it cannot be written.
+    """Create a file under a temporary name, so that an unwritable path fails before the first frame.
 
     Args:
         path: the final file; its folder exists.

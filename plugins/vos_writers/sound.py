@@ -17,7 +17,7 @@ class SoundTrack:
     """Copies sound into a container, in step with the pictures."""
 
     def __init__(self, source: Any, container: Any, start: float) -> None:
-        """Begin a track; ``SoundTrack.of`` opens the source.
+        """Start a sound track; ``SoundTrack.of`` opens the source.
 
         Args:
             source: an open container with sound.
@@ -42,7 +42,7 @@ class SoundTrack:
 
     @classmethod
     def of(cls, location: str, container: Any, start: float) -> SoundTrack | None:
-        """Begin with the sound of a source, or say that it has none."""
+        """Open the sound of a source; None, with a log line, if it has none."""
         try:
             source = av.open(str(Path(location).absolute())) if Path(location).is_file() else None
         except (OSError, av.error.FFmpegError):

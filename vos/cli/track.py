@@ -166,7 +166,7 @@ def _first_mask(
     options: dict[str, Any],
     runtime: Runtime,
 ) -> GivenAnnotations:
-    """Give the masks of ``--mask``, or what the initializer makes of the first frame; None leaves it to the layout."""
+    """Masks of ``--mask``, or the initializer's of the first frame; None leaves the choice to the data set's layout."""
     from vos.host.annotations.mask_arguments import parse_mask_arguments
     from vos.host.outputs.planned_outputs import PlannedOutputs
     from vos.host.tracker_making import tracker_options
@@ -193,7 +193,7 @@ def _first_mask(
 
 
 def describe(summary: RunSummary) -> str:
-    """Say in a line what a run did and where its output is, and in one for each object which frames to look at."""
+    """Print a run's result and output folder in one line, and the frames to check of each object in another."""
     objects = ", ".join(map(str, summary.object_ids))
     output = summary.run.address or summary.run.output
     many = "objects" if len(summary.object_ids) != 1 else "object"

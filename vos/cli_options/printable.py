@@ -7,7 +7,7 @@ LONGEST_LINE = 1200
 
 
 def printable(text: str) -> str:
-    """Take control characters out of a message, and cut endless lines.
+    """Remove control characters from a message, and truncate very long lines.
 
     Args:
         text: a message; its line breaks and tabs stay.

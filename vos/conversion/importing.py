@@ -63,7 +63,7 @@ def import_masks(
 
 @contextmanager
 def prediction_folder(path: Path, truth: Path, plugins: Plugins) -> Iterator[Path]:
-    """Give a folder of masks to score: ``path`` itself, or what a file of another tool holds, for a while.
+    """Provide a folder of masks to score: ``path`` itself, or a temporary folder with the masks of another tool's file.
 
     Args:
         path: a folder of masks, or a file or folder of a format that is read.

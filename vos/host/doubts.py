@@ -67,7 +67,7 @@ class DoubtDetector:
     """Collects the doubtful spans of each object, from frames in the order of tracking, forward or backward."""
 
     def __init__(self, step: int = 1) -> None:
-        """Begin a run.
+        """Start without earlier frames.
 
         Args:
             step: difference between the indices of two consecutive frames.

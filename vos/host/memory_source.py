@@ -61,7 +61,7 @@ class MemorySource:
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
-        """Give the images as frames; see ``vos.Source``.
+        """Yield the images as frames; see ``vos.Source``.
 
         Raises:
             SourceError: an image is none, or an iterator is read twice or backward.

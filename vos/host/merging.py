@@ -14,7 +14,7 @@ from vos.types.prediction import Prediction
 
 
 def merge_objects(prediction: Prediction, size: Size) -> LabelMap:
-    """Give each pixel to the object with the highest logit above 0, else to the background.
+    """Assign each pixel to the object with the highest logit above 0, else to the background.
 
     Logits of another size are resized bilinearly with half-pixel centres (``align_corners=False``).
     Objects that are not ``present`` are left out. Ties go to the earlier row.

@@ -103,7 +103,7 @@ class RunProgress:
 
     @hookimpl
     def vos_run_started(self, run: Run) -> None:
-        """Begin a task of the run's frames."""
+        """Start a progress display of the run's frames."""
         self._progress = _begin(run.sequence, run.frame_count, "frame", self._form)
         self._done = run.frames_before
 

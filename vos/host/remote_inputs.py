@@ -18,7 +18,7 @@ class RemoteSource:
     """A source whose frames are in a local copy of what an address names."""
 
     def __init__(self, address: str, copy: LocalCopy, source: Source) -> None:
-        """Take over a copy and the source that reads it.
+        """Wrap a source that reads a local copy, and own the copy.
 
         Args:
             address: of the original.

@@ -249,7 +249,7 @@ def _details(tracker: object, name: str) -> dict[str, Any]:
 
 
 def _merge_of(plugins: Plugins) -> Merge:
-    """Ask the plugins' ``vos_merge_objects`` first, then the host's argmax."""
+    """Merge with the first plugin whose ``vos_merge_objects`` returns a label map, else with the host's argmax."""
     implementations = plugins.hook.vos_merge_objects.get_hookimpls()
     if not implementations:
         return merge_objects

@@ -22,7 +22,7 @@ class FrameTimes:
         self._last = time.perf_counter()
 
     def start(self) -> None:
-        """Begin the first interval."""
+        """Start the first interval."""
         self._last = time.perf_counter()
 
     def tick(self) -> None:

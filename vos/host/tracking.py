@@ -244,7 +244,7 @@ def _begin_outputs(
 
 
 def _go_on(run: PreparedRun, planned: PlannedOutputs, folder: Path, *, exact: bool) -> list[dict[str, Any]]:
-    """Go on in the middle of a run that was stopped, if there is one; returns where it has gone on so far."""
+    """Resume a stopped run, if there is one; returns all its resumptions so far."""
     run.states = StateWriter(run.facts, run.loop, None if planned.remote is None else planned.remote.push)
     record = planned.stopped_run(folder)
     if record is not None:

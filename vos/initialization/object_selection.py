@@ -81,7 +81,7 @@ def select_objects(segments: LabelMap, selection: ObjectSelection | None = None)
 
 
 def merge_fragments(segments: LabelMap, min_area: float) -> LabelMap:
-    """Give small connected pieces to the segment, or background, that they share most edge with.
+    """Assign small connected components to the segment, or background, with which they share the longest edge.
 
     Args:
         segments: uint8 (H, W): 0 and ids.

@@ -64,7 +64,7 @@ class OutputFolder:
         self.write(name, encode_label_map(label_map), subfolder)
 
     def check(self) -> None:
-        """Find out, once all is written, whether the files are there.
+        """Check at the end that all written files still exist.
 
         Raises:
             OutputError: a folder is gone or another one lies under its name, or files were removed from it.

@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def output_lock(folder: Path) -> Iterator[None]:
-    """Hold an output folder for this process, and refuse one that another run holds.
+    """Lock an output folder for this process, and refuse one that another run has locked.
 
     The lock is an advisory lock (``flock``) on the folder itself. No file is made, and the lock ends with the process,
     also after ``kill -9``. Where the platform or the file system has no such locks, the block runs without one. A

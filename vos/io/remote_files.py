@@ -107,7 +107,7 @@ class LocalCopy:
     _lock: int | None
 
     def close(self) -> None:
-        """Let the cache remove the copy when it needs room."""
+        """Allow the cache to evict the copy."""
         if self._lock is not None:
             with suppress(OSError):
                 os.close(self._lock)

@@ -28,7 +28,7 @@ class Tracker(Protocol):
     """Follows the objects of the first label map through the frames that come after."""
 
     def start(self, frame: Frame, label_map: LabelMap) -> None:
-        """Begin a new sequence at an annotated frame and forget any earlier one.
+        """Start a new sequence at an annotated frame and forget any earlier one.
 
         Args:
             frame: the annotated frame; its image is read-only.
@@ -130,7 +130,7 @@ class SavingTracker(Protocol):
         ...
 
     def load(self, path: Path) -> None:
-        """Take the place of ``start``: forget everything, and be where ``save`` was called.
+        """Restore the state at the call of ``save``; called in place of ``start``, and replaces any earlier state.
 
         Args:
             path: a file, which may be damaged or made by somebody else.

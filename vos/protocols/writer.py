@@ -41,7 +41,7 @@ class Writer(Protocol):
         ...
 
     def abort(self, error: BaseException) -> None:
-        """Leave the outputs of a run that failed whole or absent; its last call, in place of close."""
+        """End a failed run with each output complete or removed; the last call, in place of ``close``."""
         ...
 
 

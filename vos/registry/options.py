@@ -230,7 +230,7 @@ def _parse(value: Any, hint: Any) -> Any:
 
 
 def _checked(value: Any, hint: Any) -> Any:
-    """Take a Python value as it is if its type fits; an int is also a float, a str a Path."""
+    """Check the type of a Python value; an int is accepted as a float, a str as a Path."""
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint is str and isinstance(value, Path):

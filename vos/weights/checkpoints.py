@@ -34,7 +34,7 @@ def known_checkpoints(plugins: Plugins | None = None) -> dict[str, Checkpoint]:
 
 
 def checkpoint(name: str | Checkpoint, plugins: Plugins | None = None) -> Checkpoint:
-    """Look a checkpoint up.
+    """Look up a checkpoint by name.
 
     Args:
         name: its name or its file's; a ``Checkpoint`` is returned.

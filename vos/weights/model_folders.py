@@ -72,7 +72,7 @@ def _missing(folder: Path, needed: Sequence[str]) -> list[str]:
 
 
 def _check_reachable(address: str) -> None:
-    """Say at once that there is no network, where the hub's client would try for half a minute."""
+    """Fail at once without a network, instead of after the half minute that the hub's client retries."""
     from urllib.parse import urlsplit
     from urllib.request import getproxies
 

@@ -95,7 +95,7 @@ def _inside(network: Any, key: str) -> bool:
 
 @contextmanager
 def _quiet(library: str) -> Iterator[None]:
-    """Keep a library from logging a table of what ``load_network`` says in a line, or lets pass."""
+    """Silence a library's table of missing and unexpected keys, which ``load_network`` reports in one line."""
     logging = importlib.import_module(library).utils.logging
     before = logging.get_verbosity()
     logging.set_verbosity_error()

@@ -254,7 +254,7 @@ def _anchors(present: BoolArray, beside: BoolArray, count: int, radius: int) -> 
 
 
 def merged_correction(present: BoolArray, found: BoolArray, marks: tuple[BoolArray, BoolArray]) -> BoolArray:
-    """Take from a new mask only the regions that marks ask for, so that a good mask stays as it is elsewhere.
+    """Update a mask from a new one only in the regions of the marks, so that the rest of it stays.
 
     Args:
         present: bool (H, W), the mask before the marks.
@@ -274,7 +274,7 @@ def merged_correction(present: BoolArray, found: BoolArray, marks: tuple[BoolArr
 
 
 def _without_fragments(mask: BoolArray, marks: AnyArray, share: float) -> BoolArray:
-    """Keep the pieces that a mark lies on, and the larger ones of the others."""
+    """Keep the components under a mark, and the larger ones of the others."""
     count, pieces, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
     if count <= 2:
         return mask

@@ -91,7 +91,7 @@ class DinoTracker:
 
     @torch.inference_mode()
     def start(self, frame: Frame, label_map: LabelMap, encoding: Tensor) -> None:
-        """Begin a new sequence, and drop the state of the one before."""
+        """Start a new sequence, and drop the state of the one before."""
         self._reset()
         self._last = encoding, self._background(encoding)
         self._add_annotation(label_map)

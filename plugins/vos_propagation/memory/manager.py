@@ -138,7 +138,7 @@ class MemoryManager:
         return anchor.features.match_keys.flatten(1)[:, representative_cells(share)].T
 
     def _limit_anchors(self, object_id: int) -> None:
-        """Keep an object's first and latest annotations; ``_rebuild`` drops anchors without objects."""
+        """Keep only an object's first and latest annotations; ``_rebuild`` drops anchors without objects."""
         anchors = [anchor for anchor in self.anchors if object_id in anchor.object_ids]
         for anchor in anchors[1 : 1 - self._config.anchors_per_object]:
             anchor.object_ids.discard(object_id)

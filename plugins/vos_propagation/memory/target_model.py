@@ -41,7 +41,7 @@ class TargetModel:
         self._annotated_weights = self._weights
 
     def learn(self, features: Tensor, labels: Tensor, *, annotated: bool) -> None:
-        """Learn from a frame. All labels have the same total weight; uncertain cells have less weight.
+        """Train on a frame. All labels have the same total weight; uncertain cells have less weight.
 
         Args:
             features: float32 (D, N); faster if the features of a cell are adjacent in memory.

@@ -29,7 +29,7 @@ def boxes_around(likely: Tensor) -> list[Box | None]:
 
 
 def batches_of(boxes: Sequence[Box | None], shape: Size) -> list[list[tuple[int, Box, Box]]]:
-    """Put boxes whose sizes differ little together, grown to the largest of them.
+    """Group boxes of similar sizes, grown to the largest of the group.
 
     The fewer calls of the decoder the better: one takes as long as ``CALL`` cells more.
 
@@ -56,7 +56,7 @@ def batches_of(boxes: Sequence[Box | None], shape: Size) -> list[list[tuple[int,
 
 
 def within(part: slice, whole: slice) -> slice:
-    """Say which part of ``whole`` this is."""
+    """Slice ``part`` relative to the start of ``whole``."""
     return slice(part.start - whole.start, part.stop - whole.start)
 
 
@@ -67,7 +67,7 @@ def at_stride(box: Box, stride: int) -> Box:
 
 
 def scale2x(part: slice) -> slice:
-    """Say where a part of the grid is on one of twice the size."""
+    """The same interval on a grid of twice the size."""
     return slice(2 * part.start, 2 * part.stop)
 
 
@@ -81,7 +81,7 @@ def _both(one: Size, other: Size) -> Size:
 
 
 def _grown(box: Box, size: Size, shape: Size) -> Box:
-    """Give a box of this size, around ``box``, in the grid of this shape; it begins at a multiple of ``ALIGNED``."""
+    """Grow ``box`` to this size within the grid; it begins at a multiple of ``ALIGNED``."""
     starts = [
         min(max(0, part.start - (length - (part.stop - part.start)) // (2 * ALIGNED) * ALIGNED), limit - length)
         for part, length, limit in zip(box, size, shape, strict=True)

@@ -155,7 +155,7 @@ class ClipMaker:
         return Clip(images, maps, clip.name)
 
     def _occluded(self, clip: Clip, rng: random.Random) -> Clip:
-        """Let one or two things pass in front of the objects; they look like another frame or photograph."""
+        """Paste one or two moving occluders, textured by another frame or photograph, over the objects."""
         images, maps = [image.copy() for image in clip.images], [label_map.copy() for label_map in clip.label_maps]
         for _ in range(rng.choice([1, 1, 2])):
             if self._photos is not None and rng.random() < 0.4:

@@ -54,7 +54,7 @@ class Records:
         return sum(map(len, self._rows))
 
     def refresh(self) -> None:
-        """Take up files that are new."""
+        """Load new files."""
         for folder, rows in zip(self._folders, self._rows, strict=True):
             for path in sorted(set(folder.glob("*.pt")) - self._known):
                 self._known.add(path)
@@ -83,7 +83,7 @@ class Records:
 
 
 def drop_kind(parts: dict[str, Tensor], kind: int) -> None:
-    """Leave one of ``CUE_KINDS`` out of the cues, in place."""
+    """Remove one of ``CUE_KINDS`` from the cues, in place."""
     for row in CUE_KINDS[kind]:
         parts["coarse"][row] = 0
     if kind == 0:
@@ -93,7 +93,7 @@ def drop_kind(parts: dict[str, Tensor], kind: int) -> None:
 
 
 def erase(parts: dict[str, Tensor], rng: random.Random) -> None:
-    """Weaken, in place, what the cues say for an ellipse around a point of the object."""
+    """Weaken the cues, in place, inside an ellipse around a point of the object."""
     height, width = parts["coarse"].shape[-2:]
     inside = (parts["truth"][::2, ::2] > 0.5).nonzero()
     if not len(inside):
@@ -128,7 +128,7 @@ class Training:
     """The network, its optimiser and its moving average; kept in a checkpoint."""
 
     def __init__(self, rate: float, seed: int, checkpoint: Path) -> None:
-        """Begin, or go on from the checkpoint if it is there."""
+        """Start training, or resume from the checkpoint if there is one."""
         torch.manual_seed(seed)
         self._rate, self._checkpoint = rate, checkpoint
         self.network = DecoderNetwork().train()
@@ -142,7 +142,7 @@ class Training:
             self.average, self.step, self.seconds = state["average"], state["step"], state["seconds"]
 
     def learn(self, crops: Sequence[Mapping[str, Tensor]], progress: float) -> float:
-        """Take a step; the rate falls by a cosine of ``progress`` in 0..1. Returns the loss."""
+        """Take an optimizer step; the learning rate follows a cosine of ``progress`` in 0..1. Returns the loss."""
         rate = self._rate * min(1.0, (self.step + 1) / 100) * (0.5 + 0.5 * math.cos(math.pi * progress) + 0.01)
         for group in self._optimizer.param_groups:
             group["lr"] = rate

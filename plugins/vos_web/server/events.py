@@ -22,7 +22,7 @@ class EventHub:
         self._queues: set[asyncio.Queue[dict[str, Any] | None]] = set()
 
     def bind(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take the event loop that pages are served in."""
+        """Send events through the event loop of the server."""
         self._loop = loop
 
     def publish(self, event: dict[str, Any]) -> None:

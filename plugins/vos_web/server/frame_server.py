@@ -25,7 +25,7 @@ class FrameServer:
     """Serves one source's frames; its memory does not grow with the source."""
 
     def __init__(self, source: Source, cache_bytes: int = CACHE_BYTES) -> None:
-        """Take an open, seekable source.
+        """Serve an open, seekable source.
 
         Args:
             source: closed by ``close``.
@@ -48,7 +48,7 @@ class FrameServer:
         self._thread.start()
 
     def jpeg(self, index: int) -> bytes:
-        """Give a frame as JPEG; waits until it is decoded.
+        """Return a frame as JPEG; blocks until it is decoded.
 
         Args:
             index: of the frame, from 0.
@@ -68,7 +68,7 @@ class FrameServer:
         return future.result()
 
     def frame(self, index: int) -> Frame:
-        """Give a frame's pixels as the source has them; waits until it is decoded."""
+        """Return a frame's pixels; blocks until it is decoded."""
         future: Future[Frame] = Future()
         with self._condition:
             self._wanted_raw.append((index, future))
@@ -76,7 +76,7 @@ class FrameServer:
         return future.result()
 
     def allow_decoding_ahead(self, allowed: bool) -> None:
-        """Say whether idle time may be used; not while a tracker needs the cores."""
+        """Allow or forbid decoding ahead in idle time; a running tracker needs the cores."""
         with self._condition:
             self._idle_allowed = allowed
             self._condition.notify()

@@ -94,7 +94,7 @@ class Handlers:
         return StreamingResponse(stream(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     async def upload(self, request: Request) -> Response:
-        """Keep a video that was dropped on the page."""
+        """Store an uploaded video."""
         name = safe_name(request.query_params.get("name", ""))
         if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
             raise InputError(f"{name}: is no video ({', '.join(sorted(VIDEO_SUFFIXES))}).")
@@ -156,7 +156,7 @@ class Handlers:
         return Response(content, media_type="application/octet-stream", headers={"cache-control": "no-store"})
 
     async def annotate(self, request: Request) -> Response:
-        """Take a painted label map."""
+        """Store a painted label map."""
         opened, index = await self._opened(request), request.path_params["frame"]
         touched = [int(text) for text in request.query_params.get("ids", "").split(",") if text.isdecimal()]
         label_map = decode_runs(await read_body(request, MAX_MASK), opened.session.facts.size)
@@ -165,7 +165,7 @@ class Handlers:
         return JSONResponse(self._pin(opened, index))
 
     async def import_mask(self, request: Request) -> Response:
-        """Take a mask file; ids that the session does not have become objects."""
+        """Import an uploaded mask file; ids that the session does not have become objects."""
         opened, index = await self._opened(request), request.path_params["frame"]
         content = await read_body(request, MAX_MASK)
 
@@ -206,14 +206,14 @@ class Handlers:
         return Response(await run_in_threadpool(make), media_type="application/octet-stream")
 
     async def track(self, request: Request) -> Response:
-        """Begin to track."""
+        """Start tracking."""
         opened, values = await self._opened(request), await _json(request)
         index = _check_frame(opened, values.get("frame"))
         direction, until = str(values.get("direction")), str(values.get("until"))
         return JSONResponse({"job": await run_in_threadpool(self._service.jobs.track, opened, index, direction, until)})
 
     async def export(self, request: Request) -> Response:
-        """Begin to export."""
+        """Start an export."""
         opened, values = await self._opened(request), await _json(request)
         folder = self._service.export_folder(values.get("folder"))
         writers = self._service.checked_writers(values.get("writers"))
@@ -238,7 +238,7 @@ class Handlers:
         return await run_in_threadpool(self._service.store.get, request.path_params["id"])
 
     def _changed(self, request: Request, opened: OpenSession, **facts: Any) -> None:
-        """Tell the other pages."""
+        """Send an event to the other pages."""
         client = request.headers.get("x-client", "")
         self._service.hub.publish({"type": "changed", "session": opened.session.facts.id, "client": client, **facts})
 

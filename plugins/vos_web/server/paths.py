@@ -27,7 +27,7 @@ class AllowedFolders:
     """The folders below which the page reads videos and writes exports."""
 
     def __init__(self, folders: Iterable[Path], unlisted: Iterable[Path] = ()) -> None:
-        """Take the folders.
+        """Resolve the folders.
 
         Args:
             folders: existing folders; the first one is where the page begins to browse.

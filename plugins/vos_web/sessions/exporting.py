@@ -40,11 +40,11 @@ class ReplayTracker:
         self._ids: list[int] = []
 
     def start(self, frame: Frame, label_map: LabelMap) -> None:
-        """Begin; the label map is the session's own."""
+        """Start; the label map is the session's own, so that nothing is tracked."""
         self._ids = list(object_ids(label_map))
 
     def annotate(self, frame: Frame, label_map: LabelMap) -> None:
-        """Take where an object begins; its masks are the session's own."""
+        """Accept an annotation; masks are the session's own, so that nothing is tracked."""
         self._ids = sorted({*self._ids, *object_ids(label_map)})
 
     def step(self, frame: Frame) -> Prediction:

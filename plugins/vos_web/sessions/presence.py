@@ -49,7 +49,7 @@ class Presence:
         ids: Iterable[int] | None = None,
         doubts: Mapping[int, str] | None = None,
     ) -> None:
-        """Take a frame's presence.
+        """Set a frame's presence.
 
         Args:
             frame: its index.
@@ -74,7 +74,7 @@ class Presence:
         ids: Iterable[int] | None = None,
         doubts: Mapping[int, str] | None = None,
     ) -> None:
-        """Take a frame's presence and write it down; see ``set``."""
+        """Set a frame's presence and append it to the log; see ``set``."""
         self.set(frame, levels, ids, doubts)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(line_of(frame, levels, ids, doubts))
@@ -92,7 +92,7 @@ class Presence:
         return int(self._levels[object_id, frame])
 
     def lanes(self, ids: Iterable[int]) -> dict[int, str]:
-        """Give each object's bytes, one a frame, in base64."""
+        """Encode each object's bytes, one for each frame, in base64."""
         return {i: base64.b64encode(self._levels[i].tobytes()).decode() for i in ids}
 
     def compact(self) -> None:

@@ -160,7 +160,7 @@ class Session:
         return None if found is None else keep_ids(found, ids)
 
     def annotate(self, frame: int, label_map: LabelMap, touched: Iterable[int]) -> None:
-        """Take a painted label map: the frame becomes a pin of the touched objects.
+        """Store a painted label map: the frame becomes a pin of the touched objects.
 
         Args:
             frame: its index.

@@ -32,10 +32,10 @@ class SessionStore:
     """Opens, lists, makes and removes sessions."""
 
     def __init__(self, folder: Path, plugins: Plugins) -> None:
-        """Take the folder of sessions; it is made if it is not there.
+        """Use a folder of sessions; it is created if it does not exist.
 
         Raises:
-            OutputError: it cannot be made.
+            OutputError: it cannot be created.
         """
         self.folder = folder
         self._plugins = plugins
@@ -70,7 +70,7 @@ class SessionStore:
         return sorted(found, key=lambda entry: entry["modified"], reverse=True)[:limit]
 
     def create(self, location: Path) -> OpenSession:
-        """Begin a session for a video.
+        """Create a session for a video.
 
         Raises:
             InputError: it cannot be read, or is a live stream.
@@ -94,7 +94,7 @@ class SessionStore:
         return next((entry["id"] for entry in self.recent(10_000) if entry["source"] == str(location)), None)
 
     def get(self, session_id: str) -> OpenSession:
-        """Open a session, or give the one that is open.
+        """Open a session; an open one is returned as it is.
 
         Raises:
             InputError: there is none of this id, its video is gone or has another length, or another server has it.
@@ -149,7 +149,7 @@ class SessionStore:
 
 
 def _lock(folder: Path) -> IO[str]:
-    """Hold a session for this process; the hold ends with the process, however that ends."""
+    """Lock a session for this process; the system releases the lock when the process ends."""
     file = (folder / "lock").open("w")
     if os.name == "posix":
         import fcntl

@@ -12,7 +12,7 @@ class ReorderedSource:
     """Frame ``p`` of this source is frame ``order[p]`` of another one."""
 
     def __init__(self, source: Source, order: Sequence[int]) -> None:
-        """Take the frames wanted.
+        """Choose the frames and their order.
 
         Args:
             source: a seekable source; it stays open.

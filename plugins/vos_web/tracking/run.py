@@ -63,7 +63,7 @@ class SuspendedRun:
     last: LastPrediction
 
     def close(self) -> None:
-        """Let go of the tracker and the source."""
+        """Close the tracker and the source."""
         self.results.close()
         self.source.close()
 
@@ -103,7 +103,7 @@ class TrackingRunner:
         return finished
 
     def close(self) -> None:
-        """Let go of a suspended run and of the tracker."""
+        """Close a suspended run and the tracker."""
         self._drop_suspended()
         if self._made is not None:
             self._made[1].close()

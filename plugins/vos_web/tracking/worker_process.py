@@ -23,7 +23,7 @@ class WorkerProcess:
     """One worker process, started when the first job comes and again if it dies."""
 
     def __init__(self, plugin_modules: Sequence[str] = (), blocked: Sequence[str] = ()) -> None:
-        """Begin without a process.
+        """Start without a process.
 
         Args:
             plugin_modules: as ``-p``.
@@ -40,7 +40,7 @@ class WorkerProcess:
         return self._on_event is not None
 
     def run(self, job: dict[str, Any], on_event: OnEvent) -> None:
-        """Begin a job.
+        """Start a job.
 
         Args:
             job: a message that ``vos_web.tracking.worker`` knows.
@@ -62,7 +62,7 @@ class WorkerProcess:
                 raise
 
     def stop(self) -> None:
-        """Ask the job to stop after the frame that it is at."""
+        """Stop the job after its current frame."""
         with self._lock:
             if self._on_event is not None:
                 self._send({"kind": "stop"})

@@ -18,7 +18,7 @@ from vos import Runtime, TrackerError, stream
 from vos.plugin import OptionError
 from vos.testing import check_plugin, check_tracker, tiny_sequence
 from vos_exec import ExecOptions, make_exec_tracker
-from vos_exec.process import LINES_SHOWN, Words
+from vos_exec.process import LINES_SHOWN, OutputTail
 from vos_exec.tracker import ExecTracker
 
 CLIENT = Path(__file__).parents[3] / "examples" / "exec-tracker" / "my_tracker.py"
@@ -336,17 +336,17 @@ def test_ctrl_c_kills_the_program(child, tmp_path):
     assert is_gone(int((tmp_path / "pid").read_text()))
 
 
-def test_words_keep_the_last_lines_in_bounded_memory():
-    words = Words()
-    assert str(words) == "It printed nothing."
+def test_the_output_tail_keeps_the_last_lines_in_bounded_memory():
+    tail = OutputTail()
+    assert str(tail) == "It printed nothing."
     for i in range(100):
-        words.add(f"line {i}\n".encode())
-    words.add(b"half a l")
-    words.add(b"ine \xff")
-    lines = str(words).split("\n  ")
+        tail.add(f"line {i}\n".encode())
+    tail.add(b"half a l")
+    tail.add(b"ine \xff")
+    lines = str(tail).split("\n  ")
     assert lines[1:] == [f"line {i}" for i in range(101 - LINES_SHOWN, 100)] + ["half a line \N{REPLACEMENT CHARACTER}"]
-    words.add(b"x" * 10_000_000)
-    assert len(str(words)) < 2000
+    tail.add(b"x" * 10_000_000)
+    assert len(str(tail)) < 2000
 
 
 PERL = r"""

@@ -85,7 +85,7 @@ def first_mask(job: BenchmarkJob, sequence: str, *, anew: bool = False) -> First
 
 
 def found_nothing(job: BenchmarkJob, sequence: str) -> bool:
-    """Say whether the same initializer has found no object in a sequence.
+    """Test whether an earlier run of the same initializer found no object in a sequence.
 
     Args:
         job: what to run; it names the initializer and its options.

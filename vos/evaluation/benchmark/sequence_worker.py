@@ -137,7 +137,7 @@ def _write_empty(job: BenchmarkJob, name: str, first: FirstMask) -> None:
 
 
 def _first_annotation(job: BenchmarkJob, name: str, first: FirstMask | None) -> GivenAnnotations:
-    """Give a sequence's first label map; None if each object starts where it first appears."""
+    """Read a sequence's first label map; None if each object starts where it first appears."""
     rules = job.rules
     if first is not None:
         return Annotation(_merged(first.label_map) if rules.merge else first.label_map, 0)

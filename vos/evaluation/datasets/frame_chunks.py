@@ -127,7 +127,7 @@ def _in_order(
 
 
 def _prepare_worker() -> None:
-    """Leave Ctrl-C to the parent, which then stops its workers, and end with it."""
+    """Ignore Ctrl-C, which the parent process handles by stopping its workers, and end with the parent."""
     from vos.host.process_ends import end_with_parent
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)

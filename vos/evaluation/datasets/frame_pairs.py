@@ -61,7 +61,7 @@ def pair_by_name(scored: Sequence[Path], files: Sequence[Path], annotated: Seque
 
 
 def _shifted(annotated: Sequence[Path], files: Sequence[Path]) -> str:
-    """Say that as many predictions as annotations are numbered from another number on, such as 1; else nothing."""
+    """Hint that the predictions are numbered from another first number, such as 1; empty if they are not."""
     if len(annotated) != len(files) or not all(path.stem.isdecimal() for path in (*annotated, *files)):
         return ""
     truth, mine = sorted(int(path.stem) for path in annotated), sorted(int(path.stem) for path in files)

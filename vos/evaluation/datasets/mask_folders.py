@@ -65,10 +65,10 @@ def evaluate(
             that year, else ``"davis-2017"``.
         sequences: names, a set of a DAVIS root (``"2017/val"``) or a text file of names; None for all
             that the truth has.
-        name: what the predictions are called in reports; by default their folder's name.
-        tolerance: of the boundary: a share of the diagonal below 1, or whole pixels.
-        all_frames: leave out no frame at either end.
-        official: reproduce the official tool where it is at fault.
+        name: name of the predictions in reports; by default their folder's name.
+        tolerance: of the boundary F: a share of the image's diagonal below 1, or whole pixels.
+        all_frames: also score the frames at both ends that the protocol leaves out.
+        official: reproduce known faults of the official tool.
         boundary_iou: measure the boundary IoU too (Cheng et al., CVPR 2021).
         missing: ``"zero"`` scores frames and sequences without a prediction as empty.
         meta: YouTube-VOS ``meta.json`` with the objects' categories, for scores by seen and unseen.
@@ -80,7 +80,7 @@ def evaluate(
         The scores.
     Raises:
         FaultsError: files that cannot be scored, all listed in one error.
-        InputError: there is nothing to score, or an argument makes no sense.
+        InputError: there is nothing to score, or an argument is out of its range.
     """
     if protocol is None:
         protocol = protocol_of_set(sequences if isinstance(sequences, str) else None)
@@ -168,7 +168,7 @@ def _prediction_folders(
 
 
 def _joined(finished: list[SequenceScores], rules: Protocol) -> tuple[SequenceScores, ...]:
-    """Join the objects of a sequence where each has a folder of its own, and name them by these."""
+    """Join the objects of a sequence if each has a folder of its own; the folder's number is the object's id."""
     if not rules.object_folders:
         return tuple(finished)
     joined: dict[str, list[ObjectScores]] = {}
@@ -204,7 +204,7 @@ def _plan(
     missing: Missing,
     faults: list[str],
 ) -> PlannedSequence | None:
-    """Pair a sequence's files, or say why that cannot be done."""
+    """Pair a sequence's files; None, with its faults listed, if it cannot be scored."""
     annotated = png_files(truth_folder)
     scored = annotated[int(protocol.skip_first) : len(annotated) - int(protocol.skip_last)]
     if not scored:
@@ -255,7 +255,7 @@ def _and_more(names: Sequence[str]) -> str:
 
 
 def _finish(plan: PlannedSequence, faults: list[str]) -> SequenceScores | None:
-    """Put a sequence's frames together, or list its faults."""
+    """Combine the scores of a sequence's frames; None, with its faults listed, if a frame has no score."""
     scorer, broken = plan.scorer, []
     for index, result in sorted(plan.results.items()):
         if isinstance(result, str):

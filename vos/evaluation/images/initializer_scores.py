@@ -23,7 +23,7 @@ class Scorer(Protocol):
     """A score that is accumulated from predictions and labels, one image at a time."""
 
     def add(self, prediction: Any, labels: Any, /) -> None:
-        """Take one image: integer arrays (H, W)."""
+        """Add one image: integer arrays (H, W)."""
         ...
 
 

@@ -26,7 +26,7 @@ class ClassCounts:
     """
 
     def __init__(self, class_count: int) -> None:
-        """Begin with nothing.
+        """Start with all counts at 0.
 
         Args:
             class_count: C, at least 1.
@@ -71,7 +71,7 @@ class SemanticScorer(ClassCounts):
     """Scores predictions whose values are classes."""
 
     def add(self, prediction: AnyArray, labels: AnyArray, /) -> None:
-        """Take one image.
+        """Add one image.
 
         Args:
             prediction: integer (H, W); a value that is no class is a prediction of nothing.
@@ -96,7 +96,7 @@ class HungarianScorer(ClassCounts):
     """
 
     def add(self, prediction: AnyArray, labels: AnyArray, /) -> None:
-        """Take one image.
+        """Add one image.
 
         Args:
             prediction: integer (H, W), proposals from 0; there may be more than classes.

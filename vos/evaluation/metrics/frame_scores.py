@@ -147,7 +147,7 @@ def score_pair(truth: bits.Bits, mask: bits.Bits, width: int, radius: int) -> tu
     j = jaccard(bits.count(both[0] & both[1]), truth_area, mask_area)
     if j == 1.0:
         return 1.0, 1.0
-    # A crop that ends inside the frame ends with a column of background, which may go on.
+    # A crop that ends inside the frame ends with a column of background, so that its right border is no frame border.
     outlines = bits.boundaries(both, (width - 1) % bits.WORD if words.stop * bits.WORD >= width else bits.WORD - 1)
     truth_length, mask_length = bits.count(outlines[0]), bits.count(outlines[1])
     if not truth_length or not mask_length:

@@ -43,7 +43,7 @@ _WIDTH, _HEIGHT, _LEFT, _SPAN, _TOP, _RISE = 460, 130, 28, 424, 8, 104
 
 
 def is_html_report(path: Path) -> bool:
-    """Say whether a file is a report that ``html_report`` made."""
+    """Test whether a file is a report of ``html_report``."""
     try:
         return GENERATOR in path.read_bytes()[:200]
     except OSError:

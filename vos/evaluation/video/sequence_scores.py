@@ -27,7 +27,7 @@ class SequenceScorer:
         *,
         tolerance: float = TOLERANCE,
     ) -> None:
-        """Begin a sequence.
+        """Start a sequence.
 
         Args:
             name: the sequence's name, for messages.
@@ -77,7 +77,7 @@ class SequenceScorer:
         )
 
     def add(self, scores: FrameScores, frame: str) -> None:
-        """Take the scores of the next annotated frame that counts.
+        """Add the scores of the next scored frame.
 
         Args:
             scores: as ``score`` gives them.

@@ -72,7 +72,7 @@ def object_folders(folder: Path, info: SourceInfo) -> dict[str, Path] | None:
 
 
 def folder_of_sequence(folder: Path, info: SourceInfo) -> Path:
-    """Go into the folder of the source's own sequence, where masks of several sequences lie (``OUT/<sequence>``).
+    """Choose the source's own folder among those of several sequences (``OUT/<sequence>``).
 
     Args:
         folder: the folder given.

@@ -240,7 +240,7 @@ def _refuse_a_frame(mask: Path, info: SourceInfo) -> None:
 
 
 def _from_folder(folder: Path, info: SourceInfo, indices: range) -> Iterator[Annotation]:
-    """Take the masks of a folder, or those of its folders, one for each object, for the frames that they name."""
+    """List a folder's masks by the frames that they are named after; subfolders hold one object each."""
     folder = folder_of_sequence(folder, info)
     of_objects = object_folders(folder, info)
     if of_objects is not None:
@@ -259,7 +259,7 @@ def _from_folder(folder: Path, info: SourceInfo, indices: range) -> Iterator[Ann
 
 
 def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]:
-    """Take from a data set's label maps each object where it first appears, and nothing more."""
+    """Annotate each object of a data set in the first frame that shows it, and in no other."""
     if info.annotation_folder is None:
         raise AnnotationError(
             f"{info.location}: no annotation given, and none lies beside the frames. "

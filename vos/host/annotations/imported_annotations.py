@@ -24,7 +24,7 @@ FOREIGN_SUFFIXES = frozenset({".json", ".xml", ".zip", ".npz", ".tar", ".yaml", 
 
 
 def read_imported(path: Path | str, plugins: Plugins) -> list[ImportedMasks] | None:
-    """Ask every format whether it reads a file or folder.
+    """Read a file or folder with the first format that accepts it.
 
     Args:
         path: what a user gave.
@@ -134,5 +134,5 @@ def _index_of(frame: ImportedFrame, info: SourceInfo) -> int | None:
 
 
 def _is_one_frame(key: object, given: object) -> bool:
-    """Say whether an entry is one annotation by frame index; a text key names an object, a mapping holds several."""
+    """Test whether an entry is one annotation by frame index; a text key names an object, a mapping holds several."""
     return isinstance(key, (int, np.integer)) and not isinstance(given, Mapping)

@@ -19,7 +19,7 @@ ObjectName: TypeAlias = str | int
 
 
 def ids_of_objects(names: Iterable[ObjectName], taken: Iterable[int] = ()) -> dict[ObjectName, int]:
-    """Give each object an id.
+    """Assign an id to each object.
 
     Args:
         names: ids as numbers or digits keep their value; names get the lowest free ids in the order given.

@@ -15,7 +15,7 @@ _NONE = 255
 def combine_label_maps(
     forward: LabelMap, backward: LabelMap, ahead: Mapping[int, int], behind: Mapping[int, int]
 ) -> LabelMap:
-    """Take each object's pixels from its pass; a pixel of two objects goes to the one whose annotation is nearer.
+    """Combine two passes' label maps: each object from its own pass, overlaps to the one with the nearer annotation.
 
     Args:
         forward: uint8 (H, W), of the forward pass.
@@ -41,7 +41,7 @@ def combine_label_maps(
 def combine_predictions(
     forward: Prediction, backward: Prediction, label_map: LabelMap, ahead: Mapping[int, int], behind: Mapping[int, int]
 ) -> Prediction:
-    """Take each object's row from its pass.
+    """Combine two passes' predictions: each object's row from its own pass.
 
     Args:
         forward: of the forward pass.

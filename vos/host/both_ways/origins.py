@@ -76,7 +76,7 @@ class Origins:
         return ahead, behind
 
     def has_ended(self, object_id: int, annotated: int, index: int) -> bool:
-        """Say whether an object's end lies between an annotation of it and a frame, in either direction."""
+        """Test whether an object's end lies between an annotation of it and a frame, in either direction."""
         end = self.ends.get(object_id)
         return end is not None and (annotated < end) != (index < end)
 

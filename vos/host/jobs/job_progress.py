@@ -13,7 +13,7 @@ class JobProgress:
     """Shows the jobs that are done, and the frames of those at work."""
 
     def __init__(self, progress: Progress) -> None:
-        """Begin with no job done.
+        """Start with no job done.
 
         Args:
             progress: of ``show_progress``, with the number of jobs as its total.
@@ -23,7 +23,7 @@ class JobProgress:
         self._frames: dict[str, int] = {}
 
     def __call__(self, event: JobEvent) -> None:
-        """Take an event of an executor."""
+        """Update from an executor's event."""
         if event.kind == "frame":
             self._frames[event.job_id] = event.frame
         elif event.kind in ("done", "failed"):
@@ -37,7 +37,7 @@ class FrameReporter:
     """Observes a run and reports each of its frames to the executor."""
 
     def __init__(self, report: ReportFrame) -> None:
-        """Begin with no frame done.
+        """Start with no frame done.
 
         Args:
             report: as a worker gets it.

@@ -142,7 +142,7 @@ class FrameLoop:
         return set(self._objects.known.annotated) - self._objects.known.ended
 
     def resume(self, point: ResumePoint) -> None:
-        """Go on after a frame of a run that was stopped; called before the first frame.
+        """Resume after a frame of a stopped run; called before the first frame.
 
         Raises:
             Exception: what a tracker raises that refuses its state; the loop is as it was.
@@ -261,7 +261,7 @@ class FrameLoop:
             yield from self._objects.encode(frames)
 
     def _combined(self, tracked: TrackedFrame, spool: BackwardSpool) -> TrackedFrame:
-        """Put a frame's forward and backward pass together, if there are both."""
+        """Combine a frame's forward and backward pass, if it has both."""
         index = tracked.frame.index
         stored = spool.take(index)
         if stored is None:

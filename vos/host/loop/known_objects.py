@@ -13,8 +13,8 @@ class KnownObjects:
     """The objects of a pass.
 
     Attributes:
-        annotated: by object id, the annotated frame that the pass has it from.
-        ended: ids of the objects that are no more; a tracker that cannot forget still answers for them.
+        annotated: by object id, index of the latest annotated frame with the object.
+        ended: ids of ended objects; a tracker that cannot forget objects still predicts them.
     """
 
     def __init__(self, origins: Origins) -> None:
@@ -23,21 +23,21 @@ class KnownObjects:
         self._origins = origins
 
     def start(self, annotation: Annotation, index: int) -> None:
-        """Begin a pass with an annotation of a frame."""
+        """Start a pass with an annotation of a frame."""
         self.annotated = dict.fromkeys(annotation.object_ids, index)
         self.ended = set()
 
     def add(self, annotation: Annotation, index: int) -> None:
-        """Take a later annotation."""
+        """Add the objects of a later annotation."""
         self.annotated |= dict.fromkeys(annotation.object_ids, index)
         self.ended -= set(annotation.object_ids)
 
     def end(self, index: int, forget: Callable[[int], bool]) -> None:
-        """End the objects whose end lies between the annotation that they are from and a frame.
+        """End the objects whose end lies between their latest annotation and a frame.
 
         Args:
             index: of the frame.
-            forget: called with each object's id; says whether the tracker forgets it.
+            forget: called with each object's id; returns True if the tracker forgets it.
         """
         for object_id, annotated in list(self.annotated.items()):
             if object_id not in self.ended and self._origins.has_ended(object_id, annotated, index):
@@ -48,7 +48,7 @@ class KnownObjects:
     def catch_up(
         self, annotations: Mapping[int, Annotation], indices: range, index: int, forget: Callable[[int], bool]
     ) -> None:
-        """Be where a pass would be after a frame.
+        """Set the state to that of a pass after a frame, as a resumed run needs it.
 
         Args:
             annotations: by frame index.

@@ -69,7 +69,7 @@ class ObjectTracking:
                 yield EncodedFrame(frame, small, encoding)
 
     def start(self, encoded: EncodedFrame, annotation: Annotation) -> TrackedFrame:
-        """Begin a pass at an annotated frame."""
+        """Start a pass at an annotated frame."""
         label_map = _label_map_of(annotation, encoded.frame)
         self._tracker.start(encoded.small, _for_tracker(label_map, encoded), encoded.encoding)
         self.known.start(annotation, encoded.frame.index)
@@ -90,7 +90,7 @@ class ObjectTracking:
         return TrackedFrame.annotated(frame, corrected, sorted(self.known.annotated))
 
     def step_with_earlier_mask(self, encoded: EncodedFrame, annotation: Annotation, mask: LabelMap) -> TrackedFrame:
-        """Go on at an annotated frame from a mask of an earlier run: the tracker gets that mask, corrected.
+        """Start at an annotated frame of a continued run: the tracker gets the earlier run's mask, corrected.
 
         Args:
             encoded: the frame.
@@ -105,7 +105,7 @@ class ObjectTracking:
         return TrackedFrame.annotated(encoded.frame, whole, sorted(self.known.annotated))
 
     def end_objects(self, frame: Frame) -> None:
-        """Let the tracker forget each object whose end lies between the annotation it is from and this frame."""
+        """Make the tracker forget each object whose end lies between its annotation and this frame."""
         self.known.end(frame.index, partial(self._tracker.forget, frame))
 
     def catch_up(self, annotations: Mapping[int, Annotation], forward: range, index: int) -> None:

@@ -92,7 +92,7 @@ class TrackerAdapter:
                 yield from answer
 
     def start(self, frame: Frame, label_map: LabelMap, encoding: Encoding) -> None:
-        """Begin a sequence at an annotated frame."""
+        """Start a sequence at an annotated frame."""
         with self._naming(frame):
             if self._encodes:
                 cast("EncodingTracker", self._tracker).start(frame, label_map, encoding)
@@ -138,7 +138,7 @@ class TrackerAdapter:
         return True
 
     def is_forgotten(self, object_id: int) -> bool:
-        """Take note that an object has ended; says whether the tracker forgets it, without telling the tracker."""
+        """Record that an object has ended, without a call of the tracker; True if the tracker can forget it."""
         self._rowless.add(object_id)
         return isinstance(self._tracker, ForgettingTracker)
 
@@ -210,7 +210,7 @@ def _check_methods(tracker: object, name: str) -> None:
 
 
 def _batch_of(tracker: object, name: str) -> int:
-    """Ask how many frames the tracker wants encoded at once."""
+    """Number of frames that the tracker encodes in one batch."""
     wanted = getattr(tracker, "encode_batch", 1)
     try:
         return max(1, int(wanted))

@@ -23,7 +23,7 @@ class Outputs:
     """The writers of a run, called frame by frame in a background thread."""
 
     def __init__(self, writers: Sequence[Writer], names: Sequence[str] = ()) -> None:
-        """Keep the writers; nothing is opened yet.
+        """Store the writers without opening them.
 
         Args:
             writers: called in this order for each frame.

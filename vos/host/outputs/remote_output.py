@@ -68,8 +68,8 @@ class RemoteOutput:
             whole: fetch all in any case.
 
         Raises:
-            SourceError: it cannot be read.
-            OutputExistsError: masks are there without a record, and may not be replaced.
+            SourceError: the address cannot be read.
+            OutputExistsError: it holds masks without a record, and ``overwrite`` is not set.
         """
         with remote_errors(self.address, SourceError, "read"):
             self._files.invalidate_cache()
@@ -133,13 +133,13 @@ class RemoteOutput:
             first.unlink()
 
     def finish(self) -> None:
-        """Copy the rest of a finished run, and remove the local copy."""
+        """Upload the remaining files of a finished run, and remove the local copy."""
         if len(masks_in(self.folder)) or self.finished_masks is None:
             self.push()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def push_or_warn(self) -> None:
-        """Copy what a run that failed has written, and remove the local copy; a failure is a warning, and it stays."""
+        """Upload the files of a failed run and remove the local copy; if that fails, warn and keep the local copy."""
         try:
             if self.folder.is_dir():
                 self.push()
@@ -148,13 +148,13 @@ class RemoteOutput:
             logger.warning("%s What was written is in %s.", error, self.folder)
 
     def renamed(self, error: VosError) -> None:
-        """Let an error name the address in place of the local copy."""
+        """Replace the local folder by the address in an error's message."""
         error.args = (str(error).replace(str(self.folder), shown(self.address)), *error.args[1:])
 
 
 @contextmanager
 def publishing(planned: PlannedOutputs) -> Iterator[None]:
-    """Copy what a run writes to its address when the block ends, and after an error what there is."""
+    """Upload a run's files to its address when the block ends, also after an error."""
     try:
         yield
     except BaseException as error:

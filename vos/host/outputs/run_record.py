@@ -63,7 +63,7 @@ class RunRecord:
         kept: int = 0,
         resumed: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Begin with nothing done.
+        """Prepare the record of a run that has not started.
 
         Args:
             outputs: the writers of the run with their options, as ``describe_writer`` gives them.

@@ -63,7 +63,7 @@ def name_writer(given: GivenWriter, plugins: Plugins) -> str:
 
 
 def can_write_without_output(given: GivenWriter) -> bool:
-    """Say whether a writer needs no output folder: it is ready made, or has a path of its own."""
+    """Test whether a writer needs no output folder: it is an instance, or its options name a path."""
     return not isinstance(given, str) and (not isinstance(given, tuple) or "path" in given[1])
 
 

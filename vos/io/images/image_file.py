@@ -182,7 +182,7 @@ def _refuse_other_than_files(path: Path) -> None:
 
 @functools.cache
 def _silence_pillow() -> None:
-    """Keep its warnings of large images and odd tags off the terminal; what matters is raised as an error."""
+    """Suppress Pillow's warnings of large images and odd tags; defects that matter raise an error."""
     warnings.filterwarnings("ignore", module=r"PIL\.")
 
 

@@ -42,7 +42,7 @@ class ImagePages:
         return len(self._pages)
 
     def learn_scale(self) -> ValueScale | None:
-        """Learn from some pages how values of more than 8 bits are reduced in all; None where pages have 8 bits.
+        """Estimate from some pages the scale that reduces all pages to 8 bits; None if pages have 8 bits.
 
         Raises:
             SourceError: one of those pages is damaged or cut short.

@@ -48,7 +48,7 @@ class ValueScale:
 
 
 def find_value_scale(samples: Sequence[AnyArray]) -> ValueScale | None:
-    """Learn the range of values from a few images of a sequence.
+    """Estimate the range of values from a few images of a sequence.
 
     Args:
         samples: pixels of any real dtype; at least one.

@@ -80,7 +80,7 @@ def _refuse_smoothed(grey: AnyArray, counts: AnyArray, values: list[int]) -> Non
 
 
 def _equal_steps(values: list[int]) -> bool:
-    """Tell whether values are 255/n, 2*255/n, ... 255, rounded in any way: shades that a person can see."""
+    """Test whether values are 255/n, 2*255/n, ... 255, rounded in any way: shades that a person can tell apart."""
     count = len(values)
     steps = (255 * step / count for step in range(1, count + 1))
     return 2 <= count <= _MAX_SHADES and all(abs(value - step) < 1 for value, step in zip(values, steps, strict=True))

@@ -55,7 +55,7 @@ def edge_values(values: AnyArray, *, ordered: bool) -> list[int]:
 
 
 def is_dithered(indices: AnyArray, background: int) -> bool:
-    """Tell whether the objects are mixed pixel by pixel.
+    """Test whether the objects are mixed pixel by pixel.
 
     Args:
         indices: uint8 (H, W), palette indices.

@@ -79,7 +79,7 @@ def _refuse_foreign(indices: AnyArray, used: AnyArray, colours: dict[int, int]) 
 
 
 def _is_grey_ramp(palette: AnyArray) -> bool:
-    """Tell whether index k has the grey value k, as in a grey picture that was saved with a palette."""
+    """Test whether index k has the grey value k, as in a greyscale image saved with a palette."""
     ramp = np.arange(len(palette), dtype=np.uint8)
     return len(palette) > 2 and bool((palette == ramp[:, None]).all())
 

@@ -24,7 +24,7 @@ _SOFT_ALPHA = (
 
 
 def davis_ids(colours: AnyArray) -> npt.NDArray[np.int16]:
-    """Look up colours in the DAVIS palette.
+    """Map colours of the DAVIS palette to ids.
 
     Args:
         colours: uint8 (..., 3), RGB.
