@@ -128,6 +128,32 @@ class FrameIndex:
         steps = np.diff(kept.pts)
         return bool(np.abs(steps - np.median(steps)).max() <= 0.1 * np.median(steps))
 
+    def count_before_gap(self) -> int | None:
+        """Number of frames before a gap that ends a raw stream with B frames; None if it ends without one.
+
+        A stream is judged only where its display numbers have one step everywhere else, and where each group behind the
+        first begins with the same number. Cut B frames leave no gap of more frames than decoding and showing differ by;
+        MPEG-4 numbers are times, and a longer gap is a pause.
+        """
+        display = self.packets.display
+        if display is None or (np.diff(self.packet_of_frame) > 0).all():
+            return None
+        group, number = display[self.packet_of_frame].T
+        inside, steps = np.diff(group) == 0, np.diff(number)
+        if (np.diff(group) < 0).any() or inside.sum() < MIN_STEPS or (steps[inside] <= 0).any():
+            return None
+        usual = np.median(steps[inside])
+        holes = np.flatnonzero(inside & (steps != usual))
+        begins = np.flatnonzero(~inside) + 1
+        last = int(begins[-1]) if len(begins) else 0
+        if len(begins) > 1 and number[last] > number[begins[0]] and len(set(number[begins[:-1]])) == 1:
+            return last if not len(holes) or holes[0] >= last else None
+        if not len(holes) or holes[0] < max(last, len(steps) - MAX_REORDERING):
+            return None
+        missing = steps[holes] / usual - 1
+        reordering = np.abs(np.argsort(np.argsort(self.packet_of_frame)) - np.arange(len(self))).max()
+        return int(holes[0]) + 1 if (missing % 1 == 0).all() and 0 < missing.max() <= reordering + 1 else None
+
     def first(self, count: int) -> FrameIndex:
         """The index of the first ``count`` frames."""
         pts = None if self.pts is None else self.pts[:count]

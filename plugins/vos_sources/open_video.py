@@ -196,6 +196,7 @@ def _describe(
         or is_cut_short(path, track.container)
         or _is_shorter(index, track, rate)
         or _has_partial_frame(path, track)
+        or index.count_before_gap() is not None
     )
     whole = len(index)
     length = str(whole)
@@ -222,6 +223,10 @@ def _describe(
 
 def _good_part(index: FrameIndex, track: _Track) -> FrameIndex:
     """The frames of a file that is cut short which are whole, and follow each other without a hole."""
+    before_gap = index.count_before_gap()
+    if before_gap is not None:
+        last = int(index.frame_of_packet[index.packet_of_frame.max()])  # the cut may lie within it
+        return index.first(max(min(before_gap, last), 1))
     if track.container in ("mxf", "mxf_opatom") and len(index.entries):
         # The times of an MXF file are in its end: without it, the order of the last group's B frames is not known.
         last_group = index.frame_of_packet[index.entries[-1] :]

@@ -10,6 +10,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from vos_sources.display_numbers import RAW_STREAMS, DisplayNumbers
 from vos_sources.packet_content import PacketContent
 
 NO_TIME = -(1 << 63)
@@ -29,6 +30,8 @@ class PacketTable:
         shown: bool (P,), the packet's frame is shown: no edit list cuts it off, and it is no hidden reference.
         one_frame_each: False where a packet holds several frames or none, so that only decoding tells.
         error: why reading stopped before the end of the file, or None.
+        display: int64 (P, 2), group and number in the order of display of a raw stream's frames; None elsewhere, and
+            where its headers do not tell.
     """
 
     pts: NDArray[np.int64]
@@ -39,6 +42,7 @@ class PacketTable:
     shown: NDArray[np.bool_]
     one_frame_each: bool
     error: str | None
+    display: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -69,6 +73,8 @@ def read_packet_table(container: Any, stream: Any) -> PacketTable:
     columns = [array("q") for _ in range(4)]
     entry, shown = bytearray(), bytearray()
     content = PacketContent(stream.codec_context)
+    is_raw, display = container.format.name in RAW_STREAMS, array("q")
+    numbers = DisplayNumbers(stream.codec_context.name if is_raw else "")
     one_frame_each, error = True, None
     marked = incomplete = False
     try:
@@ -84,6 +90,10 @@ def read_packet_table(container: Any, stream: Any) -> PacketTable:
             values = (_or(packet.pts), _or(packet.dts), _or(packet.pos), packet.size)
             for column, value in zip(columns, values, strict=True):
                 column.append(value)
+            if is_raw:
+                found = numbers.of(packet)
+                is_raw = found is not None
+                display.extend((found.group, found.number) if found else ())
             frames = content.shown_frames(packet) if packet.size else 0
             one_frame_each &= frames <= 1
             shown.append(frames > 0 and not packet.is_discard)
@@ -105,6 +115,7 @@ def read_packet_table(container: Any, stream: Any) -> PacketTable:
         np.frombuffer(bytes(shown), dtype=np.bool_),
         one_frame_each,
         error,
+        np.array(display, np.int64).reshape(-1, 2)[: len(pts)] if is_raw and one_frame_each else None,
     )
 
 

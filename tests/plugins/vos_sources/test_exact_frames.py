@@ -202,6 +202,31 @@ def test_a_last_packet_that_is_cut_is_no_frame(tmp_path, opened, file):
     assert [f.index for f in good if not np.array_equal(f.image, truth[f.index])] == []
 
 
+@pytest.mark.parametrize("file", ["a.h264 h264", "a.hevc hevc-open-gop", "a.m2v mpeg2", "a.m4v mpeg4"])
+def test_raw_streams_cut_between_two_frames_show_no_frame_in_the_place_of_another(tmp_path, opened, file):
+    name, codec = file.split()
+    path = write_video(tmp_path / name, codec, count=24, container="m4v" if codec == "mpeg4" else None)
+    with av.open(str(path)) as video:
+        ends = np.cumsum([packet.size for packet in video.demux(video.streams.video[0]) if packet.size])
+    content, refused = path.read_bytes(), 0
+    assert [index_in(frame.image) for frame in opened(path).frames()] == list(range(24))
+    for end in ends[-9:-1]:
+        path.write_bytes(content[:end])
+        good = []
+        try:
+            good.extend(index_in(frame.image) for frame in opened(path).frames())
+        except TruncatedSourceError:
+            refused += 1
+        assert good == list(range(len(good)))
+    assert refused >= 2
+
+
+def test_a_pause_near_the_end_of_a_raw_stream_is_no_cut(tmp_path, opened):
+    times = [*range(0, 19 * 40, 40), 19 * 40 + 800, 19 * 40 + 840]
+    path = write_video(tmp_path / "a.m4v", "mpeg4", count=21, times_ms=times, container="m4v")
+    assert [index_in(frame.image) for frame in opened(path).frames()] == list(range(21))
+
+
 def test_a_header_that_states_a_thousand_million_frames(tmp_path, opened):
     path = write_video(tmp_path / "a.avi", "mjpeg", count=6)
     content = bytearray(path.read_bytes())
