@@ -28,7 +28,7 @@ from vos_batch.jobs import TrackJob, find_jobs, runtime_arguments
 @click.option("-O", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of the tracker.")
 @click.option("-o", "--output", default="vos-out", show_default=True, help="Folder of jobs that name none.")
 @executor_options
-@click.option("--writer", "writer", default="davis", show_default=True, help="What each job writes (`vos plugins`).")
+@click.option("--writer", "writer", default="davis", show_default=True, help="Writer of each job (`vos plugins`).")
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
 @click.option("--both-ways", is_flag=True, help="Also track backward: each object from its masks.")
 @click.option("--overwrite", is_flag=True, help="Replace earlier runs; without it, finished jobs are skipped.")

@@ -48,7 +48,7 @@ from vos_dreambooth.settings import Places, SaveIntervals, TrainingSettings
 @click.option("--sample-every", type=click.IntRange(min=0), default=250, show_default=True, help="In steps; 0: never.")
 @click.option("--sample-prompt", default="", help="What sample pictures show; the default is --prompt.")
 @click.option("--sample-steps", type=click.IntRange(min=1), default=25, show_default=True, help="Denoising steps.")
-@click.option("--resume", is_flag=True, help="Go on from the output folder's checkpoint.")
+@click.option("--resume", is_flag=True, help="Resume from the output folder's checkpoint.")
 @runtime_options
 @general_options
 def command(runtime: Runtime, **given: Any) -> None:

@@ -29,7 +29,7 @@ from vos_persam.images import PersonalizeSettings, personalize
     help="Known model to take from the cache folder if no checkpoint is given.",
 )
 @click.option("--compat", is_flag=True, help="Reproduce the official code step by step, its faults included.")
-@click.option("--overwrite", is_flag=True, help="Replace label maps that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace existing label maps.")
 @runtime_options
 @general_options
 def command(runtime: Runtime, **values: Any) -> None:

@@ -60,7 +60,7 @@ def personalize(
         images: image files.
         output: folder for the label maps; made if missing.
         settings: the model, and how it is used; None for the defaults.
-        overwrite: replace label maps that are there.
+        overwrite: replace existing label maps.
     Yields:
         Each label map's path, once it is whole.
     Raises:

@@ -45,7 +45,7 @@ class OpenVideo:
 
     Attributes:
         reader: decodes its frames.
-        index: the frames that are there.
+        index: the frames that the file holds.
         frame_count: how many the file has or, cut short, says or seems to have had.
         length: the same for people: ``"30"``, ``"about 30"``, or empty where nothing says how many there were.
         fps: mean frames per second of the track that is read, or None.

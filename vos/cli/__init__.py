@@ -38,10 +38,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "plugin": ("vos.cli.plugin", "Start a plugin of your own."),
     "weights": ("vos.cli.weights", "List, fetch and verify model weights."),
 }
-"""The toolkit's own verbs: module and summary. Plugins add theirs with ``vos_commands``."""
+"""Built-in verbs: module and summary. Plugins add theirs with ``vos_commands``."""
 
-HOW_TO_GO_ON = {"track": "; run again with --resume", "davis": "; run again to go on"}
-"""What a verb that was stopped tells people to do."""
+HOW_TO_RESUME = {"track": "; run again with --resume", "davis": "; run again to go on"}
+"""Advice after a verb was stopped, for its last line."""
 
 
 class _Verbs(click.Group):
@@ -132,7 +132,7 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
     except (click.Abort, KeyboardInterrupt):
         given = sys.argv[1:] if arguments is None else arguments
         verb = next((word for word in given if word in VERBS), "")
-        click.echo(f"vos: stopped. What was written is whole{HOW_TO_GO_ON.get(verb, '')}.", err=True)
+        click.echo(f"vos: stopped. What was written is whole{HOW_TO_RESUME.get(verb, '')}.", err=True)
         return 130
     except VosError as error:
         if debug:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.command("davis", cls=ShorthandCommand)
 @click.option("--root", type=click.Path(path_type=Path), required=True, help="Root of the tree: it holds JPEGImages.")
 @click.option("--set", "set_name", metavar="SET", help="Sequences: 2016/val, 2017/val, ...; by default all.")
-@click.option("--init", "initializer", metavar="NAME", help="Who finds the objects of a first frame, unsupervised.")
+@click.option("--init", "initializer", metavar="NAME", help="Initializer that finds the objects (unsupervised).")
 @click.option("-I", "init_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the initializer.")
 @click.option("-t", "--tracker", default=DEFAULT_TRACKER, show_default=True, help="Who tracks (`vos plugins`).")
 @option_assignments

@@ -57,7 +57,7 @@ class _Group(click.Group):
 @click.option("--sequence", "only", multiple=True, metavar="NAME", help="Only this one. May be given several times.")
 @click.option("--digits", type=click.IntRange(0, 6), default=1, show_default=True, help="Digits after the point.")
 @click.option("--table", "style", type=click.Choice(["text", "md", "latex"]), default="text", show_default=True,
-              help="How the table is written.")  # fmt: skip
+              help="Format of the table.")  # fmt: skip
 @click.option("--intervals", is_flag=True, help="Print 95 % bootstrap intervals and, for several --pred, paired tests.")
 @click.option("--slices", "by_attribute", is_flag=True, help="Print scores by attribute: size, speed, occlusion, ...")
 @click.option("--frames-csv", type=click.Path(path_type=Path), help="Write the scores of every object and frame.")
@@ -67,7 +67,7 @@ class _Group(click.Group):
     "--csv", "csv_path", type=click.Path(path_type=Path), help="Write the official tables: a folder or X.csv."
 )
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report to open in a browser.")
-@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 @progress_option
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> None:
@@ -170,7 +170,7 @@ class _Reports:
     overwrite: bool
 
     def check(self, masks: _Inputs, rules: _Rules, named: list[tuple[str, Path]]) -> None:
-        """Refuse outputs that would replace an input, or that are there."""
+        """Refuse outputs that would replace an input or an existing file."""
         from vos.evaluation.reports.tables import csv_files
         from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
         from vos.host.outputs.output_protection import refuse_existing
@@ -246,7 +246,7 @@ command.add_command(perseg)
 @click.argument("results", type=click.Path(path_type=Path), metavar="RESULTS")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The zip file.")
 @click.option("--names", type=click.Path(path_type=Path), help="Text file of the sequences; by default all.")
-@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def submission(results: Path, output: Path, names: Path | None, overwrite: bool) -> None:
     """Pack a folder of masks for a benchmark's server: a zip of SEQUENCE/FRAME.png.
 

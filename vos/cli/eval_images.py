@@ -21,7 +21,7 @@ import click
 @click.option("--classes", type=click.IntRange(1, 256), help="Without --layout: number of classes.")
 @click.option("--hungarian", is_flag=True, help="Values are segments without a class: match them in each image.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers.")
-@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def semantic(**values: Any) -> None:
     """Score class maps of single images: pixel accuracy and mean IoU, times 100.
 
@@ -79,7 +79,7 @@ class _SemanticOptions:
 @click.option("--pred", "predictions", type=click.Path(path_type=Path), required=True, help="A folder a category.")
 @click.option("--reference", default="00", show_default=True, help="Stem of the image that was given: not scored.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write all numbers.")
-@click.option("--overwrite", is_flag=True, help="Replace files that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace existing files.")
 def perseg(truth: Path, predictions: Path, reference: str, json_path: Path | None, overwrite: bool) -> None:
     """Score personalised segmentation in PerSeg's layout: mean IoU and boundary IoU, times 100."""
     from dataclasses import asdict

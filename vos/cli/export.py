@@ -24,7 +24,7 @@ from vos.registry.options import parse_assignments
     "-o", "--output", type=click.Path(path_type=Path),
     help="File or folder to write; by default beside the masks. With several sequences, a folder.",
 )  # fmt: skip
-@click.option("--source", metavar="VIDEO", help="What was tracked, if it is not where it was.")
+@click.option("--source", metavar="VIDEO", help="The tracked video, if it has moved.")
 @option_assignments
 @click.option("--polygons", is_flag=True, help="Short for -O polygons=true (coco, cvat).")
 @click.option("--images", is_flag=True, help="Short for -O images=true: also write the frames as JPEG.")

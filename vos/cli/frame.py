@@ -23,7 +23,7 @@ SUFFIXES = (".png", ".tif", ".tiff", ".bmp")
     required=True,
     help=f"The picture to write; its name ends in {', '.join(SUFFIXES)}.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace a picture that is there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing picture.")
 @general_options
 @click.pass_context
 def command(ctx: click.Context, source: str, index: int, output: Path, overwrite: bool) -> None:

@@ -17,7 +17,7 @@ from vos.cli_options.shared_options import general_options
     help="Folder; masks go to OUTPUT/<sequence>/<frame>.png.",
 )  # fmt: skip
 @click.option("--sequence", metavar="NAME", help="Name of the sequence's folder; by default the name in FILE.")
-@click.option("--overwrite", is_flag=True, help="Write into a folder that holds masks already.")
+@click.option("--overwrite", is_flag=True, help="Write into a folder that already holds masks.")
 @general_options
 @click.pass_context
 def command(ctx: click.Context, file: Path, output: Path, sequence: str | None, overwrite: bool) -> None:

@@ -60,7 +60,7 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 @click.option("--max-area", type=click.FloatRange(0, 1), help="Share of the frame; larger segments are background.")
 @click.option("--max-border", type=click.FloatRange(0, 1), help="Share of the border; segments on more are background.")
 @click.option("--order", type=click.Choice(["area", "centre"]), help="Largest first, or nearest to the centre first.")
-@click.option("--overwrite", is_flag=True, help="Replace a mask and a preview that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing mask and preview.")
 @executor_options
 @progress_option
 @runtime_options

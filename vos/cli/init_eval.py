@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first so many images.")
 @click.option("--per-class", is_flag=True, help="Also print each class's IoU.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write the scores.")
-@click.option("--overwrite", is_flag=True, help="Replace scores that are there.")
+@click.option("--overwrite", is_flag=True, help="Replace an existing file of scores.")
 @progress_option
 @runtime_options
 @general_options
@@ -143,7 +143,7 @@ class _Data:
 
 
 def _check_output(args: _Args, data: _Data, options: dict[str, Any]) -> None:
-    """Refuse a file of scores that would replace an input, or that is there."""
+    """Refuse an output that would replace an input or an existing file."""
     from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
     from vos.host.outputs.output_protection import refuse_existing
 

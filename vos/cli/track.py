@@ -61,19 +61,19 @@ MOST_SHOWN = 5
 )
 @click.option("--no-masks", is_flag=True, help="Leave out the palette PNG masks.")
 @click.option("--both-ways", is_flag=True, help="Also track backward: each object from its masks.")
-@click.option("--end", "ends", multiple=True, metavar="ID@INDEX", help="Object ID is no more from this frame on.")
+@click.option("--end", "ends", multiple=True, metavar="ID@INDEX", help="First frame without object ID, by its index.")
 @click.option(
     "--from",
     "from_frame",
     type=click.IntRange(min=0),
     metavar="INDEX",
-    help="Go on from the mask of this frame in the folder of an earlier run; earlier frames keep their masks.",
+    help="Continue an earlier run in its folder from the mask of this frame; earlier frames keep their masks.",
 )
 @click.option("--start", type=click.IntRange(min=0), default=0, help="Index of the first frame, from 0.")
 @click.option("--stop", type=click.IntRange(min=1), default=None, help="Index after the last frame.")
 @click.option("--step", type=click.IntRange(min=1), default=1, help="Take every STEP-th frame.")
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
-@click.option("--resume", is_flag=True, help="Skip if this run is finished, redo it if it is not.")
+@click.option("--resume", is_flag=True, help="Skip a finished run, continue a stopped one.")
 @click.option("--overwrite", is_flag=True, help="Replace the files that this run writes.")
 @click.option("--allow-truncated", is_flag=True, help="Accept a damaged video up to its last good frame.")
 @progress_option

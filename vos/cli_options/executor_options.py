@@ -33,7 +33,7 @@ def executor_options(function: F) -> F:
         click.option(
             "-E", "executor_assignments", multiple=True, metavar="KEY=VALUE", help="An option of the executor."
         ),
-        click.option("--executor", default=LOCAL, show_default=True, help="What runs the jobs (`vos plugins`)."),
+        click.option("--executor", default=LOCAL, show_default=True, help="Executor of the jobs (`vos plugins`)."),
     ):
         function = decorate(function)
     return function
