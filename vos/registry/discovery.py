@@ -16,6 +16,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import pluggy
@@ -188,6 +189,20 @@ def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, au
 
 def _entry_points() -> list[Origin]:
     """All entry points of the group, the shipped ones first (pluggy asks the last registered first)."""
+    return list(_entry_points_in(tuple((folder, _time_of_change(folder)) for folder in sys.path)))
+
+
+def _time_of_change(folder: str) -> int | None:
+    """Modification time of a folder, which changes when a package is installed or removed there; None if it is none."""
+    try:
+        return Path(folder or ".").stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+@functools.lru_cache(maxsize=4)
+def _entry_points_in(path: tuple[tuple[str, int | None], ...]) -> tuple[Origin, ...]:
+    """Entry points by ``sys.path`` and its folders' times: reading the metadata of 200 packages takes 15 ms."""
     origins: dict[tuple[str, str], Origin] = {}
     of_distribution: dict[int, tuple[str, str | None]] = {}
     for entry in metadata.entry_points(group=GROUP):
@@ -196,7 +211,7 @@ def _entry_points() -> list[Origin]:
         distribution, version = of_distribution[id(entry.dist)]
         origin = Origin(entry.name, entry.value, distribution, version)
         origins.setdefault((distribution, entry.name), origin)
-    return sorted(origins.values(), key=lambda o: (o.distribution != SHIPPED_DISTRIBUTION, o.distribution))
+    return tuple(sorted(origins.values(), key=lambda o: (o.distribution != SHIPPED_DISTRIBUTION, o.distribution)))
 
 
 def _named(function: Callable[..., Any], hook_name: str, who: str) -> Callable[..., Any]:

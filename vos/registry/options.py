@@ -6,6 +6,7 @@ The command line (``-O key=value``), ``vos plugins`` and the reference pages are
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -61,8 +62,13 @@ def describe_options(options_type: type) -> list[OptionInfo]:
     Returns:
         One entry for each field, in order.
     """
+    return list(_option_infos(options_type))
+
+
+@functools.lru_cache(maxsize=256)
+def _option_infos(options_type: type) -> tuple[OptionInfo, ...]:
     hints = typing.get_type_hints(options_type)
-    return [
+    return tuple(
         OptionInfo(
             field.name,
             _type_name(hints[field.name]),
@@ -70,7 +76,7 @@ def describe_options(options_type: type) -> list[OptionInfo]:
             str(field.metadata.get("help", "")),
         )
         for field in dataclasses.fields(options_type)
-    ]
+    )
 
 
 def make_options(options_type: type[T], given: Mapping[str, Any] | T | None, owner: str) -> T:

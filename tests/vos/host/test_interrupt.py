@@ -17,7 +17,8 @@ class Hanging:
     def encode(self, frames):
         if frames[-1].index:
             print("hangs", flush=True)
-            threading.Event().wait(60)
+            for _ in range(600):  # a signal just before a wait comes only after it
+                threading.Event().wait(0.1)
         return [None] * len(frames)
     def start(self, frame, label_map, encoding): ...
     def step(self, frame, encoding): return vos.Prediction.from_label_map(first, (1,))

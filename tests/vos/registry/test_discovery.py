@@ -6,6 +6,7 @@ import pytest
 
 import vos.plugin
 from vos.plugin import CommandSpec, InitializerSpec, TrackerSpec, WriterSpec, hookimpl
+from vos.registry import discovery as plugins_module
 from vos.registry.discovery import Plugins
 from vos.registry.offers import Origin
 from vos.testing import StubTracker
@@ -145,8 +146,6 @@ def test_module_named_by_the_user_that_fails_is_an_error(module, text):
 
 def test_installed_plugin_that_fails_to_import_is_skipped_by_name(module, monkeypatch):
     name = module("import nothing_of_that_name")
-    from vos.registry import discovery as plugins_module
-
     found = plugins_module._entry_points()
     monkeypatch.setattr(
         plugins_module, "_entry_points", lambda: [*found, Origin("strange", name, "strange-dist", "2.0")]
@@ -177,3 +176,13 @@ heavy = {"torch", "transformers", "diffusers", "segment_anything", "av", "pycoco
 sys.exit(f"imported: {heavy}" if heavy else 0)
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_package_that_is_installed_later_is_found(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert "later" not in {entry.plugin for entry in plugins_module._entry_points()}
+    info = tmp_path / "later-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: later\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[vos]\nlater = later_module\n")
+    assert Origin("later", "later_module", "later", "1.0") in plugins_module._entry_points()
