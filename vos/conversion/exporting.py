@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vos.conversion.finished_run import FinishedRun, find_results
+from vos.conversion.unfinished_export import UnfinishedExport
 from vos.errors import InputError, OptionError, PluginError, VosError
 from vos.host.jobs.running import failure_of
 from vos.host.loop.tracked_frame import TrackedFrame
@@ -17,6 +18,7 @@ from vos.host.opening import open_source
 from vos.host.outputs.input_protection import files_of_run, refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
 from vos.host.outputs.output_writers import Outputs
+from vos.host.outputs.run_record import RECORD_NAME
 from vos.host.outputs.writer_making import name_writer
 from vos.io.remote_files import is_remote
 from vos.protocols.source import Source
@@ -172,6 +174,7 @@ class Export:
         folder: where the writer writes that has no path of its own.
         outputs: the paths that it writes.
         plugins: which plugins may open the source.
+        replaces: whether an earlier export is replaced; set by ``check``.
     """
 
     result: FinishedRun
@@ -183,6 +186,7 @@ class Export:
     folder: Path
     outputs: list[Path]
     plugins: Plugins
+    replaces: bool = False
 
     @classmethod
     def prepare(
@@ -221,14 +225,19 @@ class Export:
         return self.outputs[0] if self.outputs else self.folder
 
     def check(self, overwrite: bool) -> None:
-        """Refuse to replace existing files, or files that the export reads."""
-        inputs = [*self.result.masks, self.result.folder / "run.json", self.result.folder]
+        """Refuse to replace existing files, or files that the export reads.
+
+        The files of the same export, stopped in the middle, are no obstacle: it goes on there.
+        """
+        inputs = [*self.result.masks, self.result.folder / RECORD_NAME, self.result.folder]
         refuse_replacing(self.outputs, inputs)
-        refuse_existing(self.outputs, overwrite=overwrite)
+        self.replaces = overwrite
+        refuse_existing(self.outputs, overwrite=overwrite or self._unfinished().is_left())
 
     def run(self) -> Iterator[int]:
         """Export; yields the number of frames done."""
         with ExitStack() as opened:
+            unfinished = self._unfinished()
             source: Source | None = None
             if self.location is not None:
                 source = open_source(self.location, self.plugins)
@@ -236,6 +245,10 @@ class Export:
                     opened.callback(close_or_warn, f"source {self.location}", source.close)
                 refuse_replacing(self.outputs, files_of_run(source.info, {}))
             run = self.result.run(source, self.folder)
+            if self.replaces:
+                unfinished.forget()
+            else:
+                opened.enter_context(unfinished.noted())
             outputs = Outputs([self.writer], [self.name])
             try:
                 outputs.open(run)
@@ -243,11 +256,27 @@ class Export:
                 for count, (frame, prediction) in enumerate(frames, 1):
                     assert prediction.label_map is not None, "made from one"
                     outputs.put(TrackedFrame(frame, prediction, prediction.label_map))
+                    unfinished.count_frame()
                     yield count
                 outputs.close()
             except BaseException as error:
                 outputs.abort(error)
                 raise
+
+    def _unfinished(self) -> UnfinishedExport:
+        """The note of this export, which the same export of the same masks finds again."""
+        record = self.result.folder / RECORD_NAME
+        identity = {
+            "result": self.result.folder.absolute(),
+            "recorded_ns": record.stat().st_mtime_ns if record.is_file() else None,
+            "masks": len(self.result.masks),
+            "writer": self.name,
+            "options": {
+                name: str(Path(value).absolute() if name == "path" else value) for name, value in self.options.items()
+            },
+            "source": None if self.location is None else str(self.location),
+        }
+        return UnfinishedExport(self.outputs, identity)
 
 
 def _spec(name: str, plugins: Plugins) -> WriterSpec:
