@@ -1,10 +1,11 @@
 """`vos web`: from a key to its frame, tracking beside `vos track`, and a session of 10,000 frames and 50 objects.
 
 Steps: milliseconds of a 1280x720 video in a real browser, from the key to the drawn frame, against the time of
-decoding the same frames alone (baseline). Tracking: seconds of a job with the page open, against `vos.track` on the
-same frames in a worker of its own (baseline); both without loading the model, and once more by the processor time of
-the server, its worker and the browser together, which other programs disturb less. Large: the page's time to open, a
-step in it, and the server's memory before and after 300 steps.
+decoding the same frames alone (baseline), and milliseconds of script for one move of a brush of 60 px. Tracking:
+seconds of a job with the page open, against `vos.stream` on the same frames (baseline); both without loading the model,
+and once more by the processor time of the worker alone, and of the worker, the server and the browser together, which
+other programs disturb less. Large: the page's time to open, a step in it, and the server's memory before and after 300
+steps.
 
     python tests/benchmarks/bench_web.py [--frames 120] [--steps 60]
 """
@@ -38,6 +39,28 @@ MEASURE = """(key) => new Promise((done) => {
   document.body.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true }));
   requestAnimationFrame(look);
 })"""
+
+BRUSH = """() => {
+  const viewport = document.getElementById("viewport"), box = viewport.getBoundingClientRect(), times = [];
+  const size = document.getElementById("brush-size");
+  size.value = 60;
+  size.dispatchEvent(new Event("input"));
+  const send = (type, k) => viewport.dispatchEvent(new PointerEvent(type, {
+    bubbles: true, pointerId: 1, button: 0, buttons: 1,
+    clientX: box.left + 200 + 3 * k, clientY: box.top + 200 + 80 * Math.sin(k / 20),
+  }));
+  viewport.setPointerCapture = () => {};
+  send("pointerdown", 0);
+  return new Promise((done) => setTimeout(() => {
+    for (let k = 0; k < 200; k++) {
+      const began = performance.now();
+      send("pointermove", k);
+      times.push(performance.now() - began);
+    }
+    send("pointerup", 200);
+    done(times);
+  }, 500));
+}"""
 
 
 class Server:
@@ -96,12 +119,16 @@ def bench_steps(page: Page, folder: Path, count: int) -> dict[str, float]:
     try:
         opened(page, server.address)
         times = steps(page, count)
+        page.keyboard.press("b")
+        moves = page.evaluate(BRUSH)
+        expect(page.locator("#frame-card")).to_contain_text("Annotated", timeout=60_000)
     finally:
         server.close()
     median = statistics.median(times)
     return {
         "decode_ms": baseline, "step_ms_median": median, "step_ms_95": float(np.quantile(times, 0.95)),
-        "ratio_to_decoding": median / baseline,
+        "ratio_to_decoding": median / baseline, "brush_move_ms_median": statistics.median(moves),
+        "brush_move_ms_95": float(np.quantile(moves, 0.95)),
     }  # fmt: skip
 
 
@@ -132,7 +159,8 @@ def bench_tracking(page: Page, folder: Path, count: int) -> dict[str, float]:
         worked = processor_seconds_of_children()
         expect(page.locator("#stop")).to_be_hidden(timeout=600_000)
         web = (time.perf_counter() - began) / (count - first)
-        web_processor = (processor_seconds_of_children() - worked) / (count - first)
+        after = processor_seconds_of_children()
+        spent = {kind: (after[kind] - before) / (count - first) for kind, before in worked.items()}
     finally:
         server.close()
     results = vos.stream(video, str(FIRST_MASK), tracker="propagation")
@@ -146,27 +174,34 @@ def bench_tracking(page: Page, folder: Path, count: int) -> dict[str, float]:
     baseline_processor = (time.process_time() - worked) / done
     return {
         "track_s_a_frame": baseline, "web_s_a_frame": web, "ratio": web / baseline,
-        "track_processor_s": baseline_processor, "web_processor_s": web_processor,
-        "processor_ratio": web_processor / baseline_processor,
+        "track_processor_s": baseline_processor,
+        **{f"{kind}_processor_s": seconds for kind, seconds in spent.items()},
+        "worker_ratio": spent["worker"] / baseline_processor,
+        "processor_ratio": sum(spent.values()) / baseline_processor,
     }  # fmt: skip
 
 
-def processor_seconds_of_children() -> float:
-    """Processor time of all processes below this one: the server, its worker and the browser."""
-    parents, ticks = {}, {}
+def processor_seconds_of_children() -> dict[str, float]:
+    """Processor time of the processes below this one, by what they are: ``worker``, ``server`` and ``browser``."""
+    parents, ticks, kinds = {}, {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
+            command = (path.parent / "cmdline").read_text()
         except OSError:
             continue  # it has ended
-        parents[int(path.parent.name)], ticks[int(path.parent.name)] = int(fields[1]), int(fields[11]) + int(fields[12])
-    total = 0
+        pid = int(path.parent.name)
+        parents[pid], ticks[pid] = int(fields[1]), int(fields[11]) + int(fields[12])
+        is_server = "web\0" in command and "--sessions" in command
+        kinds[pid] = "worker" if "vos_web.tracking.worker" in command else "server" if is_server else "browser"
+    total = dict.fromkeys(("worker", "server", "browser"), 0.0)
     for pid in ticks:
         above = parents[pid]
         while above in parents and above != os.getpid():
             above = parents[above]
-        total += ticks[pid] if above == os.getpid() else 0
-    return total / os.sysconf("SC_CLK_TCK")
+        if above == os.getpid():
+            total[kinds[pid]] += ticks[pid] / os.sysconf("SC_CLK_TCK")
+    return total
 
 
 def bench_large(page: Page, folder: Path, count: int, objects: int) -> dict[str, float]:

@@ -9,7 +9,7 @@ import { emit, on, setPresence, spansToCheck, store, takeState } from "./store.j
 
 const $ = (id) => document.getElementById(id);
 // Reading and drawing a frame takes time that the tracker lacks: a preview is shown after this many times what one takes.
-const PREVIEW_PAUSE = 15, MIN_PAUSE = 300, MAX_PAUSE = 1500; // times, ms, ms
+const PREVIEW_PAUSE = 20, MIN_PAUSE = 300, MAX_PAUSE = 2000; // times, ms, ms
 let follow = false, nextPreview = 0;
 const over = new Set(); // ids of jobs that have ended: an event may come before the answer to the request that began the job
 
