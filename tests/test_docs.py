@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import click
@@ -111,11 +111,17 @@ COMMANDS = [
 ]
 
 
+@cache
+def command_line():
+    """The context of the command line, which loads plugins at its first use."""
+    return cli.make_context("vos", [], resilient_parsing=True)
+
+
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_commands_in_the_docs_exist_with_their_options(page, line):
     words = shlex.split(line, comments=True)[1:]
     of_plugin = words[0] == "-p"
-    command, context = cli, cli.make_context("vos", [], resilient_parsing=True)
+    command, context = cli, command_line()
     while words and hasattr(command, "commands" if command is not cli else "get_command"):
         if words[0].startswith("-"):
             words = words[2:]
