@@ -98,7 +98,7 @@ def extent(mask: BoolArray) -> dict[str, Any]:
 def mask_of(segmentation: Any, size: tuple[int, int]) -> BoolArray:
     """Decode COCO's ``segmentation``: run-length code or polygons."""
     if isinstance(segmentation, Mapping):
-        return from_coco(segmentation)
+        return from_coco(segmentation, size)
     return filled([np.asarray(points, dtype=np.float64).reshape(-1, 2) for points in segmentation], size)
 
 

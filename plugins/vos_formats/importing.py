@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vos.plugin import AnnotationError, BoolArray, LabelMap, VosError
+from vos_formats.run_lengths import checked_size
 
 logger = logging.getLogger("vos.formats")
 
@@ -67,8 +68,9 @@ def label_map_of(masks: Iterable[tuple[int, BoolArray]], size: tuple[int, int], 
         uint8 (H, W).
     Raises:
         AnnotationError: a mask of another size.
+        ValueError: no picture has that size.
     """
-    label_map = np.zeros(size, dtype=np.uint8)
+    label_map = np.zeros(checked_size(size), dtype=np.uint8)
     for object_id, mask in masks:
         if mask.shape != size:
             raise AnnotationError(

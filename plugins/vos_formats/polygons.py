@@ -9,6 +9,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from vos.plugin import AnyArray, BoolArray, FloatArray
+from vos_formats.run_lengths import checked_size
 
 MOST_DISTANT = 1_000_000.0
 """Largest coordinate of a point, pixels; pycocotools ends the process on NaN and takes memory for longer outlines."""
@@ -72,8 +73,10 @@ def filled(polygons: Sequence[AnyArray], size: tuple[int, int]) -> BoolArray:
     Returns:
         bool (H, W).
     Raises:
-        ValueError: a point is NaN, infinite, or further from the picture than ``MOST_DISTANT`` pixels.
+        ValueError: a point is NaN, infinite, or further from the picture than ``MOST_DISTANT`` pixels; or no picture
+            has that size.
     """
+    size = checked_size(size)
     for polygon in polygons:
         if not (np.abs(np.asarray(polygon, dtype=np.float64)) <= MOST_DISTANT).all():
             raise ValueError("a polygon with a point that is no number, or far outside the picture")

@@ -10,6 +10,13 @@ from pycocotools import mask as coco_mask
 
 from vos.plugin import AnyArray, BoolArray
 
+MAX_PIXELS = 1 << 28
+"""Largest picture that a file may name; a larger one is a damaged file."""
+
+_FIRST_CHARACTER = 48
+_MAX_CHARACTERS = 7
+"""Characters of one compressed count: 35 bits."""
+
 _WORD_BITS = 8
 _RUN_BITS = (4, 8, 12, 16)
 """Label Studio: the four lengths of a run's counter, in bits; a file names its own."""
@@ -26,11 +33,60 @@ def to_coco_counts(mask: BoolArray) -> dict[str, Any]:
     return {"size": list(mask.shape), "counts": runs_of(mask.T).tolist()}
 
 
-def from_coco(code: Any) -> BoolArray:
-    """Decode COCO's run-length code, compressed (text) or not (a list of counts)."""
-    if isinstance(code["counts"], list):
-        code = coco_mask.frPyObjects(code, *code["size"])
-    return np.asarray(coco_mask.decode(code), dtype=np.bool_)
+def from_coco(code: Any, size: tuple[int, int]) -> BoolArray:
+    """Decode COCO's run-length code, compressed (text) or not (a list of counts).
+
+    pycocotools is not used: its decoder writes beyond its memory where the counts do not fit the size.
+
+    Args:
+        code: ``{"size": [H, W], "counts": text or list}``.
+        size: (H, W) of the picture.
+    Returns:
+        bool (H, W).
+    Raises:
+        ValueError: the code is of another size, or its counts are damaged.
+    Source: pycocotools, common/maskApi.c (rleFrString, rleDecode).
+    """
+    height, width = checked_size(size)
+    if list(code["size"]) != [height, width]:
+        raise ValueError(f"a mask of the size {code['size']!r:.60}, expected {[height, width]}")
+    given = code["counts"]
+    counts = _counts_of_text(given) if isinstance(given, str) else given
+    return from_runs(counts, (width, height)).T
+
+
+def checked_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return the size (H, W) that a file names, if a picture can have it.
+
+    Raises:
+        ValueError: no whole numbers above 0, or more than ``MAX_PIXELS`` pixels.
+    """
+    height, width = size
+    if not (type(height) is int and type(width) is int and height > 0 and width > 0):
+        raise ValueError(f"a picture of the size {width!r:.30} x {height!r:.30}")
+    if height * width > MAX_PIXELS:
+        raise ValueError(f"a picture of {width}x{height} pixels; at most {MAX_PIXELS:,} pixels are read")
+    return height, width
+
+
+def _counts_of_text(text: str) -> AnyArray:
+    """Parse COCO's compressed counts: 5 bits a character, lowest first, as differences to the count before the last."""
+    characters = np.frombuffer(text.encode("ascii"), dtype=np.uint8).astype(np.int64) - _FIRST_CHARACTER
+    if not len(characters):
+        return characters
+    ends = np.flatnonzero((characters & 0x20) == 0)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    if ((characters < 0) | (characters > 0x3F)).any() or ends.size == 0 or ends[-1] != len(characters) - 1:
+        raise ValueError("run lengths that end early, or are no COCO run lengths")
+    lengths = ends - starts + 1
+    if lengths.max() > _MAX_CHARACTERS:
+        raise ValueError("a run length that is too long")
+    places = 5 * (np.arange(len(characters)) - np.repeat(starts, lengths))
+    counts: AnyArray = np.add.reduceat((characters & 0x1F) << places, starts)
+    counts -= np.where(characters[ends] & 0x10, np.int64(1) << (5 * lengths), 0)  # the sign
+    counts[1::2] = np.cumsum(counts[1::2])
+    counts[2::2] = np.cumsum(counts[2::2])
+    return counts
 
 
 def runs_of(values: BoolArray) -> AnyArray:
@@ -46,7 +102,9 @@ def from_runs(counts: Sequence[int] | AnyArray, size: tuple[int, int]) -> BoolAr
     Raises:
         ValueError: the counts do not add up to H x W.
     """
-    counts = np.asarray(counts, dtype=np.int64)
+    counts, total = np.asarray(counts, dtype=np.int64), size[0] * size[1]
+    if counts.ndim != 1 or (counts < 0).any() or (counts > total).any() or counts.sum() != total:
+        raise ValueError(f"run lengths that do not add up to {total:,} pixels")
     flat = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return np.asarray(flat.reshape(size))
 
@@ -99,6 +157,7 @@ def from_label_studio(packed: Sequence[int], size: tuple[int, int]) -> BoolArray
     Raises:
         ValueError: the code is damaged, or of another size.
     """
+    checked_size(size)
     bits = "".join(map("{:08b}".format, packed))
     at = 0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import random
@@ -150,9 +151,9 @@ def _json(content: bytes, rng: random.Random) -> bytes:
         if what < 0.2 and container is not holder:
             del container[key]
         elif what < 0.3 and isinstance(container, list):
-            container.insert(key, container[key])
+            container.insert(key, copy.deepcopy(container[key]))
         else:
-            container[key] = rng.choice(VALUES)
+            container[key] = copy.deepcopy(rng.choice(VALUES))  # a value changed later is that of this case alone
     return json.dumps(holder[0]).encode("utf-8", "surrogatepass")
 
 
