@@ -29,6 +29,8 @@ COLUMNS = (
     "both_ways",
 )
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a scheme; one letter would be a drive
+SHOWN_CHARACTERS = 200
+"""Characters of a manifest's value that a message shows at most."""
 _NUMBERS = ("start", "stop", "step", "max_side")
 
 
@@ -164,14 +166,14 @@ def _masks(given: Any, where: str, folder: Path) -> str | dict[str, str] | None:
         return _relative(given, folder)
     if isinstance(given, Mapping) and all(str(key).isdecimal() and isinstance(v, str) for key, v in given.items()):
         return {str(int(key)): _relative(value, folder) for key, value in given.items()}
-    raise InputError(f'{where}: "masks" is {given!r}, expected a path, or paths by frame index.')
+    raise InputError(f'{where}: "masks" is {_shortened(given)}, expected a path, or paths by frame index.')
 
 
 def _options(given: Any, where: str) -> dict[str, Any]:
     if isinstance(given, str):
         given = _parsed(given, "options", where)
     if not isinstance(given, dict):
-        raise InputError(f'{where}: "options" is {given!r}, expected an object.')
+        raise InputError(f'{where}: "options" is {_shortened(given)}, expected an object.')
     return given
 
 
@@ -179,14 +181,14 @@ def _parsed(text: str, name: str, where: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        raise InputError(f'{where}: "{name}" is {text!r}, expected JSON.') from None
+        raise InputError(f'{where}: "{name}" is {_shortened(text)}, expected JSON.') from None
 
 
 def _whole_number(value: Any, name: str, where: str) -> int:
     try:
         return int(value)
-    except (TypeError, ValueError):
-        raise InputError(f'{where}: "{name}" is {value!r}, expected a whole number.') from None
+    except (TypeError, ValueError, OverflowError):  # OverflowError: Infinity
+        raise InputError(f'{where}: "{name}" is {_shortened(value)}, expected a whole number.') from None
 
 
 def _relative(path: str, folder: Path) -> str:
@@ -231,3 +233,9 @@ def _from_tree(root: Path, defaults: TrackJob, set_name: str | None) -> Iterator
 def runtime_arguments(runtime: Runtime) -> dict[str, Any]:
     """A runtime as plain data; the cache folder is each machine's own."""
     return {"device": runtime.device, "precision": runtime.precision, "threads": runtime.threads, "seed": runtime.seed}
+
+
+def _shortened(value: object) -> str:
+    """Show a value of a manifest in a message: at most ``SHOWN_CHARACTERS`` of its text."""
+    text = repr(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}..."

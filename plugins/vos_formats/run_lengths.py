@@ -52,7 +52,8 @@ def from_coco(code: Any, size: tuple[int, int]) -> BoolArray:
         raise ValueError(f"a mask of the size {code['size']!r:.60}, expected {[height, width]}")
     given = code["counts"]
     counts = _counts_of_text(given) if isinstance(given, str) else given
-    return from_runs(counts, (width, height)).T
+    mask: BoolArray = from_runs(counts, (width, height)).T
+    return mask
 
 
 def checked_size(size: tuple[int, int]) -> tuple[int, int]:

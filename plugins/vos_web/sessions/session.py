@@ -308,7 +308,7 @@ def read_facts(folder: Path) -> SessionFacts:
         return SessionFacts.from_json((folder / "session.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{folder}: there is no session.") from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, ArithmeticError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{folder}/session.json: cannot be read ({str(error)[:200]}).") from error
 
 
@@ -329,7 +329,7 @@ def _checked_statement(said: Mapping[str, Any]) -> tuple[dict[int, int], dict[in
     try:
         levels = {int(i): int(level) for i, level in said.get("levels", {}).items()}
         doubts = {int(i): str(reason)[:200] for i, reason in said.get("doubts", {}).items()}
-    except (AttributeError, TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"levels or doubts of a frame do not fit ({error}).") from None
     if not all(0 < i <= MAX_OBJECTS and 0 < level <= SURE for i, level in levels.items()):
         raise InputError("levels of a frame do not fit.")

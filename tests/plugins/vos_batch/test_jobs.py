@@ -111,3 +111,11 @@ def test_what_is_not_there_is_one_line(tmp_path):
         find_jobs(str(tmp_path / "no.jsonl"), DEFAULTS)
     with pytest.raises(InputError, match="no such manifest, tree or video"):
         find_jobs(str(tmp_path / "*.mp4"), DEFAULTS)
+
+
+@pytest.mark.parametrize("value", ["x" * 5000, float("inf")])
+def test_a_number_that_is_none_is_told_in_a_short_message(tmp_path, value):
+    (tmp_path / "jobs.jsonl").write_text(json.dumps({"video": "a.mp4", "masks": "a.png", "start": value}))
+    with pytest.raises(InputError, match="expected a whole number") as refused:
+        find_jobs(str(tmp_path / "jobs.jsonl"), TrackJob("", None, "out", ""))
+    assert len(str(refused.value)) < 1000

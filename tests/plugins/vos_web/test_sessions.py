@@ -10,7 +10,7 @@ import pytest
 
 import vos
 from vos.example_clip import CLIP
-from vos_web.sessions.session import Session
+from vos_web.sessions.session import Session, SessionFacts, read_facts
 from vos_web.sessions.store import SessionStore
 from vos_web.tracking.plan import plan_run
 from vos_web.tracking.reordered_source import ReorderedSource
@@ -231,3 +231,10 @@ def test_frames_in_another_order_are_the_same_frames(plugins):
     for frame, index in zip(found, order, strict=True):
         assert np.array_equal(frame.image, vos.read_frame(source, index).image)
     source.close()
+
+
+def test_a_record_with_an_infinite_size_is_refused(tmp_path):
+    facts = SessionFacts("a", "clip.mp4", "clip", 12, (64, 96), 25.0).to_json()
+    (tmp_path / "session.json").write_text(facts.replace("64", "Infinity", 1))
+    with pytest.raises(vos.InputError, match="session.json: cannot be read"):
+        read_facts(tmp_path)

@@ -38,10 +38,10 @@ def test_a_jpeg_that_is_damaged_in_its_middle_is_a_warning_and_no_line_of_libjpe
 
 def test_what_others_print_meanwhile_is_printed(capfd):
     def decode():
-        os.write(2, b"vos: 5 frames\nlibpng error: bad\n")
+        os.write(2, b"vos: 5 frames\nlibpng error: bad\nValueError: bad\nEstimateStripByteCounts: bad\n")
 
-    assert quietly(decode, alone=True) == (None, ["libpng error: bad"])
-    assert capfd.readouterr().err == "vos: 5 frames\n"
+    assert quietly(decode, alone=True) == (None, ["libpng error: bad", "EstimateStripByteCounts: bad"])
+    assert capfd.readouterr().err == "vos: 5 frames\nValueError: bad\n"
 
 
 def test_threads_get_their_own_messages(capfd):

@@ -19,8 +19,12 @@ T = TypeVar("T")
 _STDERR = 2
 _FOREIGN = re.compile(
     rb"JPEG|libpng|TIFF|samples per pixel|\.tif|^[A-Za-z0-9]+(Decode|Encode|Setup\w*): |^Fax|\[ *(WARN|ERROR):"
+    rb"|^_?[A-Z][a-z]+[A-Z]\w*(?<!Error)(?<!Exception)(?<!Warning): "
 )
-"""Lines of these libraries. Other lines written meanwhile, such as a progress bar's, still go to the terminal."""
+"""Lines of these libraries; libtiff begins its lines with the name of a function, as ``EstimateStripByteCounts``.
+
+Other lines written meanwhile, such as a progress bar's, still go to the terminal.
+"""
 
 
 class _StderrCapture:
