@@ -13,6 +13,7 @@ import torch
 
 from vos.plugin import BoolArray, FloatArray, Frame, LabelMap, Prediction, Runtime, object_ids
 from vos_propagation.backbone.features import Encoder, FrameFeatures, has_fast_bf16, working_size
+from vos_propagation.backbone.int8_network import has_int8_convolutions
 from vos_propagation.backbone.working_resolution import side_for_objects
 from vos_propagation.confidence import confidence
 from vos_propagation.config import PipelineConfig, PropagationOptions
@@ -72,7 +73,8 @@ class PropagationTracker:
         self._config = options.config()
         self._device = runtime.torch_device()
         dtype = runtime.torch_dtype("bf16" if has_fast_bf16(self._device) else "fp32")
-        self._encoder = Encoder(self._device, dtype, self._config.secondary_backbone)
+        int8 = runtime.precision == "auto" and self._device.type == "cpu" and has_int8_convolutions()
+        self._encoder = Encoder(self._device, dtype, self._config.secondary_backbone, int8=int8)
         self._dtype = dtype
         self.stages = build_stages(self._config, self._device, dtype)
         self.keep_levels = False

@@ -35,6 +35,7 @@ from vos.host.merging import merge_objects
 from vos.io.masks.mask_file import encode_label_map
 from vos.plugin import SourceInfo
 from vos.testing import TinySequence
+from vos.types.runtime import Precision
 from vos_propagation.config import PRESETS, PropagationOptions
 from vos_propagation.memory.label_votes import global_votes
 from vos_propagation.pipeline import PropagationTracker
@@ -131,10 +132,11 @@ def drawn_objects() -> tuple[list[vos.LabelMap], TinySequence]:
     return [one, four], TinySequence("drawn", images, tuple(four for _ in images), ())
 
 
-def seconds_a_frame(quality: str, source: Any, label_map: vos.LabelMap) -> float:
+def seconds_a_frame(quality: str, source: Any, label_map: vos.LabelMap, precision: Precision = "auto") -> float:
     """Track in ``vos.stream``, at the preset's size, and give the mean time of the frames after the first few."""
     options = {"quality": quality, "side": PRESETS[quality].side}
-    results = vos.stream(source, label_map, options=options, stop=WARM_UP + TIMED)
+    runtime = vos.Runtime(precision=precision)
+    results = vos.stream(source, label_map, options=options, stop=WARM_UP + TIMED, runtime=runtime)
     with contextlib.closing(results):
         for _ in itertools.islice(results, WARM_UP):
             pass
@@ -172,14 +174,15 @@ def further_objects(quality: str, root: Path, names: Iterable[str], rounds: int)
 
 
 def speed(quality: str, rounds: int) -> dict[str, float]:
-    """Time one object and four in ``vos.stream``, and a step against full similarity, in turn."""
+    """Time one object, also with the float backbone, and four in ``vos.stream``, and a step against full similarity."""
     (one, four), source = drawn_objects()
     frames = list(source.frames())[:16]
-    times: dict[str, list[float]] = {"1": [], "all": []}
+    times: dict[str, list[float]] = {"1": [], "1, fp32": [], "all": []}
     alone: dict[str, list[float]] = {"encode": [], "step": [], "naive": []}
     for _ in range(rounds):
         for name, label_map in (("1", one), ("all", four)):
             times[name].append(seconds_a_frame(quality, source, label_map))
+        times["1, fp32"].append(seconds_a_frame(quality, source, one, "fp32"))
         tracker = PropagationTracker(PropagationOptions(quality=quality), vos.Runtime(device="cpu"))  # type: ignore[arg-type]
         tracker.start(frames[0], one, tracker.encode(frames[:1])[0])
         for frame in frames[1:]:
@@ -200,6 +203,7 @@ def speed(quality: str, rounds: int) -> dict[str, float]:
     return {
         "seconds_a_frame_one_object": median["1"],
         "seconds_a_frame_four_objects": median["all"],
+        "ratio_to_fp32": median["1, fp32"] / median["1"],
         "share_of_each_further_object": (median["all"] - median["1"]) / 3 / median["1"],
         "seconds_of_features_and_step": one_after_another,
         "seconds_a_frame_full_similarity": median["encode"] + median["naive"],

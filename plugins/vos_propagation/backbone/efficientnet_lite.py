@@ -137,11 +137,11 @@ class EfficientNetLite(nn.Module):
         """Extract features.
 
         Args:
-            images: (B, 3, H, W), RGB in 0..255; H and W multiples of 32.
+            images: (B, 3, H, W), RGB in 0..255, of any dtype; H and W multiples of 32.
         Returns:
             By stride s in 2, 4, 8, 16, 32: (B, CHANNELS[s], H / s, W / s).
         """
-        x = relu6_(self.stem((images - IMAGE_MEAN) / IMAGE_STD))
+        x = relu6_(self.stem((images.to(self.stem.weight.dtype) - IMAGE_MEAN) / IMAGE_STD))
         features: dict[int, Tensor] = {}
         for number, block in enumerate(self.blocks):
             x = block(x)

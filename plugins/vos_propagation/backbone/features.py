@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vos.plugin import AnyArray, Frame, Size
 from vos_propagation.backbone.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
+from vos_propagation.backbone.int8_network import Int8EfficientNetLite, load_int8_network
 from vos_propagation.config import SecondaryBackbone
 from vos_propagation.ops.guided_filter import CELL, GuidedFilter
 from vos_propagation.ops.resampling import upsample2x
@@ -59,7 +60,12 @@ class Encoder:
     """Encodes frames by EfficientNet-Lite0, and by a secondary backbone whose features are compared too."""
 
     def __init__(
-        self, device: torch.device, dtype: torch.dtype, secondary_backbone: SecondaryBackbone | None = None
+        self,
+        device: torch.device,
+        dtype: torch.dtype,
+        secondary_backbone: SecondaryBackbone | None = None,
+        *,
+        int8: bool = False,
     ) -> None:
         """Load the networks.
 
@@ -67,17 +73,20 @@ class Encoder:
             device: to work on.
             dtype: to work in.
             secondary_backbone: a second network whose features are compared too.
+            int8: use 8-bit convolutions, where ``has_int8_convolutions``; the features are of ``dtype`` all the same.
         Raises:
             WeightsError: the weights' package of a network is missing or its file does not fit.
         """
-        self._device, self._dtype = device, dtype
+        self._device, self._dtype, self._int8 = device, dtype, int8
         self._newest: AnyArray | None = None
         self._network = self._load("lite0")
         self._secondary = (
             None if secondary_backbone is None else (secondary_backbone, self._load(secondary_backbone.network))
         )
 
-    def _load(self, name: str) -> EfficientNetLite:
+    def _load(self, name: str) -> EfficientNetLite | Int8EfficientNetLite:
+        if self._int8:
+            return load_int8_network(name)
         network = load_efficientnet_lite(name).to(self._device, self._dtype)
         return network.to(memory_format=torch.channels_last)
 
@@ -90,7 +99,7 @@ class Encoder:
         before, self._newest = self._newest, grey
         motion = None if before is None or before.shape != grey.shape else motion_between(before, grey)
         pixels, colours = (torch.from_numpy(rgb).to(self._device).permute(2, 0, 1) for rgb in (image, small))
-        features = self._network(pixels[None].to(self._dtype))
+        features = self._network(pixels[None])
         both = joint_levels(features)
         fine = F.normalize(features[4].float(), dim=1)
         ones = both.new_full((1, 1, *both.shape[2:]), 0.3)
@@ -106,14 +115,14 @@ class Encoder:
             parts = [part / length for part in (*parts[:-1], second.permute(1, 2, 0))] + parts[-1:]
         samples = torch.cat(parts, dim=2).flatten(0, 1).T
         edges = GuidedFilter(torch.from_numpy(in_planes(image)).to(self._device), colours)
-        levels = {stride: features[stride] for stride in (4, 8, 16, 32)}
+        levels = {stride: features[stride].to(self._dtype) for stride in (4, 8, 16, 32)}
         return FrameFeatures(cells, match_keys, levels, samples, grey, motion, edges)
 
     def _made_smaller(self, image: AnyArray, scale: float) -> Tensor:
         """Resize an image about so much: (1, 3, H, W)."""
         size = working_size((image.shape[0], image.shape[1]), round(scale * min(image.shape[:2])))
         smaller = cv2.resize(image, size[::-1], interpolation=_way(image.shape[0] / size[0]))
-        return torch.from_numpy(smaller).to(self._device).permute(2, 0, 1)[None].to(self._dtype)
+        return torch.from_numpy(smaller).to(self._device).permute(2, 0, 1)[None]
 
 
 def in_planes(image: AnyArray) -> AnyArray:

@@ -12,6 +12,7 @@ import vos_propagation.stages.identity_swaps
 from vos.host.merging import merge_objects
 from vos.plugin import EncodingAheadTracker
 from vos.testing import check_tracker, tiny_sequence
+from vos.types.runtime import Precision
 from vos_propagation.backbone.features import FrameFeatures, working_size
 from vos_propagation.backbone.working_resolution import side_for_objects
 from vos_propagation.config import MemoryConfig, PropagationOptions, RedetectionConfig
@@ -32,9 +33,9 @@ from vos_propagation.stages.stage import Stage
 SIZE = (96, 160)
 
 
-def make(**options: object) -> PropagationTracker:
+def make(precision: Precision = "auto", **options: object) -> PropagationTracker:
     chosen = PropagationOptions(**{"side": 2 * SIZE[0], **options})  # type: ignore[arg-type]
-    return PropagationTracker(chosen, vos.Runtime(device="cpu"))
+    return PropagationTracker(chosen, vos.Runtime(device="cpu", precision=precision))
 
 
 def picture(
@@ -566,7 +567,8 @@ def test_rejected_votes_leave_no_trace_in_the_fine_votes(
 
 @pytest.mark.parametrize("both", [False, True])
 def test_of_two_separating_parts_one_is_dropped_unless_both_were_annotated(both: bool) -> None:
-    tracker = make()
+    # With 8-bit features a few pixels of the dropped part come back in some frames.
+    tracker = make("fp32")
     apart = 44 if both else 0
     for i in range(27):
         frame, moving = picture((1, 30, 56 + min(apart + 3 * i, 60)), index=i)
