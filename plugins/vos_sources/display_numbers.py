@@ -20,7 +20,7 @@ _HIGH_PROFILES = frozenset({44, 83, 86, 100, 110, 118, 122, 128, 134, 135, 138, 
 
 @dataclass(frozen=True)
 class DisplayNumber:
-    """Where a frame stands in the order of display.
+    """The position of a frame in display order.
 
     Attributes:
         group: counts up where the numbers begin anew.
@@ -187,7 +187,7 @@ class _Bits:
 
 
 def _units(data: bytes) -> Iterator[bytes]:
-    """What follows each start code, up to ``_HEADER`` bytes."""
+    """Return the bytes after each start code, up to ``_HEADER`` bytes."""
     at = data.find(b"\x00\x00\x01")
     while 0 <= at < len(data) - 4:
         yield data[at + 3 : at + 3 + _HEADER]
