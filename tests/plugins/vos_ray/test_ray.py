@@ -10,7 +10,7 @@ import ray
 import vos
 from vos.cli import main
 from vos.plugin import Job, WorkerPlan
-from vos.testing import tiny_sequence
+from vos.testing import StubTracker, check_executor, tiny_sequence
 from vos_ray.executor import RayExecutor
 from vos_ray.options import RayOptions
 
@@ -70,6 +70,50 @@ def test_masks_equal_those_of_a_serial_run(tmp_path, monkeypatch):
         other = tmp_path / "ray" / path.relative_to(tmp_path / "serial")
         assert np.array_equal(vos.read_label_map(path), vos.read_label_map(other))
     assert len(list((tmp_path / "ray").rglob("*.png"))) == 8
+
+
+DYING = """
+import os, signal
+from pathlib import Path
+from vos.plugin import WriterSpec, hookimpl
+from vos_formats.folders import SavWriter
+from vos_formats.options import FileOptions
+
+KILLED = Path(__file__).with_name("killed")
+
+class DyingWriter(SavWriter):
+    def add(self, frame, label_map, prediction):
+        super().add(frame, label_map, prediction)
+        if frame.index == 1 and not KILLED.exists():
+            KILLED.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+
+@hookimpl
+def vos_writers():
+    return [WriterSpec("dying", "Its process is killed once.", DyingWriter, FileOptions)]
+"""
+
+
+def test_exports_equal_those_of_a_serial_run_when_an_actor_is_killed(tmp_path):
+    (tmp_path / "dying.py").write_text(DYING)
+    for name in ("a", "b"):
+        sequence = tiny_sequence("crossing", length=4)
+        vos.track(sequence, sequence.label_maps[0], tracker=StubTracker(), output=tmp_path / "out", sequence=name)
+    for to, output, more in (("dying", "ray", "--executor ray -j 2 -E cpus=0.5"), ("sa-v", "serial", "")):
+        with pytest.raises(SystemExit) as stopped:
+            main(f"-p {tmp_path}/dying.py export {tmp_path}/out --to {to} -o {tmp_path}/{output} {more}".split())
+        assert stopped.value.code == 0
+    assert (tmp_path / "killed").exists()
+    files = {
+        name: {str(path.relative_to(tmp_path / name)): path.read_bytes() for path in (tmp_path / name).rglob("*.png")}
+        for name in ("ray", "serial")
+    }
+    assert len(files["ray"]) == 16
+    assert files["ray"] == files["serial"]
+
+
+def test_the_executor_keeps_the_contract():
+    assert len(check_executor("ray", options={"workers": 2, "cpus": 0.5, "retries": 1})) == 10
 
 
 @pytest.mark.parametrize("options", [{"workers": 0}, {"gpus": -1.0}])
