@@ -323,7 +323,7 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class PropagationOptions:
-    """What a user may choose."""
+    """Options of the tracker ``propagation``."""
 
     quality: Literal["fast", "balanced", "best"] = option(
         "balanced",
@@ -368,7 +368,7 @@ class PropagationOptions:
 
 @dataclass(frozen=True)
 class DinoOptions:
-    """What a user of the tracker ``dino`` may choose."""
+    """Options of the tracker ``dino``."""
 
     backbone: str = option(
         "",

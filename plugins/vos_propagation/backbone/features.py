@@ -1,4 +1,4 @@
-"""What depends on a frame's image alone, computed once for all objects."""
+"""Features of a frame: all that depends on its image alone, computed once for all objects."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ENLARGED = 4.0
 
 @dataclass(frozen=True)
 class FrameFeatures:
-    """What depends on a frame's image alone.
+    """All that the stages use of a frame's image, for all objects.
 
     Attributes:
         cells: (152, h, w), the stride-8 and stride-16 levels, each of unit length, then together too.
@@ -36,7 +36,7 @@ class FrameFeatures:
         grey: uint8 (2 h, 2 w), for motion.
         motion: optical flow since the frame that was encoded before, mostly the preceding one; None for the first.
         edges: brings logits (2 h, 2 w) to (8 h, 8 w).
-        decoder_features: what the decoder sees of the levels, from ``DecoderNetwork.image_features``; None without it.
+        decoder_features: the levels reduced for the decoder, from ``DecoderNetwork.image_features``; None without it.
         ahead: whether it was encoded while earlier frames were tracked, with half of the cores.
     """
 
@@ -91,11 +91,11 @@ class Encoder:
         return network.to(memory_format=torch.channels_last)
 
     def __call__(self, frame: Frame, size: Size) -> FrameFeatures:
-        """Extract the features of a frame that is worked on at a size, as ``working_size`` gives it: 8 px a cell."""
-        image = cv2.resize(frame.image, size[::-1], interpolation=_way(frame.size[0] / size[0]))
+        """Extract the features of a frame at a working size from ``working_size``."""
+        image = cv2.resize(frame.image, size[::-1], interpolation=_interpolation(frame.size[0] / size[0]))
         small = cv2.resize(image, (size[1] // CELL, size[0] // CELL), interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
-        # Of two threads one may come first that should not: then the tracker finds the motion itself.
+        # Two threads may finish in the wrong order; the stage ``flow`` then computes the motion itself.
         before, self._newest = self._newest, grey
         motion = None if before is None or before.shape != grey.shape else motion_between(before, grey)
         pixels, colours = (torch.from_numpy(rgb).to(self._device).permute(2, 0, 1) for rgb in (image, small))
@@ -108,7 +108,7 @@ class Encoder:
         cells = match_keys = (both[0] * 0.5**0.5).to(self._dtype)
         if self._secondary is not None:
             secondary_backbone, network = self._secondary
-            joined = joint_levels(network(self._made_smaller(image, secondary_backbone.scale)))
+            joined = joint_levels(network(self._resized(image, secondary_backbone.scale)))
             second = secondary_backbone.weight * F.interpolate(joined, size=both.shape[2:], mode="bilinear")[0]
             match_keys = F.normalize(torch.cat([both[0], second]), dim=0).to(self._dtype)
             length = (1 + secondary_backbone.weight**2) ** 0.5
@@ -118,10 +118,10 @@ class Encoder:
         levels = {stride: features[stride].to(self._dtype) for stride in (4, 8, 16, 32)}
         return FrameFeatures(cells, match_keys, levels, samples, grey, motion, edges)
 
-    def _made_smaller(self, image: AnyArray, scale: float) -> Tensor:
-        """Resize an image about so much: (1, 3, H, W)."""
+    def _resized(self, image: AnyArray, scale: float) -> Tensor:
+        """Resize an image by about this factor: uint8 (1, 3, H, W)."""
         size = working_size((image.shape[0], image.shape[1]), round(scale * min(image.shape[:2])))
-        smaller = cv2.resize(image, size[::-1], interpolation=_way(image.shape[0] / size[0]))
+        smaller = cv2.resize(image, size[::-1], interpolation=_interpolation(image.shape[0] / size[0]))
         return torch.from_numpy(smaller).to(self._device).permute(2, 0, 1)[None]
 
 
@@ -139,7 +139,7 @@ def joint_levels(features: Mapping[int, Tensor]) -> Tensor:
 
 
 def working_size(size: Size, side: int) -> Size:
-    """Give the size that a frame is worked on at: short side about ``side``, multiples of 32.
+    """Compute the working size of a frame: short side about ``side``, multiples of 32.
 
     Args:
         size: (H, W) of the frame; a small one is enlarged, at most ``ENLARGED`` times.
@@ -152,15 +152,15 @@ def working_size(size: Size, side: int) -> Size:
     return height, width
 
 
-def _way(scale: float) -> int:
-    """Give OpenCV's way to make an image so many times smaller; where hardly anything changes, that which is fast."""
+def _interpolation(scale: float) -> int:
+    """Choose OpenCV's interpolation for a reduction by a factor; near 1 the fast one is as good."""
     if scale < 1:
         return cv2.INTER_CUBIC
     return cv2.INTER_LINEAR if scale < 1.25 else cv2.INTER_AREA
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Tell whether bfloat16 is the fast choice: on CUDA, and on CPUs with its instructions."""
+    """Test whether bfloat16 is the fast choice: on CUDA, and on CPUs with its instructions."""
     if device.type == "cpu":
         capability = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
         return bool(capability and capability())

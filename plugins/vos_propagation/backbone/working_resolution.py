@@ -1,4 +1,4 @@
-"""How large frames are worked on: cells of 8 px are too coarse for small objects, and too fine for very large ones."""
+"""The working size of frames: 8-px cells are too coarse for small objects, and too fine for very large ones."""
 
 from __future__ import annotations
 
