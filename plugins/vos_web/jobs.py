@@ -119,7 +119,7 @@ class Jobs:
             }  # fmt: skip
             begun = dict(self._current)
             opened.frames.allow_decoding_ahead(False)
-            # Published before the worker has the job: a job that fails at once is told of after it has begun.
+            # Published before the worker has the job, so that a job that fails at once ends after its begin.
             self._hub.publish({"type": "job", "job": begun})
             try:
                 self._worker.run(job, lambda event: self._heard(opened, event))

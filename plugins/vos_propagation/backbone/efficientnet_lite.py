@@ -53,13 +53,19 @@ class Variant:
     name: str
     repeats: tuple[int, ...]
 
-    def blocks(self) -> list[tuple[int, int, int, int]]:
-        """List each block's expansion, output channels, kernel and stride."""
-        return [
-            (expansion, outputs, kernel, 1 if number else stride)
-            for (expansion, outputs, kernel, stride), repeats in zip(STAGES, self.repeats, strict=True)
-            for number in range(repeats)
-        ]
+    def blocks(self, deepest: int) -> list[tuple[int, int, int, int, int]]:
+        """List each block's input channels, expansion, output channels, kernel and stride.
+
+        Args:
+            deepest: stride of the level that the last block ends.
+        """
+        forms, inputs = [], STEM_CHANNELS
+        stages = LEVELS[deepest] + 1
+        for (expansion, outputs, kernel, stride), repeats in zip(STAGES[:stages], self.repeats[:stages], strict=True):
+            for number in range(repeats):
+                forms.append((inputs, expansion, outputs, kernel, 1 if number else stride))
+                inputs = outputs
+        return forms
 
     def ends(self) -> dict[int, int]:
         """Give the stride of the level that ends with a block, for each block that ends one."""
@@ -120,18 +126,13 @@ class Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """A network without its classifier, giving one feature map for each stride of ``LEVELS``."""
+    """A network without its classifier, giving one feature map for each stride of ``LEVELS`` up to the deepest."""
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Variant, deepest: int = 32) -> None:
         super().__init__()
         self.stem = SameConv(3, STEM_CHANNELS, 3, 2)
         self._ends = variant.ends()
-        inputs = STEM_CHANNELS
-        blocks = []
-        for expansion, outputs, kernel, stride in variant.blocks():
-            blocks.append(Block(inputs, expansion, outputs, kernel, stride))
-            inputs = outputs
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = nn.ModuleList(Block(*form) for form in variant.blocks(deepest))
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Extract features.
@@ -139,7 +140,7 @@ class EfficientNetLite(nn.Module):
         Args:
             images: (B, 3, H, W), RGB in 0..255, of any dtype; H and W multiples of 32.
         Returns:
-            By stride s in 2, 4, 8, 16, 32: (B, CHANNELS[s], H / s, W / s).
+            By stride s in 2, 4, 8, 16, 32, up to the deepest: (B, CHANNELS[s], H / s, W / s).
         """
         x = relu6_(self.stem((images.to(self.stem.weight.dtype) - IMAGE_MEAN) / IMAGE_STD))
         features: dict[int, Tensor] = {}
@@ -150,11 +151,12 @@ class EfficientNetLite(nn.Module):
         return features
 
 
-def load_efficientnet_lite(name: str) -> EfficientNetLite:
+def load_efficientnet_lite(name: str, deepest: int = 32) -> EfficientNetLite:
     """Make a network with its ImageNet weights, in evaluation mode.
 
     Args:
         name: of one of ``VARIANTS``.
+        deepest: stride of the deepest level, 2 to 32; what lies behind it is left out.
     Returns:
         A network on the CPU in float32, without gradients.
     Raises:
@@ -174,7 +176,7 @@ def load_efficientnet_lite(name: str) -> EfficientNetLite:
             f"{folder}: no models/efficientnet-{name}-*.pth there. Reinstall the package {distribution}."
         )
     state = torch.load(files[0], map_location="cpu", weights_only=True)
-    network = EfficientNetLite(VARIANTS[name])
+    network = EfficientNetLite(VARIANTS[name], deepest)
     try:
         _load_fused(network, state)
     except (KeyError, RuntimeError) as error:

@@ -79,15 +79,17 @@ class Encoder:
         """
         self._device, self._dtype, self._int8 = device, dtype, int8
         self._newest: AnyArray | None = None
-        self._network = self._load("lite0")
+        self._network = self._load("lite0", deepest=32)
         self._secondary = (
-            None if secondary_backbone is None else (secondary_backbone, self._load(secondary_backbone.network))
+            None
+            if secondary_backbone is None
+            else (secondary_backbone, self._load(secondary_backbone.network, deepest=16))
         )
 
-    def _load(self, name: str) -> EfficientNetLite | Int8EfficientNetLite:
+    def _load(self, name: str, deepest: int) -> EfficientNetLite | Int8EfficientNetLite:
         if self._int8:
             return load_int8_network(name)
-        network = load_efficientnet_lite(name).to(self._device, self._dtype)
+        network = load_efficientnet_lite(name, deepest).to(self._device, self._dtype)
         return network.to(memory_format=torch.channels_last)
 
     def __call__(self, frame: Frame, size: Size) -> FrameFeatures:

@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from vos.plugin import WeightsError
 from vos_propagation.backbone.efficientnet_lite import STEM_CHANNELS, VARIANTS, SameConv, Variant
 
+# Stride of the deepest level that the tracker uses of each network; what lies behind it is not shipped.
+DEEPEST = {"lite0": 32, "lite1": 16}
+
 # Pixels are 8 bits; other activations are 7 bits.
 PIXEL_ZERO, PIXEL_STEP = 127, 1 / 128
 LARGEST = 127
@@ -128,17 +131,12 @@ class Int8Block(nn.Module):
 class Int8EfficientNetLite(nn.Module):
     """A network as ``EfficientNetLite``, for the CPU."""
 
-    def __init__(self, variant: Variant) -> None:
+    def __init__(self, variant: Variant, deepest: int) -> None:
         super().__init__()
         stem = SameConv(3, STEM_CHANNELS, 3, 2)
         self.stem = Int8Conv(stem, zero=PIXEL_ZERO, step=PIXEL_STEP, limit=6.0)
         self._ends = variant.ends()
-        inputs = STEM_CHANNELS
-        blocks = []
-        for expansion, outputs, kernel, stride in variant.blocks():
-            blocks.append(Int8Block(inputs, expansion, outputs, kernel, stride))
-            inputs = outputs
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = nn.ModuleList(Int8Block(*form) for form in variant.blocks(deepest))
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Extract features.
@@ -146,7 +144,7 @@ class Int8EfficientNetLite(nn.Module):
         Args:
             images: uint8 (B, 3, H, W), RGB; H and W multiples of 32.
         Returns:
-            By stride s in 4, 8, 16, 32: float32 (B, CHANNELS[s], H / s, W / s).
+            By stride s in 4, 8, 16, 32, up to the deepest: float32 (B, CHANNELS[s], H / s, W / s).
         """
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         features: dict[int, Tensor] = {}
@@ -185,7 +183,7 @@ def load_int8_network(name: str, path: Path | None = None) -> Int8EfficientNetLi
         WeightsError: the file is missing or belongs to another network.
     """
     path = path or Path(__file__).parent / f"{name}_int8.pt"
-    network = Int8EfficientNetLite(VARIANTS[name])
+    network = Int8EfficientNetLite(VARIANTS[name], DEEPEST[name])
     try:
         state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(state)

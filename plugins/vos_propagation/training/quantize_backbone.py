@@ -31,6 +31,7 @@ from vos_propagation.backbone.efficientnet_lite import (
     load_efficientnet_lite,
 )
 from vos_propagation.backbone.int8_network import (
+    DEEPEST,
     LARGEST,
     STREAM_ZERO,
     Int8Block,
@@ -78,7 +79,7 @@ def quantize(network: EfficientNetLite, name: str, images: Sequence[Tensor]) -> 
     Returns:
         The quantized network.
     """
-    quantized = Int8EfficientNetLite(VARIANTS[name])
+    quantized = Int8EfficientNetLite(VARIANTS[name], DEEPEST[name])
     pixels = [image.contiguous(memory_format=torch.channels_last) for image in images]
     frames = Activations([(image.float() - IMAGE_MEAN) / IMAGE_STD for image in pixels], pixels, torch.ones(3))
     values = _fit_clamped(quantized.stem, network.stem, frames, STEM_LARGEST)
@@ -256,7 +257,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     unseen = calibration_frames(arguments.davis, arguments.unseen, 2)
     arguments.out.mkdir(parents=True, exist_ok=True)
     for name in arguments.networks:
-        network = load_efficientnet_lite(name).to(memory_format=torch.channels_last)
+        network = load_efficientnet_lite(name, DEEPEST[name]).to(memory_format=torch.channels_last)
         quantized = quantize(network, name, frames)
         torch.save(quantized.state_dict(), arguments.out / f"{name}_int8.pt")
         errors = [relative_errors(network, quantized, image) for image in unseen]
