@@ -192,6 +192,7 @@ class RedetectionConfig:
         accept_twice_evidence: a candidate with at least this evidence is accepted if two searches in a row find it.
         max_candidate_step: largest distance of a candidate between two searches, 16-px cells.
         max_growth: a candidate that touches the object's votes is refused above this multiple of the usual area.
+        max_chroma_distance: a candidate is refused if its chroma is further than this from that of the object's views.
         score_weight_s8: weight of the target model's score when the mask of a candidate is refined to 8-px cells.
         recovery_frames: the candidate of a redetected object still supports its votes for this many frames.
         frequent_searches: a lost object is searched for in each frame this many times, then in every second frame.
@@ -211,6 +212,7 @@ class RedetectionConfig:
     accept_twice_evidence: float = 2.5
     max_candidate_step: float = 8.0
     max_growth: float = 1.75
+    max_chroma_distance: float = 30.0
     score_weight_s8: float = 4.0
     recovery_frames: int = 8
     frequent_searches: int = 16

@@ -30,7 +30,7 @@ from vos_propagation.stages.detached_fragments import DetachedFragmentFilter, Fr
 from vos_propagation.stages.distractors import DistractorPair
 from vos_propagation.stages.stage import Stage
 
-FORMAT = 2
+FORMAT = 3
 
 KINDS: Mapping[str, type] = {
     kind.__name__: kind
@@ -54,7 +54,7 @@ KINDS: Mapping[str, type] = {
 }
 """Classes of the objects that hold the state; a file makes objects of these classes only."""
 
-_USED_LATER = ("cells", "match_keys", "samples", "grey")
+_USED_LATER = ("cells", "match_keys", "samples", "grey", "chroma")
 """Fields of a past frame's features that later steps use."""
 
 _DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool)}
@@ -193,7 +193,7 @@ class _Unpacker:
         unsaved = {name: None for name in getattr(KINDS[kind], "__dataclass_fields__", ()) if name not in fields}
         vars(value).update(fields, **unsaved)
         if isinstance(value, View):
-            vars(value).update(vars(View(value.own, value.rest)))
+            vars(value).update(vars(View(value.own, value.rest, value.own_chroma)))
         return value
 
     def _tensor(self, array: str, dtype: str, order: list[int]) -> Tensor:
@@ -240,6 +240,7 @@ def _check(sequence: SequenceState, held: Mapping[Stage, Mapping[str, Any]]) -> 
             for view in (view for state in part.states.values() for view in state.views):
                 _expect("view", view.own, len(view.own), channels)
                 _expect("view", view.rest, len(view.rest), channels)
+                _expect("view", view.own_chroma, len(view.own), 2)
         if isinstance(part, DetachedFragmentFilter):
             _check_objects(part._objects, ids)
             for state in part._objects.values():
@@ -257,6 +258,7 @@ def _check_features(sequence: SequenceState) -> None:
             raise ValueError(f"a grey plane is {frame.grey.shape}, expected {(height, width)}")
         _expect("cells", frame.cells, len(features.cells), height // 2, width // 2)
         _expect("match keys", frame.match_keys, memory._axes.shape[1], height // 2, width // 2)
+        _expect("chroma", frame.chroma, 2, height // 2, width // 2)
         _expect("samples", frame.samples, len(features.samples), height * width // 4)
     for anchor in memory.anchors:
         _expect("annotation", anchor.prob, len(ids) + 1, height, width)

@@ -36,6 +36,7 @@ class FrameFeatures:
         grey: uint8 (2 h, 2 w), for motion.
         motion: optical flow since the frame that was encoded before, mostly the preceding one; None for the first.
         edges: brings logits (2 h, 2 w) to (8 h, 8 w).
+        chroma: float32 (2, h, w), a* and b* of CIELAB, mean of each cell.
         decoder_features: the levels reduced for the decoder, from ``DecoderNetwork.image_features``; None without it.
         ahead: whether it was encoded while earlier frames were tracked, with half of the cores.
     """
@@ -47,6 +48,7 @@ class FrameFeatures:
     grey: AnyArray
     motion: Motion | None
     edges: GuidedFilter
+    chroma: Tensor
     decoder_features: Mapping[int, Tensor] | None = None
     ahead: bool = False
 
@@ -118,13 +120,20 @@ class Encoder:
         samples = torch.cat(parts, dim=2).flatten(0, 1).T
         edges = GuidedFilter(torch.from_numpy(in_planes(image)).to(self._device), colours)
         levels = {stride: features[stride].to(self._dtype) for stride in (4, 8, 16, 32)}
-        return FrameFeatures(cells, match_keys, levels, samples, grey, motion, edges)
+        return FrameFeatures(cells, match_keys, levels, samples, grey, motion, edges, chroma_s8(small).to(self._device))
 
     def _resized(self, image: AnyArray, scale: float) -> Tensor:
         """Resize an image by about this factor: uint8 (1, 3, H, W)."""
         size = working_size((image.shape[0], image.shape[1]), round(scale * min(image.shape[:2])))
         smaller = cv2.resize(image, size[::-1], interpolation=_interpolation(image.shape[0] / size[0]))
         return torch.from_numpy(smaller).to(self._device).permute(2, 0, 1)[None]
+
+
+def chroma_s8(small: AnyArray) -> Tensor:
+    """Compute a* and b* of CIELAB, float32 (2, h, w), of an image of two by two pixels a cell, uint8 (2 h, 2 w, 3)."""
+    cells = cv2.resize(small, (small.shape[1] // 2, small.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    lab = cv2.cvtColor(cells.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    return torch.from_numpy(lab[..., 1:]).permute(2, 0, 1)
 
 
 def in_planes(image: AnyArray) -> AnyArray:

@@ -119,7 +119,9 @@ class Int8Block(nn.Module):
         """Quantize the residual stream, float32, to the expansion's inputs, uint8; after the first block it is that."""
         if x.dtype == torch.uint8:
             return x
-        return (x * self.scale).add_(self.offset).round_().clamp_(0, LARGEST).to(torch.uint8)
+        quantized = (x * self.scale).add_(self.offset).round_().clamp_(0, LARGEST)
+        # Torch converts float32 to uint8 one by one; by way of int32 it takes a third of the time.
+        return quantized.to(torch.int32).to(torch.uint8)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride), float32 but around the first block."""

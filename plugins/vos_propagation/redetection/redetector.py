@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vos_propagation.config import RedetectionConfig
 from vos_propagation.redetection.candidates import Candidate, find_candidate
-from vos_propagation.redetection.views import View, evidence, make_view, most_redundant, pool
+from vos_propagation.redetection.views import View, chroma_distance, evidence, make_view, most_redundant, pool
 from vos_propagation.stages.distractors import DistractorPair, with_distractors
 
 # A cell with a higher share of an object's votes is held by the object.
@@ -87,16 +87,19 @@ class Redetector:
         self._config = config
         self.states: dict[int, ObjectState] = {}
 
-    def annotate(self, object_id: int, cells: Tensor, labels: Tensor, labels_with_distractors: Tensor) -> None:
+    def annotate(
+        self, object_id: int, cells: Tensor, chroma: Tensor, labels: Tensor, labels_with_distractors: Tensor
+    ) -> None:
         """Make the annotation the object's first view, and drop all earlier views but that of the last annotation.
 
         Args:
             object_id: new or known.
             cells: (C, h, w) at 8 px a cell, unit length.
+            chroma: float32 (2, h, w), a* and b* of CIELAB.
             labels: float32 (h, w), the object's.
             labels_with_distractors: float32 (h, w), plus those of objects that look like it.
         """
-        first = self._view(pool(cells), labels, labels_with_distractors)
+        first = self._view(pool(cells), chroma, labels, labels_with_distractors)
         before = self.states[object_id].views[:1] if object_id in self.states else []
         self.states[object_id] = ObjectState(([first] if first else []) + before, float(labels.sum()))
 
@@ -108,6 +111,7 @@ class Redetector:
         self,
         object_ids: Sequence[int],
         cells: Tensor,
+        chroma: Tensor,
         labels: Tensor,
         labels_with_distractors: Tensor,
         score: Tensor,
@@ -117,6 +121,7 @@ class Redetector:
         Args:
             object_ids: one for each row.
             cells: (C, h, w) at 8 px a cell, unit length.
+            chroma: float32 (2, h, w), a* and b* of CIELAB.
             labels: float32 (K, h, w).
             labels_with_distractors: float32 (K, h, w), each object's plus those of objects that look like it.
             score: float32 (K, h, w), the target model's, summed likewise.
@@ -132,7 +137,7 @@ class Redetector:
             if state.searches_lost or state.recovery_frames or is_small or is_unlike:
                 continue
             pooled = pool(cells) if pooled is None else pooled
-            new = self._view(pooled, labels[row], labels_with_distractors[row])
+            new = self._view(pooled, chroma, labels[row], labels_with_distractors[row])
             if new is None:
                 continue
             state.views.append(new)
@@ -143,6 +148,7 @@ class Redetector:
         self,
         object_ids: Sequence[int],
         cells: Tensor,
+        chroma: Tensor,
         votes: Tensor,
         score: Tensor,
         similarity: Tensor,
@@ -153,6 +159,7 @@ class Redetector:
         Args:
             object_ids: one for each object.
             cells: (C, h, w) at 8 px a cell, unit length.
+            chroma: float32 (2, h, w), a* and b* of CIELAB.
             votes: float32 (K + 1, h, w), row 0 background; changed in place.
             score: float32 (K, h, w), the target model's, of the object plus those of objects that look like it.
             similarity: float32 (h, w), each cell's highest similarity to the memory; 0 where there was no vote.
@@ -183,13 +190,14 @@ class Redetector:
                 state.area += RUNNING_MEAN_STEP * (area - state.area)
                 change = RUNNING_MEAN_STEP * (mean_similarity - state.similarity)
                 state.similarity = mean_similarity if not state.similarity else state.similarity + change
-        return self._redetect(object_ids, suspects, cells, votes, score, pairs)
+        return self._redetect(object_ids, suspects, cells, chroma, votes, score, pairs)
 
     def _redetect(
         self,
         object_ids: Sequence[int],
         suspects: Sequence[Suspect],
         cells: Tensor,
+        chroma: Tensor,
         votes: Tensor,
         score: Tensor,
         pairs: Sequence[DistractorPair],
@@ -214,6 +222,7 @@ class Redetector:
                 max(2, round(config.visible_share * state.area / S8_CELLS)),
             )
             is_found = self._is_found(candidate, state) and not _touches_distractor(candidate, votes[1:], row, pairs)
+            is_found = is_found and self._has_known_colours(candidate, state, chroma)
             if is_found and self._is_needed(candidate, state, suspect):
                 self._recover(candidate, state, votes[row + 1], others, logits, score[row])
             elif candidate.held_evidence < suspect.min_evidence and not suspect.has_no_votes:
@@ -243,6 +252,11 @@ class Redetector:
         is_grown = candidate.area > config.max_growth * state.area / S8_CELLS
         return is_found and not (candidate.touches_held and not state.recovery_frames and is_grown)
 
+    def _has_known_colours(self, candidate: Candidate, state: ObjectState, chroma: Tensor) -> bool:
+        """Test whether a candidate has the colours of the object's views, which its features hardly tell."""
+        region_chroma = F.avg_pool2d(chroma, 2)[:, candidate.region].T
+        return chroma_distance(region_chroma, state.views) <= self._config.max_chroma_distance
+
     def _is_needed(self, candidate: Candidate, state: ObjectState, suspect: Suspect) -> bool:
         """Test whether the object's votes need the support of a candidate."""
         if suspect.has_no_votes or state.recovery_frames or suspect.min_evidence > -math.inf:
@@ -265,10 +279,10 @@ class Redetector:
         votes.copy_(torch.maximum(votes, torch.sigmoid(refined) * region))
         state.searches_lost = 0
 
-    def _view(self, pooled: Tensor, labels: Tensor, labels_with_distractors: Tensor) -> View | None:
-        """Make a view of features at 16 px a cell and labels, float32 (h, w), at 8 px a cell."""
+    def _view(self, pooled: Tensor, chroma: Tensor, labels: Tensor, labels_with_distractors: Tensor) -> View | None:
+        """Make a view of features at 16 px a cell, and of chroma and labels, float32 (h, w), at 8 px a cell."""
         labels_s16, with_distractors_s16 = F.avg_pool2d(torch.stack([labels, labels_with_distractors]), 2)
-        return make_view(pooled, labels_s16, with_distractors_s16, self._config.evidence)
+        return make_view(pooled, F.avg_pool2d(chroma, 2), labels_s16, with_distractors_s16, self._config.evidence)
 
 
 def _touches_distractor(candidate: Candidate, votes: Tensor, row: int, pairs: Sequence[DistractorPair]) -> bool:

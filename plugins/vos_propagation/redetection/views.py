@@ -35,11 +35,13 @@ class View:
     Attributes:
         own: (N, C), features of the object's cells, unit length.
         rest: (M, C), features of other cells of the frame, unit length.
+        own_chroma: float32 (N, 2), a* and b* of CIELAB of the object's cells.
         known: similarities to other views, computed once and kept as long as those views.
     """
 
     own: Tensor
     rest: Tensor
+    own_chroma: Tensor
     known: WeakKeyDictionary[View, float] = field(default_factory=WeakKeyDictionary)
 
     def appearance_similarity(self, other: View) -> float:
@@ -57,11 +59,14 @@ def pool(cells: Tensor) -> Tensor:
     return F.normalize(rows[:, 0::2] + rows[:, 1::2], dim=-1).to(cells.dtype).permute(2, 0, 1)
 
 
-def make_view(cells: Tensor, labels: Tensor, labels_with_distractors: Tensor, config: EvidenceConfig) -> View | None:
+def make_view(
+    cells: Tensor, chroma: Tensor, labels: Tensor, labels_with_distractors: Tensor, config: EvidenceConfig
+) -> View | None:
     """Make the view of an object in one frame.
 
     Args:
         cells: (C, h, w) at 16 px a cell, unit length.
+        chroma: float32 (2, h, w), a* and b* of CIELAB.
         labels: (h, w), the object's share of each cell.
         labels_with_distractors: (h, w), plus the shares of objects that look like it; they are no surroundings.
         config: the largest number of cells.
@@ -72,8 +77,9 @@ def make_view(cells: Tensor, labels: Tensor, labels_with_distractors: Tensor, co
     if float(share.max()) < MIN_VIEW_SHARE:
         return None
     is_surroundings = labels_with_distractors.flatten() < MAX_SURROUNDINGS_SHARE
-    own = _sample(flat[representative_cells(share)], config.max_object_cells)
-    return View(own, _sample(flat[is_surroundings], config.max_surroundings_cells))
+    is_own = representative_cells(share)
+    own, own_chroma = (_sample(rows[is_own], config.max_object_cells) for rows in (flat, chroma.flatten(1).T))
+    return View(own, _sample(flat[is_surroundings], config.max_surroundings_cells), own_chroma)
 
 
 def key_similarity(query: Tensor, keys: Tensor) -> Tensor:
@@ -105,6 +111,12 @@ def evidence(cells: Tensor, views: Sequence[View], score: Tensor, config: Eviden
     rest = torch.cat([view.rest for view in views])
     surroundings[compared] = key_similarity(query.index_select(0, compared), rest)
     return (partial + config.surroundings_weight * surroundings).view_as(score)
+
+
+def chroma_distance(chroma: Tensor, views: Sequence[View]) -> float:
+    """Return the median distance of cells' chroma, float32 (N, 2), N at least 1, to the nearest of the views' cells."""
+    known = torch.cat([view.own_chroma for view in views])
+    return float(torch.cdist(chroma, known).amin(1).median())
 
 
 def most_redundant(views: Sequence[View]) -> int:

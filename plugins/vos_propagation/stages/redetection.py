@@ -37,7 +37,8 @@ class Redetection(Stage):
         labels = downsample2x(sequence.prob)[1:]
         row = sequence.object_ids.index(object_id)
         summed = with_distractors(labels, sequence.distractors)
-        self.redetector.annotate(object_id, sequence.features.cells, labels[row], summed[row])
+        features = sequence.features
+        self.redetector.annotate(object_id, features.cells, features.chroma, labels[row], summed[row])
 
     def forget(self, object_id: int) -> None:
         """Drop an object."""
@@ -50,6 +51,7 @@ class Redetection(Stage):
         result = self.redetector.step(
             sequence.object_ids,
             frame.features.cells,
+            frame.features.chroma,
             votes,
             frame.score_s8,
             frame.votes.similarity,
@@ -67,5 +69,5 @@ class Redetection(Stage):
     def update_views(self, frame: FrameState, sequence: SequenceState, labels: torch.Tensor) -> None:
         """Add views of well visible objects; ``labels`` is float32 (K, h8, w8)."""
         summed = with_distractors(labels, sequence.distractors)
-        cells = frame.features.cells
-        self.redetector.update_views(sequence.object_ids, cells, labels, summed, frame.score_s8)
+        cells, chroma = frame.features.cells, frame.features.chroma
+        self.redetector.update_views(sequence.object_ids, cells, chroma, labels, summed, frame.score_s8)

@@ -236,6 +236,37 @@ def test_an_object_of_another_appearance_is_not_mistaken_for_the_one_that_left()
     assert not prediction.present.any()
 
 
+def ball(centre: int, colour: tuple[int, int, int], index: int) -> tuple[vos.Frame, vos.LabelMap]:
+    """Draw a mottled ball, 32 px high and 40 px wide, on blurred noise; it may lie beyond the frame."""
+    rng = np.random.default_rng(0)
+    ground = cv2.resize(rng.uniform(60, 140, (24, 40, 3)).astype(np.float32), SIZE[::-1])
+    wide = cv2.copyMakeBorder(ground, 0, 0, 100, 100, cv2.BORDER_REFLECT)
+    y, x = np.mgrid[: SIZE[0], -100 : SIZE[1] + 100]
+    inside = ((x - centre) / 20) ** 2 + ((y - 60) / 16) ** 2 < 1
+    mottled = cv2.resize(rng.normal(0, 40, (6, 6, 3)).astype(np.float32), (40, 32), interpolation=cv2.INTER_CUBIC)
+    part = (slice(44, 76), slice(centre + 80, centre + 120))
+    wide[part] = np.where(inside[part][..., None], mottled + colour, wide[part])
+    image = wide[:, 100:-100].clip(0, 255).astype(np.uint8)
+    return vos.Frame(index, image, f"{index:05d}"), inside[:, 100:-100].astype(np.uint8)
+
+
+@pytest.mark.parametrize(("own", "other"), [((220, 210, 50), (40, 200, 215)), ((220, 60, 50), (50, 60, 220))])
+def test_a_newcomer_that_differs_in_colour_alone_is_not_taken_for_the_absent_object(
+    own: tuple[int, int, int], other: tuple[int, int, int]
+) -> None:
+    tracker = make()
+    start(tracker, *ball(110, own, 0))
+    for i in range(1, 8):
+        step(tracker, ball(110 + 12 * i, own, i)[0])
+    for i in range(8, 12):
+        _, label_map = step(tracker, ball(3 * i + 6, other, i)[0])
+        assert not label_map.any()
+    for i in range(12, 15):
+        frame, truth = ball(282 - 12 * i, own, i)
+        _, label_map = step(tracker, frame)
+    assert iou(label_map == 1, truth == 1) > 0.9
+
+
 def test_after_a_cut_to_another_scene_the_object_is_absent() -> None:
     tracker = make(side=SIZE[0])
     start(tracker, *picture((1, 40, 60)))

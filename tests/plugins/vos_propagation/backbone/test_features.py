@@ -31,6 +31,16 @@ def test_motion_is_that_since_the_frame_before() -> None:
     assert other.motion is None
 
 
+def test_the_chroma_of_a_cell_is_a_and_b_of_cielab() -> None:
+    image = np.zeros((16, 32, 3), np.uint8)
+    image[:, :16], image[:, 16:] = (255, 0, 0), (128, 128, 128)
+    chroma = Encoder(CPU, torch.float32)(vos.Frame(0, image, "0"), (32, 64)).chroma
+    assert chroma.shape == (2, 4, 8)
+    # Red of sRGB under D65, Bruce Lindbloom's calculator: L 53.2, a 80.1, b 67.2.
+    torch.testing.assert_close(chroma[:, 1, 1], torch.tensor([80.1, 67.2]), atol=0.2, rtol=0)
+    torch.testing.assert_close(chroma[:, 1, 6], torch.zeros(2), atol=0.2, rtol=0)
+
+
 def checks(height: int, width: int) -> vos.Frame:
     image = np.random.default_rng(0).integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
     return vos.Frame(0, image.repeat(8, 0).repeat(8, 1), "0")

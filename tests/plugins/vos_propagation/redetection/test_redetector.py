@@ -7,11 +7,12 @@ from hypothesis import strategies as st
 from vos_propagation.config import EvidenceConfig, RedetectionConfig
 from vos_propagation.redetection.candidates import find_candidate, grow, region_strength
 from vos_propagation.redetection.redetector import Redetector
-from vos_propagation.redetection.views import View, evidence, key_similarity, make_view, pool
+from vos_propagation.redetection.views import View, chroma_distance, evidence, key_similarity, make_view, pool
 from vos_propagation.stages.distractors import DistractorPair
 
 EVIDENCE, CONFIG = EvidenceConfig(), RedetectionConfig()
 CHANNELS = 24
+GREY = torch.zeros(2, 16, 24)
 
 
 def looks(count: int) -> torch.Tensor:
@@ -28,11 +29,13 @@ def scene(*boxes: tuple[int, int, int], size: tuple[int, int] = (16, 24)) -> tup
     return F.normalize(looks(4)[index].permute(2, 0, 1) + noise, dim=0), (index == 1).float()
 
 
-def watch(search: Redetector, cells: torch.Tensor, mine: torch.Tensor) -> tuple[torch.Tensor, list[int]]:
+def watch(
+    search: Redetector, cells: torch.Tensor, mine: torch.Tensor, chroma: torch.Tensor = GREY
+) -> tuple[torch.Tensor, list[int]]:
     """Step with one object's votes; its score is high on look 1, and every cell has similarity 0.9 to the memory."""
     votes = torch.stack([1 - mine, mine])
     score = cells[1:2].clamp_min(0)
-    result = search.step([7], cells, votes, score, torch.full_like(mine, 0.9), [])
+    result = search.step([7], cells, chroma, votes, score, torch.full_like(mine, 0.9), [])
     torch.testing.assert_close(votes.sum(0), torch.ones_like(mine))
     return votes[1], list(result.rejected_rows)
 
@@ -40,7 +43,7 @@ def watch(search: Redetector, cells: torch.Tensor, mine: torch.Tensor) -> tuple[
 def started() -> tuple[Redetector, torch.Tensor, torch.Tensor]:
     cells, labels = scene((1, 0, 0))
     search = Redetector(CONFIG)
-    search.annotate(7, cells, labels, labels)
+    search.annotate(7, cells, GREY, labels, labels)
     for _ in range(3):
         watch(search, cells, labels)
     return search, cells, labels
@@ -49,23 +52,23 @@ def started() -> tuple[Redetector, torch.Tensor, torch.Tensor]:
 def test_a_view_holds_the_cells_inside_and_outside_up_to_their_limits() -> None:
     cells, labels = scene((1, 0, 0))
     half = F.avg_pool2d(labels[None], 2)[0]
-    small = make_view(pool(cells), half, half, EVIDENCE)
+    small = make_view(pool(cells), GREY[:, :8, :12], half, half, EVIDENCE)
     assert small is not None
     assert (len(small.own), len(small.rest)) == (16, 96 - 16)
     cells, labels = scene((1, 0, 0), size=(64, 128))
     labels[:32, :80] = 1
-    large = make_view(cells, labels, labels, EVIDENCE)
+    large = make_view(cells, torch.zeros(2, 64, 128), labels, labels, EVIDENCE)
     assert large is not None
     assert (len(large.own), len(large.rest)) == (EVIDENCE.max_object_cells, EVIDENCE.max_surroundings_cells)
-    assert make_view(cells, torch.full_like(labels, 0.1), labels, EVIDENCE) is None
+    assert make_view(cells, torch.zeros(2, 64, 128), torch.full_like(labels, 0.1), labels, EVIDENCE) is None
 
 
 def test_cells_of_distractors_are_not_part_of_the_surroundings() -> None:
     cells, labels = scene((1, 0, 0), (1, 8, 14))
     mine = labels * (torch.arange(24) < 8)
     search = Redetector(CONFIG)
-    search.annotate(7, cells, mine, labels)
-    search.update_views([7], cells, mine[None], labels[None], mine[None])
+    search.annotate(7, cells, GREY, mine, labels)
+    search.update_views([7], cells, GREY, mine[None], labels[None], mine[None])
     for known in search.states[7].views:
         assert len(known.own) == 16
         assert len(known.rest) == 96 - 32
@@ -98,7 +101,7 @@ def test_evidence_is_exact_where_it_can_be_high_and_only_those_cells_are_compare
         return key_similarity(query, keys)
 
     monkeypatch.setattr("vos_propagation.redetection.views.key_similarity", counted)
-    logits = evidence(cells, [View(own, rest)], score, EVIDENCE)
+    logits = evidence(cells, [View(own, rest, torch.zeros(20, 2))], score, EVIDENCE)
     likely = full > EVIDENCE.min_evidence
     assert 0 < likely.sum() < likely.numel()
     torch.testing.assert_close(logits[likely], full[likely])
@@ -109,7 +112,7 @@ def test_evidence_is_exact_where_it_can_be_high_and_only_those_cells_are_compare
 def test_evidence_is_positive_on_the_moved_object_and_negative_elsewhere() -> None:
     cells, labels = scene((1, 0, 0))
     half = F.avg_pool2d(labels[None], 2)[0]
-    known = make_view(pool(cells), half, half, EVIDENCE)
+    known = make_view(pool(cells), GREY[:, :8, :12], half, half, EVIDENCE)
     assert known is not None
     moved, truth = scene((1, 8, 14), (2, 0, 4))
     there = F.avg_pool2d(truth[None], 2)[0]
@@ -211,6 +214,21 @@ def test_an_object_of_another_look_is_not_found() -> None:
         assert not votes.any()
 
 
+@pytest.mark.parametrize(("shift", "found"), [(10, True), (80, False)])
+def test_an_object_of_another_colour_is_not_found(shift: float, found: bool) -> None:
+    search, _, _ = started()
+    moved, truth = scene((1, 8, 14))
+    for _ in range(4):
+        votes, _ = watch(search, moved, torch.zeros_like(truth), GREY + shift * truth)
+    assert torch.equal(votes > 0.5, (truth > 0.5) & found)
+
+
+def test_the_chroma_distance_is_the_median_of_the_distances_to_the_nearest_known_cell() -> None:
+    views = [View(looks(2), looks(1), torch.tensor(own)) for own in ([[0.0, 0.0], [10.0, 0.0]], [[0.0, 50.0]])]
+    cells = torch.tensor([[10.0, 1.0], [0.0, 53.0], [90.0, 0.0]])
+    assert chroma_distance(cells, views) == pytest.approx(3)
+
+
 def test_votes_in_wrong_cells_are_rejected_and_do_not_prevent_redetection() -> None:
     search, _, _ = started()
     static_fragments = torch.zeros(16, 24)
@@ -228,8 +246,8 @@ def test_cells_of_another_object_are_no_candidate() -> None:
     search, _, _ = started()
     cells, labels = scene((1, 8, 14))
     votes = torch.stack([1 - labels, torch.zeros_like(labels), labels])
-    search.annotate(9, cells, labels, labels)
-    search.step([7, 9], cells, votes, torch.stack([labels, labels]), torch.full_like(labels, 0.9), [])
+    search.annotate(9, cells, GREY, labels, labels)
+    search.step([7, 9], cells, GREY, votes, torch.stack([labels, labels]), torch.full_like(labels, 0.9), [])
     assert not votes[1].any()
     assert torch.equal(votes[2], labels)
 
@@ -237,11 +255,13 @@ def test_cells_of_another_object_are_no_candidate() -> None:
 @pytest.mark.parametrize(("left", "found"), [(13, True), (8, False)])
 def test_a_candidate_that_touches_a_distractor_is_refused(left: int, found: bool) -> None:
     search, cells, labels = started()
-    search.annotate(9, cells, labels, labels)
+    search.annotate(9, cells, GREY, labels, labels)
     cells, both = scene((1, 0, 0), (1, 0, left))
     theirs = both * (torch.arange(24) < 8)
     votes = torch.stack([1 - theirs, torch.zeros_like(theirs), theirs])
-    search.step([7, 9], cells, votes, both.expand(2, -1, -1), torch.full_like(both, 0.9), [DistractorPair(0, 1, 1.0)])
+    search.step(
+        [7, 9], cells, GREY, votes, both.expand(2, -1, -1), torch.full_like(both, 0.9), [DistractorPair(0, 1, 1.0)]
+    )
     assert torch.equal(votes[1] > 0.5, (both - theirs > 0) & found)
     assert torch.equal(votes[2], theirs)
 
@@ -252,7 +272,7 @@ def test_cells_that_may_show_a_lost_object_are_ignored() -> None:
     faint = F.normalize(0.45 * cells + 0.55 * scene()[0], dim=0)
     nothing = torch.zeros_like(labels)
     votes = torch.stack([1 - nothing, nothing])
-    result = search.step([7], faint, votes, nothing[None], nothing, [])
+    result = search.step([7], faint, GREY, votes, nothing[None], nothing, [])
     assert not votes[1].any()
     assert result.ignore_mask is not None
     assert torch.equal(result.ignore_mask[8:, 14:22], torch.ones(8, 8, dtype=torch.bool))
@@ -264,9 +284,9 @@ def test_views_have_a_limit_and_the_newest_and_the_annotated_view_stay() -> None
     first = search.states[7].views[0]
     for i in range(10):
         turned = F.normalize(cells + 0.1 * i * labels * looks(12)[-1 - i % 3][:, None, None], dim=0)
-        search.update_views([7], turned, labels[None], labels[None], labels[None])
+        search.update_views([7], turned, GREY, labels[None], labels[None], labels[None])
         half = F.avg_pool2d(labels[None], 2)[0]
-        newest = make_view(pool(turned), half, half, EVIDENCE)
+        newest = make_view(pool(turned), GREY[:, :8, :12], half, half, EVIDENCE)
         assert newest is not None
         assert torch.equal(search.states[7].views[-1].own, newest.own)
     assert len(search.states[7].views) == CONFIG.max_tracked_views + 1
@@ -274,7 +294,10 @@ def test_views_have_a_limit_and_the_newest_and_the_annotated_view_stay() -> None
 
 
 def test_the_similarity_of_two_views_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, other = (View(F.normalize(looks(6)[part], dim=1), looks(1)) for part in (slice(0, 3), slice(2, 6)))
+    one, other = (
+        View(F.normalize(looks(6)[part], dim=1), looks(1), torch.zeros(6, 2)[part])
+        for part in (slice(0, 3), slice(2, 6))
+    )
     expected = float(key_similarity(one.own, other.own).mean())
     assert one.appearance_similarity(other) == expected
     assert other.appearance_similarity(one) != expected
@@ -284,17 +307,17 @@ def test_the_similarity_of_two_views_is_computed_once(monkeypatch: pytest.Monkey
 
 def test_a_badly_visible_object_adds_no_view() -> None:
     search, cells, labels = started()
-    search.update_views([7], cells, labels[None], labels[None], 0.4 * labels[None])
-    search.update_views([7], cells, labels[None] * (torch.arange(24) < 2), labels[None], labels[None])
+    search.update_views([7], cells, GREY, labels[None], labels[None], 0.4 * labels[None])
+    search.update_views([7], cells, GREY, labels[None] * (torch.arange(24) < 2), labels[None], labels[None])
     assert len(search.states[7].views) == 1
 
 
 def test_a_correction_keeps_the_view_annotated_before_and_drops_tracked_ones() -> None:
     search, cells, labels = started()
     annotated = search.states[7].views[0]
-    search.update_views([7], cells, labels[None], labels[None], labels[None])
+    search.update_views([7], cells, GREY, labels[None], labels[None], labels[None])
     assert len(search.states[7].views) == 2
-    search.annotate(7, cells, labels, labels)
+    search.annotate(7, cells, GREY, labels, labels)
     assert len(search.states[7].views) == 2
     assert search.states[7].views[1] is annotated
 
@@ -304,7 +327,7 @@ def test_a_forgotten_object_is_dropped() -> None:
     search.forget(7)
     search.forget(8)
     assert not search.states
-    assert not search.step([], cells, torch.ones(1, 16, 24), labels[None][:0], labels, []).rejected_rows
+    assert not search.step([], cells, GREY, torch.ones(1, 16, 24), labels[None][:0], labels, []).rejected_rows
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 130])
