@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos.plugin import Image, Runtime
+from vos.plugin import Image, Runtime, Size
 from vos.weights import sha256_of
 from vos_sam.checkpoint import load_sam, resolve_checkpoint
 from vos_sam.decoder import Decoded, Decoder, DecoderHooks
 from vos_sam.embedding_cache import EmbeddingCache
 from vos_sam.encoder import VitEncoder
 from vos_sam.prompt import Prompt
+from vos_sam.tiny_vit import TinyViT, for_inference
+from vos_sam.tiny_vit_encoder import TinyVitEncoder
 from vos_sam.view import View, scaled_image
 
 
@@ -107,17 +109,23 @@ class SegmentAnything:
         missing = [row for row, features in enumerate(found) if features is None]
         if missing:
             batch = torch.stack([self._input(images[row], views[row]) for row in missing])
-            for row, features in zip(missing, self._encode(batch), strict=True):
+            heights, widths = zip(*(views[row].input_size for row in missing), strict=True)
+            for row, features in zip(missing, self._encode(batch, (max(heights), max(widths))), strict=True):
                 found[row] = features
                 if self._cache is not None:
                     self._cache.write(images[row], features)
         return [Embedding(f.to(self.device), v) for f, v in zip(found, views, strict=True) if f is not None]
 
-    def _encode(self, batch: Tensor) -> Tensor:
+    def _encode(self, batch: Tensor, size: Size) -> Tensor:
+        """Encode (B, 3, S, S) inputs whose frames lie within (H, W) ``size``."""
         if isinstance(self._encoder, VitEncoder):
             return self._encoder(batch)
+        features: Tensor
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            features: Tensor = self._encoder(batch.to(memory_format=torch.channels_last))
+            if isinstance(self._encoder, TinyVitEncoder):
+                features = self._encoder(batch, size)
+            else:
+                features = self._encoder(batch.to(memory_format=torch.channels_last))
         return features.float().contiguous()
 
     def _input(self, image: Image, view: View) -> Tensor:
@@ -143,11 +151,12 @@ def _inference_encoder(encoder: Any, dtype: torch.dtype) -> Any:
     """Make the fast form of an image encoder, where there is one."""
     from segment_anything.modeling import ImageEncoderViT
 
-    from vos_sam.tiny_vit import TinyViT, for_inference
-
     if isinstance(encoder, ImageEncoderViT):
         return VitEncoder(encoder, dtype)
-    return for_inference(encoder) if isinstance(encoder, TinyViT) else encoder
+    if not isinstance(encoder, TinyViT):
+        return encoder
+    on_processor = next(encoder.parameters()).device.type == "cpu"
+    return TinyVitEncoder(encoder) if on_processor else for_inference(encoder)
 
 
 _latest: tuple[tuple[object, ...], SegmentAnything] | None = None

@@ -144,6 +144,10 @@ class _WindowBlock(nn.Module):
         self.local_conv = _conv_norm(width, width, 3, 1, 1, groups=width)
 
     def forward(self, x: Tensor) -> Tensor:
+        return self.mix(self.local_conv(self.attend(x)))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Add each window's attention: (B, C, h, w) in and out."""
         # Tokens in rows: where the memory format is channels_last, both permutations are views.
         tokens = x.permute(0, 2, 3, 1)
         batch, height, width, channels = tokens.shape
@@ -155,7 +159,12 @@ class _WindowBlock(nn.Module):
         attended = self.attn(windows.reshape(-1, size * size, channels))
         attended = attended.view(batch, down, across, size, size, channels).transpose(2, 3)
         attended = attended.reshape(batch, down * size, across * size, channels)[:, :height, :width]
-        tokens = self.local_conv((tokens + attended).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        summed: Tensor = (tokens + attended).permute(0, 3, 1, 2)
+        return summed
+
+    def mix(self, x: Tensor) -> Tensor:
+        """Add the MLP of each cell: (B, C, h, w) in and out."""
+        tokens = x.permute(0, 2, 3, 1)
         mixed: Tensor = (tokens + self.mlp(tokens)).permute(0, 3, 1, 2)
         return mixed
 
