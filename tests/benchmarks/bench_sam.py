@@ -72,21 +72,22 @@ def work(model: str, folder: Path) -> None:
     sam = SegmentAnything(bench_persam.random_sam(model))
     trackers: dict[str, PersamTracker] = {}
     frame, _ = bench_persam.scene(1)
-    computed: list[Any] = []
     with torch.inference_mode():
         (embedding,) = sam.encode([frame.image])
         for line in sys.stdin:
             what = line.strip()
-            if what == "encode":
-                seconds = bench_persam.seconds(lambda: computed.append(sam.encode([frame.image])[0].features))
-            else:
+            if what != "encode":
                 if what not in trackers:
                     # Never lost: with random weights similarity means nothing, and each object's work is to be done.
                     trackers[what] = PersamTracker(sam, PersamOptions(lost=-1e6, found=-1e6))
-                tracker, (_, label_map) = trackers[what], bench_persam.scene(int(what))
-                tracker.start(frame, label_map, embedding)
-                seconds = bench_persam.seconds(lambda: computed.append(tracker.step(frame, embedding).logits))
-            np.save(folder / f"{what}.npy", np.asarray(computed.pop()))
+                trackers[what].start(frame, bench_persam.scene(int(what))[1], embedding)
+            begin = bench_persam.clock()
+            if what == "encode":
+                computed: Any = sam.encode([frame.image])[0].features
+            else:
+                computed = trackers[what].step(frame, embedding).logits
+            seconds = bench_persam.clock() - begin
+            np.save(folder / f"{what}.npy", np.asarray(computed))
             print(seconds, flush=True)
 
 
