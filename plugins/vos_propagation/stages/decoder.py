@@ -13,7 +13,7 @@ from vos_propagation.backbone.features import FrameFeatures
 from vos_propagation.config import DecoderConfig
 from vos_propagation.ops.boxes import Box, at_stride, batches_of, boxes_around, within
 from vos_propagation.ops.resampling import max_of_others, stack_channels_last, upsample2x
-from vos_propagation.stages.decoder_network import LOGIT_LIMIT, load_decoder
+from vos_propagation.stages.decoder_network import LOGIT_LIMIT, fold_batch_norms, load_decoder
 from vos_propagation.stages.stage import Stage
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Decoder(Stage):
 
     def __init__(self, config: DecoderConfig, device: torch.device, dtype: torch.dtype) -> None:
         self._config, self._dtype = config, dtype
-        self.network = load_decoder()
+        self.network = fold_batch_norms(load_decoder())
         self.network.to(device, dtype).to(memory_format=torch.channels_last)
 
     def encode(self, features: FrameFeatures) -> FrameFeatures:

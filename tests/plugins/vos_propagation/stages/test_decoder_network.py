@@ -13,6 +13,7 @@ from vos_propagation.stages.decoder_network import (
     WARPED,
     WEIGHTS,
     DecoderNetwork,
+    fold_batch_norms,
     load_decoder,
 )
 
@@ -52,6 +53,16 @@ def test_the_shipped_weights_follow_cues_that_agree() -> None:
     logits = network(network.image_features(flat), *cues(mask))[0]
     large = mask.repeat_interleave(2, 0).repeat_interleave(2, 1) > 0
     assert ((logits > 0) == large).float().mean() > 0.9
+
+
+@torch.inference_mode()
+def test_folded_batch_norms_leave_the_logits_as_they_are() -> None:
+    network = load_decoder()
+    folded = fold_batch_norms(network)
+    assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in folded.modules())
+    given = (torch.rand(1, COARSE_CUES, 12, 20), torch.rand(1, FINE_CUES, 24, 40))
+    expected, found = (one(one.image_features(levels(96, 160)), *given) for one in (network, folded))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
 
 
 def test_the_shipped_weights_are_small_and_half_precision() -> None:
