@@ -145,14 +145,14 @@ def test_scores_of_distractors_are_summed_for_all_stages_but_the_decoder(monkeyp
     (pair,) = tracker.sequence.distractors
     assert pair.appearance_similarity == 1
     first, second = annotated
-    assert torch.equal(first[4], first[3] + second[3])
-    own, together = fused[-1][1].target_score_s8, searched[-1][4]
+    assert torch.equal(first[5], first[4] + second[4])
+    own, together = fused[-1][1].target_score_s8, searched[-1][5]
     assert torch.equal(together, own.sum(0).expand_as(own))
     assert float(own.sum()) > 0
-    assert searched[-1][6] == [pair]
+    assert searched[-1][7] == [pair]
     anchor_score = watched[-1][3]
     assert torch.equal(anchor_score[0], anchor_score[1])
-    assert torch.equal(remembered[-1][4][0], remembered[-1][3].sum(0))
+    assert torch.equal(remembered[-1][5][0], remembered[-1][4].sum(0))
     usual, annotations = shared_out[-1][2:4]
     cells_of_4_px = (2 * 40 / 4) ** 2
     assert usual == pytest.approx([cells_of_4_px] * 2, rel=0.1)
@@ -586,7 +586,7 @@ def test_rejected_votes_leave_no_trace_in_the_fine_votes(
     frame, truth = picture((1, 8, 8), (2, 48, 100), zoom=2)
     start(tracker, frame, truth)
 
-    def drop(ids: object, cells: object, votes: torch.Tensor, *_: object) -> RedetectionResult:
+    def drop(ids: object, cells: object, chroma: object, votes: torch.Tensor, *_: object) -> RedetectionResult:
         votes[1] = 0
         return RedetectionResult(None, [0])
 
