@@ -204,6 +204,15 @@ def processor_seconds_of_children() -> dict[str, float]:
     return total
 
 
+def settle(quiet_s: float = 0.03, most_s: int = 30) -> None:
+    """Wait until the browser's own start is over: its processor seconds in a second fall below ``quiet_s``."""
+    for _ in range(most_s):
+        before = processor_seconds_of_children()["browser"]
+        time.sleep(1)
+        if processor_seconds_of_children()["browser"] - before <= quiet_s:
+            return
+
+
 def bench_large(page: Page, folder: Path, count: int, objects: int) -> dict[str, float]:
     video = folder / "long.mp4"
     write_video(video, count, (320, 180))

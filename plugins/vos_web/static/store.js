@@ -74,7 +74,13 @@ export function lane(id) {
 export const levelOf = (object, frame) => (object.end !== null && frame >= object.end ? 0 : lane(object.id)[frame]);
 
 // Takes which objects are in a frame and whose masks to check there; `ids` limits it to some objects.
-export function setPresence(frame, levels, ids, doubts = {}) {
+export function setPresence(frame, levels, ids, doubts) {
+  takePresence(frame, levels, ids, doubts);
+  emit("presence");
+}
+
+// The same for many frames in a row: whoever calls it emits "presence" when it is time to draw.
+export function takePresence(frame, levels, ids, doubts = {}) {
   store.known[frame] = 1;
   const reasons = { ...store.doubts.get(frame) };
   for (const id of ids ?? store.objects.map((object) => object.id)) {
@@ -84,7 +90,6 @@ export function setPresence(frame, levels, ids, doubts = {}) {
   Object.assign(reasons, doubts);
   if (Object.keys(reasons).length) store.doubts.set(frame, reasons);
   else store.doubts.delete(frame);
-  emit("presence");
 }
 
 export function select(id) {

@@ -5,12 +5,14 @@ import { flush } from "./editing.js";
 import { forgetMasks } from "./frames.js";
 import { goTo, reshow } from "./player.js";
 import { settled } from "./prompting.js";
-import { emit, on, setPresence, spansToCheck, store, takeState } from "./store.js";
+import { emit, on, spansToCheck, store, takePresence, takeState } from "./store.js";
 
 const $ = (id) => document.getElementById(id);
-// Reading and drawing a frame takes time that the tracker lacks: a preview is shown after this many times what one takes.
-const PREVIEW_PAUSE = 20, MIN_PAUSE = 300, MAX_PAUSE = 2000; // times, ms, ms
-let follow = false, nextPreview = 0;
+// Drawing takes processor time that the tracker lacks: progress is drawn again after this many times what drawing took.
+const PAUSE = 40, MIN_PAUSE = 400, MAX_PAUSE = 2500; // times, ms, ms
+let follow = false;
+let newest = -1, timer = 0, nextDrawing = 0; // frame tracked last and not drawn yet, timeout, ms
+const changed = new Set(); // frames tracked since the last drawing
 const over = new Set(); // ids of jobs that have ended: an event may come before the answer to the request that began the job
 
 export function takeJob(job) {
@@ -35,20 +37,44 @@ export const stop = () => api.stop().then(({ job }) => takeJob(job)).catch((erro
 
 function onProgress(event) {
   store.job = over.has(event.job.id) ? null : event.job;
-  drawJob();
-  if (event.job.session !== store.session?.id || event.frame === undefined) return;
-  forgetMasks(event.frame);
-  setPresence(event.frame, event.levels, event.ids, event.doubts);
-  if (follow && performance.now() > nextPreview && !document.hidden) showPreview(event.frame);
-  else if (event.frame === store.frame) reshow();
+  if (event.job.session === store.session?.id && event.frame !== undefined) {
+    forgetMasks(event.frame);
+    takePresence(event.frame, event.levels, event.ids, event.doubts);
+    changed.add(event.frame);
+    newest = event.frame;
+  }
+  drawSoon();
 }
 
-async function showPreview(frame) {
-  const began = performance.now();
-  nextPreview = began + MAX_PAUSE;
-  await goTo(frame, { keepPlaying: true, ahead: false });
-  nextPreview = began + Math.max(MIN_PAUSE, Math.min(MAX_PAUSE, PREVIEW_PAUSE * (performance.now() - began)));
+// Events come with each tracked frame; all that came since the last drawing are drawn together, none in a hidden tab.
+function drawSoon() {
+  if (!timer && !document.hidden) timer = setTimeout(drawProgress, nextDrawing - performance.now());
 }
+
+async function drawProgress() {
+  const began = performance.now();
+  const frame = follow && newest >= 0 ? newest : changed.has(store.frame) ? store.frame : -1;
+  newest = -1;
+  changed.clear();
+  drawJob();
+  emit("presence");
+  if (frame >= 0) await goTo(frame, { keepPlaying: true, ahead: false });
+  const took = performance.now() - began + (await renderingTime());
+  nextDrawing = performance.now() + Math.max(MIN_PAUSE, Math.min(MAX_PAUSE, PAUSE * took));
+  timer = 0;
+  if (changed.size) drawSoon();
+}
+
+// Milliseconds from the next animation frame until its layout and painting are done.
+const renderingTime = () =>
+  new Promise((resolve) => {
+    if (document.hidden) return resolve(0);
+    requestAnimationFrame(() => {
+      const began = performance.now(), { port1, port2 } = new MessageChannel();
+      port1.onmessage = () => resolve(performance.now() - began);
+      port2.postMessage(null);
+    });
+  });
 
 function onJob(event) {
   const { job } = event;
@@ -59,6 +85,9 @@ function onJob(event) {
   follow = false;
   if (job.state === "failed") return emit("error", new Error(explained(job.error)));
   if (job.kind === "track") {
+    changed.clear();
+    newest = -1;
+    emit("presence");
     forgetMasks();
     reshow();
     emit("message", job.state === "stopped" ? `Stopped. ${job.done} frames are kept; Track goes on from here.` : whenTracked(job.done));
@@ -118,5 +147,6 @@ export function startTracking() {
   $("track-all").onclick = () => track("all");
   $("stop").onclick = stop;
   on("job", drawJob);
+  document.addEventListener("visibilitychange", drawSoon);
   listen(onEvent, () => refreshState().catch((error) => emit("error", error)));
 }
