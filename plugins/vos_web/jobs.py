@@ -13,6 +13,7 @@ from typing import Any
 
 from vos.plugin import InputError, replacing, safe_name
 from vos_web.server.events import EventHub
+from vos_web.server.progress_events import ProgressEvents
 from vos_web.sessions.store import OpenSession
 from vos_web.tracking.plan import TrackingPlan, plan_run
 from vos_web.tracking.worker_process import BusyError, WorkerProcess
@@ -44,6 +45,7 @@ class Jobs:
         self._worker = WorkerProcess(plugin_modules, blocked)
         self._lock = threading.Lock()
         self._current: dict[str, Any] | None = None
+        self._progress = ProgressEvents(hub)
 
     @property
     def current(self) -> dict[str, Any] | None:
@@ -143,8 +145,8 @@ class Jobs:
                     opened.session.presence.set(event["frame"], levels, event["ids"], doubts)
         if kind in ("frame", "progress"):
             current.update(done=event["done"], total=event["total"], state="running", fps=event.get("fps"))
-            facts: dict[str, Any] = {name: event[name] for name in FRAME_FACTS if name in event}
-            self._hub.publish({"type": "progress", "job": dict(current), **facts})
+            facts = [{name: event[name] for name in FRAME_FACTS}] if kind == "frame" else []
+            self._progress.add(current, facts)
             return
         if kind == "exported":
             current["path"] = event["path"]
@@ -152,6 +154,7 @@ class Jobs:
                 current["download"] = str(_zipped(Path(event["path"])).name)
             return
         if kind in ("finished", "stopped", "failed"):
+            self._progress.flush()
             opened.frames.allow_decoding_ahead(True)
             self._current = None
             current.update(state=kind, error=event.get("error"))

@@ -1,7 +1,8 @@
 """`vos web`: from a key to its frame, tracking beside `vos track`, and a session of 10,000 frames and 50 objects.
 
 Steps: milliseconds of a 1280x720 video in a real browser, from the key to the drawn frame, against the time of
-decoding the same frames alone (baseline), and milliseconds of script for one move of a brush of 60 px. Tracking:
+decoding the same frames alone (baseline); for a brush of 60 px that moves in every animation frame, milliseconds of
+script for one move, between animation frames, and between frames that the browser's compositor draws. Tracking:
 seconds of a job with the page open, against `vos.stream` on the same frames (baseline); both without loading the model,
 and once more by the processor time of the worker alone, and of the worker, the server and the browser together, which
 other programs disturb less. Large: the page's time to open, a step in it, and the server's memory before and after 300
@@ -13,6 +14,7 @@ steps.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import shutil
@@ -25,7 +27,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import vos
 from vos.example_clip import CLIP, FIRST_MASK
@@ -41,8 +43,8 @@ MEASURE = """(key) => new Promise((done) => {
 })"""
 
 BRUSH = """() => {
-  const viewport = document.getElementById("viewport"), box = viewport.getBoundingClientRect(), times = [];
-  const size = document.getElementById("brush-size");
+  const viewport = document.getElementById("viewport"), box = viewport.getBoundingClientRect();
+  const size = document.getElementById("brush-size"), script = [], stamps = [];
   size.value = 60;
   size.dispatchEvent(new Event("input"));
   const send = (type, k) => viewport.dispatchEvent(new PointerEvent(type, {
@@ -51,15 +53,15 @@ BRUSH = """() => {
   }));
   viewport.setPointerCapture = () => {};
   send("pointerdown", 0);
-  return new Promise((done) => setTimeout(() => {
-    for (let k = 0; k < 200; k++) {
-      const began = performance.now();
-      send("pointermove", k);
-      times.push(performance.now() - began);
-    }
+  return new Promise((done) => setTimeout(() => requestAnimationFrame(function move(now) {
+    const began = performance.now();
+    send("pointermove", script.length);
+    script.push(performance.now() - began);
+    stamps.push(now);
+    if (script.length < 200) return requestAnimationFrame(move);
     send("pointerup", 200);
-    done(times);
-  }, 500));
+    done({ script, intervals: stamps.slice(1).map((stamp, k) => stamp - stamps[k]) });
+  }), 500));
 }"""
 
 
@@ -108,7 +110,7 @@ def steps(page: Page, count: int) -> list[float]:
     return times
 
 
-def bench_steps(page: Page, folder: Path, count: int) -> dict[str, float]:
+def bench_steps(browser: Browser, page: Page, folder: Path, count: int) -> dict[str, float]:
     video = folder / "hd.mp4"
     write_video(video, count + 20, (1280, 720))
     source = vos.open_source(video)
@@ -120,16 +122,30 @@ def bench_steps(page: Page, folder: Path, count: int) -> dict[str, float]:
         opened(page, server.address)
         times = steps(page, count)
         page.keyboard.press("b")
-        moves = page.evaluate(BRUSH)
+        settle()
+        browser.start_tracing(page=page, categories=["viz"])
+        brush = page.evaluate(BRUSH)
+        drawn = drawing_intervals(browser.stop_tracing())
         expect(page.locator("#frame-card")).to_contain_text("Annotated", timeout=60_000)
     finally:
         server.close()
     median = statistics.median(times)
     return {
         "decode_ms": baseline, "step_ms_median": median, "step_ms_95": float(np.quantile(times, 0.95)),
-        "ratio_to_decoding": median / baseline, "brush_move_ms_median": statistics.median(moves),
-        "brush_move_ms_95": float(np.quantile(moves, 0.95)),
+        "ratio_to_decoding": median / baseline, "brush_move_ms_median": statistics.median(brush["script"]),
+        "brush_move_ms_95": float(np.quantile(brush["script"], 0.95)),
+        "brush_interval_ms_median": statistics.median(brush["intervals"]),
+        "brush_interval_ms_95": float(np.quantile(brush["intervals"], 0.95)),
+        "brush_drawn_interval_ms_median": statistics.median(drawn),
+        "brush_drawn_interval_ms_95": float(np.quantile(drawn, 0.95)),
     }  # fmt: skip
+
+
+def drawing_intervals(trace: bytes) -> list[float]:
+    """Milliseconds between the frames that the browser's compositor draws, of a trace of the category ``viz``."""
+    events = json.loads(trace)["traceEvents"]
+    stamps = sorted(event["ts"] / 1000 for event in events if event["name"] == "Display::DrawAndSwap")
+    return [after - before for before, after in itertools.pairwise(stamps)]
 
 
 def bench_tracking(page: Page, folder: Path, count: int) -> dict[str, float]:
@@ -140,6 +156,7 @@ def bench_tracking(page: Page, folder: Path, count: int) -> dict[str, float]:
     server = Server(video, folder / "sessions")
     try:
         opened(page, server.address)
+        settle()
         (session,) = (path.parent for path in (folder / "sessions").glob("small*/session.json"))
         with page.expect_response("**/file"):
             page.evaluate(
@@ -265,7 +282,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
         for name, run in (
-            ("steps", lambda page: bench_steps(page, Path(folder), chosen.steps)),
+            ("steps", lambda page: bench_steps(chromium, page, Path(folder), chosen.steps)),
             ("tracking", lambda page: bench_tracking(page, Path(folder), chosen.frames)),
             ("large", lambda page: bench_large(page, Path(folder), *chosen.large)),
         ):

@@ -37,16 +37,18 @@ export const stop = () => api.stop().then(({ job }) => takeJob(job)).catch((erro
 
 function onProgress(event) {
   store.job = over.has(event.job.id) ? null : event.job;
-  if (event.job.session === store.session?.id && event.frame !== undefined) {
-    forgetMasks(event.frame);
-    takePresence(event.frame, event.levels, event.ids, event.doubts);
-    changed.add(event.frame);
-    newest = event.frame;
+  if (event.job.session === store.session?.id) {
+    for (const { frame, levels, ids, doubts } of event.frames) {
+      forgetMasks(frame);
+      takePresence(frame, levels, ids, doubts);
+      changed.add(frame);
+      newest = frame;
+    }
   }
   drawSoon();
 }
 
-// Events come with each tracked frame; all that came since the last drawing are drawn together, none in a hidden tab.
+// Frames that were tracked since the last drawing are drawn together, and none in a hidden tab.
 function drawSoon() {
   if (!timer && !document.hidden) timer = setTimeout(drawProgress, nextDrawing - performance.now());
 }

@@ -4,12 +4,14 @@ import os
 import signal
 import sys
 from itertools import count
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import vos
 from vos.example_clip import CLIP
+from vos_web.server import progress_events
 from vos_web.sessions.session import Session, SessionFacts, read_facts
 from vos_web.sessions.store import SessionStore
 from vos_web.tracking.plan import plan_run
@@ -238,3 +240,15 @@ def test_a_record_with_an_infinite_size_is_refused(tmp_path):
     (tmp_path / "session.json").write_text(facts.replace("64", "Infinity", 1))
     with pytest.raises(vos.InputError, match="session.json: cannot be read"):
         read_facts(tmp_path)
+
+
+def test_progress_comes_a_few_times_a_second_with_every_frame(monkeypatch):
+    monkeypatch.setattr(progress_events, "EVENT_SECONDS", 3600)
+    sent = []
+    progress = progress_events.ProgressEvents(SimpleNamespace(publish=sent.append))
+    for frame in range(4):
+        progress.add({"done": frame + 1}, [{"frame": frame}])
+    progress.flush()
+    progress.flush()
+    assert [[tracked["frame"] for tracked in event["frames"]] for event in sent] == [[0], [1, 2, 3]]
+    assert [event["job"]["done"] for event in sent] == [1, 4]
