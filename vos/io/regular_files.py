@@ -32,10 +32,10 @@ def read_regular_file(path: Path | str, max_bytes: int = MAX_FILE_BYTES) -> byte
         OSError: a fifo, a device, a socket, a folder, a file larger than ``max_bytes``, or not readable;
             ``strerror`` is a reason that a message can quote.
     """
-    _refuse_other_kinds(Path(path).stat(), path)
+    _refuse_other_kinds(os.stat(path), path)  # noqa: PTH116  # half the time of Path.stat, for thousands of files
     # Between the two checks the name may become a fifo; O_NONBLOCK keeps opening it from waiting for a writer.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
+    with os.fdopen(descriptor, "rb", buffering=0) as file:
         found = os.fstat(descriptor)
         _refuse_other_kinds(found, path)
         if found.st_size > max_bytes:

@@ -37,11 +37,10 @@ def without_void(label_map: LabelMap) -> LabelMap:
     Returns:
         uint8 (H, W) without 255; a copy only where there was void.
     """
-    void = label_map == VOID
-    if not void.any():
+    if int(label_map.max(initial=0)) < VOID:
         return label_map
     cleared: LabelMap = label_map.copy()
-    cleared[void] = BACKGROUND
+    cleared[label_map == VOID] = BACKGROUND
     return cleared
 
 

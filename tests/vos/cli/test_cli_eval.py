@@ -57,13 +57,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_label_maps_are_scored_without_loading_plugins(tree: Path) -> None:
+@pytest.mark.parametrize("folders", [("Annotations/480p", "exact"), ("Annotations/480p/bear", "exact/bear")])
+def test_label_maps_are_scored_without_loading_plugins(tree: Path, folders: tuple[str, str]) -> None:
     code = (
         "import sys; from vos.cli import main\n"
         "try: main(sys.argv[1:])\n"
         "finally: print(sorted({n.partition('.')[0] for n in sys.modules if n.startswith(('vos_', 'torch', 'cv2'))}))"
     )
-    arguments = ["eval", "--gt", str(tree / "Annotations/480p"), "--pred", str(tree / "exact")]
+    arguments = ["eval", "--gt", str(tree / folders[0]), "--pred", str(tree / folders[1])]
     result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "[]")
 

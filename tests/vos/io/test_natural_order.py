@@ -6,6 +6,7 @@ from vos.io.natural_order import are_decimals, natural_order
 
 ORDERS = {
     "numbers": ["1", "2", "10", "100"],
+    "padded numbers": ["008", "009", "010", "100"],
     "prefix": ["frame1", "frame2", "frame10"],
     "hyphen": ["frame-1", "frame-2", "frame-10"],
     "seconds": ["0", "0.125", "0.25", "0.5", "0.75", "1", "10.5"],

@@ -39,6 +39,8 @@ def pair_by_name(scored: Sequence[Path], files: Sequence[Path], annotated: Seque
         The pairs.
     """
     by_stem = {path.stem: path for path in files}
+    if by_stem.keys() == {path.stem for path in annotated}:
+        return FramePairs([by_stem[path.stem] for path in scored])
     found = [by_stem.get(path.stem) for path in scored]
     shifted = _shifted(annotated, files)
     if None not in found:

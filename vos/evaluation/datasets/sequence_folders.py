@@ -84,13 +84,17 @@ def is_folder_of_label_maps(predictions: Path, truth: Path) -> bool:
         predictions: a folder.
         truth: as for ``find_sequences``.
     Returns:
-        True if folders named as the truth's sequences are in it and each begins with a palette PNG.
+        True if folders named as the truth's sequences are in it and each begins with a palette PNG; of one sequence,
+        its own folder fits too.
     """
     try:
         names, _ = find_sequences(truth)
     except InputError:
         return False
-    firsts = [files[0] for name in names if (files := png_files(predictions / name))]
+    folders = [predictions / name for name in names]
+    if len(folders) == 1 and not folders[0].is_dir():
+        folders = [predictions]
+    firsts = [files[0] for folder in folders if (files := png_files(folder))]
     return bool(firsts) and all(map(_is_palette_png, firsts))
 
 

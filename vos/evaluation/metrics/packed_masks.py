@@ -57,20 +57,24 @@ def count(bits: Bits) -> int:
 
 
 def spread(bits: Bits, distance: int) -> Bits:
-    """Join a packed mask with itself moved left and right.
+    """Join packed masks with themselves moved left and right.
+
+    All words are taken as one line of bits: what leaves a row enters the next one. Rows therefore end with spare
+    words, at least as many pixels as all moves together. One line takes a fifth of the time of rows of a few words.
 
     Args:
-        bits: packed masks (..., H, words).
+        bits: packed masks (..., H, words), C-contiguous.
         distance: pixels, 1 to 63.
     Returns:
         Packed masks of the same shape: the mask, moved left, and moved right, in one.
     """
     near, far = np.uint64(distance), np.uint64(WORD - distance)
-    joined: Bits = bits | (bits << near)
-    joined |= bits >> near
-    joined[..., 1:] |= bits[..., :-1] >> far
-    joined[..., :-1] |= bits[..., 1:] << far
-    return joined
+    line = bits.reshape(-1)
+    joined: Bits = line | (line << near)
+    joined |= line >> near
+    joined[1:] |= line[:-1] >> far
+    joined[:-1] |= line[1:] << far
+    return joined.reshape(bits.shape)
 
 
 def dilate(bits: Bits, radius: int) -> Bits:
@@ -85,9 +89,11 @@ def dilate(bits: Bits, radius: int) -> Bits:
     Returns:
         Packed masks of the same shape. Bits past the last pixel of a row may be set.
     """
-    height = bits.shape[-2]
-    dilated = np.zeros_like(bits)
-    run, reach = bits, 0
+    *outer, height, words = bits.shape
+    run = np.zeros((*outer, height, words + -(-radius // WORD)), dtype=np.uint64)
+    run[..., :words] = bits
+    dilated = np.zeros_like(run)
+    reach = 0
     for rows in range(radius, -1, -1):
         wanted = math.isqrt(radius * radius - rows * rows)
         while reach < wanted:
@@ -98,7 +104,7 @@ def dilate(bits: Bits, radius: int) -> Bits:
         dilated[..., rows:, :] |= run[..., : height - rows, :]
         if rows:
             dilated[..., : height - rows, :] |= run[..., rows:, :]
-    return dilated
+    return dilated[..., :words]
 
 
 def boundaries(bits: Bits, last_bit: int) -> Bits:
@@ -114,9 +120,12 @@ def boundaries(bits: Bits, last_bit: int) -> Bits:
     Source: ``_seg2bmap`` of davis2017-evaluation, davis2017/metrics.py:120-170 at ac7c43f (D. Martin's
         seg2bmap), where edges are written as three exclusive ors and two special cases.
     """
+    bits = np.ascontiguousarray(bits)
     right = bits >> _ONE
-    right[..., :-1] |= bits[..., 1:] << np.uint64(WORD - 1)
-    right[..., -1] |= bits[..., -1] & (_ONE << np.uint64(last_bit))
+    ends = right[..., -1] | (bits[..., -1] & (_ONE << np.uint64(last_bit)))
+    # As one line of bits, which is faster than rows of a few words; it joins rows at their ends, which are set anew.
+    right.reshape(-1)[:-1] |= bits.reshape(-1)[1:] << np.uint64(WORD - 1)
+    right[..., -1] = ends
     some, every = bits | right, bits & right
     mixed: Bits = some.copy()
     mixed[..., :-1, :] |= some[..., 1:, :]

@@ -48,7 +48,7 @@ class StoredLabelMap:
     """A label map as a file stores it, for scoring.
 
     Attributes:
-        label_map: uint8 (H, W), ids by palette, or grey values as stored; read-only where the file was plain.
+        label_map: uint8 (H, W), ids by palette, or grey values as stored.
         note: how the palette was read, if it is not DAVIS's; else None.
     """
 
