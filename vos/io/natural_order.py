@@ -8,8 +8,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from natsort import natsorted, ns
-
 logger = logging.getLogger(__name__)
 
 _SIGNED = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
@@ -29,6 +27,8 @@ def natural_order(paths: Iterable[Path]) -> list[Path]:
     listed = list(paths)
     if _are_padded_numbers([path.name for path in listed]):
         return sorted(listed, key=lambda path: path.name)
+    from natsort import natsorted, ns
+
     if not are_decimals(listed):
         return natsorted(listed, key=lambda path: path.name, alg=ns.PATH)
     ordered = _by_value(listed)
@@ -61,6 +61,8 @@ def _are_padded_numbers(names: list[str]) -> bool:
 
 
 def _by_value(paths: list[Path]) -> list[Path]:
+    from natsort import natsorted, ns
+
     values = _varying([path.stem for path in paths])
     order = natsorted(range(len(paths)), key=lambda at: values[at], alg=ns.REAL)
     return [paths[at] for at in order]

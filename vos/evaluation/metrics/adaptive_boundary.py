@@ -29,14 +29,12 @@ def score_pair_adaptive(truth: bits.Bits, mask: bits.Bits, size: Size) -> tuple[
         Where the adaptive tolerance is not smaller, both F use 0.008 of the diagonal without rounding, and the
         structuring element of that radius is off centre; published scores have both, so they are kept.
     """
-    box = bits.bounding_slices(truth | mask)
-    if box is None:
+    cropped = bits.crop((truth, mask), size[1])
+    if cropped is None:
         return 1.0, 1.0, 1.0
-    rows, words = box
-    both = np.stack((truth[rows, words], mask[rows, words]))
+    both, last_bit = cropped
     shared, areas = bits.count(both[0] & both[1]), (bits.count(both[0]), bits.count(both[1]))
     j = (shared + 1) / (sum(areas) - shared + 1)
-    last_bit = (size[1] - 1) % bits.WORD if words.stop * bits.WORD >= size[1] else bits.WORD - 1
     outlines = bits.boundaries(both, last_bit)
     lengths = bits.count(outlines[0]), bits.count(outlines[1])
     if not lengths[0] or not lengths[1]:
@@ -72,40 +70,43 @@ def dilate_off_centre(masks: bits.Bits, radius: float) -> bits.Bits:
     dilated = np.zeros_like(masks)
     run, length = masks, 1
     # Rows of the disk by length: each run of set bits grows out of the one before.
-    for down, first, last in _disk_rows(radius):
+    for (first, last), rows in _disk_rows(radius).items():
         while length < last - first + 1:
             step = min(length, last - first + 1 - length)
             run, length = run | _shift_left(run, step), length + step
-        if abs(down) >= height:
-            continue
         row = _shift_left(run, first)
-        if down >= 0:
-            dilated[..., : height - down, :] |= row[..., down:, :]
-        else:
-            dilated[..., -down:, :] |= row[..., : height + down, :]
+        for down in rows:
+            if 0 <= down < height:
+                dilated[..., : height - down, :] |= row[..., down:, :]
+            elif -height < down < 0:
+                dilated[..., -down:, :] |= row[..., : height + down, :]
     return dilated[..., 1:-1]
 
 
 @lru_cache(maxsize=8)
-def _disk_rows(radius: float) -> tuple[tuple[int, int, int], ...]:
-    """Rows of the disk, short ones first: rows below the anchor, and the first and last column beside it."""
+def _disk_rows(radius: float) -> dict[tuple[int, int], list[int]]:
+    """Rows of the disk, as counted from the anchor down, by their first and last column beside it; short ones first."""
     steps = np.arange(-radius, radius + 1)
     anchor = len(steps) // 2
     inside = steps[:, None] ** 2 + steps[None, :] ** 2 <= radius**2
     rows = ((row - anchor, np.flatnonzero(line) - anchor) for row, line in enumerate(inside))
-    spans = [(row, int(columns[0]), int(columns[-1])) for row, columns in rows if len(columns)]
-    return tuple(sorted(spans, key=lambda span: span[2] - span[1]))
+    spans: dict[tuple[int, int], list[int]] = {}
+    for row, columns in rows:
+        if len(columns):
+            spans.setdefault((int(columns[0]), int(columns[-1])), []).append(row)
+    return dict(sorted(spans.items(), key=lambda item: item[0][1] - item[0][0]))
 
 
 def _shift_left(masks: bits.Bits, distance: int) -> bits.Bits:
-    """Shift packed masks left by up to 63 pixels, or right where the distance is negative."""
+    """Shift packed masks left by up to 63 pixels, or right where the distance is negative; as one line of bits."""
     if not distance:
         return masks
+    line = masks.reshape(-1)
     near, far = np.uint64(abs(distance)), np.uint64(bits.WORD - abs(distance))
     if distance > 0:
-        moved: bits.Bits = masks >> near
-        moved[..., :-1] |= masks[..., 1:] << far
+        moved: bits.Bits = line >> near
+        moved[:-1] |= line[1:] << far
     else:
-        moved = masks << near
-        moved[..., 1:] |= masks[..., :-1] >> far
-    return moved
+        moved = line << near
+        moved[1:] |= line[:-1] >> far
+    return moved.reshape(masks.shape)

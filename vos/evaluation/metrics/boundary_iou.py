@@ -69,25 +69,25 @@ def boundary_areas(truth: bits.Bits, mask: bits.Bits, radius: int) -> tuple[int,
     Returns:
         Pixels of the intersection and of the union.
     """
-    ours, theirs = inner_boundary(truth, radius), inner_boundary(mask, radius)
+    box = bits.bounding_slices(truth | mask)
+    if box is None:
+        return 0, 0
+    ours, theirs = inner_boundary(np.stack((truth[box], mask[box])), radius)
     return bits.count(ours & theirs), bits.count(ours | theirs)
 
 
-def inner_boundary(mask: bits.Bits, radius: int) -> bits.Bits:
-    """Find the pixels of a packed mask from which at most ``radius`` steps, diagonal ones too, lead outside it.
+def inner_boundary(masks: bits.Bits, radius: int) -> bits.Bits:
+    """Find the pixels of packed masks from which at most ``radius`` steps, diagonal ones too, lead outside them.
 
     Args:
-        mask: packed (H, words).
+        masks: packed (..., H, words).
         radius: pixels, 1 or more.
     Returns:
         Packed, the same shape. What lies beyond the frame is outside.
     """
-    region = np.zeros_like(mask)
-    box = bits.bounding_slices(mask)
-    if box is None:
-        return region
     words = -(-radius // bits.WORD)
-    outside = np.pad(~mask[box], ((radius, radius), (words, words)), constant_values=~np.uint64(0))
+    around = [(0, 0)] * (masks.ndim - 2) + [(radius, radius), (words, words)]
+    outside = np.pad(~masks, around, constant_values=~np.uint64(0))
     reach = 0
     while reach < radius:
         step = min(radius - reach, 2 * reach + 1, bits.WORD - 1)
@@ -96,8 +96,8 @@ def inner_boundary(mask: bits.Bits, radius: int) -> bits.Bits:
     while reach < radius:
         step = min(radius - reach, 2 * reach + 1)
         joined = outside.copy()
-        joined[step:] |= outside[:-step]
-        joined[:-step] |= outside[step:]
+        joined[..., step:, :] |= outside[..., :-step, :]
+        joined[..., :-step, :] |= outside[..., step:, :]
         outside, reach = joined, reach + step
-    region[box] = mask[box] & outside[radius:-radius, words:-words]
+    region: bits.Bits = masks & outside[..., radius:-radius, words:-words]
     return region

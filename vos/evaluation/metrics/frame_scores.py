@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -17,11 +16,9 @@ from vos.evaluation.metrics.boundary_accuracy import f_measure
 from vos.evaluation.metrics.boundary_iou import boundary_areas, boundary_width
 from vos.evaluation.metrics.region_similarity import jaccard
 from vos.types.arrays import LabelMap
+from vos.types.label_map import FEW_IDS
 
 Measures = Literal["j-f", "j", "j-f-adaptive"]
-
-FEW_IDS = 16
-"""Up to this id, looking for each id in turn is faster than a histogram of the pixels."""
 
 
 @dataclass(frozen=True)
@@ -114,16 +111,27 @@ def score_proposals(truth: LabelMap, prediction: LabelMap, radius: int) -> Frame
         Tables (P + 1, K + 1) in the order of ``prediction_ids`` and ``truth_ids``; the last row is an
         empty proposal, the last column an absent object.
     """
-    width = truth.shape[1]
     truths, predictions = split(truth), split(prediction)
-    nothing = np.zeros((truth.shape[0], -(-width // bits.WORD)), dtype=np.uint64)
-    objects = [_Outlined(mask, width, radius) for mask in (*truths.values(), nothing)]
-    proposals = [_Outlined(mask, width, radius) for mask in (*predictions.values(), nothing)]
-    j, f = np.empty((2, len(proposals), len(objects)))
-    for row, proposal in enumerate(proposals):
-        for column, known in enumerate(objects):
-            j[row, column] = jaccard(bits.count(known.mask & proposal.mask), known.area, proposal.area)
-            f[row, column] = _f_of(known, proposal)
+    j, f = np.zeros((2, len(predictions) + 1, len(truths) + 1))
+    j[-1, -1] = f[-1, -1] = 1
+    cropped = bits.crop([*truths.values(), *predictions.values()], truth.shape[1])
+    if cropped is not None:
+        masks, last_bit = cropped
+        outlines = bits.boundaries(masks, last_bit)
+        near = bits.dilate(outlines, radius)
+        areas, lengths = [*map(bits.count, masks)], [*map(bits.count, outlines)]
+        for row, found in enumerate(range(len(truths), len(masks))):
+            for known in range(len(truths)):
+                j[row, known] = jaccard(bits.count(masks[known] & masks[found]), areas[known], areas[found])
+                f[row, known] = f_measure(
+                    bits.count(outlines[found] & near[known]),
+                    lengths[found],
+                    bits.count(outlines[known] & near[found]),
+                    lengths[known],
+                )
+        # An empty mask equals the boundary of a mask that fills the frame: neither has one.
+        without_outline = np.array(lengths) == 0
+        f[-1, :-1], f[:-1, -1] = without_outline[: len(truths)], without_outline[len(truths) :]
     return FrameScores(tuple(truths), tuple(predictions), tuple(truths), j, f)
 
 
@@ -138,17 +146,15 @@ def score_pair(truth: bits.Bits, mask: bits.Bits, width: int, radius: int) -> tu
     Returns:
         J and F.
     """
-    box = bits.bounding_slices(truth | mask)
-    if box is None:
+    cropped = bits.crop((truth, mask), width)
+    if cropped is None:
         return 1.0, 1.0
-    rows, words = box
-    both = np.stack((truth[rows, words], mask[rows, words]))
+    both, last_bit = cropped
     truth_area, mask_area = bits.count(both[0]), bits.count(both[1])
     j = jaccard(bits.count(both[0] & both[1]), truth_area, mask_area)
     if j == 1.0:
         return 1.0, 1.0
-    # A crop that ends inside the frame ends with a column of background, so that its right border is no frame border.
-    outlines = bits.boundaries(both, (width - 1) % bits.WORD if words.stop * bits.WORD >= width else bits.WORD - 1)
+    outlines = bits.boundaries(both, last_bit)
     truth_length, mask_length = bits.count(outlines[0]), bits.count(outlines[1])
     if not truth_length or not mask_length:
         return j, f_measure(0, mask_length, 0, truth_length)
@@ -172,36 +178,3 @@ def split(label_map: LabelMap) -> dict[int, bits.Bits]:
         return {int(i): bits.pack(label_map == i) for i in held if i}
     masks = {i: label_map == i for i in range(1, highest + 1)}
     return {i: bits.pack(mask) for i, mask in masks.items() if mask.any()}
-
-
-@dataclass
-class _Outlined:
-    """A packed mask whose area, outline and dilated outline are computed at most once."""
-
-    mask: bits.Bits
-    width: int
-    radius: int
-
-    @cached_property
-    def area(self) -> int:
-        return bits.count(self.mask)
-
-    @cached_property
-    def outline(self) -> bits.Bits:
-        return bits.boundaries(self.mask, (self.width - 1) % bits.WORD)
-
-    @cached_property
-    def length(self) -> int:
-        return bits.count(self.outline)
-
-    @cached_property
-    def near(self) -> bits.Bits:
-        return bits.dilate(self.outline, self.radius)
-
-
-def _f_of(truth: _Outlined, mask: _Outlined) -> float:
-    if not truth.length or not mask.length:
-        return f_measure(0, mask.length, 0, truth.length)
-    return f_measure(
-        bits.count(mask.outline & truth.near), mask.length, bits.count(truth.outline & mask.near), truth.length
-    )
