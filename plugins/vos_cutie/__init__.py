@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vos.plugin import Runtime, Tracker, TrackerSpec, hookimpl
-from vos_cutie.options import CutieOptions
+from vos_cutie.options import CutieOptions, check_files
 
 
 @hookimpl
@@ -13,7 +13,11 @@ def vos_trackers() -> Sequence[TrackerSpec]:
     """Offer ``cutie``."""
     summary = "Cutie: object queries over pixel memory, long-term memory; needs a checkpoint"
     own_size = "it resizes frames itself; a smaller -O max_internal_size= does"
-    return [TrackerSpec("cutie", summary, _make, CutieOptions, own_size=own_size)]
+    return [TrackerSpec("cutie", summary, _make, CutieOptions, own_size=own_size, check=_check)]
+
+
+def _check(options: CutieOptions, runtime: Runtime) -> None:
+    check_files(options.checkpoint)
 
 
 def _make(options: CutieOptions, runtime: Runtime) -> Tracker:

@@ -13,7 +13,7 @@ import torch
 
 from vos import weights
 from vos.plugin import ExtraMissingError, WeightsError
-from vos_cutie.options import CutieOptions
+from vos_cutie.options import CutieOptions, check_files
 
 SMALL_CHANNELS = 256
 """Channels of the last image features of the small model; the base model has 1024."""
@@ -63,11 +63,7 @@ def make_config(options: CutieOptions, *, small: bool) -> Any:
 
 
 def _read(path: Path | None) -> dict[str, torch.Tensor]:
-    if path is None or not path.is_file():
-        raise WeightsError(
-            f"{path or 'checkpoint'}: no such file. Give Cutie's weights, such as cutie-base-mega.pth of its releases, "
-            "with -O checkpoint=FILE."
-        )
+    path = check_files(path)
     weights.refuse_expanding(path)
     try:
         state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
-from vos.plugin import option
+from vos.plugin import ExtraMissingError, WeightsError, option
 
 
 @dataclass(frozen=True)
@@ -22,3 +23,24 @@ class CutieOptions:
             raise ValueError(f"mem_every is {self.mem_every}, expected 1 or more")
         if self.max_internal_size != -1 and self.max_internal_size < 16:
             raise ValueError(f"max_internal_size is {self.max_internal_size}, expected 16 or more, or -1")
+
+
+def check_files(checkpoint: Path | None) -> Path:
+    """Check that the package and the checkpoint are there, without loading either.
+
+    Args:
+        checkpoint: the option of that name.
+    Returns:
+        The checkpoint.
+    Raises:
+        ExtraMissingError: rf-cutie is not installed.
+        WeightsError: no such file.
+    """
+    if find_spec("cutie") is None:
+        raise ExtraMissingError('cutie needs rf-cutie. Install it: pip install "vos-toolkit[cutie]"')
+    if checkpoint is None or not checkpoint.is_file():
+        raise WeightsError(
+            f"{checkpoint or 'checkpoint'}: no such file. Give Cutie's weights, such as cutie-base-mega.pth of its "
+            "releases, with -O checkpoint=FILE."
+        )
+    return checkpoint

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 
 import vos
@@ -26,6 +27,17 @@ def make_exec_tracker(options: ExecOptions, runtime: vos.Runtime) -> Tracker:
     return ExecTracker(options.command, options.timeout, runtime)
 
 
+def check_exec_tracker(options: ExecOptions, runtime: vos.Runtime) -> None:
+    """Check the command, and that the program is there."""
+    if os.name != "posix":
+        raise OptionError("exec: trackers in another process need Linux or macOS.")
+    from vos_exec.process import split_command
+
+    program = split_command(options.command)[0]
+    if shutil.which(program) is None:
+        raise OptionError(f'exec: "{program}" cannot be started (no such program).')
+
+
 @hookimpl
 def vos_trackers() -> list[TrackerSpec]:
     """Offer ``exec``."""
@@ -35,5 +47,6 @@ def vos_trackers() -> list[TrackerSpec]:
             'A program of your own in another process: exec:"python my_tracker.py".',
             make_exec_tracker,
             ExecOptions,
+            check=check_exec_tracker,
         )
     ]

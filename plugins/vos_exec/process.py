@@ -77,6 +77,21 @@ class OutputTail:
         return f"Its last output:\n  {shown}"
 
 
+def split_command(command: str) -> list[str]:
+    """Split a program and its arguments, as a shell does, without expansion.
+
+    Raises:
+        OptionError: the command is empty or cannot be split.
+    """
+    try:
+        arguments = shlex.split(command)
+    except ValueError as error:
+        raise OptionError(f"exec: command {command!r} cannot be split into words ({error}).") from None
+    if not arguments:
+        raise OptionError('exec: no command was given. Name a program: --tracker exec:"python my_tracker.py".')
+    return arguments
+
+
 class Process:
     """A running program that answers one message at a time.
 
@@ -95,12 +110,7 @@ class Process:
         """
         self.command = command
         self._timeout = timeout
-        try:
-            arguments = shlex.split(command)
-        except ValueError as error:
-            raise OptionError(f"exec: command {command!r} cannot be split into words ({error}).") from None
-        if not arguments:
-            raise OptionError('exec: no command was given. Name a program: --tracker exec:"python my_tracker.py".')
+        arguments = split_command(command)
         try:
             self._process = subprocess.Popen(
                 arguments,

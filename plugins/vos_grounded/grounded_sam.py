@@ -13,8 +13,8 @@ from vos_grounded.detections import choose_objects, log_objects
 from vos_grounded.detectors import Detector, GroundingDino, Owlv2
 from vos_grounded.models import load, model_folder
 from vos_grounded.options import GroundedSamOptions
-from vos_sam.checkpoint import resolve_checkpoint
 from vos_sam.initializers import choose_mask
+from vos_sam.known_weights import resolve_checkpoint
 from vos_sam.model import SegmentAnything
 from vos_sam.prompt import Prompt
 from vos_sam.view import merge_objects

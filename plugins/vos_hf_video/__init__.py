@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vos.plugin import EncodingTracker, Runtime, TrackerSpec, hookimpl
-from vos_hf_video.options import EdgeTamOptions, HfVideoOptions, Sam2Options, Sam3TrackerOptions
+from vos.plugin import EncodingTracker, Runtime, TrackerSpec, check_hub_folder, hookimpl
+from vos_hf_video.options import FILES, NEEDED, EdgeTamOptions, HfVideoOptions, Sam2Options, Sam3TrackerOptions
 
 
 @hookimpl
@@ -19,6 +19,7 @@ def vos_trackers() -> Sequence[TrackerSpec]:
             _make,
             Sam2Options,
             own_size=own_size,
+            check=_check,
         ),
         TrackerSpec(
             "edgetam",
@@ -26,11 +27,21 @@ def vos_trackers() -> Sequence[TrackerSpec]:
             _make,
             EdgeTamOptions,
             own_size=own_size,
+            check=_check,
         ),
         TrackerSpec(
-            "sam3-tracker", "SAM 3's tracker; needs a checkpoint", _make, Sam3TrackerOptions, own_size=own_size
+            "sam3-tracker",
+            "SAM 3's tracker; needs a checkpoint",
+            _make,
+            Sam3TrackerOptions,
+            own_size=own_size,
+            check=_check,
         ),
     ]
+
+
+def _check(options: HfVideoOptions, runtime: Runtime) -> None:
+    check_hub_folder(options.model, files=FILES, needed=NEEDED, extra="hf-video")
 
 
 def _make(options: HfVideoOptions, runtime: Runtime) -> EncodingTracker:

@@ -8,6 +8,10 @@ from typing import ClassVar
 from vos.plugin import option
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+FILES = ("*.json", "*.safetensors")
+"""Patterns of a model's files on the hub."""
+NEEDED = ("config.json", "*.safetensors")
+"""Files without which a folder is no such model."""
 HALF = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 
 

@@ -19,8 +19,8 @@ def vos_trackers() -> Sequence[TrackerSpec]:
     own_size = "it resizes frames to the size that Segment Anything takes; a smaller -O model= does"
     learnt = "persam with two mask weights learnt for each object from the first frame; needs a checkpoint"
     return [
-        TrackerSpec("persam", plain, _make, PersamOptions, own_size=own_size),
-        TrackerSpec("persam-f", learnt, _make, PersamFOptions, own_size=own_size),
+        TrackerSpec("persam", plain, _make, PersamOptions, own_size=own_size, check=_check),
+        TrackerSpec("persam-f", learnt, _make, PersamFOptions, own_size=own_size, check=_check),
     ]
 
 
@@ -31,6 +31,12 @@ def vos_commands() -> Sequence[CommandSpec]:
         CommandSpec("personalize", "Segment the objects of a reference image in other images.", _command),
         CommandSpec("perseg", "PerSeg's table: segment and score, the reference's mask shrunk or enlarged.", _perseg),
     ]
+
+
+def _check(options: PersamOptions, runtime: Runtime) -> None:
+    from vos_sam.known_weights import resolve_checkpoint
+
+    resolve_checkpoint(options.checkpoint, options.model, runtime.cache)
 
 
 def _make(options: PersamOptions, runtime: Runtime) -> Any:

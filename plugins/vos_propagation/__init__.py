@@ -35,7 +35,12 @@ def vos_trackers() -> Sequence[TrackerSpec]:
             own_size="it resizes frames itself; --quality fast or a smaller -O side= does",
         ),
         TrackerSpec(
-            "dino", dino, _make_dino, DinoOptions, own_size="it works at a short side of 480 pixels, as published"
+            "dino",
+            dino,
+            _make_dino,
+            DinoOptions,
+            own_size="it works at a short side of 480 pixels, as published",
+            check=_check_dino,
         ),
     ]
 
@@ -44,6 +49,12 @@ def _make_propagation(options: PropagationOptions, runtime: Runtime) -> Propagat
     from vos_propagation.pipeline import PropagationTracker
 
     return PropagationTracker(options, runtime)
+
+
+def _check_dino(options: DinoOptions, runtime: Runtime) -> None:
+    from vos_propagation.dino.backbone_files import split_backbone
+
+    split_backbone(options.backbone)
 
 
 def _make_dino(options: DinoOptions, runtime: Runtime) -> DinoTracker:

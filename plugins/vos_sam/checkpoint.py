@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from vos import weights
 from vos.plugin import WeightsError
-from vos_sam.known_weights import CHECKPOINTS
 
 State = Mapping[str, Tensor]
 
@@ -27,23 +26,6 @@ PIXEL_STD = [58.395, 57.12, 57.375]
 PUBLISHED_WIDTH = 256
 """Width of the published models' decoders, which have 8 heads."""
 DECODER_HEADS = {True: 8, False: 4}
-
-
-def resolve_checkpoint(checkpoint: Path | None, model: str, cache: Path) -> Path:
-    """Find the file that a plugin's options name.
-
-    Args:
-        checkpoint: the file given, or None.
-        model: the known model to take from the cache if none is given (``vit_b``, ``vit_l``, ``vit_h``, ``vit_t``).
-        cache: the cache folder.
-    Raises:
-        WeightsError: no such file; the message says how to get it.
-    """
-    if checkpoint is not None:
-        if not checkpoint.is_file():
-            raise WeightsError(f"{checkpoint}: no such checkpoint file. `vos weights list` shows the known ones.")
-        return checkpoint
-    return weights.local_path(CHECKPOINTS.get(model, model), cache)
 
 
 def load_sam(path: Path) -> Any:

@@ -6,7 +6,10 @@ weights/mobile_sam.pt.
 
 from __future__ import annotations
 
-from vos.plugin import Checkpoint
+from pathlib import Path
+
+from vos import weights
+from vos.plugin import Checkpoint, WeightsError
 
 _SAM = "https://dl.fbaipublicfiles.com/segment_anything/"
 
@@ -51,3 +54,20 @@ CHECKPOINTS = {
     )
 }
 """Checkpoints by the name that the option ``model`` takes."""
+
+
+def resolve_checkpoint(checkpoint: Path | None, model: str, cache: Path) -> Path:
+    """Find the file that a plugin's options name.
+
+    Args:
+        checkpoint: the file given, or None.
+        model: the known model to take from the cache if none is given (``vit_b``, ``vit_l``, ``vit_h``, ``vit_t``).
+        cache: the cache folder.
+    Raises:
+        WeightsError: no such file; the message says how to get it.
+    """
+    if checkpoint is not None:
+        if not checkpoint.is_file():
+            raise WeightsError(f"{checkpoint}: no such checkpoint file. `vos weights list` shows the known ones.")
+        return checkpoint
+    return weights.local_path(CHECKPOINTS.get(model, model), cache)

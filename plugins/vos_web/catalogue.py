@@ -6,7 +6,7 @@ import dataclasses
 import typing
 from typing import Any, Literal, get_args, get_origin
 
-from vos.plugin import TrackerSpec
+from vos.plugin import TrackerSpec, VosError, check_tracker
 from vos.version import __version__
 from vos_web.prompts import CORRECTING, methods_of
 from vos_web.service import Service
@@ -17,7 +17,12 @@ def catalogue(service: Service) -> dict[str, Any]:
     return {
         "version": __version__,
         "trackers": [
-            {"name": spec.name, "summary": spec.summary, "qualities": qualities_of(spec)}
+            {
+                "name": spec.name,
+                "summary": spec.summary,
+                "qualities": qualities_of(spec),
+                "missing": missing_of(service, spec),
+            }
             for spec, _ in service.plugins.trackers.all()
         ],
         "writers": [{"name": spec.name, "summary": spec.summary} for spec, _ in service.plugins.writers.all()],
@@ -28,6 +33,17 @@ def catalogue(service: Service) -> dict[str, Any]:
         "folder": str(service.allowed.folders[0]),
         "session": service.first,
     }
+
+
+def missing_of(service: Service, spec: TrackerSpec) -> str:
+    """Say what a tracker lacks to start, and how the page is started with it; empty where it can start."""
+    options = service.settings.tracker_options.get(spec.name, {})
+    try:
+        check_tracker(spec.name, options, service.runtime, service.plugins)
+    except VosError as error:
+        first = next(field.name for field in dataclasses.fields(spec.options))
+        return f"{' '.join(str(error).split())} Here: vos web -O {spec.name}.{first}=..."
+    return ""
 
 
 def qualities_of(spec: TrackerSpec) -> list[str]:

@@ -11,7 +11,10 @@ import click
 from vos.plugin import (
     ExtraMissingError,
     InputError,
+    OptionError,
+    Plugins,
     Runtime,
+    check_tracker,
     command_plugins,
     general_options,
     object_ids,
@@ -61,6 +64,13 @@ def default_sessions() -> Path:
     default=None,
     help="Segment Anything or MobileSAM checkpoint for clicks; by default what `vos weights fetch` has fetched.",
 )
+@click.option(
+    "-O",
+    "assignments",
+    multiple=True,
+    metavar="TRACKER.KEY=VALUE",
+    help="An option of a tracker, such as cutie.checkpoint=cutie-base-mega.pth. May be given several times.",
+)
 @runtime_options
 @general_options
 @click.pass_context
@@ -86,9 +96,11 @@ def command(ctx: click.Context, /, runtime: Runtime, **values: Any) -> None:
     if path is not None and not path.exists():
         raise InputError(f"{options.video}: no such file or folder.")
     output = options.output.resolve()
+    plugins = command_plugins(ctx)
+    tracker_options = _tracker_options(options.assignments, runtime, plugins)
     folders = [Path.cwd(), Path.home(), *options.roots, output, *([path.parent] if path is not None else [])]
     service = Service(
-        command_plugins(ctx),
+        plugins,
         runtime,
         AllowedFolders(folders),
         ServiceSettings(
@@ -97,6 +109,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **values: Any) -> None:
             sam_checkpoint=options.sam,
             plugin_modules=ctx.obj.plugin_modules,
             blocked=ctx.obj.blocked,
+            tracker_options=tracker_options,
         ),
     )
     try:
@@ -121,6 +134,21 @@ class _Options:
     roots: tuple[Path, ...]
     sessions: Path | None
     sam: Path | None
+    assignments: tuple[str, ...]
+
+
+def _tracker_options(assignments: tuple[str, ...], runtime: Runtime, plugins: Plugins) -> dict[str, dict[str, str]]:
+    """Split ``-O TRACKER.KEY=VALUE``, and check that these trackers can start."""
+    found: dict[str, dict[str, str]] = {}
+    for text in assignments:
+        name, equals, value = text.partition("=")
+        tracker, dot, key = name.partition(".")
+        if not (equals and dot and tracker and key):
+            raise OptionError(f'-O "{text}": expected TRACKER.KEY=VALUE, such as cutie.checkpoint=cutie-base-mega.pth.')
+        found.setdefault(tracker, {})[key] = value
+    for tracker, options in found.items():
+        check_tracker(tracker, options, runtime, plugins)
+    return found
 
 
 def _open(service: Any, video: Path, mask: str | None) -> str:

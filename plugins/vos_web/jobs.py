@@ -31,6 +31,7 @@ class Jobs:
         runtime: Mapping[str, Any],
         plugin_modules: Sequence[str] = (),
         blocked: Sequence[str] = (),
+        tracker_options: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
         """Start without a job.
 
@@ -39,9 +40,11 @@ class Jobs:
             runtime: arguments of ``vos.Runtime`` for trackers.
             plugin_modules: modules that the worker loads besides the installed plugins.
             blocked: plugins that the worker leaves out.
+            tracker_options: by tracker, options by name.
         """
         self._hub = hub
         self._runtime = dict(runtime)
+        self._tracker_options = dict(tracker_options or {})
         self._worker = WorkerProcess(plugin_modules, blocked)
         self._lock = threading.Lock()
         self._current: dict[str, Any] | None = None
@@ -70,6 +73,7 @@ class Jobs:
             "kind": "track",
             "folder": str(opened.session.folder),
             "runtime": self._runtime,
+            "options": self._tracker_options.get(opened.session.facts.tracker, {}),
             "plans": [dataclasses.asdict(plan) for plan in plans],
         }
         return self._begin(opened, job, {"kind": "track", "direction": direction})

@@ -34,6 +34,7 @@ class ServiceSettings:
         sam_checkpoint: Segment Anything or MobileSAM file for clicks; None takes a known one of the cache folder.
         plugin_modules: modules that the worker loads besides the installed plugins, as ``-p``.
         blocked: plugins that the worker leaves out, as ``--no-plugin``.
+        tracker_options: by tracker, options by name that sessions track with.
     """
 
     sessions: Path
@@ -42,6 +43,7 @@ class ServiceSettings:
     sam_checkpoint: Path | None = None
     plugin_modules: Sequence[str] = ()
     blocked: Sequence[str] = ()
+    tracker_options: Mapping[str, Mapping[str, str]] = dataclasses.field(default_factory=dict)
 
 
 class Service:
@@ -67,7 +69,7 @@ class Service:
         self.allowed = AllowedFolders(allowed.listed, [*allowed.folders, self.store.folder / "uploads"])
         self.hub = EventHub()
         worker_runtime = {k: v for k, v in dataclasses.asdict(runtime).items() if k != "cache"}
-        self.jobs = Jobs(self.hub, worker_runtime, settings.plugin_modules, settings.blocked)
+        self.jobs = Jobs(self.hub, worker_runtime, settings.plugin_modules, settings.blocked, settings.tracker_options)
         self.prompting = threading.Lock()
         self.first: str | None = None
 

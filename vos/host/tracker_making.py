@@ -63,6 +63,26 @@ def make_tracker(
         return MadeTracker(tracker, dataclasses.asdict(made), spec.factory(made, runtime), spec.own_size)
 
 
+def check_tracker(tracker: str, options: Mapping[str, Any] | Any | None, runtime: Runtime, plugins: Plugins) -> None:
+    """Check that a tracker can start, without loading its model.
+
+    Args:
+        tracker: as for ``make_tracker``, and so are the others.
+        options: values by name, a ready options object, or None.
+        runtime: device, precision, threads, seed.
+        plugins: where to look.
+    Raises:
+        PluginError: no tracker of that name, or two.
+        OptionError: an option that does not fit, or that is missing.
+        VosError: what its spec's ``check`` says.
+        PluginFailedError: the check failed.
+    """
+    spec, made = tracker_options(tracker, options, plugins)
+    if spec.check is not None:
+        with blaming(f'tracker "{spec.name}" cannot be checked'):
+            spec.check(made, runtime)
+
+
 def tracker_options(tracker: str, options: Mapping[str, Any] | Any | None, plugins: Plugins) -> tuple[TrackerSpec, Any]:
     """Check a tracker's name and options without making it.
 

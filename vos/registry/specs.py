@@ -72,6 +72,9 @@ class TrackerSpec:
         shorthands: flags of the command line that set one of the options.
         own_size: why ``--max-side`` makes it no faster, for a tracker that resizes frames itself, and what does; ends
             the line that a run with ``--max-side`` then says: "--max-side 640 makes NAME no faster: OWN_SIZE."
+        check: raises what the factory would raise where a program, package or file is missing, without loading a model
+            and without the network; None if the tracker needs none. `vos web` lists the tracker as one that cannot
+            start, with the message.
     """
 
     name: str
@@ -80,6 +83,7 @@ class TrackerSpec:
     options: type = NoOptions
     shorthands: tuple[Shorthand, ...] = ()
     own_size: str = ""
+    check: Callable[[Any, Runtime], None] | None = None
 
 
 @dataclass(frozen=True)

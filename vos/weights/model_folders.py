@@ -11,6 +11,20 @@ from pathlib import Path
 from vos.errors import ExtraMissingError, WeightsError
 
 
+def check_hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra: str) -> None:
+    """Check that a model is on this machine, without the network; see ``hub_folder`` for the arguments.
+
+    Raises:
+        ExtraMissingError: ``huggingface_hub`` is not installed.
+        WeightsError: the model is not there; the message says how to fetch it.
+    """
+    if _local_folder(model, files, needed, extra) is None:
+        raise WeightsError(
+            f'model "{model}" is not on this machine. '
+            f"Fetch it once (hf download {model} --local-dir FOLDER) and give -O model=FOLDER."
+        )
+
+
 def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra: str) -> Path:
     """Find a model's folder: one on this machine, one that the hub's cache has, or fetch it.
 
@@ -27,29 +41,11 @@ def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra
         ExtraMissingError: ``huggingface_hub`` is not installed.
         WeightsError: no such folder, files missing in it, or the hub cannot be reached or refuses.
     """
-    if not model.strip():
-        raise WeightsError("the model's name is empty. Give a model's folder or a hub id with -O model=...")
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        missing = _missing(folder, needed)
-        if missing:
-            raise WeightsError(f"{model}: not this kind of model: no {', '.join(missing)} in the folder.")
-        return folder
-    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
-        raise WeightsError(f"{model}: no such folder. Give a model's folder or a hub id with -O model=...")
-    try:
-        from huggingface_hub import constants, snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
-    except ImportError as error:
-        raise ExtraMissingError(
-            f'{model}: {error}. Install what it needs: pip install "vos-toolkit[{extra}]"'
-        ) from error
-    try:
-        cached = Path(snapshot_download(model, allow_patterns=list(files), local_files_only=True))
-    except (LocalEntryNotFoundError, ValueError):
-        cached = None
-    if cached is not None and not _missing(cached, needed):
-        return cached
+    local = _local_folder(model, files, needed, extra)
+    if local is not None:
+        return local
+    from huggingface_hub import constants, snapshot_download
+
     try:
         _check_reachable(constants.ENDPOINT)
         silent = None if sys.stderr.isatty() else _silent_bar()
@@ -64,6 +60,32 @@ def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra
     if missing:
         raise WeightsError(f'model "{model}" on the hub is not of this kind: no {", ".join(missing)} in it.')
     return fetched
+
+
+def _local_folder(model: str, files: Sequence[str], needed: Sequence[str], extra: str) -> Path | None:
+    """The folder that is named, or that the hub's cache has; None where the model is to be fetched."""
+    if not model.strip():
+        raise WeightsError("the model's name is empty. Give a model's folder or a hub id with -O model=...")
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        missing = _missing(folder, needed)
+        if missing:
+            raise WeightsError(f"{model}: not this kind of model: no {', '.join(missing)} in the folder.")
+        return folder
+    if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
+        raise WeightsError(f"{model}: no such folder. Give a model's folder or a hub id with -O model=...")
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+    except ImportError as error:
+        raise ExtraMissingError(
+            f'{model}: {error}. Install what it needs: pip install "vos-toolkit[{extra}]"'
+        ) from error
+    try:
+        cached = Path(snapshot_download(model, allow_patterns=list(files), local_files_only=True))
+    except (LocalEntryNotFoundError, ValueError):
+        return None
+    return None if _missing(cached, needed) else cached
 
 
 def _missing(folder: Path, needed: Sequence[str]) -> list[str]:

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vos import weights
 from vos.plugin import ExtraMissingError, OptionError, Size, WeightsError, load_network, load_part
+from vos_propagation.dino.backbone_files import split_backbone
 
 TRANSFORMERS_TYPES = ("vit", "dinov2", "dinov2_with_registers", "dinov3_vit")
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -139,26 +140,8 @@ def load_vit(backbone: str) -> ViT:
         WeightsError: its weights are missing, cannot be read, or belong to another model.
         ExtraMissingError: the library is not installed.
     """
-    if not backbone:
-        raise OptionError(
-            "the tracker dino has no weights of its own. Name a Vision Transformer: -O backbone=FOLDER of transformers "
-            "or timm, or -O backbone=ARCHITECTURE:FILE, a timm name and its checkpoint."
-        )
-    path = Path(backbone).expanduser()
-    if path.is_dir():
-        return _from_folder(path)
-    architecture, colon, file = backbone.partition(":")
-    if colon and len(architecture) > 1 and not path.exists():
-        return _from_timm(architecture, {}, Path(file).expanduser())
-    if path.is_file():
-        raise OptionError(
-            f'backbone "{path}": a checkpoint file needs the name of its timm architecture before it, '
-            f"such as backbone=vit_small_patch8_224.dino:{path.name}"
-        )
-    raise OptionError(
-        f'backbone "{backbone}": no such folder. Give the folder of a transformers or timm ViT, '
-        "or ARCHITECTURE:FILE, a timm name and its checkpoint."
-    )
+    architecture, path = split_backbone(backbone)
+    return _from_timm(architecture, {}, path) if architecture else _from_folder(path)
 
 
 def describe_vit(backbone: str) -> dict[str, str]:

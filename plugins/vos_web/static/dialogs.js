@@ -118,7 +118,20 @@ export function showHelp() {
     dd.textContent = text;
     keys.append(dt, dd);
   }
-  showDialog("Keys", keys, [["Close", null, "primary"]]);
+  const content = document.createElement("div"), lacking = store.catalogue.trackers.filter((tracker) => tracker.missing);
+  content.append(keys);
+  if (lacking.length) {
+    const title = document.createElement("h2");
+    title.textContent = "Trackers that are not set up";
+    content.append(title);
+  }
+  for (const tracker of lacking) {
+    const line = document.createElement("p"), name = document.createElement("strong");
+    name.textContent = `${tracker.name}: `;
+    line.append(name, tracker.missing);
+    content.append(line);
+  }
+  showDialog("Keys", content, [["Close", null, "primary"]]);
 }
 
 export function showExport(writers, folder, onExport) {

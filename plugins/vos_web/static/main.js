@@ -46,7 +46,14 @@ function openSession(state) {
 
 function drawSettings() {
   const { trackers } = store.catalogue;
-  $("tracker").replaceChildren(...trackers.map((tracker) => new Option(tracker.name, tracker.name, false, tracker.name === store.session.tracker)));
+  $("tracker").replaceChildren(
+    ...trackers.map((tracker) => {
+      const { name, missing } = tracker, option = new Option(missing ? `${name} (not set up)` : name, name, false, name === store.session.tracker);
+      option.disabled = Boolean(missing);
+      option.title = missing || tracker.summary;
+      return option;
+    }),
+  );
   const tracker = trackers.find((t) => t.name === store.session.tracker);
   $("tracker").title = tracker?.summary ?? "";
   const qualities = tracker?.qualities ?? [];
@@ -182,7 +189,7 @@ function wireButtons() {
   $("zoom-in").onclick = () => zoomAt(1.25);
   $("zoom-out").onclick = () => zoomAt(1 / 1.25);
   $("zoom-fit").onclick = fit;
-  $("help").onclick = showHelp;
+  $("help").onclick = () => showHelp();
   $("check").onclick = toCheck;
   $("clear-prompts").onclick = resetPrompts;
   $("brush-size").oninput = (event) => changeSize(Number(event.target.value) / options.size);

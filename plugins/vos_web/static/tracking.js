@@ -99,7 +99,7 @@ function onJob(event) {
 }
 
 // Errors name options as the command line has them.
-const explained = (error) => (/(^|\s)-O \w+=/.test(error) ? `${error} This page runs trackers with their default options; -O belongs to \`vos track\`.` : error);
+const explained = (error) => (/(^|\s)(-O \w+=|--tracker )/.test(error) ? `${error} Give it when the page is started: vos web -O ${store.session.tracker}.KEY=VALUE.` : error);
 
 function whenTracked(count) {
   const frames = count === 1 ? "1 frame" : `${count} frames`, places = spansToCheck().length;

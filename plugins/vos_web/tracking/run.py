@@ -7,7 +7,7 @@ there gives the masks that an unstopped run gives.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -36,6 +36,7 @@ from vos_web.sessions.session import Session, keep_ids
 from vos_web.tracking.plan import TrackingPlan
 from vos_web.tracking.reordered_source import ReorderedSource
 
+Options = Mapping[str, str]
 Emit = Callable[[dict[str, Any]], None]
 ShouldStop = Callable[[], bool]
 
@@ -79,12 +80,13 @@ class TrackingRunner:
         self._made: tuple[tuple[str, str], MadeTracker] | None = None
         plugins.add_hooks(self._last, "vos web")
 
-    def run(self, session: Session, plan: TrackingPlan, emit: Emit, should_stop: ShouldStop) -> bool:
+    def run(self, session: Session, plan: TrackingPlan, options: Options, emit: Emit, should_stop: ShouldStop) -> bool:
         """Track.
 
         Args:
             session: label maps are read from its folder and written there.
             plan: what to do.
+            options: of the session's tracker, by name; the page's quality comes on top.
             emit: called with each frame's ``frame``, ``levels``, ``ids``, ``doubts``, ``fps``, ``done``, ``total``.
             should_stop: asked after each frame.
         Returns:
@@ -92,7 +94,7 @@ class TrackingRunner:
         Raises:
             VosError: the tracker or the source failed.
         """
-        run = self._resume(session, plan) or self._begin(session, plan)
+        run = self._resume(session, plan) or self._begin(session, plan, options)
         finished = False
         try:
             finished = self._drain(run, session, plan, emit, should_stop)
@@ -114,18 +116,18 @@ class TrackingRunner:
             self._suspended.close()
             self._suspended = None
 
-    def _tracker(self, name: str, quality: str) -> MadeTracker:
+    def _tracker(self, name: str, quality: str, given: Options) -> MadeTracker:
         """The tracker of the last run if it is the same one: its model is loaded already."""
         if self._made is None or self._made[0] != (name, quality):
             self.close()
-            options = {"quality": quality} if quality else {}
+            options = {**given, **({"quality": quality} if quality else {})}
             self._made = (name, quality), make_tracker(name, options, self._runtime, self._plugins)
         return self._made[1]
 
-    def _begin(self, session: Session, plan: TrackingPlan) -> SuspendedRun:
+    def _begin(self, session: Session, plan: TrackingPlan, options: Options) -> SuspendedRun:
         self._drop_suspended()
         facts = session.facts
-        made = self._tracker(facts.tracker, facts.quality)
+        made = self._tracker(facts.tracker, facts.quality, options)
         if not isinstance(made.tracker, AnnotatingTracker):
             plan = replace(plan, prior=(), annotated=())
         end = facts.frame_count if plan.step == 1 else -1

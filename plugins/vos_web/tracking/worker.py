@@ -73,7 +73,7 @@ class Worker:
             def emit(event: dict[str, Any], before: int = before) -> None:
                 self._emit({**event, "type": "frame", "done": before + event["done"], "total": total})
 
-            if not self._runner.run(session, plan, emit, self._stop.is_set):
+            if not self._runner.run(session, plan, job["options"], emit, self._stop.is_set):
                 return False
             before += len(plan.frames)
             if self._stop.is_set():

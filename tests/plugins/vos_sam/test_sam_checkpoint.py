@@ -8,8 +8,8 @@ import torch
 
 from vos import Runtime, weights
 from vos.plugin import WeightsError
-from vos_sam.checkpoint import build_sam, load_sam, resolve_checkpoint
-from vos_sam.known_weights import CHECKPOINTS
+from vos_sam.checkpoint import build_sam, load_sam
+from vos_sam.known_weights import CHECKPOINTS, resolve_checkpoint
 from vos_sam.model import SegmentAnything
 from vos_sam.tiny_vit import TinyViT
 

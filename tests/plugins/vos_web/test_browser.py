@@ -102,7 +102,7 @@ def home(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(home, plugins, running_server):
-    return running_server(home, home)
+    return running_server(home, home, tracker_options={"exec": {"command": "true"}})
 
 
 @pytest.fixture(scope="module")
@@ -268,9 +268,10 @@ def step_end_an_object(editor):
 
 
 def step_a_tracker_that_fails_at_once(editor):
+    expect(editor.page.locator("#tracker option[value=cutie]")).to_be_disabled()
     editor.page.select_option("#tracker", "exec")
     editor.page.keyboard.press("p")
-    editor.says("no command was given")
+    editor.says("exec")
     expect(editor.page.locator("#track-forward")).to_be_visible()
     editor.page.select_option("#tracker", "propagation")
     editor.page.select_option("#quality", "fast")
