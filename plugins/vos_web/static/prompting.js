@@ -102,11 +102,21 @@ async function run() {
   }
 }
 
+// A mask takes pixels of another object only where a mark on the object, or the middle of its box, lies in that one.
+function mayTake({ id, base, points, scribbles, box }) {
+  const may = mayReplace(), marked = new Uint8Array(256);
+  marked[0] = marked[id] = 1;
+  const inside = [...points, ...scribbles.flatMap(({ xy, label }) => xy.map((point) => ({ ...point, label })))].filter((mark) => mark.label);
+  if (box) inside.push({ x: (box[0] + box[2]) / 2, y: (box[1] + box[3]) / 2 });
+  for (const { x, y } of inside) marked[base[Math.floor(y) * width() + Math.floor(x)]] = 1;
+  return (other) => marked[other] && may(other);
+}
+
 // `whole`: what was found is the corrected mask, not a region to add or remove.
 function apply(asked, whole, found) {
   const { id, base, mode } = asked;
   const before = current.ids.slice();
-  const may = mayReplace();
+  const may = mayTake(asked);
   for (let i = 0; i < base.length; i++) {
     const was = base[i];
     if (found[i]) current.ids[i] = mode === "remove" && !whole ? (was === id ? 0 : was) : may(was) ? id : was;
@@ -115,5 +125,6 @@ function apply(asked, whole, found) {
   redraw();
   const changed = commit(before, fullRect(width(), height()), { before: applied, after: asked });
   applied = asked;
-  if (!changed && mode !== "new") emit("message", "That changes nothing here: the mask agrees with the mark.");
+  if (changed) return;
+  emit("message", mode === "new" ? "What was found here belongs to other objects." : "That changes nothing here: the mask agrees with the mark.");
 }

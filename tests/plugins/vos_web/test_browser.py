@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 
 import vos
 import vos.example_clip
+from vos_web.server.run_length import encode_runs
 
 expect.set_options(timeout=30_000)
 
@@ -271,7 +272,7 @@ def step_a_tracker_that_fails_at_once(editor):
     expect(editor.page.locator("#tracker option[value=cutie]")).to_be_disabled()
     editor.page.select_option("#tracker", "exec")
     editor.page.keyboard.press("p")
-    editor.says("exec")
+    editor.says("ended with exit code 0")
     expect(editor.page.locator("#track-forward")).to_be_visible()
     editor.page.select_option("#tracker", "propagation")
     editor.page.select_option("#quality", "fast")
@@ -316,6 +317,30 @@ def step_a_painted_picture_is_dropped_on_a_frame(editor):
     assert editor.mask(60).sum() == 40 * 60
 
 
+def step_a_click_takes_free_pixels_and_those_of_an_object_clicked_in(editor):
+    editor.go_to(55)
+    first, second = editor.mask(55, 1), editor.mask(55, 2)
+    free = ~first & ~second
+    everything = encode_runs(np.ones(SIZE, np.uint8))
+    editor.page.route("**/prompt", lambda route: route.fulfill(body=everything))
+    editor.page.keyboard.press("n")
+    editor.has_objects(3)
+    new = int(editor.page.locator("#objects li.selected").get_attribute("data-id"))
+    editor.page.keyboard.press("x")
+    for spots, taken in ((free, free), (first, free | first)):
+        y, x = np.argwhere(spots)[len(np.argwhere(spots)) // 2]
+        with editor.page.expect_response("**/pins/55?*"):
+            editor.page.mouse.click(*editor.at(x + 0.5, y + 0.5))
+        assert np.array_equal(editor.mask(55, new), taken)
+        assert np.array_equal(editor.mask(55, 2), second)
+    editor.page.unroute("**/prompt")
+    for _ in range(2):
+        editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    editor.page.keyboard.press("Delete")
+    editor.has_objects(2)
+
+
 def step_reload_keeps_everything(editor):
     editor.go_to(33)
     editor.page.reload()
@@ -334,4 +359,5 @@ def test_a_way_through_the_page(editor, server, tmp_path):
     step_a_tracker_that_fails_at_once(editor)
     step_a_second_tab_sees_what_the_first_does(editor, server)
     step_a_painted_picture_is_dropped_on_a_frame(editor)
+    step_a_click_takes_free_pixels_and_those_of_an_object_clicked_in(editor)
     step_reload_keeps_everything(editor)

@@ -6,6 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from vos.cli import cli
+from vos.errors import VosError
 
 
 def missing(server):
@@ -38,6 +39,6 @@ def test_a_tracker_with_its_options_can_start(start_server):
 )
 def test_wrong_assignments_are_refused_before_the_server_starts(assignment, message, tmp_path):
     result = CliRunner().invoke(cli, ["web", "--no-browser", "-O", assignment, "--sessions", str(tmp_path / "s")])
-    assert result.exit_code == 2
-    assert message in result.output
+    assert isinstance(result.exception, VosError)
+    assert message in str(result.exception)
     assert not (tmp_path / "s").exists()
