@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **values: Any) -> None:
             service.first = _open(service, path, options.mask)
         elif options.mask is not None:
             raise InputError("--mask needs a VIDEO.")
+        threading.Thread(target=service.warm_up, name="vos-web-warm-up", daemon=True).start()
         serve(service, options.port, on_ready=lambda address: _announce(address, options.browser))
     finally:
         service.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import secrets
 import threading
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vos.plugin import Frame, InputError, LabelMap, Plugins, Runtime, object_ids
+from vos.plugin import Frame, InputError, LabelMap, Plugins, Runtime, VosError, object_ids
 from vos_web.jobs import Jobs
 from vos_web.prompts import mask_from_prompts, read_mask
 from vos_web.server.events import EventHub
@@ -112,6 +113,12 @@ class Service:
         """Make an object's mask; see ``vos_web.prompts.mask_from_prompts``."""
         with self.prompting:
             return mask_from_prompts(frame, prompts, method, self.plugins, self.runtime, self.settings.sam_checkpoint)
+
+    def warm_up(self) -> None:
+        """Load the method of clicks that needs no weights, so that the first click waits for no model."""
+        frame = Frame(0, np.zeros((64, 64, 3), np.uint8), "0")
+        with contextlib.suppress(VosError):
+            self.mask_from_prompts(frame, {"points": [[32, 32, 1]]}, "clicks")
 
     def import_mask(self, opened: OpenSession, frame: int, content: bytes) -> None:
         """Import a mask file as a frame's annotation; objects that it does not hold keep their pixels.

@@ -2,6 +2,8 @@
 
 export const CLIENT = crypto.getRandomValues(new Uint32Array(2)).join("-");
 
+export const NO_SERVER = "The server does not answer. Start `vos web` again, and open the address that it prints: what was tracked and saved is there.";
+
 export class RequestError extends Error {
   constructor(message, status) {
     super(message);
@@ -14,7 +16,7 @@ async function request(method, path, body, keepalive = false) {
   try {
     response = await fetch(path, { method, body, keepalive, headers: { "X-Client": CLIENT } });
   } catch {
-    throw new RequestError("The server does not answer. Start `vos web` again; nothing that was saved is lost.", 0);
+    throw new RequestError(NO_SERVER, 0);
   }
   if (!response.ok) {
     const text = await response.text();
@@ -56,14 +58,23 @@ export const api = {
   stop: () => json("POST", "api/stop", {}),
 };
 
-// Listens to the server's events; goes on by itself after a break, and then calls onGap.
-export function listen(onEvent, onGap) {
-  let broken = false;
+const LOST_MS = 3000;
+
+// Listens to the server's events; goes on by itself after a break, and then calls onGap. onLost: the server has been away
+// for seconds.
+export function listen(onEvent, onGap, onLost) {
+  let broken = false, timer = 0;
   const source = new EventSource("api/events");
   source.onmessage = (message) => onEvent(JSON.parse(message.data));
-  source.onerror = () => (broken = true);
+  source.onerror = () => {
+    broken = true;
+    timer ||= setTimeout(onLost, LOST_MS);
+  };
   source.onopen = () => {
+    clearTimeout(timer);
+    timer = 0;
     if (broken) onGap();
     broken = false;
   };
+  addEventListener("pagehide", () => clearTimeout(timer));
 }

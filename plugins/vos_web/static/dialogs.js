@@ -1,5 +1,7 @@
 // Dialogs, menus and short messages.
 
+import { store } from "./store.js";
+
 const dialog = document.getElementById("dialog");
 const toasts = document.getElementById("toasts");
 

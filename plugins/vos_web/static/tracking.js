@@ -1,6 +1,6 @@
 // Tracking and exporting: begin, follow, stop.
 
-import { api, listen, CLIENT } from "./api.js";
+import { api, listen, CLIENT, NO_SERVER } from "./api.js";
 import { flush } from "./editing.js";
 import { forgetMasks } from "./frames.js";
 import { goTo, reshow } from "./player.js";
@@ -115,6 +115,16 @@ async function refreshState() {
   reshow();
 }
 
+function onLost() {
+  takeJob(null);
+  emit("message", { text: NO_SERVER, bad: true, seconds: 86_400 });
+}
+
+function onBack() {
+  for (const toast of document.querySelectorAll(".toast.bad")) toast.remove();
+  refreshState().catch((error) => emit("error", error));
+}
+
 function onEvent(event) {
   if (event.type === "progress") onProgress(event);
   else if (event.type === "job") onJob(event);
@@ -150,5 +160,5 @@ export function startTracking() {
   $("stop").onclick = stop;
   on("job", drawJob);
   document.addEventListener("visibilitychange", drawSoon);
-  listen(onEvent, () => refreshState().catch((error) => emit("error", error)));
+  listen(onEvent, onBack, onLost);
 }

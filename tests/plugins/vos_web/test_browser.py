@@ -270,6 +270,9 @@ def step_end_an_object(editor):
 
 def step_a_tracker_that_fails_at_once(editor):
     expect(editor.page.locator("#tracker option[value=cutie]")).to_be_disabled()
+    editor.page.keyboard.press("?")
+    expect(editor.page.locator("#dialog")).to_contain_text("vos web -O cutie.checkpoint=")
+    editor.page.keyboard.press("Escape")
     editor.page.select_option("#tracker", "exec")
     editor.page.keyboard.press("p")
     editor.says("ended with exit code 0")
