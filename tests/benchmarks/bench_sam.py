@@ -49,7 +49,7 @@ class Worker:
         return float(self._process.stdout.readline())
 
     def result(self, what: str) -> np.ndarray:
-        """What the last call computed."""
+        """Return an array that the last call computed."""
         computed: np.ndarray = np.load(self.folder / f"{what}.npy")
         return computed
 
