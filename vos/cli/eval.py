@@ -153,7 +153,7 @@ class _Tables:
         if self.per_sequence or len(results) > 1:
             texts.append(sequence_table(results, self.style, self.digits))
         if self.intervals:
-            texts.append(interval_lines(results, self.digits))
+            texts.append(interval_lines(results, self.style, self.digits))
         if self.by_attribute:
             texts.append(slice_table(results, self.style, self.digits))
         return texts

@@ -20,6 +20,7 @@ from vos import cli
 from vos.evaluation import HungarianScorer, SemanticScorer
 from vos.evaluation.images.perseg import evaluate_perseg
 from vos.evaluation.metrics.boundary_iou import boundary_region
+from vos.evaluation.video.attributes import AttributeLimits, attributes_of, slices
 from vos.plugin import PALETTE
 
 FRAMES = 8
@@ -307,7 +308,7 @@ def test_tables_for_papers(tree: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "exact & 100.00 & 100.00" in out
     assert out.count("\\toprule") == 2
     assert "better on 2 of 2, p = 0.5000" in out
-    assert "exact: 95 % interval over 2 sequences: 100.00 to 100.00" in out
+    assert "% exact: 95 % interval over 2 sequences: 100.00 to 100.00" in out
     _, out, _ = run(capsys, *common, "--table", "md")
     assert "| exact | 100.00 | 100.00 |" in out
 
@@ -360,9 +361,20 @@ def test_scores_by_attribute(tree: Path, capsys: pytest.CaptureFixture[str]) -> 
     ]  # fmt: skip
 
 
-def test_attributes_are_measured_from_the_truth() -> None:
-    from vos.evaluation.video.attributes import AttributeLimits, attributes_of
+def test_attributes_come_from_areas_and_centres_of_the_label_maps(tmp_path: Path) -> None:
+    (tmp_path / "truth/dog").mkdir(parents=True)
+    for frame in range(4):
+        label_map = np.zeros((300, 400), dtype=np.uint8)
+        label_map[20:290, 4 * frame : 270 + 4 * frame] = 1  # more than 65,535 pixels
+        label_map[5:9, 300 + 10 * frame : 304 + 10 * frame] = 200
+        vos.write_label_map(tmp_path / f"truth/dog/{frame:05d}.png", label_map)
+    scores = vos.evaluate(tmp_path / "truth", tmp_path / "truth")
+    first, second = slices([scores, scores])
+    assert {one.name: one.objects for one in first} == {"large": 1, "slow": 1, "small": 1, "fast": 1}
+    assert second == first
 
+
+def test_attributes_are_measured_from_the_truth() -> None:
     areas = np.array([0, 100, 100, 30, 0, 100])
     centroids = np.array([[0, 0], [0, 0], [0, 9], [0, 18], [0, 0], [0, 40]], dtype=float)
     assert attributes_of(areas, centroids, 100_000, AttributeLimits()) == {"small", "fast", "occluded", "disappears"}

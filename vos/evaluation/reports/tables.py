@@ -138,11 +138,12 @@ def _compared(values: Sequence[float], digits: int) -> list[str]:
     return cells
 
 
-def interval_lines(results: Sequence[Scores], digits: int = 1) -> str:
+def interval_lines(results: Sequence[Scores], style: Style = "text", digits: int = 1) -> str:
     """Write the bootstrap interval of each result, and a paired test of each further one with the first.
 
     Args:
         results: one for each set of predictions, of the same sequences.
+        style: plain text, a Markdown list, or comments of LaTeX.
         digits: digits after the point.
     Returns:
         Lines of text.
@@ -158,12 +159,13 @@ def interval_lines(results: Sequence[Scores], digits: int = 1) -> str:
             f"{scores.name} against {results[0].name}: {percent(found.difference, signed=True, digits=digits)} a "
             f"sequence, better on {found.wins} of {found.sequences}, p = {found.p_value:.4f} (sign flips)"
         )
-    return "\n".join(lines)
+    mark = {"text": "", "md": "- ", "latex": "% "}[style]
+    return "\n".join(mark + line for line in lines)
 
 
 def slice_table(results: Sequence[Scores], style: Style = "text", digits: int = 1) -> str:
     """Make the table of attributes, measured from the truth: objects that have one, and their J&F in each result."""
-    tables = [{one.name: one for one in slices(scores)} for scores in results]
+    tables = [{one.name: one for one in found} for found in slices(results)]
     rows = [["Attribute", "Objects", *(scores.name for scores in results)]]
     for name, first in tables[0].items():
         numbers = [one[name].j if math.isnan(one[name].f) else (one[name].j + one[name].f) / 2 for one in tables]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from vos.evaluation.datasets.sequence_folders import png_files
 from vos.evaluation.metrics.statistics import mean_of
 from vos.evaluation.video.scores import Scores
 from vos.io.masks.mask_file import read_stored_label_map
-from vos.types.label_map import VOID
+from vos.types.label_map import VOID, object_ids
 
 
 @dataclass(frozen=True)
@@ -69,28 +69,31 @@ def attributes_of(areas: np.ndarray, centroids: np.ndarray, pixels: int, limits:
     return found
 
 
-def slices(scores: Scores, limits: AttributeLimits | None = None) -> list[Slice]:
-    """Average the scores of the objects with each attribute; reads the truth's label maps again.
+def slices(results: Sequence[Scores], limits: AttributeLimits | None = None) -> list[list[Slice]]:
+    """Average the scores of the objects with each attribute; reads the truth's label maps again, once for all results.
 
     Args:
-        scores: of a data set, with the folders of its truth.
+        results: scores of one data set, with the folders of its truth.
         limits: from where on an attribute holds; by default ``AttributeLimits()``.
     Returns:
-        The attributes that some object has, by name.
+        For each result, the attributes that some object has, by name.
     Raises:
         InputError: an annotation cannot be read.
     """
-    limits = limits or AttributeLimits()
+    tracks: dict[Path, Mapping[int, set[str]]] = {}
+    return [_slices_of(scores, limits or AttributeLimits(), tracks) for scores in results]
+
+
+def _slices_of(scores: Scores, limits: AttributeLimits, tracks: dict[Path, Mapping[int, set[str]]]) -> list[Slice]:
     merge = scores.protocol.merge and not scores.protocol.object_folders
     members: dict[str, list[int]] = {}
     objects = [(name, one) for name, one in scores.objects if len(one.j)]
-    tracks: dict[str, Mapping[int, set[str]]] = {}
     for at, (name, one) in enumerate(objects):
-        key = f"{name}/{one.object_id:03d}" if scores.protocol.object_folders else name
-        if key not in tracks:
-            tracks[key] = _attributes_in(scores.files[key].truth, merge or scores.protocol.object_folders, limits)
+        folder = scores.files[f"{name}/{one.object_id:03d}" if scores.protocol.object_folders else name].truth
+        if folder not in tracks:
+            tracks[folder] = _attributes_in(folder, merge or scores.protocol.object_folders, limits)
         object_id = 1 if scores.protocol.object_folders else one.object_id
-        for attribute in tracks[key].get(object_id, ()):
+        for attribute in tracks[folder].get(object_id, ()):
             members.setdefault(attribute, []).append(at)
     return [
         Slice(
@@ -116,11 +119,11 @@ def _attributes_in(folder: Path, merge: bool, limits: AttributeLimits) -> dict[i
         elif merge:
             label_map = ((label_map > 0) & (label_map < VOID)).astype(np.uint8)
         pixels = label_map.size
-        counts = np.bincount(label_map.ravel(), minlength=256)
-        areas[:, frame] = counts
-        y, x = np.nonzero(label_map)
-        ids = label_map[y, x]
-        for axis, values in enumerate((y, x)):
-            centroids[:, frame, axis] = np.bincount(ids, weights=values, minlength=256) / np.maximum(counts, 1)
-    present = [int(i) for i in np.flatnonzero(areas.any(axis=1)) if 0 < i < VOID]
+        for i in object_ids(label_map):
+            mask = (label_map == i).view(np.uint8)
+            # 16 bits hold these sums of an image of up to 65,535 rows and columns, in a quarter of the time of 64.
+            sums = [np.add.reduce(mask, axis=axis, dtype=np.uint16).astype(np.int64) for axis in (1, 0)]
+            areas[i, frame] = sums[0].sum()
+            centroids[i, frame] = [np.arange(len(line)) @ line / areas[i, frame] for line in sums]
+    present = [int(i) for i in np.flatnonzero(areas.any(axis=1))]
     return {i: attributes_of(areas[i], centroids[i], pixels, limits) for i in present}
