@@ -181,7 +181,10 @@ class FormatWriter:
 
     def _chosen(self, folder: Path | None) -> Path | None:
         if self.options.path is not None:
-            return Path(self.options.path)
+            path = Path(self.options.path)
+            # The formats' readers, other tools' too, know a file by its suffix.
+            bare = not self.is_folder and not path.suffix and not path.is_dir()
+            return path.with_suffix(Path(self.default_name).suffix) if bare else path
         return None if folder is None else folder / self.default_name
 
     def _clean(self) -> None:

@@ -33,8 +33,7 @@ class OverlayOptions:
         fps_fits = self.fps is None or 0.001 <= self.fps <= 1000
         if not 0 <= self.opacity <= 1 or not 0 <= self.crf <= 51 or not fps_fits:
             raise ValueError("opacity is 0 to 1, crf 0 to 51, fps 0.001 to 1000")
-        if self.path is not None and self.path.suffix.lower() not in ("", *OVERLAY_SUFFIXES):
-            raise ValueError(f'path is "{self.path}", expected a name that ends in {" or ".join(OVERLAY_SUFFIXES)}')
+        _check_suffix(self.path, OVERLAY_SUFFIXES)
 
 
 @dataclass(frozen=True)

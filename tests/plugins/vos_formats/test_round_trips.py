@@ -64,6 +64,12 @@ def test_what_is_exported_is_imported_again_exactly(finished, tmp_path, to):
         export(finished, to)
 
 
+def test_a_file_without_a_suffix_gets_that_of_its_format(finished, tmp_path):
+    (path,) = export(finished, "coco", tmp_path / "dog")
+    assert path == tmp_path / "dog.json"
+    assert len(imported(path, tmp_path, "clip")) == 4
+
+
 @pytest.mark.parametrize("to", FORMATS)
 def test_as_a_writer_of_a_run_a_format_writes_the_same(finished, tmp_path, to):
     (exported,) = export(finished, to)

@@ -186,6 +186,7 @@ def test_a_failed_run_leaves_no_half_file(tmp_path, writer):
         ({"fps": "nan"}, "fps 0.001 to 1000"),
         ({"fps": "inf"}, "fps 0.001 to 1000"),
         ({"path": "o.avi"}, 'path is "o.avi", expected a name that ends in .mp4'),
+        ({"path": "overlay"}, 'path is "overlay", expected a name that ends in .mp4'),
         ({"x": 1}, "no option"),
     ],
 )
