@@ -120,7 +120,7 @@ class SegmentAnything:
     def _encode(self, batch: Tensor, size: Size) -> Tensor:
         """Encode (B, 3, S, S) inputs whose frames lie within (H, W) ``size``."""
         if isinstance(self._encoder, VitEncoder):
-            return self._encoder(batch)
+            return self._encoder(batch, size)
         features: Tensor
         with torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32):
             if isinstance(self._encoder, TinyVitEncoder):

@@ -94,13 +94,18 @@ def small_official():
     return sam
 
 
-def test_the_encoder_equals_the_official_one_where_windows_are_padded(small_official):
+@pytest.mark.parametrize("size", [(160, 160), (61, 160), (160, 40)], ids=["square", "landscape", "portrait"])
+def test_the_encoder_equals_the_official_one_where_windows_are_padded(small_official, size):
     from vos_sam.encoder import VitEncoder
 
-    images = torch.randn(2, 3, 160, 160)
+    images = torch.zeros(2, 3, 160, 160)
+    images[..., : size[0], : size[1]] = torch.randn(2, 3, *size)
     with torch.inference_mode():
         torch.testing.assert_close(
-            VitEncoder(small_official.image_encoder)(images), small_official.image_encoder(images), atol=2e-5, rtol=1e-5
+            VitEncoder(small_official.image_encoder)(images, size),
+            small_official.image_encoder(images),
+            atol=2e-5,
+            rtol=1e-5,
         )
 
 
