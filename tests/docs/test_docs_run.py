@@ -5,6 +5,8 @@ of that name. `propagation` is a stand-in that keeps objects where they are, sin
 A block that cannot run here has a line before it that says why: `<!-- not run: REASON -->`.
 """
 
+import dataclasses
+import json
 import os
 import re
 import shlex
@@ -24,6 +26,8 @@ import vos_propagation
 from vos.cli import cli
 from vos.plugin import option
 from vos.testing import StubTracker
+from vos.weights import sha256_of
+from vos_sam.known_weights import CHECKPOINTS
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ("api.md", "cli.md", "options.md", "contract.md", "hooks.md")
@@ -38,7 +42,7 @@ BLOCK = re.compile(
     re.S | re.M,
 )
 OTHER_PROGRAMS = ("pip", "pytest", "ffmpeg", "make", "git")
-NOT_RUN = 12
+NOT_RUN = 7
 """How many blocks have a reason; a new one is a decision."""
 
 
@@ -112,13 +116,32 @@ def made(tmp_path_factory):
     return material(tmp_path_factory.mktemp("material"))
 
 
+SAM_SHAPES = ROOT / "tests/data/sam_shapes/sam_shapes.pth"
+NEED_SAM = ("no-mask.md", "correct.md", "track.md")
+PROGRAM = '#!/bin/sh\nwhile [ "$1" != python ]; do shift; done\nshift\nexec "{python}" "$@"\n'
+"""Stands for `conda run` and `ssh`: runs the Python program here."""
+
+
 @pytest.fixture
-def place(made, tmp_path, monkeypatch):
+def weights(page, tmp_path_factory, monkeypatch):
+    """Tiny weights under the published names, for the pages that need some."""
+    if page.name in NEED_SAM:
+        cache = tmp_path_factory.mktemp("cache")
+        monkeypatch.setenv("VOS_CACHE", str(cache))
+        published = CHECKPOINTS["vit_b"]
+        tiny = dataclasses.replace(published, size=SAM_SHAPES.stat().st_size, sha256=sha256_of(SAM_SHAPES))
+        monkeypatch.setitem(CHECKPOINTS, "vit_b", tiny)
+        shutil.copy(SAM_SHAPES, cache / published.file_name)
+
+
+@pytest.fixture
+def place(made, weights, tmp_path, monkeypatch):
     """A folder with the files, in which the page's lines run."""
     monkeypatch.setattr(vos_propagation, "_make_propagation", Stay)
     for path in made.iterdir():
         (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", os.environ["PATH"])
     monkeypatch.setattr(sys, "path", list(sys.path))
     return tmp_path
 
@@ -129,6 +152,15 @@ def prepare(page, folder):
         shutil.copy("large.mp4", "dog.mp4")
     elif page.name == "exec.md":
         shutil.copy(ROOT / "examples/exec-tracker/my_tracker.py", "my_tracker.py")
+        for program in ("conda", "ssh"):
+            (folder / program).write_text(PROGRAM.format(python=sys.executable))
+            (folder / program).chmod(0o755)
+        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    elif page.name == "track.md":
+        shutil.copy(SAM_SHAPES, "sam_vit_b_01ec64.pth")
+    if page.name == "no-mask.md":
+        found = [{"image_id": 1, "category_id": 1, "bbox": [320, 180, 320, 180], "score": 0.9}]
+        Path("coco.json").write_text(json.dumps(found))
     for copy in {"resume.md": ["match.mp4"], "bad-videos.md": ["broken.mp4"]}.get(page.name, []):
         shutil.copy("dog.mp4", copy)
     masks = folder / "masks"
@@ -200,6 +232,10 @@ def run_line(line, page):
             shutil.rmtree("vos-out", ignore_errors=True)
     if words[0] == "init" and "-o" in words:  # and so are those that make a mask
         Path(words[words.index("-o") + 1]).unlink(missing_ok=True)
+    if "my-tracker" in words and words[0] != "plugin":  # in place of the installation, from outside its folder
+        if Path("src").is_dir():
+            os.chdir("..")
+        words += ["-p", str(next(Path("vos-my-tracker/src").rglob("*my_tracker.py")))]
     result = CliRunner().invoke(cli, limited(words))
     assert result.exit_code == 0, f"{page.name}: {line}\n{result.output}\n{result.exception!r}"
 
