@@ -277,9 +277,12 @@ class DecoderConfig:
 
     Attributes:
         likely_share: the decoded box holds all cells where an object's votes or warped mask exceed this share.
+        min_claimed_share: the votes of an object that redetection has found become its mask if the decoder claims less
+            than this share of their area.
     """
 
     likely_share: float = 0.25
+    min_claimed_share: float = 0.3
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,12 @@ class RedetectionResult:
     Attributes:
         ignore_mask: bool (h, w), cells that may show a lost object, which the memory ignores; None for no cell.
         rejected_rows: rows of objects (from 0) whose votes were rejected.
+        found_rows: rows of objects that a candidate region supports, which were lost or doubted.
     """
 
     ignore_mask: Tensor | None
     rejected_rows: Sequence[int]
+    found_rows: Sequence[int] = ()
 
 
 class Redetector:
@@ -206,6 +208,7 @@ class Redetector:
         config = self._config
         ignore_mask: Tensor | None = None
         rejected_rows: list[int] = []
+        found_rows: list[int] = []
         pooled: Tensor | None = None
         for suspect in suspects:
             row, state = suspect.row, self.states[object_ids[suspect.row]]
@@ -225,6 +228,7 @@ class Redetector:
             is_found = is_found and self._has_known_colours(candidate, state, chroma)
             if is_found and self._is_needed(candidate, state, suspect):
                 self._recover(candidate, state, votes[row + 1], others, logits, score[row])
+                found_rows.append(row)
             elif candidate.held_evidence < suspect.min_evidence and not suspect.has_no_votes:
                 votes[row + 1] = 0
                 state.searches_lost, state.recovery_frames = 1, 0
@@ -237,7 +241,7 @@ class Redetector:
                 possible = candidate.free & (logits > config.ignore_evidence)
                 ignored = _upsample(possible.float(), others.shape) > MIN_IGNORED_SHARE
                 ignore_mask = ignored if ignore_mask is None else ignore_mask | ignored
-        return RedetectionResult(ignore_mask, rejected_rows)
+        return RedetectionResult(ignore_mask, rejected_rows, found_rows)
 
     def _is_found(self, candidate: Candidate, state: ObjectState) -> bool:
         """Test whether a candidate has enough evidence, and remember it for the next search if it nearly has."""

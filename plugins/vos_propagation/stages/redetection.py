@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Redetection(Stage):
-    """Changes ``votes`` and the warped masks; fills ``ignore_mask_s8``."""
+    """Changes ``votes`` and the warped masks; fills ``found_rows`` and ``ignore_mask_s8``."""
 
     name = "redetection"
     saved = ("redetector",)
@@ -60,6 +60,11 @@ class Redetection(Stage):
         frame.warped_s4[result.rejected_rows] = 0
         frame.warped_s8[result.rejected_rows] = 0
         frame.ignore_mask_s8 = result.ignore_mask
+        frame.found_rows = result.found_rows
+        for row in result.found_rows:
+            # The last mask does not tell where the object is now.
+            frame.warped_s8[row] = torch.maximum(frame.warped_s8[row], votes[row + 1])
+            frame.warped_s4[row] = torch.maximum(frame.warped_s4[row], upsample2x(votes[None, row + 1 : row + 2])[0, 0])
         changed = (votes != before).flatten(1).any(1)
         if changed.any():
             # The fine votes of found or rejected objects no longer match the changed votes.

@@ -596,6 +596,42 @@ def test_rejected_votes_leave_no_trace_in_the_fine_votes(
     assert iou(label_map == 2, truth == 2) > 0.9
 
 
+@pytest.mark.parametrize("found_rows", [(), (0,)])
+def test_the_votes_of_a_found_object_stand_in_for_its_mask_if_the_decoder_drops_it(
+    monkeypatch: pytest.MonkeyPatch, found_rows: tuple[int, ...]
+) -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), (2, 48, 100))
+    start(tracker, frame, truth)
+    monkeypatch.setattr(redetector_of(tracker), "step", lambda *_: RedetectionResult(None, [], found_rows))
+    monkeypatch.setattr(Decoder, "decode", lambda _, frame, *__: torch.full_like(frame.warped_s4, -8))
+    _, label_map = step(tracker, frame)
+    assert (iou(label_map == 1, truth == 1) > 0.8) == bool(found_rows)
+    assert not (label_map == 2).any()
+
+
+def test_the_decoder_sees_the_found_region_of_an_object_in_place_of_its_last_mask(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8), (2, 48, 100))
+    start(tracker, frame, truth)
+    region = torch.zeros(24, 40)
+    region[2:6, 30:36] = 1
+
+    def move(ids: object, cells: object, chroma: object, votes: torch.Tensor, *_: object) -> RedetectionResult:
+        votes[1] = region
+        return RedetectionResult(None, [], [0])
+
+    monkeypatch.setattr(redetector_of(tracker), "step", move)
+    seen = recorded(monkeypatch, Decoder, "cues")
+    step(tracker, frame)
+    given = seen[-1][1]
+    assert (given.warped_s8[0][region > 0] == 1).all()
+    assert given.warped_s4[0, 4:12, 60:72].min() > 0.5
+    assert given.warped_s8[1, 2:6, 30:36].max() < 0.1
+
+
 @pytest.mark.parametrize("both", [False, True])
 def test_of_two_separating_parts_one_is_dropped_unless_both_were_annotated(both: bool) -> None:
     # With 8-bit features a few pixels of the dropped part come back in some frames.
