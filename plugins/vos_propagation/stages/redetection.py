@@ -17,6 +17,9 @@ from vos_propagation.stages.stage import Stage
 if TYPE_CHECKING:
     from vos_propagation.frame_state import FrameState, SequenceState
 
+# An object lies in a cell of which it has a larger share.
+PRESENT_SHARE = 0.5
+
 
 class Redetection(Stage):
     """Changes ``votes`` and the warped masks; fills ``found_rows`` and ``ignore_mask_s8``."""
@@ -62,9 +65,11 @@ class Redetection(Stage):
         frame.ignore_mask_s8 = result.ignore_mask
         frame.found_rows = result.found_rows
         for row in result.found_rows:
-            # The last mask does not tell where the object is now.
-            frame.warped_s8[row] = torch.maximum(frame.warped_s8[row], votes[row + 1])
-            frame.warped_s4[row] = torch.maximum(frame.warped_s4[row], upsample2x(votes[None, row + 1 : row + 2])[0, 0])
+            found, last = votes[row + 1], frame.warped_s8[row]
+            if not (last[found > PRESENT_SHARE] > PRESENT_SHARE).any():
+                # The last mask does not tell where the object is now.
+                frame.warped_s8[row] = found
+                frame.warped_s4[row] = upsample2x(found[None, None])[0, 0]
         changed = (votes != before).flatten(1).any(1)
         if changed.any():
             # The fine votes of found or rejected objects no longer match the changed votes.
