@@ -4,7 +4,7 @@ A packed mask is uint64 (..., H, ceil(W / 64)); pixel x of a row is bit ``x % 64
 and bits past the last pixel are 0. One operation on a 480 x 854 mask touches 54 KB, eight times less
 than bytes would, and a disk of radius r costs O(r) such operations.
 
-J and F of a 480 x 854 frame by NumPy and OpenCV take 3.8 to 7.3 times as long, packing included
+J and F of a 480 x 854 frame by NumPy and OpenCV 5 take 16 to 36 times as long, packing included
 (tests/benchmarks/bench_packed_masks.py, one thread).
 """
 
