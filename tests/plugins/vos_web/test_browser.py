@@ -351,6 +351,12 @@ def step_reload_keeps_everything(editor):
     editor.shows(33)
 
 
+def step_the_server_is_gone(editor):
+    editor.page.route("**/api/events", lambda route: route.abort())
+    editor.page.reload()
+    editor.says("The server does not answer.")
+
+
 def test_a_way_through_the_page(editor, server, tmp_path):
     step_mark_and_track_stop_and_go_on(editor)
     step_scrub_and_step(editor)
@@ -364,3 +370,4 @@ def test_a_way_through_the_page(editor, server, tmp_path):
     step_a_painted_picture_is_dropped_on_a_frame(editor)
     step_a_click_takes_free_pixels_and_those_of_an_object_clicked_in(editor)
     step_reload_keeps_everything(editor)
+    step_the_server_is_gone(editor)
