@@ -68,7 +68,7 @@ def command(runtime: Runtime, **given: Any) -> None:
     settings = _settings(args, runtime)
     places = Places(args.output)
     images = image_files(args.images)
-    if not args.resume and (places.checkpoint.exists() or places.model.exists()):
+    if not args.resume and any(path.exists() for path in (places.checkpoint, places.model, places.samples)):
         raise OutputExistsError(f"{args.output}: holds a training. Give --resume to go on, or another folder.")
     masks = segment_subjects(
         args.reference, args.mask, images, places.masks, checkpoint=args.checkpoint, model=args.sam, runtime=runtime

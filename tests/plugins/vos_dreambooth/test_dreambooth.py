@@ -199,5 +199,8 @@ def test_the_verb_from_images_to_a_folder_that_diffusers_loads(folder, tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(trained.vae.parameters(), first.vae.parameters(), strict=True))
     with pytest.raises(OutputExistsError, match="holds a training. Give --resume to go on"):
         CliRunner().invoke(command, [str(word) for word in words], catch_exceptions=False)
+    (tmp_path / "other/samples").mkdir(parents=True)
+    with pytest.raises(OutputExistsError, match="other: holds a training"):
+        CliRunner().invoke(command, [*map(str, words), "-o", str(tmp_path / "other")], catch_exceptions=False)
     with pytest.raises(OptionError, match="or --no-prior"):
         CliRunner().invoke(command, [*map(str, words), "--no-prior"], catch_exceptions=False)
