@@ -83,6 +83,11 @@ class Editor:
     def is_done(self):
         expect(self.page.locator("#stop")).to_be_hidden(timeout=600_000)
 
+    def stop_after_a_frame(self):
+        expect(self.page.locator("#progress-text")).to_contain_text("frames/s", timeout=600_000)
+        self.page.keyboard.press("Escape")
+        self.is_done()
+
     def mask(self, frame, object_id=1):
         return read(self.folder / "masks" / f"{frame:06d}.png") == object_id
 
@@ -146,9 +151,7 @@ def step_mark_and_track_stop_and_go_on(editor):
     assert overlap(editor.mask(0), truth(0)) > 0.8
     editor.picture("web-mark")
     editor.track()
-    expect(editor.page.locator("#progress-text")).to_contain_text("frames/s", timeout=600_000)
-    editor.page.keyboard.press("Escape")
-    editor.is_done()
+    editor.stop_after_a_frame()
     kept = len(list((editor.folder / "masks").iterdir()))
     assert 1 < kept < LAST
     editor.go_to(kept - 1)
@@ -228,8 +231,9 @@ def step_correct_on_a_later_frame(editor):
     editor.page.keyboard.press("Control+y")
     editor.is_annotated()
     editor.track()
-    editor.is_done()
+    editor.stop_after_a_frame()
     assert np.array_equal(editor.mask(39), earlier[39])
+    assert np.array_equal(editor.mask(LAST), earlier[LAST])
     assert editor.mask(40)[spot].sum() > 300
     assert editor.mask(41)[spot].any()
     assert overlap(editor.mask(41, 2), truth(41, 2)) > 0.6
