@@ -9,6 +9,8 @@ place is similar enough.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +36,7 @@ from vos_persam.target import (
     similarity,
     unit,
 )
+from vos_persam.threads import limit_threads, split_threads
 from vos_persam.tracked_object import TrackedObject, load_objects, save_objects
 from vos_sam.decoder import Decoded
 from vos_sam.model import Embedding, SegmentAnything
@@ -62,10 +65,20 @@ class PersamTracker:
         self.details = sam.details
         self.on_stages: OnStages | None = None
         self.encode_batch = 4 if sam.device.type == "cuda" else 1
+        threads = torch.get_num_threads()
+        self._encoding_threads, self._tracking_threads = split_threads(threads)
+        # On one core, encoding and tracking would run one after the other anyway.
+        if sam.device.type == "cpu" and threads > 1:
+            self.encode_ahead = self._encode_ahead
 
     def encode(self, frames: Sequence[Frame]) -> list[Embedding]:
         """Embed frames."""
         return self._sam.encode([frame.image for frame in frames])
+
+    def _encode_ahead(self, frames: Sequence[Frame]) -> list[Embedding]:
+        """Embed frames on some of the cores, while ``step`` uses the others."""
+        with limit_threads(self._encoding_threads):
+            return [replace(embedding, ahead=True) for embedding in self.encode(frames)]
 
     def start(self, frame: Frame, label_map: LabelMap, encoding: Embedding) -> None:
         """Add the first frame's objects."""
@@ -147,6 +160,10 @@ class PersamTracker:
         """Segment the next frame."""
         if not self._is_started:
             raise RuntimeError("step before start")
+        with limit_threads(self._tracking_threads) if encoding.ahead else nullcontext():
+            return self._segment(frame, encoding)
+
+    def _segment(self, frame: Frame, encoding: Embedding) -> Prediction:
         self._last = encoding
         tracked = self._objects
         ids = [t.object_id for t in tracked]

@@ -33,14 +33,16 @@ class Embedding:
     Attributes:
         features: float32 (C, h, w), over the square input with its padding.
         view: the frame's place in that input.
+        ahead: whether it was made while an earlier frame was tracked, on a part of the cores.
     """
 
     features: Tensor
     view: View
+    ahead: bool = False
 
 
 class SegmentAnything:
-    """A loaded model. One thread uses it at a time, except ``encode``, which may run beside ``decode``."""
+    """A loaded model. ``encode`` may run in several threads, beside one that decodes."""
 
     def __init__(
         self,

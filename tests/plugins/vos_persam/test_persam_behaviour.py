@@ -3,6 +3,7 @@
 The J that is asserted is what the tiny model reaches here, less a margin; the figures are in docs/trackers/persam.md.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,7 +14,7 @@ import torch
 
 import vos
 from vos.host.merging import merge_objects
-from vos.plugin import AnnotatingTracker, ForgettingTracker
+from vos.plugin import AnnotatingTracker, EncodingAheadTracker, ForgettingTracker
 from vos.testing import TinySequence, contract_test
 from vos_persam import PersamFOptions, PersamOptions, vos_trackers
 from vos_persam.official import OfficialTracker
@@ -259,6 +260,28 @@ def test_the_specs_make_the_trackers():
 
 
 # PerSAM keeps nothing of earlier frames: its memory is steady after a few frames.
+def test_frames_are_encoded_ahead_where_there_are_two_cores_and_give_the_same_masks(shapes):
+    threads = torch.get_num_threads()
+    frames, label_maps = zip(*(draw(index) for index in range(4)), strict=True)
+    try:
+        torch.set_num_threads(1)
+        assert not isinstance(PersamTracker(shapes, PersamOptions()), EncodingAheadTracker)
+        torch.set_num_threads(2)
+        tracker = PersamTracker(shapes, PersamOptions())
+        assert isinstance(tracker, EncodingAheadTracker)
+        with ThreadPoolExecutor(2) as pool:
+            ahead = [encoding for (encoding,) in pool.map(lambda frame: tracker.encode_ahead([frame]), frames)]
+        runs = []
+        for encodings in (tracker.encode(frames), ahead):
+            tracker.start(frames[0], label_maps[0], encodings[0])
+            steps = [tracker.step(frame, given) for frame, given in zip(frames[1:], encodings[1:], strict=True)]
+            runs.append([merge_objects(prediction, SIZE) for prediction in steps])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert all(np.array_equal(one, other) for one, other in zip(*runs, strict=True))
+
+
 test_contract = contract_test("persam", options={"checkpoint": CHECKPOINT}, min_iou=0.5, warm_up=4)
 test_contract_with_learnt_weights = contract_test(
     "persam-f", options={"checkpoint": CHECKPOINT, "epochs": 50}, warm_up=4
