@@ -31,7 +31,7 @@ from vos.host.outputs.output_protection import refuse_existing
 from vos.host.outputs.remote_output import read_text, write_text
 from vos.host.process_ends import end_with_parent, end_workers, ending_cleanly
 from vos.host.progress import show_progress
-from vos.host.tracker_making import MadeTracker, check_tracker, make_tracker
+from vos.host.tracker_making import MadeTracker, check_can_start, make_tracker
 from vos.host.tracking import LabelMapStream, stream, track
 from vos.initialization.initialize import initialize
 from vos.initialization.object_selection import ObjectSelection, select_objects
@@ -85,10 +85,10 @@ from vos.types.imported_masks import ImportedFrame, ImportedMasks
 from vos.types.label_map import object_ids
 from vos.types.palette import PALETTE
 from vos.types.prediction import Prediction
-from vos.types.run import DoubtfulSpan, Run
+from vos.types.run import Run
 from vos.types.runtime import Runtime
 from vos.types.source_info import SourceInfo
-from vos.weights.model_folders import check_hub_folder, hub_folder
+from vos.weights.model_folders import hub_folder
 from vos.weights.strict_loading import load_network, load_part
 
 __all__ = [
@@ -127,7 +127,6 @@ __all__ = [
     # Types of arguments and results
     "Annotation",
     "Run",
-    "DoubtfulSpan",
     "SourceInfo",
     "ImportedFrame",
     "ImportedMasks",
@@ -166,7 +165,6 @@ __all__ = [
     "refuse_existing",
     "safe_name",
     # Load weights of other libraries
-    "check_hub_folder",
     "hub_folder",
     "load_network",
     "load_part",
@@ -184,7 +182,7 @@ __all__ = [
     "stream",
     "LabelMapStream",
     "track",
-    "check_tracker",
+    "check_can_start",
     "make_tracker",
     "MadeTracker",
     "initialize",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vos.plugin import EncodingTracker, Runtime, TrackerSpec, check_hub_folder, hookimpl
+from vos.plugin import EncodingTracker, Runtime, TrackerSpec, hookimpl, hub_folder
 from vos_hf_video.options import FILES, NEEDED, EdgeTamOptions, HfVideoOptions, Sam2Options, Sam3TrackerOptions
 
 
@@ -41,7 +41,7 @@ def vos_trackers() -> Sequence[TrackerSpec]:
 
 
 def _check(options: HfVideoOptions, runtime: Runtime) -> None:
-    check_hub_folder(options.model, files=FILES, needed=NEEDED, extra="hf-video")
+    hub_folder(options.model, files=FILES, needed=NEEDED, extra="hf-video", fetch=False)
 
 
 def _make(options: HfVideoOptions, runtime: Runtime) -> EncodingTracker:

@@ -6,7 +6,7 @@ import dataclasses
 import typing
 from typing import Any, Literal, get_args, get_origin
 
-from vos.plugin import TrackerSpec, VosError, check_tracker
+from vos.plugin import TrackerSpec, VosError, check_can_start
 from vos.version import __version__
 from vos_web.prompts import CORRECTING, methods_of
 from vos_web.service import Service
@@ -39,7 +39,7 @@ def missing_of(service: Service, spec: TrackerSpec) -> str:
     """Say what a tracker lacks to start, and how the page is started with it; empty where it can start."""
     options = service.settings.tracker_options.get(spec.name, {})
     try:
-        check_tracker(spec.name, options, service.runtime, service.plugins)
+        check_can_start(spec.name, options, service.runtime, service.plugins)
     except VosError as error:
         first = next(field.name for field in dataclasses.fields(spec.options))
         return f"{' '.join(str(error).split())} Here: vos web -O {spec.name}.{first}=..."

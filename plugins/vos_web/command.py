@@ -15,7 +15,7 @@ from vos.plugin import (
     OptionError,
     Plugins,
     Runtime,
-    check_tracker,
+    check_can_start,
     command_plugins,
     general_options,
     object_ids,
@@ -149,7 +149,7 @@ def _tracker_options(assignments: tuple[str, ...], runtime: Runtime, plugins: Pl
             raise OptionError(f'-O "{text}": expected TRACKER.KEY=VALUE, such as cutie.checkpoint=cutie-base-mega.pth.')
         found.setdefault(tracker, {})[key] = value
     for tracker, options in found.items():
-        check_tracker(tracker, options, runtime, plugins)
+        check_can_start(tracker, options, runtime, plugins)
     return found
 
 

@@ -63,7 +63,7 @@ def make_tracker(
         return MadeTracker(tracker, dataclasses.asdict(made), spec.factory(made, runtime), spec.own_size)
 
 
-def check_tracker(tracker: str, options: Mapping[str, Any] | Any | None, runtime: Runtime, plugins: Plugins) -> None:
+def check_can_start(tracker: str, options: Mapping[str, Any] | Any | None, runtime: Runtime, plugins: Plugins) -> None:
     """Check that a tracker can start, without loading its model.
 
     Args:

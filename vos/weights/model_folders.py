@@ -11,21 +11,7 @@ from pathlib import Path
 from vos.errors import ExtraMissingError, WeightsError
 
 
-def check_hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra: str) -> None:
-    """Check that a model is on this machine, without the network; see ``hub_folder`` for the arguments.
-
-    Raises:
-        ExtraMissingError: ``huggingface_hub`` is not installed.
-        WeightsError: the model is not there; the message says how to fetch it.
-    """
-    if _local_folder(model, files, needed, extra) is None:
-        raise WeightsError(
-            f'model "{model}" is not on this machine. '
-            f"Fetch it once (hf download {model} --local-dir FOLDER) and give -O model=FOLDER."
-        )
-
-
-def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra: str) -> Path:
+def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra: str, fetch: bool = True) -> Path:
     """Find a model's folder: one on this machine, one that the hub's cache has, or fetch it.
 
     The hub's own cache is used (``HF_HOME``), so what other programs fetched is found.
@@ -35,6 +21,7 @@ def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra
         files: patterns of the files to fetch, as ``huggingface_hub`` takes them.
         needed: paths inside the folder without which it is not the model, as glob patterns.
         extra: the extra of this distribution that installs ``huggingface_hub``.
+        fetch: False uses no network: the model has to be on this machine.
     Returns:
         The folder.
     Raises:
@@ -44,6 +31,11 @@ def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra
     local = _local_folder(model, files, needed, extra)
     if local is not None:
         return local
+    if not fetch:
+        raise WeightsError(
+            f'model "{model}" is not on this machine. '
+            f"Fetch it once (hf download {model} --local-dir FOLDER) and give -O model=FOLDER."
+        )
     from huggingface_hub import constants, snapshot_download
 
     try:

@@ -6,8 +6,8 @@ import pytest
 import vos
 from vos.cli.track import describe
 from vos.host.doubts import CELL, DoubtDetector, joined_spans
-from vos.plugin import DoubtfulSpan
 from vos.testing import StubTracker, tiny_sequence
+from vos.types.run import DoubtfulSpan
 
 SIZE = (160, 240)
 
