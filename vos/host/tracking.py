@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
+from weakref import WeakSet
 
 from vos.errors import OptionError
 from vos.host.annotations.annotation_loading import GivenAnnotations
@@ -36,6 +39,7 @@ class LabelMapStream(Iterator[tuple[Frame, LabelMap]]):
     def __init__(self, run: PreparedRun) -> None:
         self._run = run
         self._results = run.results()
+        _open_streams.add(self)
 
     def __next__(self) -> tuple[Frame, LabelMap]:
         """Track the next frame."""
@@ -54,6 +58,18 @@ class LabelMapStream(Iterator[tuple[Frame, LabelMap]]):
 
     def __del__(self) -> None:
         self.close()
+
+
+_open_streams: WeakSet[LabelMapStream] = WeakSet()
+
+
+@atexit.register
+def _close_open_streams() -> None:
+    """Close streams that a script left in the middle: threads that still encode would abort the ending process."""
+    for left in list(_open_streams):
+        # Another thread that steps through a stream closes it, or dies with the process.
+        with contextlib.suppress(ValueError):
+            left.close()
 
 
 def stream(

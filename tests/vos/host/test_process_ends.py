@@ -1,4 +1,4 @@
-"""Workers end with their parent, however it ends."""
+"""Workers end with their parent, and a script with the streams that it holds, however they end."""
 
 import os
 import signal
@@ -33,3 +33,20 @@ def test_workers_end_with_a_parent_that_is_killed(method, tmp_path):
     said, _ = parent.communicate(timeout=60)  # the workers hold the pipe: it ends when the last of them does
     assert said == ""
     assert parent.returncode == -signal.SIGKILL
+
+
+LEFT_IN_THE_MIDDLE = """
+import numpy as np, torch, vos
+torch.set_num_threads(2)  # with one, nothing is encoded ahead
+frames = list(np.random.default_rng(0).integers(0, 255, (12, 320, 480, 3), dtype=np.uint8))
+mask = np.zeros((320, 480), np.uint8)
+mask[100:200, 100:200] = 1
+left = vos.stream(frames, mask)
+for _ in range(3):
+    next(left)
+"""
+
+
+def test_a_script_may_end_with_a_stream_left_in_the_middle() -> None:
+    ended = subprocess.run([sys.executable, "-c", LEFT_IN_THE_MIDDLE], capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stderr) == (0, "")
