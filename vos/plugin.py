@@ -34,7 +34,7 @@ from vos.host.progress import show_progress
 from vos.host.tracker_making import MadeTracker, check_can_start, make_tracker
 from vos.host.tracking import LabelMapStream, stream, track
 from vos.initialization.initialize import initialize
-from vos.initialization.object_selection import ObjectSelection, select_objects
+from vos.initialization.object_selection import select_objects
 from vos.initialization.phrases import split_phrases
 from vos.io.atomic_files import (
     atomic_write,
@@ -86,7 +86,7 @@ from vos.types.label_map import object_ids
 from vos.types.palette import PALETTE
 from vos.types.prediction import Prediction
 from vos.types.run import Run
-from vos.types.runtime import Runtime
+from vos.types.runtime import Runtime, limit_threads
 from vos.types.source_info import SourceInfo
 from vos.weights.model_folders import hub_folder
 from vos.weights.strict_loading import load_network, load_part
@@ -97,6 +97,7 @@ __all__ = [
     "TrackerSpec",
     "option",
     "Runtime",
+    "limit_threads",
     "Frame",
     "LabelMap",
     "Prediction",
@@ -138,7 +139,6 @@ __all__ = [
     # Label maps and text prompts
     "PALETTE",
     "draw_objects",
-    "ObjectSelection",
     "select_objects",
     "split_phrases",
     # Read files

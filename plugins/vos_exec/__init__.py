@@ -20,8 +20,7 @@ class ExecOptions:
 
 def make_exec_tracker(options: ExecOptions, runtime: vos.Runtime) -> Tracker:
     """Start the program; see ``vos_exec.tracker``."""
-    if os.name != "posix":
-        raise OptionError("exec: trackers in another process need Linux or macOS.")
+    _refuse_other_systems()
     from vos_exec.tracker import ExecTracker
 
     return ExecTracker(options.command, options.timeout, runtime)
@@ -29,13 +28,17 @@ def make_exec_tracker(options: ExecOptions, runtime: vos.Runtime) -> Tracker:
 
 def check_exec_tracker(options: ExecOptions, runtime: vos.Runtime) -> None:
     """Check the command, and that the program is there."""
-    if os.name != "posix":
-        raise OptionError("exec: trackers in another process need Linux or macOS.")
+    _refuse_other_systems()
     from vos_exec.process import split_command
 
     program = split_command(options.command)[0]
     if shutil.which(program) is None:
         raise OptionError(f'exec: "{program}" cannot be started (no such program).')
+
+
+def _refuse_other_systems() -> None:
+    if os.name != "posix":
+        raise OptionError("exec: trackers in another process need Linux or macOS.")
 
 
 @hookimpl

@@ -9,7 +9,6 @@ place is similar enough.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos.plugin import AnyArray, BoolArray, Frame, LabelMap, Prediction, object_ids
+from vos.plugin import AnyArray, BoolArray, Frame, LabelMap, Prediction, limit_threads, object_ids
 from vos_persam import cascade
 from vos_persam.cascade import ABSENT_LOGIT, OnStages, Stage
 from vos_persam.guidance import guidance_for
@@ -36,7 +35,6 @@ from vos_persam.target import (
     similarity,
     unit,
 )
-from vos_persam.threads import limit_threads, split_threads
 from vos_persam.tracked_object import TrackedObject, load_objects, save_objects
 from vos_sam.decoder import Decoded
 from vos_sam.model import Embedding, SegmentAnything
@@ -66,7 +64,8 @@ class PersamTracker:
         self.on_stages: OnStages | None = None
         self.encode_batch = 4 if sam.device.type == "cuda" else 1
         threads = torch.get_num_threads()
-        self._encoding_threads, self._tracking_threads = split_threads(threads)
+        # Encoding takes nearly all of a frame's time, and two threads encode at once.
+        self._encoding_threads, self._tracking_threads = max(1, threads // 2), max(1, threads // 4)
         # On one core, encoding and tracking would run one after the other anyway.
         if sam.device.type == "cpu" and threads > 1:
             self.encode_ahead = self._encode_ahead
@@ -160,7 +159,7 @@ class PersamTracker:
         """Segment the next frame."""
         if not self._is_started:
             raise RuntimeError("step before start")
-        with limit_threads(self._tracking_threads) if encoding.ahead else nullcontext():
+        with limit_threads(self._tracking_threads if encoding.ahead else None):
             return self._segment(frame, encoding)
 
     def _segment(self, frame: Frame, encoding: Embedding) -> Prediction:

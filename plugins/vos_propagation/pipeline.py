@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 
-from vos.plugin import BoolArray, FloatArray, Frame, LabelMap, Prediction, Runtime, object_ids
+from vos.plugin import BoolArray, FloatArray, Frame, LabelMap, Prediction, Runtime, limit_threads, object_ids
 from vos_propagation.backbone.features import Encoder, FrameFeatures, has_fast_bf16, working_size
 from vos_propagation.backbone.int8_network import has_int8_convolutions
 from vos_propagation.backbone.working_resolution import side_for_objects
@@ -20,7 +20,7 @@ from vos_propagation.config import PipelineConfig, PropagationOptions
 from vos_propagation.frame_state import FrameState, SequenceState
 from vos_propagation.memory.labels import add_rows, drop_row
 from vos_propagation.memory.manager import MemoryManager
-from vos_propagation.ops.threads import limit_threads, split_threads
+from vos_propagation.ops.threads import split_threads
 from vos_propagation.saved_state import fingerprint, load, save
 from vos_propagation.stages.appearance import Appearance
 from vos_propagation.stages.decoder import Decoder, VotesAsLogits

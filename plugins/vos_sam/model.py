@@ -18,11 +18,11 @@ from vos.weights import sha256_of
 from vos_sam.checkpoint import load_sam
 from vos_sam.decoder import Decoded, Decoder, DecoderHooks
 from vos_sam.embedding_cache import EmbeddingCache
-from vos_sam.encoder import VitEncoder
+from vos_sam.encoders.tiny_vit_encoder import TinyVitEncoder
+from vos_sam.encoders.vit_encoder import VitEncoder
 from vos_sam.known_weights import resolve_checkpoint
 from vos_sam.prompt import Prompt
 from vos_sam.tiny_vit import TinyViT, for_inference
-from vos_sam.tiny_vit_encoder import TinyVitEncoder
 from vos_sam.view import View, scaled_image
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -24,6 +26,28 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(platformdirs.user_cache_dir("vos", appauthor=False))
+
+
+@contextmanager
+def limit_threads(count: int | None) -> Iterator[None]:
+    """Limit the CPU threads of torch's operations that this thread calls inside the ``with`` block.
+
+    A tracker with ``encode_ahead`` divides the cores so between encoding and tracking.
+
+    Args:
+        count: threads, 1 or more; None leaves them as they are.
+    """
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

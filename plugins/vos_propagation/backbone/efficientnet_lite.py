@@ -78,6 +78,9 @@ VARIANTS = {
     "lite1": Variant("lite1", (1, 3, 3, 4, 4, 5, 1)),
 }
 
+# Stride of the deepest level that the tracker uses of each network; what lies behind it is not made.
+DEEPEST = {"lite0": 32, "lite1": 16}
+
 
 class SameConv(nn.Conv2d):
     """A convolution with TensorFlow's SAME padding, for planes whose sides are multiples of the stride.

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos.plugin import AnyArray, Frame, Size
-from vos_propagation.backbone.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
+from vos_propagation.backbone.efficientnet_lite import DEEPEST, EfficientNetLite, load_efficientnet_lite
 from vos_propagation.backbone.int8_network import Int8EfficientNetLite, load_int8_network
 from vos_propagation.config import SecondaryBackbone
 from vos_propagation.ops.guided_filter import CELL, GuidedFilter
@@ -81,17 +81,15 @@ class Encoder:
         """
         self._device, self._dtype, self._int8 = device, dtype, int8
         self._newest: AnyArray | None = None
-        self._network = self._load("lite0", deepest=32)
+        self._network = self._load("lite0")
         self._secondary = (
-            None
-            if secondary_backbone is None
-            else (secondary_backbone, self._load(secondary_backbone.network, deepest=16))
+            None if secondary_backbone is None else (secondary_backbone, self._load(secondary_backbone.network))
         )
 
-    def _load(self, name: str, deepest: int) -> EfficientNetLite | Int8EfficientNetLite:
+    def _load(self, name: str) -> EfficientNetLite | Int8EfficientNetLite:
         if self._int8:
             return load_int8_network(name)
-        network = load_efficientnet_lite(name, deepest).to(self._device, self._dtype)
+        network = load_efficientnet_lite(name, DEEPEST[name]).to(self._device, self._dtype)
         return network.to(memory_format=torch.channels_last)
 
     def __call__(self, frame: Frame, size: Size) -> FrameFeatures:

@@ -18,10 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from vos.plugin import WeightsError
-from vos_propagation.backbone.efficientnet_lite import STEM_CHANNELS, VARIANTS, SameConv, Variant
-
-# Stride of the deepest level that the tracker uses of each network; what lies behind it is not shipped.
-DEEPEST = {"lite0": 32, "lite1": 16}
+from vos_propagation.backbone.efficientnet_lite import DEEPEST, STEM_CHANNELS, VARIANTS, SameConv, Variant
 
 # Pixels are 8 bits; other activations are 7 bits.
 PIXEL_ZERO, PIXEL_STEP = 127, 1 / 128

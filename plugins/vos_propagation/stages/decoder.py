@@ -47,10 +47,13 @@ class Decoder(Stage):
 
     def _keep_found_objects(self, frame: FrameState) -> None:
         """Take the votes as logits of objects that redetection has found and the decoder drops."""
+        if not frame.found_rows:
+            return
+        by_votes = votes_as_logits(frame)
         for row in frame.found_rows:
-            by_votes = votes_as_logits(frame)[row]
-            if (frame.logits_s4[row] > 0).sum() < self._config.min_claimed_share * (by_votes > 0).sum():
-                frame.logits_s4[row] = by_votes
+            claimed, voted = ((logits[row] > 0).sum() for logits in (frame.logits_s4, by_votes))
+            if claimed < self._config.min_claimed_share * voted:
+                frame.logits_s4[row] = by_votes[row]
 
     def cues(self, frame: FrameState) -> tuple[Tensor, Tensor]:
         """Stack each object's input planes: (K, 11, h8, w8) and (K, 3, h4, w4), as ``DecoderNetwork`` lists them."""

@@ -10,15 +10,12 @@ import torch
 from vos.plugin import FloatArray
 from vos_propagation.config import RedetectionConfig
 from vos_propagation.ops.resampling import downsample2x, upsample2x
-from vos_propagation.redetection.redetector import Redetector
+from vos_propagation.redetection.redetector import MIN_HELD_SHARE, Redetector
 from vos_propagation.stages.distractors import with_distractors
 from vos_propagation.stages.stage import Stage
 
 if TYPE_CHECKING:
     from vos_propagation.frame_state import FrameState, SequenceState
-
-# An object lies in a cell of which it has a larger share.
-PRESENT_SHARE = 0.5
 
 
 class Redetection(Stage):
@@ -66,7 +63,7 @@ class Redetection(Stage):
         frame.found_rows = result.found_rows
         for row in result.found_rows:
             found, last = votes[row + 1], frame.warped_s8[row]
-            if not (last[found > PRESENT_SHARE] > PRESENT_SHARE).any():
+            if not (last[found > MIN_HELD_SHARE] > MIN_HELD_SHARE).any():
                 # The last mask does not tell where the object is now.
                 frame.warped_s8[row] = found
                 frame.warped_s4[row] = upsample2x(found[None, None])[0, 0]

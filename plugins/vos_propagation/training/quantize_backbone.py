@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos_propagation.backbone.efficientnet_lite import (
+    DEEPEST,
     IMAGE_MEAN,
     IMAGE_STD,
     VARIANTS,
@@ -31,7 +32,6 @@ from vos_propagation.backbone.efficientnet_lite import (
     load_efficientnet_lite,
 )
 from vos_propagation.backbone.int8_network import (
-    DEEPEST,
     LARGEST,
     STREAM_ZERO,
     Int8Block,

@@ -10,7 +10,7 @@ import torch
 import vos
 import vos_propagation.stages.identity_swaps
 from vos.host.merging import merge_objects
-from vos.plugin import EncodingAheadTracker
+from vos.plugin import EncodingAheadTracker, limit_threads
 from vos.testing import check_tracker, tiny_sequence
 from vos.types.runtime import Precision
 from vos_propagation.backbone.features import FrameFeatures, working_size
@@ -19,7 +19,6 @@ from vos_propagation.config import MemoryConfig, PropagationOptions, Redetection
 from vos_propagation.frame_state import FrameState
 from vos_propagation.memory.label_votes import FineVotes, Votes
 from vos_propagation.memory.manager import contradicts_anchors
-from vos_propagation.ops.threads import limit_threads
 from vos_propagation.pipeline import PropagationTracker
 from vos_propagation.redetection.redetector import RedetectionResult, Redetector
 from vos_propagation.stages.appearance import Appearance

@@ -96,7 +96,7 @@ def small_official():
 
 @pytest.mark.parametrize("size", [(160, 160), (61, 160), (160, 40)], ids=["square", "landscape", "portrait"])
 def test_the_encoder_equals_the_official_one_where_windows_are_padded(small_official, size):
-    from vos_sam.encoder import VitEncoder
+    from vos_sam.encoders.vit_encoder import VitEncoder
 
     images = torch.zeros(2, 3, 160, 160)
     images[..., : size[0], : size[1]] = torch.randn(2, 3, *size)

@@ -13,7 +13,7 @@ from vos_sam import everything
 from vos_sam.checkpoint import load_sam
 from vos_sam.decoder import Decoded
 from vos_sam.edges import EdgesInitializer, thin_edges
-from vos_sam.encoder_attention import _for_positions
+from vos_sam.encoders.vit_attention import _for_positions
 from vos_sam.everything import EverythingInitializer, Proposals, propose
 from vos_sam.initializers import MaskInitializer, _agreement, choose_mask, parse_points
 from vos_sam.model import Embedding, SegmentAnything

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from vos_sam.encoders.tiny_vit_encoder import TinyVitEncoder
 from vos_sam.tiny_vit import TinyViT
-from vos_sam.tiny_vit_encoder import TinyVitEncoder
 
 SIDE = 256
 

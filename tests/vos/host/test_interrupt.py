@@ -9,7 +9,7 @@ import sys
 import pytest
 
 RUN = """
-import sys, threading
+import faulthandler, sys, threading
 import vos
 from vos.testing import tiny_sequence
 
@@ -25,6 +25,7 @@ class Hanging:
 
 sequence = tiny_sequence()
 first = (sequence.label_maps[0] > 0).astype("uint8")
+faulthandler.dump_traceback_later(20)
 vos.track(sequence, first, tracker=Hanging(), output=sys.argv[1])
 """
 
@@ -36,6 +37,9 @@ def test_ctrl_c_while_frames_are_encoded_ahead(tmp_path):
         assert child.stdout.readline() == b"hangs\n"
         child.send_signal(signal.SIGINT)
         _, said = child.communicate(timeout=30)  # the call itself hangs for 60 seconds
+    except subprocess.TimeoutExpired:
+        child.kill()
+        pytest.fail(f"still running; its threads after 20 s:\n{child.communicate()[1].decode()}")
     finally:
         child.kill()
         child.wait()

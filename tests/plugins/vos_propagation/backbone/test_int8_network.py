@@ -10,9 +10,8 @@ import torch.nn.functional as F
 import vos
 from vos.example_clip import CLIP
 from vos.plugin import WeightsError
-from vos_propagation.backbone.efficientnet_lite import CHANNELS, VARIANTS, SameConv, load_efficientnet_lite
+from vos_propagation.backbone.efficientnet_lite import CHANNELS, DEEPEST, VARIANTS, SameConv, load_efficientnet_lite
 from vos_propagation.backbone.int8_network import (
-    DEEPEST,
     LARGEST,
     PIXEL_ZERO,
     Int8Conv,

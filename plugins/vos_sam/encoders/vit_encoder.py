@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from vos.plugin import Size
-from vos_sam.encoder_attention import GlobalAttention, Linear, WindowAttention
+from vos_sam.encoders.vit_attention import GlobalAttention, Linear, WindowAttention
 
-CELLS_PER_CHUNK = {"cpu": 1024}
-"""Cells that pass an MLP, or cells in windows that pass a block, together; on other devices all do."""
+CELLS_PER_CHUNK = 1024
+"""Cells that pass an MLP, or whole windows that pass a block, together on a processor; on other devices all do."""
 
 
 class VitEncoder:
@@ -89,25 +89,33 @@ class _Block:
         self._norm2: nn.LayerNorm = block.norm2
         self.window: int = block.window_size
         """Side of a window, cells; 0 for global attention."""
-        self._attention = WindowAttention(block.attn, self.window, dtype) if self.window else None
-        self._global = None if self.window else GlobalAttention(block.attn, grid, dtype)
+        self._attention: WindowAttention | GlobalAttention = (
+            WindowAttention(block.attn, self.window, dtype) if self.window else GlobalAttention(block.attn, grid, dtype)
+        )
         self._fc1 = Linear(block.mlp.lin1, dtype)
         self._fc2 = Linear(block.mlp.lin2, dtype)
         self._act: nn.Module = block.mlp.act
 
     def __call__(self, x: Tensor, axis: int = 1) -> Tensor:
         """float32 (B, h, w, C) in and out; chunks are cut along ``axis``."""
-        size = x.shape[axis]
-        step = max(CELLS_PER_CHUNK.get(x.device.type, x.numel()) * size // x[..., 0].numel(), 1)
-        if self._attention is None:
-            assert self._global is not None
-            x = x + self._global(self._norm1(x).to(self._dtype))
-        else:
-            step = max(step // self.window, 1) * self.window
-        parts = [x.narrow(axis, first, min(step, size - first)) for first in range(0, size, step)]
-        if self._attention is not None:
-            parts = [part + self._attention(self._norm1(part).to(self._dtype)) for part in parts]
+        if not self.window:
+            x = self._attend(x)
+        parts = torch.split(x, self._chunk(x, axis), dim=axis)
+        if self.window:
+            parts = tuple(self._attend(part) for part in parts)
         return torch.cat([part + self._mlp(self._norm2(part).to(self._dtype)) for part in parts], dim=axis)
+
+    def _chunk(self, x: Tensor, axis: int) -> int:
+        """Return the number of rows or columns of (B, h, w, C) in a chunk: of whole windows, if there are windows."""
+        size = x.shape[axis]
+        if x.device.type != "cpu":
+            return size
+        held = max(CELLS_PER_CHUNK * size // x[..., 0].numel(), 1)
+        return max(held // self.window, 1) * self.window if self.window else held
+
+    def _attend(self, x: Tensor) -> Tensor:
+        attended: Tensor = x + self._attention(self._norm1(x).to(self._dtype))
+        return attended
 
     def _mlp(self, x: Tensor) -> Tensor:
         hidden: Tensor = self._fc2(self._act(self._fc1(x)))
