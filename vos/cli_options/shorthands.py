@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
 
 PATH_METAVARS = ("FILE", "DIR")
+LIST_ENDING = ";..."
+"""How the metavar of a flag ends whose value is a list, parted by semicolons."""
 
 
 class ShorthandCommand(click.Command):
@@ -72,6 +74,7 @@ class _Flag(click.Option):
             help=shorthand.help,
             metavar=shorthand.metavar,
             is_flag=shorthand.metavar is None,
+            multiple=shorthand.metavar is not None,
             type=click.Path() if shorthand.metavar in PATH_METAVARS else None,
             expose_value=False,
             callback=self._keep,
@@ -81,8 +84,16 @@ class _Flag(click.Option):
         self.flag = shorthand.flag
 
     def _keep(self, ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
-        if value not in (None, False):
-            ctx.meta.setdefault("vos.given", {})[self.kind, self.flag] = value
+        if value not in (False, ()):
+            ctx.meta.setdefault("vos.given", {})[self.kind, self.flag] = self._joined(value)
+
+    def _joined(self, value: Any) -> Any:
+        """Join the values of a list that is given in parts; any other value is given once."""
+        if not isinstance(value, tuple):
+            return value
+        if len(value) > 1 and not (self.metavar or "").endswith(LIST_ENDING):
+            raise OptionError(f"{self.flag} is given {len(value)} times, expected once.")
+        return ";".join(value) if len(value) > 1 else value[0]
 
     def value(self, ctx: click.Context) -> Any:
         """The value that was given, or None."""

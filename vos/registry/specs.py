@@ -35,8 +35,8 @@ class Shorthand:
         flag: two hyphens and a name: ``"--points"``.
         help: one sentence for ``--help``.
         option: the option that it sets; None for a flag that only chooses the initializer or adds the writer.
-        metavar: stands for the value in ``--help`` (``"FILE"``); None for a flag without a value, which sets its
-            option to true.
+        metavar: stands for the value in ``--help`` (``"FILE"``); one that ends with ``;...`` is a list, which may be
+            given in parts; None for a flag without a value, which sets its option to true.
         verbs: the verbs that take it: ``"init"``, ``"track"``, ``"davis"``.
         preferred: this offer is meant where several initializers offer the flag and nothing else decides.
     Raises:

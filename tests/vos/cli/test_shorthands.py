@@ -155,6 +155,17 @@ def test_a_flag_chooses_an_initializer_and_sets_its_option(run, tmp_path):
     assert (vos.read_label_map(tmp_path / "b.png") == 1).all()
 
 
+def test_a_list_may_be_given_in_parts_and_any_other_value_once(run, tmp_path):
+    parts = ("--polygon", "1:5,5 30,5 30,30", "--polygon", "2:50,30 70,30 70,50")
+    code, _, err = run("init", "video", *parts, "-o", "a.png")
+    assert code == 0, err
+    assert vos.object_ids(vos.read_label_map(tmp_path / "a.png")) == (1, 2)
+    code, _, err = run("init", "video", "--level", "1", "--level", "220", "--wide", "-o", "b.png")
+    assert code == 2
+    assert err.endswith("\nvos: --level is given 2 times, expected once.\n")
+    assert not (tmp_path / "b.png").exists()
+
+
 def test_a_flag_of_two_initializers_needs_a_name_or_another_flag(run, tmp_path):
     code, _, err = run("init", "video", "--level", "100", "-o", "a.png")
     assert code == 2
