@@ -9,7 +9,7 @@ import sys
 import pytest
 
 RUN = """
-import faulthandler, sys, threading
+import faulthandler, signal, sys, threading
 import vos
 from vos.testing import tiny_sequence
 
@@ -25,6 +25,7 @@ class Hanging:
 
 sequence = tiny_sequence()
 first = (sequence.label_maps[0] > 0).astype("uint8")
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal: a shell's background jobs ignore it
 faulthandler.dump_traceback_later(20)
 vos.track(sequence, first, tracker=Hanging(), output=sys.argv[1])
 """
