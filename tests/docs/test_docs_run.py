@@ -7,19 +7,25 @@ A block that cannot run here has a line before it that says why: `<!-- not run: 
 
 import dataclasses
 import json
+import logging
 import os
 import re
 import shlex
 import shutil
 import sys
+import urllib.request
+import webbrowser
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from threading import Thread
 
 import av
+import fsspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from moto.server import ThreadedMotoServer
 
 import vos
 import vos_propagation
@@ -28,6 +34,7 @@ from vos.plugin import option
 from vos.testing import StubTracker
 from vos.weights import sha256_of
 from vos_sam.known_weights import CHECKPOINTS
+from vos_web.server import serving
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ("api.md", "cli.md", "options.md", "contract.md", "hooks.md")
@@ -42,7 +49,7 @@ BLOCK = re.compile(
     re.S | re.M,
 )
 OTHER_PROGRAMS = ("pip", "pytest", "ffmpeg", "make", "git")
-NOT_RUN = 7
+NOT_RUN = 4
 """How many blocks have a reason; a new one is a decision."""
 
 
@@ -118,6 +125,8 @@ def made(tmp_path_factory):
 
 SAM_SHAPES = ROOT / "tests/data/sam_shapes/sam_shapes.pth"
 NEED_SAM = ("no-mask.md", "correct.md", "track.md")
+STANDINS = {"--executor slurm": "--executor slurm -E cluster=local"}
+"""Words of the pages, and what stands for them here: another computer."""
 PROGRAM = '#!/bin/sh\nwhile [ "$1" != python ]; do shift; done\nshift\nexec "{python}" "$@"\n'
 """Stands for `conda run` and `ssh`: runs the Python program here."""
 
@@ -142,8 +151,53 @@ def place(made, weights, tmp_path, monkeypatch):
         (shutil.copytree if path.is_dir() else shutil.copy)(path, tmp_path / path.name)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PATH", os.environ["PATH"])
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.setattr(sys, "path", list(sys.path))
     return tmp_path
+
+
+@pytest.fixture
+def browser(monkeypatch):
+    """Stand for the user of ``vos web``: opens the page, then ends the server. Yields the statuses of the pages."""
+    servers, statuses = [], []
+    start = serving._Server.startup
+
+    async def startup(server, sockets=None):
+        servers.append(server)
+        await start(server, sockets)
+
+    def load(address):
+        with urllib.request.urlopen(address, timeout=30) as answer:
+            statuses.append(answer.status)
+        servers[-1].should_exit = True
+
+    monkeypatch.setattr(serving._Server, "startup", startup)
+    monkeypatch.setattr(webbrowser, "open", lambda address: Thread(target=load, args=(address,)).start())
+    return statuses
+
+
+@pytest.fixture
+def bucket(page, place, monkeypatch):
+    """A bucket of a server on this computer, with the files that the page on addresses speaks of."""
+    if page.name != "addresses.md":
+        yield
+        return
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    monkeypatch.setenv("VOS_CACHE", str(place / "cache"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "any")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    files = fsspec.filesystem("s3", skip_instance_cache=True)
+    files.mkdir("bucket")
+    for name in ("dog.mp4", "first.png"):
+        files.put_file(name, f"bucket/{name}", ACL="public-read")
+    monkeypatch.setitem(STANDINS, "https://example.org", f"{endpoint}/bucket")
+    yield
+    server.stop()
 
 
 def prepare(page, folder):
@@ -172,11 +226,11 @@ def prepare(page, folder):
         masks.mkdir()
         shutil.copy("first.png", masks / "00000.png")
         shutil.copy("two.png", "first.png")
-    elif page.name == "batch.md":
+    if page.name in ("batch.md", "addresses.md"):
         (folder / "clips").mkdir()
-        shutil.copy("dog.mp4", folder / "clips/dog.mp4")
+        write_video(folder / "clips/dog.mp4", (48, 64), 2)  # the workers are processes, with the real tracker
         shutil.copy("first.png", folder / "clips/dog.png")
-        (folder / "jobs.jsonl").write_text('{"video": "frames", "masks": "first.png"}\n')
+        (folder / "jobs.jsonl").write_text('{"video": "frames", "masks": "first.png", "stop": 2}\n')
     if page.name in ("export.md", "faq.md", "correct.md", "davis.md", "evaluation.md"):
         stop = 90 if page.name == "correct.md" else 3
         vos.track("dog.mp4", "first.png", output="vos-out", stop=stop, writers=["davis"])
@@ -208,13 +262,15 @@ class ClickOptions:
 
 def limited(words):
     """End a run soon after the last frame that its words name."""
-    if words[0] not in ("track", "batch") or "--stop" in words:
+    if words[0] != "track" or "--stop" in words:
         return words
     named = [int(number) for word in words for number in re.findall(r"^(?:\d+(?=:\w)|\d{2,3}$)|(?<=@)\d+", word)]
-    return [*words, "--stop", str(max([*named, 0]) + 3)] if words[0] == "track" else words
+    return [*words, "--stop", str(max([*named, 0]) + 3)]
 
 
 def run_line(line, page):
+    for words, stand_in in STANDINS.items():
+        line = line.replace(words, stand_in)
     words = shlex.split(line.removeprefix("$ "), comments=True)
     if not words or words[0] in OTHER_PROGRAMS:
         return
@@ -241,7 +297,7 @@ def run_line(line, page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_a_page_runs_as_it_is_typed(page, place):
+def test_a_page_runs_as_it_is_typed(page, place, bucket, browser):
     prepare(page, place)
     names = None
     for block in blocks(page):
@@ -256,6 +312,7 @@ def test_a_page_runs_as_it_is_typed(page, place):
         else:
             for line in re.sub(r"\\\n", " ", block["text"]).splitlines():
                 run_line(line, page)
+    assert browser == [200] * (page.name == "web.md")
 
 
 def test_blocks_that_are_not_run_are_counted():
