@@ -42,7 +42,7 @@ PREVIEW_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
     type=click.Path(path_type=Path),
     default=DEFAULT_OUTPUT,
     show_default=True,
-    help="The mask: a palette PNG with object ids. With several videos, a folder for VIDEO.png.",
+    help="The mask: a palette PNG with object ids. With several videos, or where it is a folder, VIDEO.png in it.",
 )
 @click.option(
     "--preview",
@@ -132,7 +132,8 @@ def _files(args: _Args) -> list[MaskFiles]:
     """The files to write for each video, if their names fit."""
     from vos.initialization.mask_worker import MaskFiles
 
-    if len(args.sources) == 1:
+    into_folder = args.output.is_dir() and args.output.suffix.lower() != ".png"
+    if len(args.sources) == 1 and not into_folder:
         if args.output.suffix.lower() != ".png":
             raise OptionError(f'-o is "{args.output}", expected a name that ends in .png: a mask is a palette PNG.')
         if args.preview is not None and args.preview.suffix.lower() not in PREVIEW_SUFFIXES:
@@ -141,7 +142,8 @@ def _files(args: _Args) -> list[MaskFiles]:
         return [MaskFiles(args.sources[0], args.output, args.preview)]
     for option, folder in (("-o", args.output), ("--preview", args.preview)):
         if folder is not None and folder.suffix.lower() in PREVIEW_SUFFIXES:
-            raise OptionError(f'{option} is "{folder}", expected a folder: there are {len(args.sources)} videos.')
+            reason = "-o is one" if len(args.sources) == 1 else f"there are {len(args.sources)} videos"
+            raise OptionError(f'{option} is "{folder}", expected a folder: {reason}.')
     files: dict[str, MaskFiles] = {}
     for source in args.sources:
         name = safe_name(Path(source).stem)

@@ -15,6 +15,11 @@ WORDS = ("a", "photo", "of", "dog", "cat", "red", "ball", "un", "##seen")
 
 @pytest.fixture(scope="session")
 def dino_folder(tmp_path_factory):
+    """A folder with a tiny Grounding DINO."""
+    return save_grounding_dino(tmp_path_factory.mktemp("grounding-dino"))
+
+
+def save_grounding_dino(folder):
     """Grounding DINO: a window transformer of 4 stages, one encoder and two decoder layers, 20 queries."""
     from transformers import (
         BertTokenizerFast,
@@ -24,7 +29,6 @@ def dino_folder(tmp_path_factory):
         GroundingDinoProcessor,
     )
 
-    folder = tmp_path_factory.mktemp("grounding-dino")
     # The network knows [CLS], [SEP], "." and "?" by BERT's numbers.
     vocabulary = [f"[unused{row}]" for row in range(1030)]
     vocabulary[0], vocabulary[100:103], vocabulary[1012], vocabulary[1029] = (

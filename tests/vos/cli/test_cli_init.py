@@ -224,6 +224,16 @@ def test_several_videos_get_a_mask_each_and_one_that_fails_leaves_the_others(run
     assert err.count("is there already") == 2
 
 
+def test_one_video_gets_its_mask_in_a_folder_that_exists(run, tmp_path):
+    (tmp_path / "masks").mkdir()
+    code, _, _ = run("--with", "bright", "-o", "masks")
+    assert code == 0
+    assert [path.name for path in (tmp_path / "masks").iterdir()] == ["clip.png"]
+    code, _, err = run("--with", "bright", "-o", "masks", "--preview", "seen.png", "--overwrite")
+    assert code == 2
+    assert '--preview is "seen.png", expected a folder: -o is one.' in err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
