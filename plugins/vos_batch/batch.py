@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Sequence
 
 from vos.plugin import (
     Executor,
+    InputError,
     JobEvent,
     JobSummary,
     OutputExistsError,
@@ -76,8 +78,14 @@ def check_summary(where: str, *, overwrite: bool, own: bool) -> None:
         overwrite: True lets any file be replaced.
         own: True lets a second run, which continues a batch, replace the batch's summary.
     Raises:
+        InputError: a folder is there, or its folder is a file.
         OutputExistsError: a file is there.
     """
+    folder = where.rpartition("/")[0]
+    if os.path.isdir(where):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+        raise InputError(f"{where}: is a folder, expected the name of a file.")
+    if os.path.isfile(folder):  # noqa: PTH113 - as above
+        raise InputError(f"{folder}: is a file, expected a folder.")
     there = None if overwrite else read_text(where)
     if there is None:
         return

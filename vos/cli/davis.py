@@ -145,7 +145,7 @@ def _check_report(args: _Args, job: BenchmarkJob) -> None:
     """Refuse a report path that holds an input, or a file that is not an earlier report of this run."""
     from vos.evaluation.reports.html import is_html_report
     from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
+    from vos.host.outputs.output_protection import refuse_existing_files
 
     if args.html_path is None:
         return
@@ -154,4 +154,4 @@ def _check_report(args: _Args, job: BenchmarkJob) -> None:
     refuse_replacing(reports, [*files_of_tree([job.root], reports), *options])
     # A second run adds to the first one's results and replaces its report.
     continued = (job.output / "results.json").is_file() and is_html_report(args.html_path)
-    refuse_existing(reports, overwrite=job.overwrite or continued)
+    refuse_existing_files(reports, overwrite=job.overwrite or continued)

@@ -173,7 +173,7 @@ class _Reports:
         """Refuse outputs that would replace an input or an existing file."""
         from vos.evaluation.reports.tables import csv_files
         from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
-        from vos.host.outputs.output_protection import refuse_existing
+        from vos.host.outputs.output_protection import refuse_existing_files
 
         paths = (self.json_path, self.html_path, self.frames_csv)
         outputs = [path for path in paths if path is not None and path != STDOUT]
@@ -181,7 +181,7 @@ class _Reports:
             outputs += csv_files(table, masks.set_name)
         read = files_of_tree([masks.truth, *(folder for _, folder in named)], outputs)
         refuse_replacing(outputs, [*read, *files_in_options(rules.meta, rules.seen_meta, masks.sequences)])
-        refuse_existing(outputs, overwrite=self.overwrite)
+        refuse_existing_files(outputs, overwrite=self.overwrite)
 
     def write(self, results: list[Scores], masks: _Inputs) -> None:
         """Write the report files that the options name."""
@@ -256,10 +256,10 @@ def submission(results: Path, output: Path, names: Path | None, overwrite: bool)
     from vos.evaluation.datasets.davis_layout import read_names
     from vos.evaluation.datasets.submission import write_submission
     from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
+    from vos.host.outputs.output_protection import refuse_existing_files
 
     refuse_replacing([output], [*files_of_tree([results], [output]), *files_in_options(names)])
-    refuse_existing([output], overwrite=overwrite)
+    refuse_existing_files([output], overwrite=overwrite)
     count = write_submission(results, output, None if names is None else read_names(names))
     click.echo(f"{output}: {count} masks")
 

@@ -36,13 +36,13 @@ def semantic(**values: Any) -> None:
     from vos.evaluation.reports.tables import percent, table, write_text
     from vos.evaluation.video.scores import without_nan
     from vos.host.outputs.input_protection import files_of_tree, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
+    from vos.host.outputs.output_protection import refuse_existing_files
 
     options = _SemanticOptions(**values)
     outputs = [options.json_path] if options.json_path else []
     inputs = [options.root, options.predictions, *([options.labels] if options.labels else [])]
     refuse_replacing(outputs, files_of_tree(inputs, outputs))
-    refuse_existing(outputs, overwrite=options.overwrite)
+    refuse_existing_files(outputs, overwrite=options.overwrite)
     if options.layout is not None:
         images = labelled_images(options.root, options.layout, options.split)
     elif options.labels is None or options.classes is None:
@@ -87,11 +87,11 @@ def perseg(truth: Path, predictions: Path, reference: str, json_path: Path | Non
     from vos.evaluation.images.perseg import evaluate_perseg, mean_over_categories
     from vos.evaluation.reports.tables import percent, table, write_text
     from vos.host.outputs.input_protection import files_of_tree, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
+    from vos.host.outputs.output_protection import refuse_existing_files
 
     outputs = [json_path] if json_path else []
     refuse_replacing(outputs, files_of_tree([truth, predictions], outputs))
-    refuse_existing(outputs, overwrite=overwrite)
+    refuse_existing_files(outputs, overwrite=overwrite)
     scores = evaluate_perseg(truth, predictions, reference=reference)
     rows = [["Category", "IoU", "bIoU", "Accuracy"]]
     for one in [*scores, mean_over_categories(scores)]:

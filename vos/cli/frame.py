@@ -40,7 +40,7 @@ def command(ctx: click.Context, source: str, index: int, output: Path, overwrite
 
     from vos.host.opening import open_source
     from vos.host.outputs.input_protection import files_of_run, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
+    from vos.host.outputs.output_protection import refuse_existing_files
     from vos.initialization.initialize import read_frame
     from vos.io.atomic_files import replacing
 
@@ -50,7 +50,7 @@ def command(ctx: click.Context, source: str, index: int, output: Path, overwrite
     opened = open_source(source, plugins)
     try:
         refuse_replacing([output], files_of_run(opened.info))
-        refuse_existing([output], overwrite=overwrite)
+        refuse_existing_files([output], overwrite=overwrite)
         frame = read_frame(opened, index, plugins)
     finally:
         opened.close()

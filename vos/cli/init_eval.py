@@ -145,12 +145,12 @@ class _Data:
 def _check_output(args: _Args, data: _Data, options: dict[str, Any]) -> None:
     """Refuse an output that would replace an input or an existing file."""
     from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
-    from vos.host.outputs.output_protection import refuse_existing
+    from vos.host.outputs.output_protection import refuse_existing_files
 
     outputs = [args.json_path] if args.json_path else []
     trees = [data.root, *([data.labels] if data.labels else [])]
     refuse_replacing(outputs, [*files_of_tree(trees, outputs), *files_in_options(options)])
-    refuse_existing(outputs, overwrite=args.overwrite)
+    refuse_existing_files(outputs, overwrite=args.overwrite)
 
 
 def _report(

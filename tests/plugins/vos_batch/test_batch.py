@@ -94,6 +94,10 @@ def test_the_summary_replaces_no_other_file(clips, tmp_path, capsys):
     assert batch(tmp_path, clips, "--summary", str(notes)) == 2
     assert "notes.json: is there already" in capsys.readouterr().err
     assert notes.read_text() == '{"jobs": 3}'
+    assert batch(tmp_path, clips, "--summary", str(tmp_path), "--overwrite") == 2
+    assert "is a folder, expected the name of a file" in capsys.readouterr().err
+    assert batch(tmp_path, clips, "-o", str(notes)) == 2
+    assert "notes.json: is a file, expected a folder." in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

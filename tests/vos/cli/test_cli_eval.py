@@ -393,6 +393,18 @@ def test_no_table_or_report_is_replaced_unasked(
     assert run(capsys, *words, "--overwrite")[0] == 0
 
 
+@pytest.mark.parametrize("command", ["eval", "davis"])
+def test_a_folder_is_refused_as_a_report_before_the_work(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    (tmp_path / "r").mkdir()
+    words = {"eval": ["--gt", tree, "--pred", tree / "exact"], "davis": ["--root", tree, "-o", tmp_path / "out"]}
+    code, out, err = run(capsys, command, *words[command], "--html", tmp_path / "r", "--overwrite")
+    assert (code, out) == (2, "")
+    assert "r: is a folder, expected the name of a file." in err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tree / "exact" / "results.json").write_text("{}")
     target = tmp_path / "submission.zip"

@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from vos.errors import OutputExistsError
+from vos.errors import InputError, OutputExistsError
 from vos.io.atomic_files import PARTIAL_PREFIX
 
 
@@ -34,6 +34,23 @@ def refuse_existing(outputs: Iterable[Path], *, overwrite: bool) -> None:
             raise OutputExistsError(f"{path}: holds files already. Choose another folder, or --overwrite.")
         if file and not folder:
             raise OutputExistsError(f"{path}: is there already. Choose another name, or --overwrite.")
+
+
+def refuse_existing_files(outputs: Iterable[Path], *, overwrite: bool) -> None:
+    """Refuse as ``refuse_existing``, and refuse folders too: each output is the name of one file.
+
+    Args:
+        outputs: files to be written.
+        overwrite: True lets files be replaced.
+    Raises:
+        InputError: an output is a folder.
+        OutputExistsError: a file is there.
+    """
+    outputs = list(outputs)
+    for path in outputs:
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+            raise InputError(f"{path}: is a folder, expected the name of a file.")
+    refuse_existing(outputs, overwrite=overwrite)
 
 
 def _holds_files(folder: Path) -> bool:
