@@ -170,7 +170,7 @@ def test_images_are_prepared_as_the_library_does(name, model, options):
         torch.testing.assert_close(HfVideoTracker(model, options).pixels([frame])[0], expected, atol=worst, rtol=0)
 
 
-def test_from_a_folder_through_the_host(name, folder):
+def test_from_a_folder_through_the_host(name, folder, capfd):
     sequence = tiny_sequence("later", length=4)
     results = list(
         vos.stream(
@@ -183,6 +183,7 @@ def test_from_a_folder_through_the_host(name, folder):
         )
     )
     assert [label_map.shape for _, label_map in results] == [(48, 64)] * 4
+    assert "Loading weights" not in capfd.readouterr().err, "no progress bar where there is no terminal"
 
 
 def test_compiling_covers_the_encoders(monkeypatch, options, folder):
