@@ -42,13 +42,12 @@ def read_detections(path: Path, frame: Frame, *, min_score: float = 0.0, categor
     wanted = _category_ids(data, categories, path)
     found = []
     for entry in entries:
-        box, score = _box(entry, path), float(entry.get("score", 1.0))
-        if score < min_score or entry.get("iscrowd") or (wanted is not None and entry.get("category_id") not in wanted):
-            continue
-        height, width = frame.size
-        box = np.clip(box, 0, [width - 1, height - 1, width - 1, height - 1])
-        if (box[2:] >= box[:2]).all():
-            found.append((score, box, entry.get("track_id")))
+        box, score = _box(entry, path), _score(entry, path)
+        other = wanted is not None and str(entry.get("category_id")) not in wanted
+        last = np.array(frame.size[::-1]) - 1
+        outside = (box[2:] < 0).any() or (box[:2] > last).any()
+        if not (score < min_score or entry.get("iscrowd") or other or outside):
+            found.append((score, np.clip(box, 0, [*last, *last]), entry.get("track_id")))
     if not found:
         raise InputError(
             f"{path}: none of the {len(entries)} boxes of frame {frame.name} is in the frame, of these categories and "
@@ -85,30 +84,30 @@ def _entries_of(data: Any, frame: Frame, path: Path) -> list[Mapping[str, Any]]:
     if isinstance(data, dict):
         images |= {
             str(image.get("id")): Path(str(image.get("file_name", image.get("id")))).stem
-            for image in data.get("images", [])
+            for image in data.get("images") or []
             if isinstance(image, dict)
         }
     by_name = [image_id for image_id, name in images.items() if name == frame.name]
     by_index = [str(frame.index)] if str(frame.index) in images else []
     chosen = (by_name or by_index or (list(images) if len(images) == 1 else []))[:1]
     if not chosen:
-        shown = ", ".join(list(images.values())[:MAX_NAMED]) + (", ..." if len(images) > MAX_NAMED else "")
+        shown = ", ".join(list(images.values())[:MAX_NAMED]) + (", ..." if len(images) > MAX_NAMED else "") or "none"
         raise InputError(f"{path}: no image {frame.name} in it, nor one with the id {frame.index} (it has {shown}).")
     return [entry for entry in results if str(entry.get("image_id")) == chosen[0]]
 
 
-def _category_ids(data: Any, categories: str, path: Path) -> set[Any] | None:
+def _category_ids(data: Any, categories: str, path: Path) -> set[str] | None:
     asked = split_phrases(categories)
     if not asked:
         return None
-    table: Sequence[Any] = data.get("categories", []) if isinstance(data, dict) else []
-    known = {str(one.get("name")).lower(): one.get("id") for one in table if isinstance(one, dict)}
+    table: Sequence[Any] = (data.get("categories") or []) if isinstance(data, dict) else []
+    known = {str(one.get("name")).lower(): str(one.get("id")) for one in table if isinstance(one, dict)}
     ids = set()
     for phrase in asked:
         if phrase.lower() not in known and not phrase.isdecimal():
             there = ", ".join(list(known)[:MAX_NAMED]) or "no names, so give numbers"
             raise InputError(f'{path}: no category "{phrase}" (it has {there}).')
-        ids.add(known.get(phrase.lower(), int(phrase) if phrase.isdecimal() else None))
+        ids.add(known.get(phrase.lower(), phrase))
     return ids
 
 
@@ -123,3 +122,15 @@ def _box(entry: Mapping[str, Any], path: Path) -> AnyArray:
             f"{path}: bbox {str(entry['bbox'])[:60]} is not x, y, width, height in pixels, with a width and a height."
         ) from None
     return np.array([x, y, max(x, x + width - 1), max(y, y + height - 1)])
+
+
+def _score(entry: Mapping[str, Any], path: Path) -> float:
+    """The entry's score; 1 where it has none, as in a data set."""
+    score = entry.get("score")
+    try:
+        value = 1.0 if score is None else float(score)
+    except (TypeError, ValueError):
+        value = float("nan")
+    if np.isnan(value):
+        raise InputError(f"{path}: score {str(score)[:60]} is not a number.")
+    return value

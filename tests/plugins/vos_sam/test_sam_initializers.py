@@ -102,7 +102,16 @@ def test_detections_of_a_data_set_are_found_by_name_and_filtered(scene, tmp_path
     assert box.tolist() == [150, 0, 159, 14], "cut off at the frame's border"
     assert list(read_detections(file, frame, categories="1")) == [9], "its own track_id"
     assert list(read_detections(file, frame)) == [1, 2]
+    boxes = [160, 5, 9, 9], [-9, 5, 9, 9], [5, 120, 9, 9], [159, 119, 9, 9]
+    outside = [{"image_id": 0, "bbox": box} for box in boxes]
+    file.write_text(json.dumps({"annotations": outside, "images": None, "categories": None}))
+    (box,) = read_detections(file, frame).values()
+    assert box.tolist() == [159, 119, 159, 119], "the others lie outside the frame"
+    file.write_text(json.dumps([{"image_id": 0, "bbox": [1, 1, 2, 2], "category_id": "1", "score": None}]))
+    assert list(read_detections(file, frame, min_score=0.9, categories="1")) == [1], "without a score it has 1"
     for text, options, message in (
+        ("[]", {}, "it has none"),
+        ('[{"image_id": 0, "bbox": [1, 1, 2, 2], "score": "high"}]', {}, "score high is not a number"),
         (json.dumps(data), {"categories": "cow"}, 'no category "cow" .it has dog, cat'),
         (json.dumps(data), {"min_score": 1.5}, "none of the 2 boxes of frame scene"),
         ('[{"image_id": 3, "bbox": [1, 2, 0, 4]}]', {}, "is not x, y, width, height in pixels"),
