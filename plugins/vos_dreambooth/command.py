@@ -60,16 +60,17 @@ def command(runtime: Runtime, **given: Any) -> None:
       vos dreambooth --reference cat.png --mask cat-mask.png --images cats --prompt "a photo of sks cat" \\
         --class-prompt "a photo of a cat" --model stable-diffusion-v1-5/stable-diffusion-v1-5 -o sks
     """
-    from vos_dreambooth.stable_diffusion import StableDiffusion
+    from vos_dreambooth.stable_diffusion import StableDiffusion, model_folder
     from vos_dreambooth.subject import image_files, load_subjects, segment_subjects
-    from vos_dreambooth.training import DreamBooth, train
+    from vos_dreambooth.training import DreamBooth, train, training_dtype
 
     args = _Args(**given)
     settings = _settings(args, runtime)
     places = Places(args.output)
     images = image_files(args.images)
-    if not args.resume and any(path.exists() for path in (places.checkpoint, places.model, places.samples)):
-        raise OutputExistsError(f"{args.output}: holds a training. Give --resume to go on, or another folder.")
+    _check_output(places, resume=args.resume)
+    model_folder(args.model)  # a wrong one is refused before the images are segmented
+    training_dtype(runtime)
     masks = segment_subjects(
         args.reference, args.mask, images, places.masks, checkpoint=args.checkpoint, model=args.sam, runtime=runtime
     )
@@ -133,6 +134,17 @@ def _settings(args: _Args, runtime: Runtime) -> TrainingSettings:
         lora_rank=args.lora_rank,
         seed=runtime.seed,
     )
+
+
+def _check_output(places: Places, *, resume: bool) -> None:
+    """Refuse a folder whose files this run would replace without being their next part."""
+    if resume and places.checkpoint.exists():
+        return
+    there = [path for path in (places.checkpoint, places.model, places.samples) if path.exists()]
+    if not resume and there:
+        raise OutputExistsError(f"{places.output}: holds a training. Give --resume to go on, or another folder.")
+    if places.model.exists():  # samples alone are of a training that was stopped before its first checkpoint
+        raise OutputExistsError(f"{places.model}: there is no checkpoint of it to resume from. Give another folder.")
 
 
 def _class_images(model: Any, settings: TrainingSettings, args: _Args, places: Places) -> list[Any]:

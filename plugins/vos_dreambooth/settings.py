@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,6 +37,10 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         if not self.prompt.strip():
             raise OptionError('--prompt is empty, expected words that name the subject: "a photo of sks cat".')
+        if not 0 < self.rate < math.inf:
+            raise OptionError(f"--rate is {self.rate}, expected more than 0.")
+        if not 0 <= self.prior_weight < math.inf:
+            raise OptionError(f"--prior-weight is {self.prior_weight}, expected 0 or more.")
         if self.resolution < 64 or self.resolution % 64:
             raise OptionError(f"--resolution is {self.resolution}, expected a multiple of 64.")
 

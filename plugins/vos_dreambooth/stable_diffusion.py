@@ -15,9 +15,15 @@ from vos.plugin import ExtraMissingError, OptionError, Runtime, WeightsError, hu
 from vos.weights import read_config
 
 PARTS = ("vae", "unet", "text_encoder", "tokenizer", "scheduler")
+NEEDED = [f"{part}/*.json" for part in PARTS]
 FILES = ("*/*.json", "tokenizer/*", "vae/*.safetensors", "unet/*.safetensors", "text_encoder/*.safetensors")
 ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
 """Projections of the UNet that LoRA changes, as in diffusers' example."""
+
+
+def model_folder(model: str) -> Path:
+    """Find or fetch a Stable Diffusion's folder; the errors are those of ``hub_folder``."""
+    return hub_folder(model, files=FILES, needed=NEEDED, extra="dreambooth")
 
 
 @dataclass
@@ -52,7 +58,7 @@ class StableDiffusion:
             WeightsError: the model cannot be found, fetched or loaded.
         """
         diffusers, transformers = _libraries()
-        folder = hub_folder(model, files=FILES, needed=[f"{part}/*.json" for part in PARTS], extra="dreambooth")
+        folder = model_folder(model)
         scheduler = str(read_config(folder / "scheduler" / "scheduler_config.json").get("_class_name"))
         kind = getattr(diffusers, scheduler, None)
         if not (isinstance(kind, type) and issubclass(kind, diffusers.SchedulerMixin)):

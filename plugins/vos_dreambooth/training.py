@@ -29,6 +29,14 @@ LARGEST_GRADIENT = 1.0
 """Norm that gradients are clipped to, as in diffusers' example."""
 
 
+def training_dtype(runtime: Runtime) -> torch.dtype:
+    """The UNet's arithmetic in training: float32 or bfloat16; OptionError for float16."""
+    dtype = runtime.torch_dtype()
+    if dtype == torch.float16:
+        raise OptionError("--precision fp16 underflows in training; give bf16 or fp32.")
+    return dtype
+
+
 class DreamBooth:
     """Teaches a Stable Diffusion a subject.
 
@@ -55,9 +63,7 @@ class DreamBooth:
             runtime: precision ``bf16`` runs the UNet in bfloat16 by autocast; the weights stay float32.
         """
         self.model, self.settings, self.step = model, settings, 0
-        self._autocast = (runtime or Runtime()).torch_dtype()
-        if self._autocast == torch.float16:
-            raise OptionError("--precision fp16 underflows in training; give bf16 or fp32.")
+        self._autocast = training_dtype(runtime or Runtime())
         self.parameters = [parameter for parameter in model.unet.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.rate)
         self._subjects = [self._encode(one.image) for one in subjects]
@@ -143,6 +149,8 @@ class DreamBooth:
         for name, value in asdict(self.settings).items():
             if found.get(name) != value and name != "steps":
                 raise OptionError(f"{path}: was written with {name} {found.get(name)!r}, now it is {value!r}.")
+        if state["step"] > self.settings.steps:
+            raise OptionError(f"{path}: is at step {state['step']}, --steps is {self.settings.steps}. Give more steps.")
         own = {name: p for name, p in self.model.unet.named_parameters() if p.requires_grad}
         if {n: p.shape for n, p in own.items()} != {n: p.shape for n, p in trained.items()}:
             raise WeightsError(f"{path}: is of another model. Give the model of the first run.")

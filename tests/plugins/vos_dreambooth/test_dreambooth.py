@@ -1,6 +1,7 @@
 """DreamBooth with PerSAM-F's masks, on a tiny seeded Stable Diffusion."""
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import vos
-from vos.plugin import OptionError, OutputExistsError
+from vos.plugin import OptionError, OutputExistsError, WeightsError
 from vos.testing import check_plugin
 from vos_dreambooth.command import command
 from vos_dreambooth.loss import latent_mask, subject_loss
@@ -140,6 +141,9 @@ def test_the_loss_falls_and_resuming_is_bit_for_bit(folder, subjects, tmp_path):
     other = make(folder, subjects, TrainingSettings("a", "a a", rate=1e-3, resolution=64, seed=3))
     with pytest.raises(OptionError, match="was written with rate 0.01, now it is 0.001"):
         other.resume(tmp_path / "checkpoint.pt")
+    shorter = make(folder, subjects, replace(SETTINGS, steps=2))
+    with pytest.raises(OptionError, match="is at step 3, --steps is 2. Give more steps"):
+        shorter.resume(tmp_path / "checkpoint.pt")
 
 
 def test_lora_trains_little_and_is_saved_as_diffusers_reads_it(folder, subjects, tmp_path):
@@ -204,3 +208,21 @@ def test_the_verb_from_images_to_a_folder_that_diffusers_loads(folder, tmp_path)
         CliRunner().invoke(command, [*map(str, words), "-o", str(tmp_path / "other")], catch_exceptions=False)
     with pytest.raises(OptionError, match="or --no-prior"):
         CliRunner().invoke(command, [*map(str, words), "--no-prior"], catch_exceptions=False)
+
+
+def test_wrong_input_is_refused_before_the_images_are_segmented(tmp_path):
+    """A folder ``model`` without a checkpoint beside it is not a part of this training, and stays."""
+    Image.new("RGB", (64, 64)).save(tmp_path / "one.png")
+    (tmp_path / "out/model").mkdir(parents=True)
+    words = f"--reference x --mask x --images {tmp_path} --prompt a --no-prior --model {tmp_path} -o {tmp_path}/out"
+
+    def refused(more, error, message):
+        with pytest.raises(error, match=message):
+            CliRunner().invoke(command, [*words.split(), *more.split()], catch_exceptions=False)
+
+    refused("--resume", OutputExistsError, "out/model: there is no checkpoint of it to resume from")
+    (tmp_path / "out/model").rmdir()
+    refused("", WeightsError, "not this kind of model")
+    refused("--rate -1", OptionError, "--rate is -1.0, expected more than 0")
+    refused("--prior-weight nan", OptionError, "--prior-weight is nan, expected 0 or more")
+    assert not list((tmp_path / "out").iterdir())
