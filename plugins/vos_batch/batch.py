@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 from vos.plugin import (
     Executor,
@@ -14,6 +15,8 @@ from vos.plugin import (
     OutputExistsError,
     WorkerPlan,
     read_text,
+    refuse_existing,
+    refuse_replacing,
     run_jobs,
     write_text,
 )
@@ -70,28 +73,54 @@ def write_summary(summary: JobSummary, where: str) -> None:
     write_text(where, json.dumps(summary.to_json(), indent=1) + "\n", overwrite=True)
 
 
-def check_summary(where: str, *, overwrite: bool, own: bool) -> None:
-    """Refuse to replace a file by the summary.
+def check_summary(where: str, jobs: Sequence[TrackJob], listed_in: str, *, overwrite: bool, own: bool) -> None:
+    """Refuse to replace a file by the summary: an input never, a file of a job's folder never, another one unasked.
 
     Args:
         where: a file's path or address.
-        overwrite: True lets any file be replaced.
+        jobs: what will be tracked.
+        listed_in: the manifest, or whatever else names the jobs.
+        overwrite: True lets any other file be replaced.
         own: True lets a second run, which continues a batch, replace the batch's summary.
     Raises:
-        InputError: a folder is there, or its folder is a file.
+        InputError: a folder is there, or its folder is a file; it is an input, or lies in the folder of a job.
         OutputExistsError: a file is there.
     """
-    folder = where.rpartition("/")[0]
-    if os.path.isdir(where):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
-        raise InputError(f"{where}: is a folder, expected the name of a file.")
-    if os.path.isfile(folder):  # noqa: PTH113 - as above
-        raise InputError(f"{folder}: is a file, expected a folder.")
-    there = None if overwrite else read_text(where)
-    if there is None:
+    on_disk = "://" not in where
+    if on_disk:
+        _check_place(Path(where), jobs, listed_in, own=own)
+    if overwrite or (own and _is_summary(read_text(where))):
         return
-    try:
-        content = json.loads(there)
-    except (ValueError, RecursionError):
-        content = None
-    if not (own and isinstance(content, dict) and {"jobs", "done", "failed"} <= set(content)):
+    if os.path.lexists(where) if on_disk else read_text(where) is not None:
         raise OutputExistsError(f"{where}: is there already. Choose another --summary, or --overwrite.")
+
+
+def _check_place(path: Path, jobs: Sequence[TrackJob], listed_in: str, *, own: bool) -> None:
+    if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+        raise InputError(f"{path}: is a folder, expected the name of a file.")
+    refuse_existing([path], overwrite=True)
+    place = Path(os.path.realpath(path))
+    for job in jobs:
+        folder = Path(os.path.realpath(job.to_job().job_id))
+        if folder == place or (folder in place.parents and not own):
+            raise InputError(f"{path}: the masks of {job.source} go there. Choose another --summary.")
+    inputs = [Path(listed_in), *(path for job in jobs for path in _inputs_of(job))]
+    refuse_replacing([path], [*inputs, *(path for folder in inputs if not own and _holds(folder, place))])
+
+
+def _inputs_of(job: TrackJob) -> Iterator[Path]:
+    masks = job.masks.values() if isinstance(job.masks, Mapping) else [job.masks]
+    yield from (Path(one) for one in (job.source, *masks) if one is not None and "://" not in one)
+
+
+def _holds(folder: Path, place: Path) -> bool:
+    return os.path.isdir(folder) and Path(os.path.realpath(folder)) in place.parents  # noqa: PTH112 - as above
+
+
+def _is_summary(text: str | None) -> bool:
+    """Test whether a text is a summary that a batch wrote."""
+    try:
+        content = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(content, dict) and {"jobs", "done", "failed"} <= set(content)

@@ -58,7 +58,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
         plugins.trackers.get(tracker)  # a typing mistake ends the batch before it begins
     plugins.writers.get(given["writer"])
     where = given["summary"] or f"{given['output'].rstrip('/')}/batch.json"
-    check_summary(where, overwrite=given["overwrite"], own=given["summary"] is None)
+    check_summary(where, jobs, given["jobs"], overwrite=given["overwrite"], own=given["summary"] is None)
     with show_progress("batch", len(jobs), "job", given["progress"]) as progress:
         summary = run_batch(executor, jobs, modules, blocked, JobProgress(progress))
     _finish(summary, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,10 @@ from vos.cli_options.executor_options import ExecutorArgs, executor_options
 from vos.cli_options.settings import command_plugins, settings
 from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
 from vos.cli_options.shorthands import ShorthandCommand, takes_shorthands, tracker_assignments
-from vos.errors import OptionError
+from vos.errors import InputError, OptionError
 from vos.host.progress import ProgressForm
 from vos.host.run_config import DEFAULT_TRACKER
+from vos.io.atomic_files import safe_name
 from vos.protocols.executor import Executor
 from vos.registry.options import parse_assignments
 from vos.types.runtime import Runtime
@@ -142,7 +144,12 @@ def _job(ctx: click.Context, args: _Args, runtime: Runtime) -> BenchmarkJob:
 
 
 def _check_report(args: _Args, job: BenchmarkJob) -> None:
-    """Refuse a report path that holds an input, or a file that is not an earlier report of this run."""
+    """Refuse a report path that holds an input, or a file that is not an earlier report of this run.
+
+    Nor may it be one of the run's other outputs: a file of results, or one in the folder of a sequence's masks.
+    """
+    from vos.evaluation.benchmark.davis_benchmark import sequences_of
+    from vos.evaluation.benchmark.result_files import RESULTS_JSON, result_files
     from vos.evaluation.reports.html import is_html_report
     from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
     from vos.host.outputs.output_protection import refuse_existing_files
@@ -151,7 +158,12 @@ def _check_report(args: _Args, job: BenchmarkJob) -> None:
         return
     reports = [args.html_path]
     options = [*files_in_options(job.tracker, job.options), *files_in_options(job.init_options)]
-    refuse_replacing(reports, [*files_of_tree([job.root], reports), *options])
+    masks = [job.output / safe_name(name) for name in sequences_of(job)]
+    refuse_replacing([*reports, *result_files(job), *masks], [*files_of_tree([job.root], reports), *options])
+    folders_above = Path(os.path.realpath(args.html_path)).parents
+    for folder in masks:
+        if Path(os.path.realpath(folder)) in folders_above:
+            raise InputError(f"{args.html_path}: the masks of a sequence go into {folder}. Choose another --html.")
     # A second run adds to the first one's results and replaces its report.
-    continued = (job.output / "results.json").is_file() and is_html_report(args.html_path)
+    continued = (job.output / RESULTS_JSON).is_file() and is_html_report(args.html_path)
     refuse_existing_files(reports, overwrite=job.overwrite or continued)

@@ -101,6 +101,28 @@ def test_the_summary_replaces_no_other_file(clips, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_the_summary_replaces_no_input_no_output_of_a_job_and_no_file_that_is_no_text(clips, tmp_path, capsys):
+    def refused(where, reason, *more):
+        assert batch(tmp_path, clips, "--summary", str(where), *more) == 2
+        assert reason in capsys.readouterr().err
+
+    mask, frames = Path(clips[0]["masks"]), Path(clips[0]["video"])
+    frame = min(frames.iterdir())
+    held = {path: path.read_bytes() for path in (mask, frame)}
+    for path in (mask, frame, tmp_path / "jobs.jsonl"):
+        refused(path, "is an input, and no input is replaced", "--overwrite")
+    for name in ("s0", "s0/run.json", "s1/00000.png"):
+        refused(tmp_path / "out" / name, "go there. Choose another --summary", "--overwrite")
+    (tmp_path / "clip.mp4").write_bytes(b"\xff\xfe\x00")
+    refused(tmp_path / "clip.mp4", "clip.mp4: is there already")
+    (tmp_path / "link.json").symlink_to("nowhere")
+    refused(tmp_path / "link.json", "link.json: is there already")
+    write_text("memory://kept/notes.json", "mine", overwrite=True)
+    refused("memory://kept/notes.json", "notes.json: is there already")
+    assert {path: path.read_bytes() for path in held} == held
+    assert not (tmp_path / "out").exists()
+
+
 class KillingExecutor:
     """Stands in for workers that are killed: each job leaves a record that says "running"."""
 

@@ -187,6 +187,38 @@ def test_tracks_scores_and_writes_results(
     assert len(list((out / "dog").glob("*.png"))) == FRAMES
 
 
+@pytest.mark.parametrize(
+    "name", ["results.json", "results.txt", "global_results-val.csv", "per-sequence_results-val.csv"]
+)
+def test_results_replace_no_file_of_another_origin(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    words = ["--root", tree, "--set", "2017/val", "--sequence", "bear", "-o", tmp_path / "out"]
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / name).write_text('{"results": [{"run": null}]}')
+    code, _, err = davis(capsys, *words)
+    assert code == 2
+    assert f"{name}: is there already, and no run of vos davis wrote it." in err
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    assert davis(capsys, *words, "--overwrite")[0] == 0
+    assert davis(capsys, *words)[0] == 0, "its own results are replaced"
+    (tmp_path / "out" / name).write_text("mine")
+    assert davis(capsys, *words)[0] == 2
+    assert (tmp_path / "out" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["results.json", "per-sequence_results-val.csv", "bear", "bear/00000.png"])
+def test_the_report_takes_the_place_of_no_other_output(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    out = tmp_path / "out"
+    words = ["--root", tree, "--set", "2017/val", "-o", out, "--html", out / name, "--overwrite"]
+    code, _, err = davis(capsys, *words)
+    assert code == 2
+    assert "two outputs would go there" in err or "the masks of a sequence go into" in err
+    assert not out.exists()
+
+
 def test_davis_2016_merges_the_objects_that_a_tracker_is_given(
     tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

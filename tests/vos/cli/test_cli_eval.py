@@ -402,6 +402,19 @@ def test_a_folder_is_refused_as_a_report_before_the_work(
     code, out, err = run(capsys, command, *words[command], "--html", tmp_path / "r", "--overwrite")
     assert (code, out) == (2, "")
     assert "r: is a folder, expected the name of a file." in err
+
+
+def test_a_file_in_place_of_an_outputs_folder_is_refused_before_the_work(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "notes").write_text("mine")
+    (tmp_path / "link").symlink_to("nowhere")
+    words = ["eval", "--gt", tree, "--pred", tree / "exact", "--overwrite", "--json"]
+    for name, kind in (("notes", "a file"), ("link", "a broken link")):
+        code, out, err = run(capsys, *words, tmp_path / name / "deeper" / "r.json")
+        assert (code, out) == (2, "")
+        assert f"{name}: is {kind}, expected a folder." in err
+    assert (tmp_path / "notes").read_text() == "mine"
     assert not (tmp_path / "out").exists()
 
 

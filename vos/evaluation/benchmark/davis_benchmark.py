@@ -15,6 +15,7 @@ from typing import Any
 
 from vos.errors import InputError, OutputExistsError, VosError
 from vos.evaluation.benchmark.first_masks import found_nothing, refuse_other_first_mask
+from vos.evaluation.benchmark.result_files import RESULTS_JSON, RESULTS_TEXT, refuse_other_files, set_label
 from vos.evaluation.benchmark.results import BenchmarkJob, BenchmarkResult, SequenceResult
 from vos.evaluation.benchmark.sequence_worker import SEQUENCE_WORKER, SequenceWorker
 from vos.evaluation.datasets.davis_layout import DavisTree
@@ -69,6 +70,7 @@ def benchmark(
         The results.
     Raises:
         InputError: bad tree, set, tracker or option, or an output folder that holds another run.
+        OutputExistsError: a file that no benchmark wrote has the name of a result.
         VosError: sequences that failed; the others are done, and a second run skips those.
     """
     job.check()
@@ -77,6 +79,7 @@ def benchmark(
         [job.output / safe_name(name) for name in names],
         [folder / name for folder in (job.tree.frame_folder, job.tree.annotation_folder) for name in names],
     )
+    refuse_other_files(job)
     plugins = load_plugins(job.plugin_modules, job.blocked)
     options = asdict(tracker_options(job.tracker, job.options, plugins)[1])
     if job.initializer is not None:
@@ -98,9 +101,9 @@ def benchmark(
         files={name: files for result in results for name, files in result.scores.files.items()},
     )
     result = BenchmarkResult(job, options, versions(), len(names_of_workers) or 1, results, scores)
-    write_text(job.output / "results.json", results_json([(scores, result.run_facts())], result.workers))
-    write_text(job.output / "results.txt", result.table() + "\n")
-    write_csv(job.output, scores, (job.set_name or "all").rsplit("/", 1)[-1])
+    write_text(job.output / RESULTS_JSON, results_json([(scores, result.run_facts())], result.workers))
+    write_text(job.output / RESULTS_TEXT, result.table() + "\n")
+    write_csv(job.output, scores, set_label(job))
     return result
 
 
@@ -176,7 +179,7 @@ def finished_before(job: BenchmarkJob) -> tuple[str, ...]:
         Sequences that an earlier run finished with the installed versions; they are scored again, not tracked.
     """
     try:
-        earlier = read_json(job.output / "results.json")
+        earlier = read_json(job.output / RESULTS_JSON)
         names = [str(sequence["name"]) for sequence in earlier["results"][0]["sequences"]]
     except (OSError, ValueError, IndexError, KeyError, TypeError):
         return ()

@@ -28,6 +28,9 @@ GLOBAL_COLUMNS = {
 }
 """Columns of the official table, and the numbers of ``Scores.summary`` in them."""
 
+OBJECTS_HEADER = "Sequence,J-Mean,F-Mean"
+"""First line of the official table of objects."""
+
 PROTOCOL_COLUMNS = {
     "V": "v",
     "J_tr": "j_tr",
@@ -182,7 +185,7 @@ def global_csv(scores: Scores) -> str:
 
 def per_sequence_csv(scores: Scores) -> str:
     """Write the official table of objects: ``SEQUENCE_1`` and so on, [0, 1], three digits."""
-    lines = ["Sequence,J-Mean,F-Mean"]
+    lines = [OBJECTS_HEADER]
     for sequence in scores.sequences:
         lines += _object_lines(sequence)
     return "\n".join(lines) + "\n"

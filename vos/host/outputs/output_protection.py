@@ -21,8 +21,12 @@ def refuse_existing(outputs: Iterable[Path], *, overwrite: bool) -> None:
             as ``/dev/stdout``, hold nothing that could be lost.
         overwrite: True lets them be replaced.
     Raises:
+        InputError: an output would lie in a folder that is a file.
         OutputExistsError: a file is there, or a folder with files; the message names it.
     """
+    outputs = list(outputs)
+    for path in outputs:
+        _refuse_file_as_folder(path)
     if overwrite:
         return
     for path in outputs:
@@ -43,7 +47,7 @@ def refuse_existing_files(outputs: Iterable[Path], *, overwrite: bool) -> None:
         outputs: files to be written.
         overwrite: True lets files be replaced.
     Raises:
-        InputError: an output is a folder.
+        InputError: an output is a folder, or would lie in a folder that is a file.
         OutputExistsError: a file is there.
     """
     outputs = list(outputs)
@@ -51,6 +55,16 @@ def refuse_existing_files(outputs: Iterable[Path], *, overwrite: bool) -> None:
         if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
             raise InputError(f"{path}: is a folder, expected the name of a file.")
     refuse_existing(outputs, overwrite=overwrite)
+
+
+def _refuse_file_as_folder(path: Path) -> None:
+    """Refuse an output below a file; folders that do not exist are made when the output is written."""
+    for folder in path.parents:
+        if os.path.isdir(folder):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+            return
+        if os.path.lexists(folder):
+            kind = "a file" if os.path.exists(folder) else "a broken link"  # noqa: PTH110 - as above
+            raise InputError(f"{folder}: is {kind}, expected a folder.")
 
 
 def _holds_files(folder: Path) -> bool:

@@ -208,13 +208,15 @@ def write_text(location: str | Path, text: str, *, overwrite: bool) -> None:
 
 
 def read_text(location: str | Path) -> str | None:
-    """Read a small text file of a path or an address; None where there is none that can be read."""
+    """Read a small text file of a path or an address; None where there is none that can be read.
+
+    Bytes that are not UTF-8 become replacement characters: a file of any kind is never taken for none.
+    """
     try:
-        if is_address(location):
-            return read_bytes(str(location)).decode()
-        return Path(location).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError, VosError):
+        content = read_bytes(str(location)) if is_address(location) else Path(location).read_bytes()
+    except (OSError, VosError):
         return None
+    return content.decode(errors="replace")
 
 
 def end_record(location: str | Path, error: BaseException) -> None:

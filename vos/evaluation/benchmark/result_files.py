@@ -1,0 +1,62 @@
+"""The result files of a benchmark: their names, and whether a benchmark wrote those that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vos.errors import OutputExistsError
+from vos.evaluation.benchmark.results import BenchmarkJob
+from vos.evaluation.reports.tables import GLOBAL_COLUMNS, OBJECTS_HEADER, csv_files
+from vos.host.outputs.output_protection import refuse_existing_files
+from vos.io.json_file import read_json
+
+RESULTS_JSON, RESULTS_TEXT = "results.json", "results.txt"
+
+
+def set_label(job: BenchmarkJob) -> str:
+    """The set's name in the names of the official tables."""
+    return (job.set_name or "all").rsplit("/", 1)[-1]
+
+
+def result_files(job: BenchmarkJob) -> list[Path]:
+    """List the files that a benchmark writes beside the sequences' folders."""
+    return [job.output / RESULTS_JSON, job.output / RESULTS_TEXT, *csv_files(job.output, set_label(job))]
+
+
+def refuse_other_files(job: BenchmarkJob) -> None:
+    """Refuse, before anything is tracked, to replace files that no benchmark wrote.
+
+    A second run adds to the results of the first and replaces them.
+
+    Args:
+        job: what to run.
+    Raises:
+        InputError: the output folder is a file, or a folder has the name of a result.
+        OutputExistsError: a file of another origin has the name of a result, and ``overwrite`` is False.
+    """
+    files = result_files(job)
+    refuse_existing_files(files, overwrite=True)
+    if job.overwrite:
+        return
+    continued = _is_results_json(files[0])
+    starts = ("", "set: ", ",".join(GLOBAL_COLUMNS), OBJECTS_HEADER)
+    for path, start in zip(files, starts, strict=True):
+        if (path.exists() or path.is_symlink()) and not (continued and _starts_with(path, start)):
+            raise OutputExistsError(
+                f"{path}: is there already, and no run of vos davis wrote it. Choose another -o, or --overwrite."
+            )
+
+
+def _is_results_json(path: Path) -> bool:
+    try:
+        return read_json(path)["results"][0]["run"] is not None
+    except (OSError, ValueError, IndexError, KeyError, TypeError):
+        return False
+
+
+def _starts_with(path: Path, start: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(start)) == start.encode()
+    except OSError:
+        return False
