@@ -42,11 +42,28 @@ def test_every_shipped_plugin_is_an_entry_point():
     assert modules == folders
 
 
-def test_no_tracked_file_is_large():
+def tracked_files():
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
-    files = [ROOT / name for name in listed.stdout.split("\0") if name]
+    return [name for name in listed.stdout.split("\0") if name]
+
+
+def test_no_tracked_file_is_large():
+    files = [ROOT / name for name in tracked_files()]
     large = [str(f) for f in files if f.is_file() and f.stat().st_size > 4 * 2**20]
     assert not large, "over 4 MiB"
+
+
+def test_the_root_holds_no_output_of_a_trial():
+    folders = {name.split("/")[0] for name in tracked_files() if "/" in name}
+    files = {name for name in tracked_files() if "/" not in name}
+    assert folders <= {".ci", ".github", "docs", "examples", "plugins", "tests", "vos"}
+    ends = (".md", ".toml", ".yml", ".yaml", ".in", ".cff")
+    assert {name for name in files if not name.endswith(ends)} <= {
+        ".gitignore",
+        "LICENSE",
+        "Makefile",
+        "constraints.txt",
+    }
 
 
 def test_versions_that_make_installs_fit_the_ranges():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -37,6 +38,8 @@ def load_cutie(options: CutieOptions, device: torch.device) -> tuple[Any, Any]:
         raise ExtraMissingError(
             f'cutie needs rf-cutie ({error}). Install it: pip install "vos-toolkit[cutie]"'
         ) from error
+    # The package calls torch.cuda.amp.autocast, which works and warns at each of its places.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"cutie\.")
     state = _read(options.checkpoint)
     config = make_config(options, small=state["pix_feat_proj.weight"].shape[1] == SMALL_CHANNELS)
     with _without_imagenet_weights():
@@ -67,7 +70,7 @@ def _read(path: Path | None) -> dict[str, torch.Tensor]:
     weights.refuse_expanding(path)
     try:
         state: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
-        state["pix_feat_proj.weight"]
+        state["pix_feat_proj.weight"].shape[1]
     except Exception as error:  # the unpickler fails in many ways on foreign bytes
         reason = (str(error).splitlines() or [""])[0].split(". ")[0]
         raise WeightsError(f"{path}: not a Cutie checkpoint ({type(error).__name__}: {reason}).") from error
@@ -78,7 +81,7 @@ def _read(path: Path | None) -> dict[str, torch.Tensor]:
 def _load_strictly(network: Any, state: dict[str, torch.Tensor], path: Path | None) -> None:
     # Heads for training losses alone are in some published files and not in others.
     expected = {key: value.shape for key, value in network.state_dict().items() if not key.startswith("aux_computer.")}
-    wrong = [key for key, shape in expected.items() if key not in state or state[key].shape != shape]
+    wrong = [key for key, shape in expected.items() if getattr(state.get(key), "shape", None) != shape]
     if wrong:
         raise WeightsError(
             f'{path}: weights do not fit Cutie: {len(wrong)} tensors missing or of another shape, first "{wrong[0]}".'

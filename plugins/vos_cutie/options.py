@@ -39,8 +39,8 @@ def check_files(checkpoint: Path | None) -> Path:
     if find_spec("cutie") is None:
         raise ExtraMissingError('cutie needs rf-cutie. Install it: pip install "vos-toolkit[cutie]"')
     if checkpoint is None or not checkpoint.is_file():
+        found = "cutie needs a checkpoint" if checkpoint is None else f"{checkpoint}: no such file"
         raise WeightsError(
-            f"{checkpoint or 'checkpoint'}: no such file. Give Cutie's weights, such as cutie-base-mega.pth of its "
-            "releases, with -O checkpoint=FILE."
+            f"{found}. Give Cutie's weights, such as cutie-base-mega.pth of its releases, with -O checkpoint=FILE."
         )
     return checkpoint

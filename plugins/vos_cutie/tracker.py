@@ -34,13 +34,14 @@ class CutieTracker:
         self._config = config
         self._dtype = dtype
         self._core: Any = None
-        self._label_map: LabelMap | None = None
+        self._label_map: LabelMap = np.zeros((0, 0), np.uint8)
         self._size: Size = (0, 0)
 
     def start(self, frame: Frame, label_map: LabelMap) -> None:
         """Begin a sequence."""
         self._core = self._new_core(frame.size)
         self._run(frame, label_map, list(object_ids(label_map)))
+        self._label_map = label_map
 
     def step(self, frame: Frame) -> Prediction:
         """Segment the next frame: logits are log-odds against the background, at the frame's size."""
@@ -66,12 +67,11 @@ class CutieTracker:
         given, known = object_ids(label_map), self._core.object_manager.all_obj_ids
         if not given:
             return
+        rest = np.where(np.isin(self._label_map, given), 0, self._label_map)
+        self._label_map = np.where(label_map > 0, label_map, rest).astype(np.uint8)
         merged = label_map
         if known and set(given) <= set(known):
-            assert self._label_map is not None
-            rest = np.where(np.isin(self._label_map, given), 0, self._label_map)
-            merged = np.where(label_map > 0, label_map, rest).astype(np.uint8)
-            ids = list(known)
+            merged, ids = self._label_map, list(known)
         else:
             ids = [i for i in known if i in given] + [i for i in given if i not in known]
         self._core.curr_ti = max(self._core.curr_ti - 1, -1)  # the same frame again

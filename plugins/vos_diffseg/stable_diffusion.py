@@ -127,7 +127,7 @@ class StableDiffusion:
 
 
 def _libraries() -> tuple[Any, Any]:
-    """Import diffusers and transformers, without a progress bar for each file that they load."""
+    """Import diffusers and transformers."""
     try:
         diffusers = importlib.import_module("diffusers")
         transformers = importlib.import_module("transformers")
@@ -135,6 +135,4 @@ def _libraries() -> tuple[Any, Any]:
         raise ExtraMissingError(
             f'diffseg needs diffusers and transformers ({error}). Install them: pip install "vos-toolkit[diffseg]"'
         ) from error
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
     return diffusers, transformers

@@ -69,6 +69,8 @@ def command(runtime: Runtime, **given: Any) -> None:
     places = Places(args.output)
     images = image_files(args.images)
     _check_output(places, resume=args.resume)
+    if args.class_images is not None:
+        image_files(args.class_images)
     model_folder(args.model)  # a wrong one is refused before the images are segmented
     training_dtype(runtime)
     masks = segment_subjects(

@@ -70,6 +70,5 @@ def load(folder: Path, network: str, processor: str, runtime: Runtime) -> Loaded
         raise ExtraMissingError(
             f'no {network} of transformers ({error}). Install it: pip install "vos-toolkit[grounded]"'
         ) from error
-    transformers.utils.logging.disable_progress_bar()
     loaded = load_network(kinds[0], folder, optional=OPTIONAL)
     return Loaded(folder, loaded.to(runtime.torch_device(), runtime.torch_dtype()).eval(), load_part(kinds[1], folder))

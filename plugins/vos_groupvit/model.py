@@ -67,7 +67,6 @@ class GroupVit:
             raise ExtraMissingError(
                 f'groupvit needs transformers ({error}). Install it: pip install "vos-toolkit[groupvit]"'
             ) from error
-        transformers.utils.logging.disable_progress_bar()
         folder = hub_folder(
             model,
             files=["*.json", "*.txt", "model.safetensors", "pytorch_model.bin"],

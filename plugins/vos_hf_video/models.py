@@ -31,7 +31,6 @@ def load_model(options: HfVideoOptions, device: torch.device, dtype: torch.dtype
         raise ExtraMissingError(
             f'no {options.model_class} of transformers ({error}). Install it: pip install "vos-toolkit[hf-video]"'
         ) from error
-    transformers.utils.logging.disable_progress_bar()
     folder = hub_folder(options.model, files=FILES, needed=NEEDED, extra="hf-video")
     model = load_network(kind, folder).to(device, dtype).eval()
     if options.compile:

@@ -39,6 +39,8 @@ def read_detections(path: Path, frame: Frame, *, min_score: float = 0.0, categor
     """
     data = _read(path)
     entries = _entries_of(data, frame, path)
+    if not entries:
+        raise InputError(f"{path}: no box of frame {frame.name} in it.")
     wanted = _category_ids(data, categories, path)
     found = []
     for entry in entries:

@@ -171,14 +171,14 @@ class _Reports:
 
     def check(self, masks: _Inputs, rules: _Rules, named: list[tuple[str, Path]]) -> None:
         """Refuse outputs that would replace an input or an existing file."""
-        from vos.evaluation.reports.tables import csv_files
+        from vos.evaluation.reports.tables import tables_at
         from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
         from vos.host.outputs.output_protection import refuse_existing_files
 
         paths = (self.json_path, self.html_path, self.frames_csv)
         outputs = [path for path in paths if path is not None and path != STDOUT]
         for table in self._csv_tables([name for name, _ in named]).values():
-            outputs += csv_files(table, masks.set_name)
+            outputs += tables_at(table, masks.set_name)
         read = files_of_tree([masks.truth, *(folder for _, folder in named)], outputs)
         refuse_replacing(outputs, [*read, *files_in_options(rules.meta, rules.seen_meta, masks.sequences)])
         refuse_existing_files(outputs, overwrite=self.overwrite)
@@ -186,7 +186,7 @@ class _Reports:
     def write(self, results: list[Scores], masks: _Inputs) -> None:
         """Write the report files that the options name."""
         from vos.evaluation.reports.results_json import results_json
-        from vos.evaluation.reports.tables import per_frame_csv, write_csv, write_text
+        from vos.evaluation.reports.tables import per_frame_csv, tables_at, write_csv, write_text
 
         if self.json_path is not None:
             text = results_json([(scores, None) for scores in results], masks.workers)
@@ -198,7 +198,7 @@ class _Reports:
             write_text(self.frames_csv, per_frame_csv(results))
         tables = self._csv_tables([scores.name for scores in results])
         for scores in results if tables else []:
-            write_csv(tables[scores.name], scores, masks.set_name)
+            write_csv(tables_at(tables[scores.name], masks.set_name), scores)
         if self.html_path is not None:
             from vos.evaluation.reports.html import html_report
 

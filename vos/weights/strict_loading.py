@@ -95,14 +95,17 @@ def _inside(network: Any, key: str) -> bool:
 
 @contextmanager
 def _quiet(library: str) -> Iterator[None]:
-    """Silence a library's table of missing and unexpected keys, which ``load_network`` reports in one line."""
+    """Silence a library's progress bars, and its table of missing and unexpected keys, of which a line is made."""
     logging = importlib.import_module(library).utils.logging
-    before = logging.get_verbosity()
+    before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
+    logging.disable_progress_bar()
     try:
         yield
     finally:
         logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _reason(error: Exception) -> str:

@@ -181,7 +181,6 @@ def _from_transformers(folder: Path) -> ViT:
         raise ExtraMissingError(
             f'backbone "{folder}" needs transformers ({error}). Install it: pip install "vos-toolkit[vit]"'
         ) from None
-    transformers.utils.logging.disable_progress_bar()
     kind = load_part(transformers.AutoConfig, folder).model_type
     if kind not in TRANSFORMERS_TYPES:
         raise OptionError(

@@ -116,6 +116,21 @@ def test_ids_and_memories_follow_their_objects(tracker):
     assert tracker.step(frames[5]).object_ids == (3,)
 
 
+def test_an_object_is_corrected_before_the_first_step(narrow, monkeypatch):
+    sequence = tiny_sequence("crossing")
+    tracker, frame, first = CutieTracker(*narrow), sequence.frame(0), sequence.label_maps[0]
+    seen = []
+    run = tracker._run
+    monkeypatch.setattr(
+        tracker, "_run", lambda frame, given=None, *rest, **more: seen.append(given) or run(frame, given, *rest, **more)
+    )
+    corrected, other = vos.object_ids(first)[:2]
+    for start in (first, np.roll(first, 3, axis=1)):
+        tracker.start(frame, start)
+        tracker.annotate(frame, np.where(start == corrected, start, 0).astype(np.uint8))
+        assert np.array_equal(seen[-1], start), f"{other} keeps the mask of this sequence"
+
+
 def test_frames_are_scaled_down_and_masks_brought_back(narrow):
     network, config = narrow
     config = config.copy()
@@ -150,7 +165,7 @@ def test_memory_is_bounded(narrow):
     assert long_term[-1] > settings["num_prototypes"], "frames were compressed more than once"
 
 
-def test_through_the_host_in_bf16(checkpoint):
+def test_through_the_host_in_bf16(checkpoint, recwarn):
     sequence = tiny_sequence("later", length=4)
     results = list(
         vos.stream(
@@ -163,13 +178,17 @@ def test_through_the_host_in_bf16(checkpoint):
         )
     )
     assert [label_map.shape for _, label_map in results] == [(48, 64)] * 4
+    assert not [warning for warning in recwarn if "cutie" in warning.filename], "the package's own are not shown"
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path, checkpoint):
-    with pytest.raises(WeightsError, match="no such file"):
+    with pytest.raises(WeightsError, match=r"cutie needs a checkpoint\. Give Cutie's weights"):
         load_cutie(CutieOptions(), CPU)
     foreign = tmp_path / "foreign.pth"
     foreign.write_bytes(b"not a checkpoint")
+    with pytest.raises(WeightsError, match="not a Cutie checkpoint"):
+        load_cutie(CutieOptions(checkpoint=foreign), CPU)
+    torch.save({"pix_feat_proj.weight": 3}, foreign)
     with pytest.raises(WeightsError, match="not a Cutie checkpoint"):
         load_cutie(CutieOptions(checkpoint=foreign), CPU)
     state = torch.load(checkpoint, weights_only=True)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 import vos
-from vos.plugin import OptionError, OutputExistsError, WeightsError
+from vos.plugin import InputError, OptionError, OutputExistsError, WeightsError
 from vos.testing import check_plugin
 from vos_dreambooth.command import command
 from vos_dreambooth.loss import latent_mask, subject_loss
@@ -189,7 +189,11 @@ def test_the_verb_from_images_to_a_folder_that_diffusers_loads(folder, tmp_path)
     words = ["--reference", photos / "one.png", "--mask", tmp_path / "mask.png", "--images", photos, "--prompt", "a"]
     words += ["--model", folder, "-o", tmp_path / "out", "--class-prompt", "a a", "--class-count", 1, "--steps", 2]
     words += ["--checkpoint", shapes, "--resolution", 64, "--sample-steps", 1, "--device", "cpu"]
-    result = CliRunner().invoke(command, [str(word) for word in words], catch_exceptions=False)
+    words = [str(word) for word in words]
+    with pytest.raises(InputError):
+        CliRunner().invoke(command, [*words, "--class-images", str(tmp_path / "none")], catch_exceptions=False)
+    assert not (tmp_path / "out").exists(), "refused before the images are segmented"
+    result = CliRunner().invoke(command, words, catch_exceptions=False)
     assert result.output.splitlines()[-1] == f"{tmp_path}/out/model: 2 steps on 2 of 2 images"
     assert (vos.read_label_map(tmp_path / "out/masks/two.png")[60, 100:120] == 1).all()
     assert {path.name for path in (tmp_path / "out").iterdir()} == {

@@ -118,6 +118,7 @@ def test_detections_of_a_data_set_are_found_by_name_and_filtered(scene, tmp_path
         ('[{"image_id": 3, "bbox": [1]}, {"image_id": 2, "bbox": [1]}]', {}, "no image scene in it.*it has 3, 2"),
         ('{"annotations": 3}', {}, "not COCO detections"),
         ("[[", {}, "cannot be read as JSON"),
+        ('{"images": [{"id": 4, "file_name": "scene.jpg"}], "annotations": []}', {}, "no box of frame scene in it"),
     ):
         file.write_text(text)
         with pytest.raises(InputError, match=message):

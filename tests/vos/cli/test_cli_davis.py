@@ -207,6 +207,15 @@ def test_results_replace_no_file_of_another_origin(
     assert (tmp_path / "out" / name).read_text() == "mine"
 
 
+def test_a_folder_whose_name_ends_like_a_table_holds_the_tables(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.csv"
+    assert davis(capsys, "--root", tree, "--set", "2017/val", "--sequence", "bear", "-o", out)[0] == 0
+    assert (out / "global_results-val.csv").is_file()
+    assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.csv"]
+
+
 @pytest.mark.parametrize("name", ["results.json", "per-sequence_results-val.csv", "bear", "bear/00000.png"])
 def test_the_report_takes_the_place_of_no_other_output(
     tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], name: str

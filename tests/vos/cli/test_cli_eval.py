@@ -402,6 +402,7 @@ def test_a_folder_is_refused_as_a_report_before_the_work(
     code, out, err = run(capsys, command, *words[command], "--html", tmp_path / "r", "--overwrite")
     assert (code, out) == (2, "")
     assert "r: is a folder, expected the name of a file." in err
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_in_place_of_an_outputs_folder_is_refused_before_the_work(
@@ -415,7 +416,6 @@ def test_a_file_in_place_of_an_outputs_folder_is_refused_before_the_work(
         assert (code, out) == (2, "")
         assert f"{name}: is {kind}, expected a folder." in err
     assert (tmp_path / "notes").read_text() == "mine"
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

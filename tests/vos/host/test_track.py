@@ -413,7 +413,7 @@ print(*seen)
         (["davis", ("overlay", {"path": "a-folder"})], OptionError),
         (["davis", ("coco-rle", {"path": "a-folder"})], OptionError),
         (["davis", ("report", {"path": "a-folder"})], OptionError),
-        (["davis", ("cutouts", {"path": "a-file"})], vos.WriterError),
+        (["davis", ("cutouts", {"path": "a-file"})], vos.InputError),
         (["davis", Writer(error=RuntimeError("boom"), where="open")], vos.WriterError),
     ],
 )

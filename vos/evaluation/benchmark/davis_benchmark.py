@@ -15,7 +15,7 @@ from typing import Any
 
 from vos.errors import InputError, OutputExistsError, VosError
 from vos.evaluation.benchmark.first_masks import found_nothing, refuse_other_first_mask
-from vos.evaluation.benchmark.result_files import RESULTS_JSON, RESULTS_TEXT, refuse_other_files, set_label
+from vos.evaluation.benchmark.result_files import RESULTS_JSON, RESULTS_TEXT, refuse_other_files, tables_of
 from vos.evaluation.benchmark.results import BenchmarkJob, BenchmarkResult, SequenceResult
 from vos.evaluation.benchmark.sequence_worker import SEQUENCE_WORKER, SequenceWorker
 from vos.evaluation.datasets.davis_layout import DavisTree
@@ -103,7 +103,7 @@ def benchmark(
     result = BenchmarkResult(job, options, versions(), len(names_of_workers) or 1, results, scores)
     write_text(job.output / RESULTS_JSON, results_json([(scores, result.run_facts())], result.workers))
     write_text(job.output / RESULTS_TEXT, result.table() + "\n")
-    write_csv(job.output, scores, set_label(job))
+    write_csv(tables_of(job), scores)
     return result
 
 

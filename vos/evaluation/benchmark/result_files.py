@@ -6,21 +6,21 @@ from pathlib import Path
 
 from vos.errors import OutputExistsError
 from vos.evaluation.benchmark.results import BenchmarkJob
-from vos.evaluation.reports.tables import GLOBAL_COLUMNS, OBJECTS_HEADER, csv_files
+from vos.evaluation.reports.tables import GLOBAL_COLUMNS, OBJECTS_HEADER, tables_in
 from vos.host.outputs.output_protection import refuse_existing_files
 from vos.io.json_file import read_json
 
 RESULTS_JSON, RESULTS_TEXT = "results.json", "results.txt"
 
 
-def set_label(job: BenchmarkJob) -> str:
-    """The set's name in the names of the official tables."""
-    return (job.set_name or "all").rsplit("/", 1)[-1]
+def tables_of(job: BenchmarkJob) -> tuple[Path, Path]:
+    """Name the files of the official tables: the global one, and that of objects."""
+    return tables_in(job.output, (job.set_name or "all").rsplit("/", 1)[-1])
 
 
 def result_files(job: BenchmarkJob) -> list[Path]:
     """List the files that a benchmark writes beside the sequences' folders."""
-    return [job.output / RESULTS_JSON, job.output / RESULTS_TEXT, *csv_files(job.output, set_label(job))]
+    return [job.output / RESULTS_JSON, job.output / RESULTS_TEXT, *tables_of(job)]
 
 
 def refuse_other_files(job: BenchmarkJob) -> None:

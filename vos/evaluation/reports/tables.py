@@ -232,30 +232,29 @@ def per_frame_csv(results: Sequence[Scores]) -> str:
     return text.getvalue()
 
 
-def csv_files(path: Path, set_name: str = "val") -> tuple[Path, Path]:
-    """Name the files of the official tables: the global one, and that of objects; as for ``write_csv``."""
-    if path.suffix.lower() == ".csv":
+def tables_in(folder: Path, set_name: str) -> tuple[Path, Path]:
+    """Name the files of the official tables in a folder: the global one, and that of objects."""
+    return folder / f"global_results-{set_name}.csv", folder / f"per-sequence_results-{set_name}.csv"
+
+
+def tables_at(path: Path, set_name: str) -> tuple[Path, Path]:
+    """Name the files of the official tables: in a folder, or ``X-global.csv`` beside the table of objects ``X.csv``."""
+    if path.suffix.lower() == ".csv" and not path.is_dir():
         return path.with_name(f"{path.stem}-global.csv"), path
-    return path / f"global_results-{set_name}.csv", path / f"per-sequence_results-{set_name}.csv"
+    return tables_in(path, set_name)
 
 
-def write_csv(path: Path, scores: Scores, set_name: str = "val") -> list[Path]:
+def write_csv(files: tuple[Path, Path], scores: Scores) -> None:
     """Write both official tables.
 
     Args:
-        path: a folder, which then holds ``global_results-SET.csv`` and ``per-sequence_results-SET.csv``;
-            or a file ``X.csv`` for the table of objects, beside which ``X-global.csv`` is written.
+        files: from ``tables_in`` or ``tables_at``.
         scores: what to write.
-        set_name: for the files' names in a folder.
-    Returns:
-        The files written.
     Raises:
         OutputError: they cannot be written.
     """
-    files = csv_files(path, set_name)
     for file, text in zip(files, (global_csv(scores), per_sequence_csv(scores)), strict=True):
         write_text(file, text)
-    return list(files)
 
 
 def write_text(path: Path, text: str) -> None:
