@@ -96,9 +96,10 @@ def check_summary(where: str, jobs: Sequence[TrackJob], listed_in: str, *, overw
 
 
 def _check_place(path: Path, jobs: Sequence[TrackJob], listed_in: str, *, own: bool) -> None:
+    """Refuse a place that is a folder, lies below a file, is an input, or belongs to a job's masks."""
     if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
         raise InputError(f"{path}: is a folder, expected the name of a file.")
-    refuse_existing([path], overwrite=True)
+    refuse_existing([path], overwrite=True)  # what is there is looked at later; what is above it, here
     place = Path(os.path.realpath(path))
     for job in jobs:
         folder = Path(os.path.realpath(job.to_job().job_id))
@@ -109,11 +110,13 @@ def _check_place(path: Path, jobs: Sequence[TrackJob], listed_in: str, *, own: b
 
 
 def _inputs_of(job: TrackJob) -> Iterator[Path]:
+    """Yield the paths that a job reads, without addresses."""
     masks = job.masks.values() if isinstance(job.masks, Mapping) else [job.masks]
     yield from (Path(one) for one in (job.source, *masks) if one is not None and "://" not in one)
 
 
 def _holds(folder: Path, place: Path) -> bool:
+    """Test whether a place lies in a folder, by their real paths."""
     return os.path.isdir(folder) and Path(os.path.realpath(folder)) in place.parents  # noqa: PTH112 - as above
 
 
