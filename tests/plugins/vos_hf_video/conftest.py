@@ -115,6 +115,9 @@ def model(name):
     with torch.no_grad():  # the library's initial weights are so small that all masks would be alike
         for parameter in model.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
+        for key, parameter in model.named_parameters():
+            if "memory_attention" in key and "q_proj" in key:  # else each cell attends to one token, never to a pointer
+                parameter.mul_(0.01)
         model.mask_decoder.pred_obj_score_head.proj_out.bias.add_(10.0)  # objects are in the frame
     return model
 
