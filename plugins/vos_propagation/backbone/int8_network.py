@@ -58,7 +58,7 @@ class Int8Conv(nn.Module):
         self.zero, self.step, self.limit = zero, step, limit
         self._form = [list(like.stride), list(like.padding), [1, 1], like.groups]
         self._zero_points = torch.zeros(len(like.weight), dtype=torch.int32)
-        self._packed: Tensor | None = None
+        self._packed: tuple[torch.Size, Tensor] | None = None
 
     def set_weights(self, weight: Tensor, weight_scale: Tensor, bias: Tensor) -> None:
         """Take over weights, their scales and the bias."""
@@ -76,14 +76,20 @@ class Int8Conv(nn.Module):
         return self._convolve(x, 1.0, torch.float32, "none", [])
 
     def _convolve(self, x: Tensor, step: float, dtype: torch.dtype, activation: str, bounds: list[float]) -> Tensor:
-        ops, scales = torch.ops.onednn, self.weight_scale
-        if self._packed is None:
-            self._packed = ops.qconv_prepack(self.weight, scales, self.step, self.zero, *self._form, None)
-        weights = (self._packed, scales, self._zero_points, self.bias)
+        ops, weights = torch.ops.onednn, (self._packed_for(x.shape), self.weight_scale, self._zero_points, self.bias)
         out: Tensor = ops.qconv2d_pointwise(
             x, self.step, self.zero, *weights, *self._form, step, 0, dtype, activation, bounds, ""
         )
         return out
+
+    def _packed_for(self, shape: torch.Size) -> Tensor:
+        """Return the weights in the layout for inputs of a shape; in another one each call would reorder them."""
+        # Read once: other threads may pack for another shape meanwhile.
+        packed = self._packed
+        if packed is None or packed[0] != shape:
+            form = (self.weight_scale, self.step, self.zero, *self._form, list(shape))
+            packed = self._packed = (shape, torch.ops.onednn.qconv_prepack(self.weight, *form))
+        return packed[1]
 
 
 class Int8Block(nn.Module):
