@@ -227,6 +227,7 @@ def test_wrong_input_is_refused_before_the_images_are_segmented(tmp_path):
     refused("--resume", OutputExistsError, "out/model: there is no checkpoint of it to resume from")
     (tmp_path / "out/model").rmdir()
     refused("", WeightsError, "not this kind of model")
+    refused(f"--model {tmp_path}/none", WeightsError, "Give a model's folder or a hub id with --model")
     refused("--rate -1", OptionError, "--rate is -1.0, expected more than 0")
     refused("--prior-weight nan", OptionError, "--prior-weight is nan, expected 0 or more")
     assert not list((tmp_path / "out").iterdir())
