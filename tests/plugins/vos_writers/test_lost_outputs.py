@@ -71,6 +71,17 @@ def test_a_folder_in_place_of_the_file_is_refused_before_anything_is_made(writer
     assert list(tmp_path.rglob("*")) == [path]
 
 
+def test_a_disk_without_space_for_the_record_is_reported_once(tmp_path, monkeypatch, caplog):
+    def full(path, *_):
+        raise OutputError(f"{path}: cannot be written (No space left on device).")
+
+    monkeypatch.setattr("vos.host.outputs.run_record.atomic_write", full)
+    with pytest.raises(OutputError, match=r"run.json: cannot be written \(No space"):
+        track(tiny_sequence("moving", length=2), "davis", tmp_path / "out")
+    assert "vos_run_failed" not in caplog.text
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
+
+
 class Remover:
     """Removes a folder after a frame, as a person or another program does."""
 
