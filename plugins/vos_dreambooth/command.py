@@ -61,8 +61,8 @@ def command(runtime: Runtime, **given: Any) -> None:
         --class-prompt "a photo of a cat" --model stable-diffusion-v1-5/stable-diffusion-v1-5 -o sks
     """
     from vos_dreambooth.stable_diffusion import StableDiffusion, model_folder
-    from vos_dreambooth.subject import image_files, load_subjects, segment_subjects
-    from vos_dreambooth.training import DreamBooth, train, training_dtype
+    from vos_dreambooth.subject import file_digests, image_files, load_subjects, segment_subjects
+    from vos_dreambooth.training import DreamBooth, refuse_changed_files, train, training_dtype
 
     args = _Args(**given)
     settings = _settings(args, runtime)
@@ -73,13 +73,16 @@ def command(runtime: Runtime, **given: Any) -> None:
         image_files(args.class_images)
     model_folder(args.model)  # a wrong one is refused before the images are segmented
     training_dtype(runtime)
+    if args.resume and places.checkpoint.exists():
+        refuse_changed_files(places.checkpoint, file_digests(images, places.masks))
     masks = segment_subjects(
         args.reference, args.mask, images, places.masks, checkpoint=args.checkpoint, model=args.sam, runtime=runtime
     )
     subjects = load_subjects(images, masks, settings.resolution)
     model = StableDiffusion.load(args.model, runtime, lora_rank=settings.lora_rank, seed=settings.seed)
     class_images = _class_images(model, settings, args, places)
-    dreambooth = DreamBooth(model, settings, subjects, class_images, runtime=runtime)
+    digests = file_digests(images, places.masks)
+    dreambooth = DreamBooth(model, settings, subjects, class_images, runtime=runtime, digests=digests)
     if args.resume and places.checkpoint.exists():
         dreambooth.resume(places.checkpoint)
     intervals = SaveIntervals(args.checkpoint_every, args.sample_every, args.sample_prompt, args.sample_steps)

@@ -23,7 +23,7 @@ ATTENTION = ("to_k", "to_q", "to_v", "to_out.0")
 
 def model_folder(model: str) -> Path:
     """Find or fetch a Stable Diffusion's folder; the errors are those of ``hub_folder``."""
-    return hub_folder(model, files=FILES, needed=NEEDED, extra="dreambooth")
+    return hub_folder(model, files=FILES, needed=NEEDED, extra="dreambooth", flag="--model ")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,6 +90,28 @@ def segment_subjects(
         for image, path in waiting:
             write_label_map(path, segmenter.segment(read_image(image)))
     return paths
+
+
+def file_digests(images: Sequence[Path], masks: Path) -> dict[str, str]:
+    """Digest the subject's images and the masks that are there.
+
+    Args:
+        images: the training images.
+        masks: the folder of their masks.
+    Returns:
+        SHA-256 by kind and file name, such as ``"image 1.jpg"`` and ``"mask 1.png"``.
+    Raises:
+        InputError: a file cannot be read.
+    """
+    named = {f"image {image.name}": image for image in images}
+    named |= {f"mask {mask.name}": mask for image in images if (mask := masks / f"{image.stem}.png").exists()}
+    digests = {}
+    for name, file in named.items():
+        try:
+            digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
+    return digests
 
 
 def load_subjects(images: Sequence[Path], masks: Sequence[Path], side: int) -> list[Subject]:

@@ -7,7 +7,7 @@ never stopped, bit for bit.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos.plugin import OptionError, Runtime, VosError, WeightsError, replacing
+from vos.plugin import InputError, OptionError, Runtime, VosError, WeightsError, replacing
 from vos.weights import refuse_expanding
 from vos_dreambooth.loss import latent_mask, subject_loss
 from vos_dreambooth.settings import Places, SaveIntervals, TrainingSettings
@@ -52,6 +52,7 @@ class DreamBooth:
         class_images: Sequence[Subject] = (),
         *,
         runtime: Runtime | None = None,
+        digests: Mapping[str, str] | None = None,
     ) -> None:
         """Encode all images and prompts once.
 
@@ -61,7 +62,9 @@ class DreamBooth:
             subjects: images with the subject's masks.
             class_images: images of the class; none trains without prior preservation.
             runtime: precision ``bf16`` runs the UNet in bfloat16 by autocast; the weights stay float32.
+            digests: of the subject's files, as ``file_digests`` gives them; kept in checkpoints.
         """
+        self._digests = dict(digests or {})
         self.model, self.settings, self.step = model, settings, 0
         self._autocast = training_dtype(runtime or Runtime())
         self.parameters = [parameter for parameter in model.unet.parameters() if parameter.requires_grad]
@@ -129,6 +132,7 @@ class DreamBooth:
             "settings": asdict(self.settings),
             "trained": trained,
             "optimizer": self.optimizer.state_dict(),
+            "digests": self._digests,
         }
         with replacing(path) as partial:
             torch.save(state, partial)
@@ -140,12 +144,8 @@ class DreamBooth:
             WeightsError: it cannot be read, or is of another model.
             OptionError: it was written with other settings.
         """
-        refuse_expanding(path)
-        try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-            found, trained = state["settings"], state["trained"]
-        except Exception as error:  # the unpickler fails in many ways on foreign bytes
-            raise WeightsError(f"{path}: cannot be read as a checkpoint. Remove it to begin anew.") from error
+        state = _read_checkpoint(path)
+        found, trained = state["settings"], state["trained"]
         for name, value in asdict(self.settings).items():
             if found.get(name) != value and name != "steps":
                 raise OptionError(f"{path}: was written with {name} {found.get(name)!r}, now it is {value!r}.")
@@ -159,6 +159,41 @@ class DreamBooth:
                 parameter.copy_(trained[name])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = int(state["step"])
+
+
+def refuse_changed_files(path: Path, digests: Mapping[str, str]) -> None:
+    """Refuse to resume with other images or masks of the subject than the checkpoint's.
+
+    Args:
+        path: the checkpoint; one without digests, of an earlier version, is accepted.
+        digests: of the files now, as ``file_digests`` gives them.
+    Raises:
+        WeightsError: the checkpoint cannot be read.
+        InputError: a file changed, is gone or is new; the message names the first.
+    """
+    before = _read_checkpoint(path, mmap=True).get("digests")
+    if not before:
+        return
+    differing = [name for name in sorted({*before, *digests}) if before.get(name) != digests.get(name)]
+    if differing:
+        first = differing[0]
+        what = "is gone" if first not in digests else "is new" if first not in before else "has changed"
+        more = f", and {len(differing) - 1} more of the subject's files differ" if len(differing) > 1 else ""
+        raise InputError(
+            f"{path}: {first} {what} since it was written{more}. Put the earlier files back, or give another -o."
+        )
+
+
+def _read_checkpoint(path: Path, *, mmap: bool = False) -> dict[str, Any]:
+    """Read a checkpoint; with ``mmap`` its tensors, gigabytes of them, stay on the disk."""
+    refuse_expanding(path)
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
+        if missing := {"settings", "trained", "step", "optimizer"} - set(state):
+            raise KeyError(min(missing))
+    except Exception as error:  # the unpickler fails in many ways on foreign bytes
+        raise WeightsError(f"{path}: cannot be read as a checkpoint. Remove it to begin anew.") from error
+    return state
 
 
 def train(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vos.plugin import EncodingTracker, Runtime, TrackerSpec, hookimpl, hub_folder
-from vos_hf_video.options import FILES, NEEDED, EdgeTamOptions, HfVideoOptions, Sam2Options, Sam3TrackerOptions
+from vos.plugin import EncodingTracker, Runtime, TrackerSpec, hookimpl
+from vos_hf_video.options import EdgeTamOptions, HfVideoOptions, Sam2Options, Sam3TrackerOptions, find_folder
 
 
 @hookimpl
@@ -41,7 +41,7 @@ def vos_trackers() -> Sequence[TrackerSpec]:
 
 
 def _check(options: HfVideoOptions, runtime: Runtime) -> None:
-    hub_folder(options.model, files=FILES, needed=NEEDED, extra="hf-video", fetch=False)
+    find_folder(options, fetch=False)
 
 
 def _make(options: HfVideoOptions, runtime: Runtime) -> EncodingTracker:

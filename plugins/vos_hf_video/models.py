@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from vos.plugin import ExtraMissingError, hub_folder, load_network
-from vos_hf_video.options import FILES, NEEDED, HfVideoOptions
+from vos.plugin import ExtraMissingError, load_network
+from vos_hf_video.options import HfVideoOptions, find_folder
 
 
 def load_model(options: HfVideoOptions, device: torch.device, dtype: torch.dtype) -> Any:
@@ -31,7 +31,7 @@ def load_model(options: HfVideoOptions, device: torch.device, dtype: torch.dtype
         raise ExtraMissingError(
             f'no {options.model_class} of transformers ({error}). Install it: pip install "vos-toolkit[hf-video]"'
         ) from error
-    folder = hub_folder(options.model, files=FILES, needed=NEEDED, extra="hf-video")
+    folder = find_folder(options)
     model = load_network(kind, folder).to(device, dtype).eval()
     if options.compile:
         # The other parts see other shapes as the memory fills, and would be compiled again.

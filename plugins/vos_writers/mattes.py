@@ -12,7 +12,7 @@ import numpy as np
 from vos.plugin import AnyArray, FloatArray, Frame, LabelMap, OutputFolder, Prediction, Run, safe_name
 from vos_writers.alpha import alpha_of
 from vos_writers.backward import BackwardSpool
-from vos_writers.options import MatteOptions, ProresOptions, WebmAlphaOptions, chosen_path, output_path
+from vos_writers.options import MatteOptions, ProresOptions, WebmAlphaOptions, chosen_file, chosen_path, output_path
 from vos_writers.timecode import shifted, timecode_of
 from vos_writers.video_file import IMAGE_FOLDER_FPS, Coding, VideoFile
 
@@ -39,7 +39,7 @@ class MatteVideoWriter:
 
     def outputs(self, folder: Path | None) -> list[Path]:
         """Name the file; see ``vos.NamingWriter``."""
-        return chosen_path(self._options.path, folder, self.default_name)
+        return chosen_file(self._options.path, folder, self.default_name)
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -152,6 +153,25 @@ def chosen_path(path: Path | None, folder: Path | None, default_name: str) -> li
     if path is not None:
         return [path]
     return [] if folder is None else [folder / default_name]
+
+
+def chosen_file(path: Path | None, folder: Path | None, default_name: str) -> list[Path]:
+    """As ``chosen_path``, for a writer of one file: a folder is refused before the run makes anything.
+
+    Args:
+        path: the option, or None.
+        folder: the run's own folder, or None.
+        default_name: name inside the run's folder.
+    Returns:
+        Empty where there is neither.
+    Raises:
+        OptionError: a folder has that name.
+    """
+    chosen = chosen_path(path, folder, default_name)
+    for file in chosen:
+        if os.path.isdir(file):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+            raise OptionError(f"{file}: is a folder, expected a file to write.")
+    return chosen
 
 
 def output_path(path: Path | None, run: Run, default_name: str, writer: str) -> Path:

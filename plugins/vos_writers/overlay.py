@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vos.plugin import Frame, LabelMap, Prediction, Run, draw_objects
 from vos_writers.backward import BackwardSpool
-from vos_writers.options import OverlayOptions, chosen_path, output_path
+from vos_writers.options import OverlayOptions, chosen_file, output_path
 from vos_writers.video_file import Coding, VideoFile
 
 
@@ -25,7 +25,7 @@ class OverlayWriter:
 
     def outputs(self, folder: Path | None) -> list[Path]:
         """Name the file; see ``vos.NamingWriter``."""
-        return chosen_path(self._options.path, folder, "overlay.mp4")
+        return chosen_file(self._options.path, folder, "overlay.mp4")
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""

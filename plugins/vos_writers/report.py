@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from vos.plugin import Frame, LabelMap, Prediction, Run, discard_partial, finish_partial, output_errors
-from vos_writers.options import ReportOptions, begin_file, chosen_path, output_path
+from vos_writers.options import ReportOptions, begin_file, chosen_file, output_path
 
 COLUMNS = ("frame_index", "frame", "time", "object_id", "present", "score", "area", "x0", "y0", "x1", "y1")
 
@@ -32,7 +32,7 @@ class ReportWriter:
 
     def outputs(self, folder: Path | None) -> list[Path]:
         """Name the file; see ``vos.NamingWriter``."""
-        return chosen_path(self._options.path, folder, "report.csv")
+        return chosen_file(self._options.path, folder, "report.csv")
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""

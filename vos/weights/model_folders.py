@@ -11,7 +11,15 @@ from pathlib import Path
 from vos.errors import ExtraMissingError, WeightsError
 
 
-def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra: str, fetch: bool = True) -> Path:
+def hub_folder(
+    model: str,
+    *,
+    files: Sequence[str],
+    needed: Sequence[str],
+    extra: str,
+    fetch: bool = True,
+    flag: str = "-O model=",
+) -> Path:
     """Find a model's folder: one on this machine, one that the hub's cache has, or fetch it.
 
     The hub's own cache is used (``HF_HOME``), so what other programs fetched is found.
@@ -22,19 +30,20 @@ def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra
         needed: paths inside the folder without which it is not the model, as glob patterns.
         extra: the extra of this distribution that installs ``huggingface_hub``.
         fetch: False uses no network: the model has to be on this machine.
+        flag: what the user types before the model, for messages: ``"-O model="``, or ``"--model "`` with its space.
     Returns:
         The folder.
     Raises:
         ExtraMissingError: ``huggingface_hub`` is not installed.
         WeightsError: no such folder, files missing in it, or the hub cannot be reached or refuses.
     """
-    local = _local_folder(model, files, needed, extra)
+    local = _local_folder(model, files, needed, extra, flag)
     if local is not None:
         return local
     if not fetch:
         raise WeightsError(
             f'model "{model}" is not on this machine. '
-            f"Fetch it once (hf download {model} --local-dir FOLDER) and give -O model=FOLDER."
+            f"Fetch it once (hf download {model} --local-dir FOLDER) and give {flag}FOLDER."
         )
     from huggingface_hub import constants, snapshot_download
 
@@ -46,7 +55,7 @@ def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WeightsError(
             f'model "{model}" is not on this machine and cannot be fetched from the Hugging Face hub ({reason}).\n'
-            f"Fetch it where there is a network (hf download {model} --local-dir FOLDER) and give -O model=FOLDER."
+            f"Fetch it where there is a network (hf download {model} --local-dir FOLDER) and give {flag}FOLDER."
         ) from error
     missing = _missing(fetched, needed)
     if missing:
@@ -54,10 +63,10 @@ def hub_folder(model: str, *, files: Sequence[str], needed: Sequence[str], extra
     return fetched
 
 
-def _local_folder(model: str, files: Sequence[str], needed: Sequence[str], extra: str) -> Path | None:
+def _local_folder(model: str, files: Sequence[str], needed: Sequence[str], extra: str, flag: str) -> Path | None:
     """The folder that is named, or that the hub's cache has; None where the model is to be fetched."""
     if not model.strip():
-        raise WeightsError("the model's name is empty. Give a model's folder or a hub id with -O model=...")
+        raise WeightsError(f"the model's name is empty. Give a model's folder or a hub id with {flag}...")
     folder = Path(model).expanduser()
     if folder.is_dir():
         missing = _missing(folder, needed)
@@ -65,7 +74,7 @@ def _local_folder(model: str, files: Sequence[str], needed: Sequence[str], extra
             raise WeightsError(f"{model}: not this kind of model: no {', '.join(missing)} in the folder.")
         return folder
     if folder.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1:
-        raise WeightsError(f"{model}: no such folder. Give a model's folder or a hub id with -O model=...")
+        raise WeightsError(f"{model}: no such folder. Give a model's folder or a hub id with {flag}...")
     try:
         from huggingface_hub import snapshot_download
         from huggingface_hub.errors import LocalEntryNotFoundError

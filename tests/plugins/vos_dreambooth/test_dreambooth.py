@@ -207,11 +207,42 @@ def test_the_verb_from_images_to_a_folder_that_diffusers_loads(folder, tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(trained.vae.parameters(), first.vae.parameters(), strict=True))
     with pytest.raises(OutputExistsError, match="holds a training. Give --resume to go on"):
         CliRunner().invoke(command, [str(word) for word in words], catch_exceptions=False)
+    _refuses_changed_files([*words, "--resume"], tmp_path / "out", photos)
     (tmp_path / "other/samples").mkdir(parents=True)
     with pytest.raises(OutputExistsError, match="other: holds a training"):
         CliRunner().invoke(command, [*map(str, words), "-o", str(tmp_path / "other")], catch_exceptions=False)
     with pytest.raises(OptionError, match="or --no-prior"):
         CliRunner().invoke(command, [*map(str, words), "--no-prior"], catch_exceptions=False)
+
+
+def _refuses_changed_files(words, out, photos):
+    """Resuming needs the images and masks of the checkpoint; one without digests is resumed as before."""
+
+    def refused(message):
+        before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+        with pytest.raises(InputError, match=message) as caught:
+            CliRunner().invoke(command, words, catch_exceptions=False)
+        assert caught.value.exit_code == 2
+        assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+    mask, content = out / "masks/two.png", (out / "masks/two.png").read_bytes()
+    vos.write_label_map(mask, np.ones((120, 160), np.uint8))
+    refused(r"out/checkpoint.pt: mask two.png has changed since it was written. Put the earlier files back")
+    mask.unlink()
+    refused("mask two.png is gone since it was written")
+    mask.write_bytes(content)
+    (photos / "three.png").write_bytes((photos / "one.png").read_bytes())
+    refused("image three.png is new since it was written")
+    (photos / "three.png").unlink()
+    (photos / "one.png").rename(photos / "five.png")
+    refused("image five.png is new since it was written, and 2 more of the subject's files differ")
+    (photos / "five.png").rename(photos / "one.png")
+    CliRunner().invoke(command, words, catch_exceptions=False)
+    state = torch.load(out / "checkpoint.pt", weights_only=True)
+    del state["digests"]
+    torch.save(state, out / "checkpoint.pt")
+    vos.write_label_map(mask, np.ones((120, 160), np.uint8))
+    assert CliRunner().invoke(command, words, catch_exceptions=False).exit_code == 0
 
 
 def test_wrong_input_is_refused_before_the_images_are_segmented(tmp_path):
@@ -227,6 +258,7 @@ def test_wrong_input_is_refused_before_the_images_are_segmented(tmp_path):
     refused("--resume", OutputExistsError, "out/model: there is no checkpoint of it to resume from")
     (tmp_path / "out/model").rmdir()
     refused("", WeightsError, "not this kind of model")
+    refused(f"--model {tmp_path}/none", WeightsError, "Give a model's folder or a hub id with --model")
     refused("--rate -1", OptionError, "--rate is -1.0, expected more than 0")
     refused("--prior-weight nan", OptionError, "--prior-weight is nan, expected 0 or more")
     assert not list((tmp_path / "out").iterdir())

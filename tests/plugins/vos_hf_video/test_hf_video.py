@@ -10,7 +10,7 @@ import vos
 from vos.plugin import WeightsError
 from vos.testing import check_plugin, tiny_sequence, tracker_checks
 from vos_hf_video.models import load_model
-from vos_hf_video.options import IMAGENET, Sam2Options
+from vos_hf_video.options import IMAGENET
 from vos_hf_video.tracker import HfVideoTracker
 
 
@@ -194,10 +194,30 @@ def test_compiling_covers_the_encoders(monkeypatch, options, folder):
     assert compiled[1].endswith("MemoryEncoder")
 
 
-def test_a_folder_without_the_model_is_refused(tmp_path, folder):
+def test_a_folder_without_the_model_is_refused(tmp_path, folder, options):
+    options = type(options)(model=str(tmp_path))
     with pytest.raises(WeightsError, match="not this kind of model"):
-        load_model(Sam2Options(model=str(tmp_path)), torch.device("cpu"), torch.float32)
+        load_model(options, torch.device("cpu"), torch.float32)
     (tmp_path / "config.json").write_text((folder / "config.json").read_text())
     (tmp_path / "model.safetensors").write_bytes(b"not a checkpoint")
     with pytest.raises(WeightsError, match="cannot be loaded from it"):
-        load_model(Sam2Options(model=str(tmp_path)), torch.device("cpu"), torch.float32)
+        load_model(options, torch.device("cpu"), torch.float32)
+
+
+@pytest.mark.parametrize(
+    ("held", "given", "message"),
+    [
+        ("sam3_video", "sam2", 'holds "sam3_video" weights, tracker sam2 needs "sam2" weights. Use -t sam3-tracker'),
+        ("sam2_video", "sam3-tracker", 'tracker sam3-tracker needs "sam3" weights. Use -t sam2'),
+        ("sam2_video", "edgetam", 'tracker edgetam needs "edgetam" weights. Use -t sam2'),
+    ],
+)
+def test_a_model_of_another_of_the_trackers_is_refused_before_it_is_loaded(tmp_path, held, given, message):
+    (tmp_path / "config.json").write_text(f'{{"model_type": "{held}"}}')
+    (tmp_path / "model.safetensors").touch()
+    plugins = vos.load_plugins(["vos_hf_video"])
+    sequence = tiny_sequence("moving", length=2)
+    options = {"model": str(tmp_path)}
+    with pytest.raises(WeightsError, match=message) as caught:
+        next(vos.stream(sequence, list(sequence.annotations), tracker=given, options=options, plugins=plugins))
+    assert "\n" not in str(caught.value)

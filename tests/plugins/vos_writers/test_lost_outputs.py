@@ -10,7 +10,7 @@ import time
 import pytest
 
 import vos
-from vos.plugin import OutputError, OutputFolder, hookimpl
+from vos.plugin import OptionError, OutputError, OutputFolder, hookimpl
 from vos.testing import StubTracker, tiny_sequence
 
 WRITERS = vos.load_plugins().writers.names()
@@ -53,6 +53,33 @@ def test_a_full_disk_is_one_line_and_leaves_no_unfinished_file(writer, tmp_path,
     assert ".partial-" not in str(caught.value)
     assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize("writer", sorted(SUFFIXES))
+def test_a_folder_in_place_of_the_file_is_refused_before_anything_is_made(writer, tmp_path):
+    path = tmp_path / f"there{SUFFIXES[writer]}"
+    path.mkdir()
+    sequence = tiny_sequence("moving", length=2)
+    with pytest.raises(OptionError, match="is a folder, expected a file to write"):
+        vos.track(
+            sequence,
+            sequence.label_maps[0],
+            tracker=StubTracker(),
+            output=tmp_path / "out",
+            writers=["davis", (writer, {"path": str(path)})],
+        )
+    assert list(tmp_path.rglob("*")) == [path]
+
+
+def test_a_disk_without_space_for_the_record_is_reported_once(tmp_path, monkeypatch, caplog):
+    def full(path, *_):
+        raise OutputError(f"{path}: cannot be written (No space left on device).")
+
+    monkeypatch.setattr("vos.host.outputs.run_record.atomic_write", full)
+    with pytest.raises(OutputError, match=r"run.json: cannot be written \(No space"):
+        track(tiny_sequence("moving", length=2), "davis", tmp_path / "out")
+    assert "vos_run_failed" not in caplog.text
+    assert [file for file in tmp_path.rglob("*") if file.is_file()] == []
 
 
 class Remover:

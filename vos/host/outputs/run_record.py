@@ -13,7 +13,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from vos.errors import InputError, VosError
+from vos.errors import InputError, OutputError, VosError
 from vos.host.timing import FrameTimes
 from vos.io.atomic_files import PARTIAL_PREFIX, atomic_write
 from vos.io.json_file import read_json
@@ -112,7 +112,11 @@ class RunRecord:
     @hookimpl
     def vos_run_failed(self, run: Run, error: BaseException) -> None:
         """Write the record of a run that stopped early."""
-        self._write(run, **ended_by(error))
+        try:
+            self._write(run, **ended_by(error))
+        except OutputError as again:
+            if str(again) != str(error):  # else the run failed by this very error, which is shown once
+                raise
 
     def _write(self, run: Run, state: str, **more: Any) -> None:
         assert run.output is not None, "added only to runs with an output folder"
