@@ -76,7 +76,8 @@ class Recorder:
         self._tracker = PropagationTracker(options, Runtime(device="cpu"))
         decoder = next(stage for stage in self._tracker.stages if isinstance(stage, Decoder))
         if weights is not None:
-            decoder.network = load_decoder(weights).to(memory_format=torch.channels_last)
+            dtype = next(decoder.network.parameters()).dtype
+            decoder.network = load_decoder(weights).to(dtype).to(memory_format=torch.channels_last)
         self._tracker.keep_levels = True
         self._recording = RecordingDecoder(decoder)
         decoder.decode = self._recording  # type: ignore[method-assign]
