@@ -158,12 +158,6 @@ def chosen_path(path: Path | None, folder: Path | None, default_name: str) -> li
 def chosen_file(path: Path | None, folder: Path | None, default_name: str) -> list[Path]:
     """As ``chosen_path``, for a writer of one file: a folder is refused before the run makes anything.
 
-    Args:
-        path: the option, or None.
-        folder: the run's own folder, or None.
-        default_name: name inside the run's folder.
-    Returns:
-        Empty where there is neither.
     Raises:
         OptionError: a folder has that name.
     """
