@@ -22,6 +22,8 @@ from vos_propagation.config import MemoryConfig
 from vos_propagation.frame_state import SequenceState
 from vos_propagation.memory.key_value_store import KeyValueMemoryStore, MemoryFrame
 from vos_propagation.memory.manager import Anchor, MemoryManager
+from vos_propagation.memory.readout_memory import MemoryPart, ReadoutMemory
+from vos_propagation.memory.readout_network import KEY, VALUE
 from vos_propagation.memory.target_model import TargetModel
 from vos_propagation.ops.query_tiles import ObjectPlaces
 from vos_propagation.redetection.redetector import ObjectState, Redetector
@@ -30,7 +32,7 @@ from vos_propagation.stages.detached_fragments import DetachedFragmentFilter, Fr
 from vos_propagation.stages.distractors import DistractorPair
 from vos_propagation.stages.stage import Stage
 
-FORMAT = 3
+FORMAT = 4
 
 KINDS: Mapping[str, type] = {
     kind.__name__: kind
@@ -44,8 +46,10 @@ KINDS: Mapping[str, type] = {
         KeyValueMemoryStore,
         MemoryFrame,
         MemoryManager,
+        MemoryPart,
         ObjectPlaces,
         ObjectState,
+        ReadoutMemory,
         Redetector,
         SequenceState,
         TargetModel,
@@ -54,7 +58,7 @@ KINDS: Mapping[str, type] = {
 }
 """Classes of the objects that hold the state; a file makes objects of these classes only."""
 
-_USED_LATER = ("cells", "match_keys", "samples", "grey", "chroma")
+_USED_LATER = ("cells", "match_keys", "samples", "grey", "chroma", "readout")
 """Fields of a past frame's features that later steps use."""
 
 _DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool)}
@@ -241,6 +245,13 @@ def _check(sequence: SequenceState, held: Mapping[Stage, Mapping[str, Any]]) -> 
                 _expect("view", view.own, len(view.own), channels)
                 _expect("view", view.rest, len(view.rest), channels)
                 _expect("view", view.own_chroma, len(view.own), 2)
+        if isinstance(part, ReadoutMemory):
+            if not {*part.annotated, *part.spread} <= set(ids):
+                raise ValueError(f"readout memory of {sorted(part.annotated)}, objects {sorted(ids)}")
+            for cells in (cells for held in (part.annotated, part.spread) for kept in held.values() for cells in kept):
+                _expect("keys", cells.keys, KEY, cells.keys.shape[-1])
+                _expect("places", cells.places, 2, cells.keys.shape[-1])
+                _expect("values", cells.values, VALUE, cells.keys.shape[-1])
         if isinstance(part, DetachedFragmentFilter):
             _check_objects(part._objects, ids)
             for state in part._objects.values():
@@ -260,6 +271,8 @@ def _check_features(sequence: SequenceState) -> None:
         _expect("match keys", frame.match_keys, memory._axes.shape[1], height // 2, width // 2)
         _expect("chroma", frame.chroma, 2, height // 2, width // 2)
         _expect("samples", frame.samples, len(features.samples), height * width // 4)
+        for plane in frame.readout or ():
+            _expect("readout", plane, 1, KEY, height // 4, width // 4)
     for anchor in memory.anchors:
         _expect("annotation", anchor.prob, len(ids) + 1, height, width)
         if not anchor.object_ids <= set(ids):

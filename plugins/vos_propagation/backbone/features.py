@@ -38,6 +38,7 @@ class FrameFeatures:
         edges: brings logits (2 h, 2 w) to (8 h, 8 w).
         chroma: float32 (2, h, w), a* and b* of CIELAB, mean of each cell.
         decoder_features: the levels reduced for the decoder, from ``DecoderNetwork.image_features``; None without it.
+        readout: keys and what values see of the image, from ``ReadoutNetwork.keys``; None without the decoder.
         ahead: whether it was encoded while earlier frames were tracked, with half of the cores.
     """
 
@@ -50,6 +51,7 @@ class FrameFeatures:
     edges: GuidedFilter
     chroma: Tensor
     decoder_features: Mapping[int, Tensor] | None = None
+    readout: tuple[Tensor, Tensor] | None = None
     ahead: bool = False
 
     @property

@@ -14,10 +14,11 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vos.plugin import WeightsError
 from vos_propagation.backbone.efficientnet_lite import CHANNELS
+from vos_propagation.memory.readout_network import VALUE, ReadoutNetwork
+from vos_propagation.ops.convolutions import convolution, fold_all_batch_norms
 from vos_propagation.ops.resampling import upsample2x
 
 WEIGHTS = Path(__file__).parent / "decoder.pt"
@@ -27,45 +28,41 @@ COARSE_CUES, FINE_CUES = 11, 3
 # Rows of the coarse cues: an object's warped mask, and its votes.
 WARPED, VOTES = 0, 9
 # Channels, by stride: of the reduced image features, and the layers of the decoder.
-IMAGE_WIDTH = {4: 16, 8: 32, 16: 64, 32: 64}
-WIDTH = {4: 24, 8: 48, 16: 96, 32: 96}
-
-
-def _convolution(inputs: int, outputs: int, kernel: int = 3, dilation: int = 1) -> nn.Sequential:
-    """Make a convolution that keeps the size, a batch norm and a ReLU."""
-    padding = dilation * (kernel // 2)
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=dilation, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    )
+IMAGE_WIDTH = {4: 24, 8: 32, 16: 64, 32: 64}
+WIDTH = {4: 40, 8: 48, 16: 96, 32: 96}
 
 
 class DecoderNetwork(nn.Module):
-    """A network of half a million weights."""
+    """A network of 0.86 million weights.
+
+    Attributes:
+        readout: makes the keys and values of the memory, and reads it.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.readout = ReadoutNetwork()
         self.reduce = nn.ModuleDict(
             {
-                str(stride): nn.Sequential(nn.BatchNorm2d(CHANNELS[stride]), _convolution(CHANNELS[stride], width, 1))
+                str(stride): nn.Sequential(nn.BatchNorm2d(CHANNELS[stride]), convolution(CHANNELS[stride], width, 1))
                 for stride, width in IMAGE_WIDTH.items()
             }
         )
         self.direction = nn.Linear(2 * IMAGE_WIDTH[16], IMAGE_WIDTH[16])
         self.at_32 = nn.Sequential(
-            _convolution(IMAGE_WIDTH[32] + COARSE_CUES, WIDTH[32]), _convolution(WIDTH[32], WIDTH[32], dilation=2)
+            convolution(IMAGE_WIDTH[32] + COARSE_CUES + VALUE, WIDTH[32]), convolution(WIDTH[32], WIDTH[32], dilation=2)
         )
         self.at_16 = nn.Sequential(
-            _convolution(IMAGE_WIDTH[16] + 1 + COARSE_CUES + WIDTH[32], WIDTH[16]), _convolution(WIDTH[16], WIDTH[16])
+            convolution(IMAGE_WIDTH[16] + 1 + COARSE_CUES + WIDTH[32] + VALUE, WIDTH[16]),
+            convolution(WIDTH[16], WIDTH[16]),
         )
-        self.up_16 = _convolution(WIDTH[16], WIDTH[8], 1)
+        self.up_16 = convolution(WIDTH[16], WIDTH[8], 1)
         self.at_8 = nn.Sequential(
-            _convolution(WIDTH[8] + IMAGE_WIDTH[8] + COARSE_CUES, WIDTH[8]), _convolution(WIDTH[8], WIDTH[8])
+            convolution(WIDTH[8] + IMAGE_WIDTH[8] + COARSE_CUES, WIDTH[8]), convolution(WIDTH[8], WIDTH[8])
         )
-        self.up_8 = _convolution(WIDTH[8], WIDTH[4], 1)
+        self.up_8 = convolution(WIDTH[8], WIDTH[4], 1)
         self.at_4 = nn.Sequential(
-            _convolution(WIDTH[4] + IMAGE_WIDTH[4] + FINE_CUES, WIDTH[4]), _convolution(WIDTH[4], WIDTH[4])
+            convolution(WIDTH[4] + IMAGE_WIDTH[4] + FINE_CUES, WIDTH[4]), convolution(WIDTH[4], WIDTH[4])
         )
         self.out_16 = nn.Conv2d(WIDTH[16], 1, 1)
         self.out_4 = nn.Conv2d(WIDTH[4] + FINE_CUES, 1, 1)
@@ -80,7 +77,7 @@ class DecoderNetwork(nn.Module):
         """
         return {stride: self.reduce[str(stride)](levels[stride]) for stride in IMAGE_WIDTH}
 
-    def forward(self, image: Mapping[int, Tensor], coarse_cues: Tensor, fine_cues: Tensor) -> Tensor:
+    def forward(self, image: Mapping[int, Tensor], coarse_cues: Tensor, fine_cues: Tensor, readout: Tensor) -> Tensor:
         """Compute an object's logits.
 
         Args:
@@ -89,19 +86,22 @@ class DecoderNetwork(nn.Module):
                 the target model's score; the highest similarity, and the best score minus it; own and best other
                 votes of the annotated frames and their highest similarity; own and best other votes.
             fine_cues: (B, 3, h4, w4): own and best other value of the warped mask; the margin of the votes, in 0..1.
+            readout: (B, 64, h16, w16), from ``ReadoutNetwork.read``.
         Returns:
             float32 (B, h4, w4).
         """
-        logits, _ = self.both_logits(image, coarse_cues, fine_cues)
+        logits, _ = self.both_logits(image, coarse_cues, fine_cues, readout)
         return logits
 
-    def both_logits(self, image: Mapping[int, Tensor], coarse_cues: Tensor, fine_cues: Tensor) -> tuple[Tensor, Tensor]:
+    def both_logits(
+        self, image: Mapping[int, Tensor], coarse_cues: Tensor, fine_cues: Tensor, readout: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Compute the logits, (B, h4, w4), and for deep supervision those of the 16-px level, (B, h16, w16)."""
         cues_8, fine = 2 * coarse_cues - 1, 2 * fine_cues - 1
         cues_16 = F.avg_pool2d(cues_8, 2)
-        x = self.at_32(torch.cat([image[32], F.avg_pool2d(cues_16, 2)], 1))
+        x = self.at_32(torch.cat([image[32], F.avg_pool2d(cues_16, 2), F.avg_pool2d(readout, 2)], 1))
         x = self.at_16(
-            torch.cat([image[16], self._target_similarity(image[16], coarse_cues), cues_16, upsample2x(x)], 1)
+            torch.cat([image[16], self._target_similarity(image[16], coarse_cues), cues_16, upsample2x(x), readout], 1)
         )
         logits_16 = self.out_16(x)[:, 0]
         x = self.at_8(torch.cat([upsample2x(self.up_16(x)), image[8], cues_8], 1))
@@ -149,27 +149,5 @@ def fold_batch_norms(network: DecoderNetwork) -> DecoderNetwork:
         A network whose logits differ by rounding alone; its state dict has other names.
     """
     network = copy.deepcopy(network)
-    parts = [part for part in network.modules() if isinstance(part, nn.Sequential)]
-    for part in parts:
-        convolution, norm = part[0], part[1]
-        if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            part[0], part[1] = fuse_conv_bn_eval(convolution, norm), nn.Identity()
-    for part in parts:
-        norm, following = part[0], part[1]
-        if isinstance(norm, nn.BatchNorm2d) and isinstance(following, nn.Sequential):
-            _fold_before(norm, following[0])
-            part[0] = nn.Identity()
+    fold_all_batch_norms(network)
     return network
-
-
-def _fold_before(norm: nn.BatchNorm2d, convolution: nn.Module) -> None:
-    """Fold a batch norm into the 1x1 convolution after it, in place; there is no padding that would meet its shift."""
-    assert isinstance(convolution, nn.Conv2d)
-    assert convolution.kernel_size == (1, 1)
-    assert convolution.bias is not None
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
-    shift = norm.bias - norm.running_mean * scale
-    convolution.bias.data += convolution.weight.data[:, :, 0, 0] @ shift
-    convolution.weight.data *= scale[None, :, None, None]

@@ -24,6 +24,7 @@ from torch import Tensor
 from vos.plugin import Frame, Runtime, object_ids
 from vos_propagation.config import PropagationOptions
 from vos_propagation.frame_state import FrameState
+from vos_propagation.memory.readout_memory import centre_of
 from vos_propagation.ops.boxes import Box
 from vos_propagation.pipeline import PropagationTracker
 from vos_propagation.stages.decoder import Decoder
@@ -38,11 +39,17 @@ MEMORIES = ("own", "truth", "votes", "mixed")
 DAGGER = ("own", "own", "own", "mixed")
 """Memories of a later round: the decoder learns from its own mistakes (Ross et al., arXiv:1011.0686)."""
 # The share of the records that is kept, of several objects and of one alone.
-KEPT, KEPT_ALONE = 0.6, 0.75
+KEPT, KEPT_ALONE = 0.25, 0.4
 SHARD = 60
 STRIDES = {"coarse": 8, "fine": 4, "s4": 4, "s8": 8, "s16": 16, "s32": 32, "truth": 4}
 """The stride of each part of a record: ``coarse`` (11, h8, w8) and ``fine`` (3, h4, w4) cues and the backbone's levels,
 float16, and ``truth`` uint8 (1, h4, w4) in 0..255."""
+REMEMBERED = 4
+MEMORY_STRIDES = {"memory_s16": 16, "memory_s8": 8, "memory_masks": 4, "memory_inside": 16}
+"""The same of the parts that show the ``REMEMBERED`` memory frames, in an axis before the others: the annotated one,
+the last one and two at random; the backbone's levels, float16, the masks that the tracker remembers of the object
+and of all others, uint8 (4, 2, h4, w4) in 0..255, and which cells lie inside the frame, uint8. A record also has
+``centres``, float32 (5, 2): (y, x) of the object's warped mask and of those masks, cells from the part's corner."""
 
 
 class RecordingDecoder:
@@ -79,6 +86,7 @@ class Recorder:
             dtype = next(decoder.network.parameters()).dtype
             decoder.network = load_decoder(weights).to(dtype).to(memory_format=torch.channels_last)
         self._tracker.keep_levels = True
+        self._past: list[tuple[dict[int, Tensor], Tensor]] = []
         self._recording = RecordingDecoder(decoder)
         decoder.decode = self._recording  # type: ignore[method-assign]
 
@@ -87,6 +95,7 @@ class Recorder:
         self._recording.memory = rng.choice(self._memories)
         ids = object_ids(clip.label_maps[0])
         records: list[dict[str, Tensor]] = []
+        self._past = []
         for index, (image, label_map) in enumerate(zip(clip.images, clip.label_maps, strict=True)):
             frame = Frame(index, image, str(index))
             (encoding,) = self._tracker.encode([frame])
@@ -96,11 +105,18 @@ class Recorder:
             self._recording.truth = torch.from_numpy(np.stack(shares))
             if index == 0:
                 self._tracker.start(frame, label_map, encoding)
+                self._remember()
                 continue
             self._recording.seen = None
             self._tracker.step(frame, encoding)
             records += self._cut(rng)
+            self._remember()
         return records
+
+    def _remember(self) -> None:
+        sequence = self._tracker.sequence
+        levels = sequence.features.levels
+        self._past.append(({stride: levels[stride][0].half() for stride in (8, 16)}, sequence.prob.clone()))
 
     def _cut(self, rng: random.Random) -> list[dict[str, Tensor]]:
         if self._recording.seen is None:
@@ -115,8 +131,39 @@ class Recorder:
             planes |= {f"s{stride}": level[0] for stride, level in frame.features.levels.items()}
             record = {name: _window(plane, place, STRIDES[name]).half() for name, plane in planes.items()}
             truth = _window(self._recording.truth[row : row + 1], place, 4)
-            records.append({**record, "truth": (255 * truth).round().byte()})
+            memory = self._memory_parts(row, rng)
+            warped = fine[row, 0].float()
+            memory["centres"] = torch.cat([(centre_of(warped) - torch.tensor(place))[None], memory["centres"]])
+            records.append({**record, **memory, "truth": (255 * truth).round().byte()})
         return records
+
+    def _memory_parts(self, row: int, rng: random.Random) -> dict[str, Tensor]:
+        """Cut the object and its surroundings out of the frames that a record remembers."""
+        last = len(self._past) - 1
+        shown = []
+        for index in (0, last, *(rng.randint(0, last) for _ in range(REMEMBERED - 2))):
+            levels, prob = self._past[index]
+            masks = torch.stack([prob[row + 1], 1 - prob[0] - prob[row + 1]]).clamp(0, 1)
+            centre, size = centre_of(masks[0]), levels[16].shape[1:]
+            place = _place_around(centre, size, rng)
+            planes = {
+                "memory_s16": levels[16],
+                "memory_s8": levels[8],
+                "memory_masks": (255 * masks).round().byte(),
+                "memory_inside": torch.ones(size, dtype=torch.uint8),
+            }
+            parts = {name: _window(plane, place, MEMORY_STRIDES[name]) for name, plane in planes.items()}
+            shown.append({**parts, "centres": centre - torch.tensor(place)})
+        return {name: torch.stack([parts[name] for parts in shown]) for name in shown[0]}
+
+
+def _place_around(centre: Tensor, size: Sequence[int], rng: random.Random) -> tuple[int, int]:
+    """Choose where a part of a memory frame begins, cells of 16 px: about around the object's centre."""
+    y, x = (
+        int(min(max(float(middle) - side / 2 + rng.uniform(-3, 3), 0), max(0, length - side)))
+        for middle, side, length in zip(centre, RECORDED, size, strict=True)
+    )
+    return y, x
 
 
 def _place(box: Box, size: Sequence[int], rng: random.Random) -> tuple[int, int]:

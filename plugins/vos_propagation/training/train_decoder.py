@@ -4,7 +4,8 @@
 
 Goes on from OUT's checkpoint, where there is one, and takes up files that ``record_cues.py`` adds meanwhile. The loss
 is the binary cross-entropy of the hardest eighth of the cells and soft Dice. The cues of a random part of the object
-are sometimes weakened, and sometimes one kind of cue is left out, so that the decoder learns from the image too.
+are sometimes weakened, and sometimes one kind of cue is left out, so that the decoder learns from the image and from
+the memory readout too.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vos_propagation.memory.readout_memory import CLAIMED_SHARE, box_around, places_from
+from vos_propagation.memory.readout_network import VALUE
 from vos_propagation.stages.decoder_network import IMAGE_WIDTH, DecoderNetwork
-from vos_propagation.training.record_cues import STRIDES
+from vos_propagation.training.record_cues import MEMORY_STRIDES, REMEMBERED, STRIDES
 
 # Rows and columns of a training crop, cells of 16 px, even; and crops of a step.
 CROP, BATCH = (20, 24), 4
@@ -35,6 +38,10 @@ LATEST = 0.7
 CUE_KINDS = ((0, 1), (2, 3), (4, 5), (6, 7, 8), (9, 10))
 OWN_CUES = (0, 2, 6, 9)
 DEEP_WEIGHT = 0.3
+# How often all votes are left out together, the memory readout, and some of the memory frames.
+NO_VOTES, NO_READOUT, FEWER_FRAMES = 0.08, 0.05, 0.5
+# Cells of 16 px around the object in a memory frame that are read, at least and at most.
+READ_ROOM = 3, 6
 # The shipped weights are a moving average over about the last 500 steps.
 AVERAGED = 0.998
 SAVE_EVERY = 200
@@ -75,10 +82,40 @@ class Records:
             top, left, height, width = (16 * cells // stride for cells in (y, x, *CROP))
             parts[name] = shard[name][index, ..., top : top + height, left : left + width].float()
         parts["truth"] = parts["truth"][0] / 255
-        if rng.random() < DROPPED:
+        parts |= self._memory_of(shard, index, (y, x), rng)
+        drawn = rng.random()
+        if drawn < DROPPED:
             drop_kind(parts, rng.randrange(len(CUE_KINDS)))
+        elif drawn < DROPPED + NO_VOTES:
+            drop_kind(parts, 3)
+            drop_kind(parts, 4)
         if rng.random() < ERASED:
             erase(parts, rng)
+        return parts
+
+    def _memory_of(
+        self, shard: Mapping[str, Tensor], index: int, corner: tuple[int, int], rng: random.Random
+    ) -> dict[str, Tensor]:
+        """Return a record's memory frames, the places of their cells and the crop's, and which are not read."""
+        parts = {name: shard[name][index].float() for name in MEMORY_STRIDES}
+        parts["memory_masks"] /= 255
+        height, width = parts["memory_inside"].shape[-2:]
+        whole, (y, x) = (slice(0, height), slice(0, width)), corner
+        now, *then = shard["centres"][index]
+        parts["places"] = places_from(now, (slice(y, y + CROP[0]), slice(x, x + CROP[1])))
+        parts["memory_places"] = torch.cat([places_from(centre, whole) for centre in then], 1)
+        read = parts.pop("memory_inside") > 0
+        room, shown = rng.randint(*READ_ROOM), [*range(REMEMBERED)]
+        if rng.random() < FEWER_FRAMES:
+            shown = rng.sample(shown, rng.randint(1, REMEMBERED - 1))
+        claimed = F.avg_pool2d(parts["memory_masks"][:, 0], 4) > CLAIMED_SHARE
+        for frame in range(REMEMBERED):
+            box = box_around(claimed[frame], room) or whole
+            near = torch.zeros_like(read[frame])
+            near[box] = frame in shown
+            read[frame] &= near
+        parts["left_out"] = ~read.flatten()
+        parts["use_readout"] = torch.tensor(float(rng.random() >= NO_READOUT))
         return parts
 
 
@@ -132,12 +169,16 @@ class Training:
         torch.manual_seed(seed)
         self._rate, self._checkpoint = rate, checkpoint
         self.network = DecoderNetwork().train()
+        # The readout alone has to tell the object too: deep supervision, not part of the shipped weights.
+        self.probe = torch.nn.Conv2d(VALUE, 1, 1)
+        self._parameters = [*self.network.parameters(), *self.probe.parameters()]
         self.average = {name: value.clone() for name, value in self.network.state_dict().items()}
-        self._optimizer = torch.optim.AdamW(self.network.parameters(), lr=rate, weight_decay=1e-4)
+        self._optimizer = torch.optim.AdamW(self._parameters, lr=rate, weight_decay=1e-4)
         self.step, self.seconds = 0, 0.0
         if checkpoint.exists():
             state = torch.load(checkpoint, weights_only=True)
             self.network.load_state_dict(state["network"])
+            self.probe.load_state_dict(state["probe"])
             self._optimizer.load_state_dict(state["optimizer"])
             self.average, self.step, self.seconds = state["average"], state["step"], state["seconds"]
 
@@ -149,17 +190,34 @@ class Training:
         parts = {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
         levels = {s: parts[f"s{s}"].contiguous(memory_format=torch.channels_last) for s in IMAGE_WIDTH}
         image = self.network.image_features(levels)
-        logits, deep = self.network.both_logits(image, parts["coarse"], parts["fine"])
+        readout = self._readout(parts, levels)
+        probed = self.probe(readout)[:, 0]
+        readout = readout * parts["use_readout"][:, None, None, None]
+        logits, deep = self.network.both_logits(image, parts["coarse"], parts["fine"], readout)
         loss = loss_of(logits, parts["truth"])
         truth_16 = F.avg_pool2d(parts["truth"][:, None], 4)[:, 0]
         self._optimizer.zero_grad()
-        total = loss + DEEP_WEIGHT * F.binary_cross_entropy_with_logits(deep, truth_16)
+        total = loss + DEEP_WEIGHT * sum(F.binary_cross_entropy_with_logits(x, truth_16) for x in (deep, probed))
         total.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self._optimizer.step()
         self.step += 1
         self._update_average()
         return float(loss.detach())
+
+    def _readout(self, parts: Mapping[str, Tensor], levels: Mapping[int, Tensor]) -> Tensor:
+        """Read the memory of each crop: (B, 64, h16, w16)."""
+        network, (batch, frames) = self.network.readout, parts["memory_s16"].shape[:2]
+        keys, _ = network.keys(levels[16], levels[8])
+        memory_keys, image = network.keys(parts["memory_s16"].flatten(0, 1), parts["memory_s8"].flatten(0, 1))
+        masks = parts["memory_masks"].flatten(0, 1)
+        values = network.values(image, masks[:, :1], masks[:, 1:])
+        memory_keys, values = (
+            planes.view(batch, frames, planes.shape[1], -1).transpose(1, 2).flatten(2)
+            for planes in (memory_keys, values)
+        )
+        memory = (memory_keys, parts["memory_places"], values, parts["left_out"])
+        return network.read(keys.flatten(2), parts["places"], *memory).view(batch, VALUE, *keys.shape[2:])
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -175,6 +233,7 @@ class Training:
         half = {name: value.half() if value.is_floating_point() else value for name, value in self.average.items()}
         torch.save(half, out)
         state = {"network": self.network.state_dict(), "optimizer": self._optimizer.state_dict(), "step": self.step}
+        state["probe"] = self.probe.state_dict()
         torch.save({**state, "average": self.average, "seconds": self.seconds}, self._checkpoint)
 
 

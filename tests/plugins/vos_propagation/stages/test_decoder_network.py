@@ -2,9 +2,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from vos.plugin import WeightsError
 from vos_propagation.backbone.efficientnet_lite import CHANNELS
+from vos_propagation.memory.readout_memory import centre_of, places_from
+from vos_propagation.memory.readout_network import VALUE
 from vos_propagation.stages.decoder_network import (
     COARSE_CUES,
     FINE_CUES,
@@ -38,7 +41,10 @@ def cues(mask_s8: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def test_logits_have_cells_of_4_px_and_of_16_px() -> None:
     network = DecoderNetwork().eval()
     fine, coarse = network.both_logits(
-        network.image_features(levels(96, 160)), torch.rand(1, COARSE_CUES, 12, 20), torch.rand(1, FINE_CUES, 24, 40)
+        network.image_features(levels(96, 160)),
+        torch.rand(1, COARSE_CUES, 12, 20),
+        torch.rand(1, FINE_CUES, 24, 40),
+        torch.rand(1, VALUE, 6, 10),
     )
     assert fine.shape == (1, 24, 40)
     assert coarse.shape == (1, 6, 10)
@@ -48,9 +54,19 @@ def test_logits_have_cells_of_4_px_and_of_16_px() -> None:
 def test_the_shipped_weights_follow_cues_that_agree() -> None:
     network = load_decoder()
     mask = torch.zeros(24, 24)
-    mask[8:16, 6:18] = 1
-    flat = {stride: torch.zeros_like(level) for stride, level in levels(192, 192).items()}
-    logits = network(network.image_features(flat), *cues(mask))[0]
+    mask[8:16, 8:20] = 1
+    generator = torch.Generator().manual_seed(0)
+    seen = {}
+    for stride, level in levels(192, 192).items():
+        inside = F.interpolate(mask[None, None], size=level.shape[2:], mode="area")
+        own, rest = torch.randn(2, 1, CHANNELS[stride], 1, 1, generator=generator)
+        seen[stride] = inside * own + (1 - inside) * rest
+    coarse, fine = cues(mask)
+    keys, image = network.readout.keys(seen[16], seen[8])
+    values = network.readout.values(image, fine[:, :1], torch.zeros_like(fine[:, :1]))
+    places = places_from(centre_of(fine[0, 0]), (slice(0, 12), slice(0, 12)))[None]
+    readout = network.readout.read(keys.flatten(2), places, keys.flatten(2), places, values.flatten(2))
+    logits = network(network.image_features(seen), coarse, fine, readout.view(1, VALUE, 12, 12))[0]
     large = mask.repeat_interleave(2, 0).repeat_interleave(2, 1) > 0
     assert ((logits > 0) == large).float().mean() > 0.9
 
@@ -60,9 +76,16 @@ def test_folded_batch_norms_leave_the_logits_as_they_are() -> None:
     network = load_decoder()
     folded = fold_batch_norms(network)
     assert not any(isinstance(part, torch.nn.BatchNorm2d) for part in folded.modules())
-    given = (torch.rand(1, COARSE_CUES, 12, 20), torch.rand(1, FINE_CUES, 24, 40))
+    given = (torch.rand(1, COARSE_CUES, 12, 20), torch.rand(1, FINE_CUES, 24, 40), torch.rand(1, VALUE, 6, 10))
     expected, found = (one(one.image_features(levels(96, 160)), *given) for one in (network, folded))
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    seen = levels(96, 160)
+    keys = [one.readout.keys(seen[16], seen[8]) for one in (network, folded)]
+    for plain, fused in zip(*keys, strict=True):
+        torch.testing.assert_close(fused, plain, atol=1e-4, rtol=0)
+    masks = torch.rand(2, 1, 1, 24, 40)
+    values = [one.readout.values(image, *masks) for one, (_, image) in zip((network, folded), keys, strict=True)]
+    torch.testing.assert_close(values[1], values[0], atol=1e-4, rtol=0)
 
 
 def test_the_shipped_weights_are_small_and_half_precision() -> None:

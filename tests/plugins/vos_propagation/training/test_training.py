@@ -9,10 +9,10 @@ import torch
 from PIL import Image
 
 from vos_propagation.stages.decoder_network import WEIGHTS, load_decoder
-from vos_propagation.training.__main__ import main
+from vos_propagation.training.__main__ import main, mean_of
 from vos_propagation.training.clips import Clip, ClipMaker, PhotoFolder, VideoFolder, zoomed
 from vos_propagation.training.occluders import SHAPES, draw_shape, paste_occluder
-from vos_propagation.training.record_cues import RECORDED, STRIDES
+from vos_propagation.training.record_cues import MEMORY_STRIDES, RECORDED, REMEMBERED, STRIDES
 from vos_propagation.training.train_decoder import Records, drop_kind, erase, train
 
 SIZE = (120, 160)
@@ -100,14 +100,19 @@ def test_one_command_records_and_trains_in_rounds_and_goes_on(maker: ClipMaker, 
     train_from_scratch(tmp_path, out)
     for folder in ("records-0", "records-1"):
         (shard,) = [torch.load(path, weights_only=True) for path in (out / folder).glob("*.pt")]
-        for name, stride in STRIDES.items():
+        for name, stride in (STRIDES | MEMORY_STRIDES).items():
             assert shard[name].shape[-2:] == (RECORDED[0] * 16 // stride, RECORDED[1] * 16 // stride)
         assert shard["truth"].float().amax() == 255
+        assert shard["memory_masks"][:, :, 0].float().amax() == 255
+        assert shard["centres"].shape[1:] == (1 + REMEMBERED, 2)
     shipped, trained = (load_decoder(path).state_dict() for path in (WEIGHTS, out / "decoder.pt"))
     assert {key: value.shape for key, value in trained.items()} == {key: value.shape for key, value in shipped.items()}
-    before = (out / "decoder.pt").stat().st_mtime_ns
+    rounds = [torch.load(out / f"round-{number}.pt", weights_only=True) for number in (1, 2)]
+    final = torch.load(out / "decoder.pt", weights_only=True)
+    assert all(torch.equal(value, final[key]) for key, value in mean_of(*rounds).items())
+    before = (out / "round-2.pt").stat().st_mtime_ns
     train_from_scratch(tmp_path, out)
-    assert (out / "decoder.pt").stat().st_mtime_ns == before, "a finished training was done again"
+    assert (out / "round-2.pt").stat().st_mtime_ns == before, "a finished training was done again"
     records = Records([out / "records-0", out / "records-1"])
     assert len(records) > 1
     first = train(records, tmp_path / "more.pt", seconds=60, rate=2e-3, seed=0, steps=1)

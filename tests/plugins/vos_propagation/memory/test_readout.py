@@ -1,0 +1,109 @@
+"""The memory readout: what its keys, places and masks decide, and what is kept of an object."""
+
+import dataclasses
+
+import numpy as np
+import torch
+
+import vos
+from vos.plugin import Runtime
+from vos_propagation.config import PropagationOptions
+from vos_propagation.memory.readout_memory import SPREAD, SPREAD_EVERY, box_around, centre_of, part_around, places_from
+from vos_propagation.memory.readout_network import KEY, VALUE, ReadoutNetwork
+from vos_propagation.pipeline import PropagationTracker
+from vos_propagation.stages.decoder import Decoder
+
+SIZE = (96, 128)
+
+
+def unit_keys(*numbers: int) -> torch.Tensor:
+    """Keys of unit length, (1, KEY, N), that are alike where their numbers are."""
+    return torch.eye(KEY)[list(numbers)].T[None]
+
+
+@torch.inference_mode()
+def test_a_cell_reads_the_values_of_the_memory_cells_that_are_alike() -> None:
+    network, nowhere = ReadoutNetwork(), torch.zeros(1, 2, 2)
+    values = torch.stack([torch.zeros(VALUE), torch.ones(VALUE)], 1)[None]
+    found = network.read(unit_keys(3, 5), nowhere, unit_keys(5, 3), nowhere, values)
+    assert found.shape == (1, VALUE, 2)
+    torch.testing.assert_close(found[0, 0], torch.tensor([1.0, 0.0]), atol=1e-3, rtol=0)
+
+
+@torch.inference_mode()
+def test_of_cells_that_are_alike_the_one_at_the_same_place_of_the_object_counts_for_more() -> None:
+    network = ReadoutNetwork()
+    values = torch.stack([torch.zeros(VALUE), torch.ones(VALUE)], 1)[None]
+    memory_places = torch.tensor([[[0.0, 0.0], [-40.0, 40.0]]])
+    found = network.read(unit_keys(3), torch.tensor([[[0.0], [38.0]]]), unit_keys(3, 3), memory_places, values)
+    assert found.min() > 0.99
+    left_out = torch.tensor([[False, True]])
+    found = network.read(
+        unit_keys(3), torch.tensor([[[0.0], [38.0]]]), unit_keys(3, 3), memory_places, values, left_out
+    )
+    assert not found.any()
+
+
+def test_places_are_measured_from_the_centre_of_the_mask() -> None:
+    mask = torch.zeros(24, 32)
+    mask[8:16, 4:12] = 1
+    assert centre_of(mask).tolist() == [3, 2]
+    assert centre_of(torch.zeros(24, 32)).tolist() == [3, 4]
+    box = box_around(mask > 0, 2)
+    assert box == (slice(6, 18), slice(2, 14))
+    assert box_around(mask < 0, 2) is None
+    assert places_from(centre_of(mask), (slice(2, 4), slice(1, 3))).tolist() == [
+        [-0.5, -0.5, 0.5, 0.5],
+        [-0.5, 0.5, -0.5, 0.5],
+    ]
+
+
+def tracked(frames: int) -> tuple[PropagationTracker, Decoder]:
+    """Two objects, the second of which is never seen, tracked for so many frames."""
+    tracker = PropagationTracker(PropagationOptions(side=SIZE[0]), Runtime(device="cpu"))
+    image = np.random.default_rng(0).integers(0, 255, (*SIZE, 3)).astype(np.uint8)
+    label_map = np.zeros(SIZE, np.uint8)
+    label_map[32:64, 32:80] = 1
+    for index in range(frames + 1):
+        frame = vos.Frame(index, image, str(index))
+        (encoding,) = tracker.encode([frame])
+        if index == 0:
+            tracker.start(frame, label_map, encoding)
+        else:
+            tracker.step(frame, encoding)
+    return tracker, next(stage for stage in tracker.stages if isinstance(stage, Decoder))
+
+
+def test_the_memory_keeps_few_frames_and_drops_them_with_an_annotation_or_their_object() -> None:
+    tracker, decoder = tracked(SPREAD_EVERY * (SPREAD + 2))
+    memory = decoder.readout_memory
+    assert len(memory.annotated[1]) == 1
+    assert len(memory.spread[1]) == SPREAD
+    image = np.zeros((*SIZE, 3), np.uint8)
+    label_map = np.zeros(SIZE, np.uint8)
+    label_map[8:24, 8:24] = 2
+    tracker.annotate(vos.Frame(0, image, "0"), label_map)
+    assert not memory.spread
+    (encoding,) = tracker.encode([vos.Frame(1, image, "1")])
+    tracker.step(vos.Frame(1, image, "1"), encoding)
+    assert set(memory.annotated) == {1, 2}
+    tracker.forget(2)
+    assert set(memory.annotated) == set(memory.spread) == {1}
+
+
+def test_the_readout_takes_part_in_the_masks() -> None:
+    """Without it a frame has other logits."""
+    tracker, decoder = tracked(1)
+    image = np.random.default_rng(0).integers(0, 255, (*SIZE, 3)).astype(np.uint8)
+    frame = vos.Frame(2, image, "2")
+    (encoding,) = tracker.encode([frame])
+    assert encoding.readout is not None
+    with torch.inference_mode():
+        part = part_around(decoder.network.readout, tracker.sequence.features, tracker.sequence.prob, 1)
+    assert part is not None
+    assert part.keys.shape == part.values.shape == (KEY, part.places.shape[1])
+    keys, seen = encoding.readout
+    without = dataclasses.replace(encoding, readout=(keys.roll(7, 3), seen))
+    tracker_too, _ = tracked(1)
+    as_it_is, otherwise = tracker.step(frame, encoding).logits, tracker_too.step(frame, without).logits
+    assert not np.array_equal(as_it_is, otherwise)
