@@ -23,7 +23,7 @@ ROOM, SEEN = 4, 2
 # A cell of 16 px with a larger share of an object is the object's.
 CLAIMED_SHARE = 0.05
 # How many frames further back are kept, and how often one is.
-SPREAD, SPREAD_EVERY = 4, 5
+SPREAD, SPREAD_EVERY = 2, 8
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class MemoryPart:
     Attributes:
         keys: (64, N).
         places: float32 (2, N), (y, x) from the object's centre in that frame, cells of 16 px.
-        values: (64, N).
+        values: (N, 64).
     """
 
     keys: Tensor
@@ -109,7 +109,7 @@ def part_around(network: ReadoutNetwork, features: FrameFeatures, prob: Tensor, 
     return MemoryPart(
         keys[0, :, inner[0], inner[1]].flatten(1),
         places_from(centre_of(own[0]), inner),
-        values[0, :, kept[0], kept[1]].flatten(1),
+        values[0, :, kept[0], kept[1]].flatten(1).t().contiguous(),
     )
 
 
@@ -128,7 +128,7 @@ def box_around(claimed: Tensor, room: int) -> Box | None:
 def join(parts: Sequence[MemoryPart]) -> MemoryPart:
     """Join parts of one object into one."""
     keys, places, values = zip(*((part.keys, part.places, part.values) for part in parts), strict=True)
-    return MemoryPart(torch.cat(keys, 1), torch.cat(places, 1), torch.cat(values, 1))
+    return MemoryPart(torch.cat(keys, 1), torch.cat(places, 1), torch.cat(values))
 
 
 def places_from(centre: Tensor, box: Box) -> Tensor:

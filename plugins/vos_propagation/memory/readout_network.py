@@ -77,7 +77,7 @@ class ReadoutNetwork(nn.Module):
             places: float32 (B, 2, N), their (y, x) from the centre of the object's warped mask, cells.
             memory_keys: (B, 64, M).
             memory_places: float32 (B, 2, M), from the centre of the object's mask in the memory frame.
-            values: (B, 64, M).
+            values: (B, M, 64).
             left_out: bool (B, M), cells of the memory that do not count; None for no cell.
         Returns:
             (B, 64, N).
@@ -90,4 +90,5 @@ class ReadoutNetwork(nn.Module):
             squares = squares.masked_fill(left_out[:, None], LOWEST)
         key = torch.cat([memory_keys.float(), memory_places, squares], 1)
         similarity = query.to(keys.dtype).transpose(1, 2) @ key.to(keys.dtype)
-        return values @ torch.softmax(similarity, 2).to(values.dtype).transpose(1, 2)
+        read: Tensor = torch.softmax(similarity, 2).to(values.dtype) @ values
+        return read.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Training clips of real video and photographs: windows of sequences and warped stills, with pasted cut-outs.
+"""Training clips of real video, photographs and drawings: windows of sequences, warped stills, pasted cut-outs.
 
 Source: pre-training on deformed stills and pasted objects as STM (Oh et al., arXiv:1904.00607) and STCN (Cheng et
 al., arXiv:2106.05210); main training on real video.
@@ -15,13 +15,14 @@ import numpy as np
 from PIL import Image as PilImage
 
 from vos.plugin import FloatArray, Image, LabelMap
+from vos_propagation.training.drawn_clips import draw_clip
 from vos_propagation.training.occluders import paste_occluder
 
 # Height of a clip, pixels, and the area of the smallest object that is learnt from or pasted.
 HEIGHT, SMALLEST = 480, 400
-# How often a clip is made of a photograph, objects are pasted over it, something passes in front of its objects, and
-# the camera zooms and rolls.
-STILLS, PASTED, OCCLUDED, ZOOMED = 0.15, 0.35, 0.5, 0.35
+# How often a clip is drawn, or made of a photograph; and in the others, objects are pasted over it, something passes in
+# front of its objects, and the camera zooms and rolls.
+DRAWN, STILLS, PASTED, OCCLUDED, ZOOMED = 0.1, 0.15, 0.35, 0.5, 0.35
 # How often a pasted object is of the clip's own sequence: a distractor of the same class.
 ALIKE = 0.15
 
@@ -90,6 +91,9 @@ class ClipMaker:
     def draw(self, seed: int) -> Clip | None:
         """Draw a clip; None where the object drawn is too small to learn from."""
         rng = random.Random(seed)
+        if rng.random() < DRAWN:
+            size = HEIGHT, HEIGHT * 16 // 9
+            return Clip(*draw_clip(size, self._length, rng))
         is_still = self._photos is not None and rng.random() < STILLS
         clip = self._still(rng) if is_still else self._window(rng)
         if rng.random() < PASTED:

@@ -216,7 +216,7 @@ class Training:
             planes.view(batch, frames, planes.shape[1], -1).transpose(1, 2).flatten(2)
             for planes in (memory_keys, values)
         )
-        memory = (memory_keys, parts["memory_places"], values, parts["left_out"])
+        memory = (memory_keys, parts["memory_places"], values.transpose(1, 2), parts["left_out"])
         return network.read(keys.flatten(2), parts["places"], *memory).view(batch, VALUE, *keys.shape[2:])
 
     @torch.no_grad()

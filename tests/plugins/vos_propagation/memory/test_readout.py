@@ -24,7 +24,7 @@ def unit_keys(*numbers: int) -> torch.Tensor:
 @torch.inference_mode()
 def test_a_cell_reads_the_values_of_the_memory_cells_that_are_alike() -> None:
     network, nowhere = ReadoutNetwork(), torch.zeros(1, 2, 2)
-    values = torch.stack([torch.zeros(VALUE), torch.ones(VALUE)], 1)[None]
+    values = torch.stack([torch.zeros(VALUE), torch.ones(VALUE)])[None]
     found = network.read(unit_keys(3, 5), nowhere, unit_keys(5, 3), nowhere, values)
     assert found.shape == (1, VALUE, 2)
     torch.testing.assert_close(found[0, 0], torch.tensor([1.0, 0.0]), atol=1e-3, rtol=0)
@@ -33,7 +33,7 @@ def test_a_cell_reads_the_values_of_the_memory_cells_that_are_alike() -> None:
 @torch.inference_mode()
 def test_of_cells_that_are_alike_the_one_at_the_same_place_of_the_object_counts_for_more() -> None:
     network = ReadoutNetwork()
-    values = torch.stack([torch.zeros(VALUE), torch.ones(VALUE)], 1)[None]
+    values = torch.stack([torch.zeros(VALUE), torch.ones(VALUE)])[None]
     memory_places = torch.tensor([[[0.0, 0.0], [-40.0, 40.0]]])
     found = network.read(unit_keys(3), torch.tensor([[[0.0], [38.0]]]), unit_keys(3, 3), memory_places, values)
     assert found.min() > 0.99
@@ -101,7 +101,9 @@ def test_the_readout_takes_part_in_the_masks() -> None:
     with torch.inference_mode():
         part = part_around(decoder.network.readout, tracker.sequence.features, tracker.sequence.prob, 1)
     assert part is not None
-    assert part.keys.shape == part.values.shape == (KEY, part.places.shape[1])
+    count = part.places.shape[1]
+    assert part.keys.shape == (KEY, count)
+    assert part.values.shape == (count, VALUE)
     keys, seen = encoding.readout
     without = dataclasses.replace(encoding, readout=(keys.roll(7, 3), seen))
     tracker_too, _ = tracked(1)
