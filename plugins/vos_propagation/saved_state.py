@@ -251,7 +251,7 @@ def _check(sequence: SequenceState, held: Mapping[Stage, Mapping[str, Any]]) -> 
             for cells in (cells for held in (part.annotated, part.spread) for kept in held.values() for cells in kept):
                 _expect("keys", cells.keys, KEY, cells.keys.shape[-1])
                 _expect("places", cells.places, 2, cells.keys.shape[-1])
-                _expect("values", cells.values, VALUE, cells.keys.shape[-1])
+                _expect("values", cells.values, cells.keys.shape[-1], VALUE)
         if isinstance(part, DetachedFragmentFilter):
             _check_objects(part._objects, ids)
             for state in part._objects.values():

@@ -1,4 +1,4 @@
-"""What the memory readout reads: keys and values of the cells around each object in a few past frames."""
+"""The memory of the readout: keys and values of the cells around each object in a few past frames."""
 
 from __future__ import annotations
 

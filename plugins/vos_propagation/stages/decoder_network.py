@@ -33,7 +33,7 @@ WIDTH = {4: 40, 8: 48, 16: 96, 32: 96}
 
 
 class DecoderNetwork(nn.Module):
-    """A network of 0.86 million weights.
+    """A network of 0.78 million weights.
 
     Attributes:
         readout: makes the keys and values of the memory, and reads it.

@@ -69,9 +69,9 @@ def pattern(size: tuple[int, int], rng: random.Random) -> FloatArray:
     colour, contrast = np.array([rng.uniform(0, 255) for _ in range(3)], np.float32), rng.uniform(8, 60)
     if kind == "stripes":
         rows = np.arange(size[0] if rng.random() < 0.5 else size[1]) // rng.randint(3, 24) % 2
-        plane = np.broadcast_to(rows[:, None] if len(rows) == size[0] else rows[None], size)
+        bars = np.broadcast_to(rows[:, None] if len(rows) == size[0] else rows[None], size)
         other = np.array([rng.uniform(0, 255) for _ in range(3)], np.float32)
-        return np.asarray(np.where(plane[..., None] > 0, colour, other), np.float32)
+        return np.asarray(np.where(bars[..., None] > 0, colour, other), np.float32)
     cell = {"flat": max(size), "noise": 1}.get(kind, rng.randint(3, 24))
     cells = noise.normal(0, contrast, (-(-size[0] // cell), -(-size[1] // cell), 1 if rng.random() < 0.7 else 3))
     plane = cells.repeat(cell, 0).repeat(cell, 1)[: size[0], : size[1]]

@@ -578,6 +578,18 @@ def test_logits_have_the_working_size() -> None:
     assert iou(label_map == 1, truth == 1) > 0.98
 
 
+@pytest.mark.parametrize("object_id", [1, 2, 3])
+@pytest.mark.parametrize("corner", [(9, 60), (40, 100)])
+def test_a_drawn_square_on_smooth_ground_is_kept(object_id: int, corner: tuple[int, int]) -> None:
+    """A memory readout that had learnt from real images alone lost such squares in the second frame."""
+    tracker = make()
+    frame, truth = picture((object_id, *corner), zoom=2)
+    start(tracker, frame, truth)
+    for _ in range(4):
+        _, label_map = step(tracker, frame)
+    assert iou(label_map == object_id, truth == object_id) > 0.97
+
+
 def test_rejected_votes_leave_no_trace_in_the_fine_votes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

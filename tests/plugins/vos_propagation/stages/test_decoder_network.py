@@ -65,7 +65,7 @@ def test_the_shipped_weights_follow_cues_that_agree() -> None:
     keys, image = network.readout.keys(seen[16], seen[8])
     values = network.readout.values(image, fine[:, :1], torch.zeros_like(fine[:, :1]))
     places = places_from(centre_of(fine[0, 0]), (slice(0, 12), slice(0, 12)))[None]
-    readout = network.readout.read(keys.flatten(2), places, keys.flatten(2), places, values.flatten(2))
+    readout = network.readout.read(keys.flatten(2), places, keys.flatten(2), places, values.flatten(2).transpose(1, 2))
     logits = network(network.image_features(seen), coarse, fine, readout.view(1, VALUE, 12, 12))[0]
     large = mask.repeat_interleave(2, 0).repeat_interleave(2, 1) > 0
     assert ((logits > 0) == large).float().mean() > 0.9
