@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 ROOM, SEEN = 4, 2
 # A cell of 16 px with a larger share of an object is the object's.
 CLAIMED_SHARE = 0.05
+# A part of more cells is thinned.
+LARGE = 300
 # How many frames further back are kept, and how often one is.
-SPREAD, SPREAD_EVERY = 2, 8
+SPREAD, SPREAD_EVERY = 1, 10
 
 
 @dataclass(frozen=True)
@@ -105,12 +107,22 @@ def part_around(network: ReadoutNetwork, features: FrameFeatures, prob: Tensor, 
     fine = slice(4 * y.start, 4 * y.stop), slice(4 * x.start, 4 * x.stop)
     own_seen, others_seen = (plane[None, :, fine[0], fine[1]].to(keys.dtype) for plane in (own.clamp(0, 1), others))
     values = network.values(image[:, :, y, x], own_seen, others_seen)
-    kept = [within(part, whole) for part, whole in zip(inner, seen, strict=True)]
-    return MemoryPart(
+    y, x = (within(part, whole) for part, whole in zip(inner, seen, strict=True))
+    part = MemoryPart(
         keys[0, :, inner[0], inner[1]].flatten(1),
         places_from(centre_of(own[0]), inner),
-        values[0, :, kept[0], kept[1]].flatten(1).t().contiguous(),
+        values[0, :, y, x].flatten(1).t().contiguous(),
     )
+    return thinned(part, inner)
+
+
+def thinned(part: MemoryPart, box: Box) -> MemoryPart:
+    """Keep every second cell of a large part, as on a chessboard; its neighbours are much alike."""
+    rows, columns = (torch.arange(side.start, side.stop) for side in box)
+    if len(rows) * len(columns) <= LARGE:
+        return part
+    kept = ((rows[:, None] + columns) % 2 == 0).flatten().to(part.keys.device)
+    return MemoryPart(part.keys[:, kept], part.places[:, kept], part.values[kept])
 
 
 def box_around(claimed: Tensor, room: int) -> Box | None:

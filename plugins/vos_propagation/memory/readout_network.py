@@ -20,6 +20,8 @@ KEY, VALUE, IMAGE, HIDDEN = 64, 64, 64, 96
 MASKS = 17
 # Keys are of unit length: what their similarity counts for, and a squared cell of distance, before training.
 SHARPNESS, NEARNESS = 20.0, 0.002
+# Cells that are read at a time: their similarities stay in the processor's cache.
+QUERIES = 256
 # The similarity of cells that do not count.
 LOWEST = -1e4
 
@@ -89,6 +91,6 @@ class ReadoutNetwork(nn.Module):
         if left_out is not None:
             squares = squares.masked_fill(left_out[:, None], LOWEST)
         key = torch.cat([memory_keys.float(), memory_places, squares], 1)
-        similarity = query.to(keys.dtype).transpose(1, 2) @ key.to(keys.dtype)
-        read: Tensor = torch.softmax(similarity, 2).to(values.dtype) @ values
-        return read.transpose(1, 2)
+        query, key = query.to(keys.dtype).transpose(1, 2), key.to(keys.dtype)
+        read = [torch.softmax(part @ key, 2).to(values.dtype) @ values for part in torch.split(query, QUERIES, 1)]
+        return torch.cat(read, 1).transpose(1, 2)

@@ -412,9 +412,9 @@ def test_a_small_object_enlarges_the_working_size_also_of_frames_encoded_before(
         return [tracker.step(frame, given).logits for frame, given in zip(frames[1:], encodings[1:], strict=True)]
 
     before = encode(frames)
-    assert {given.size for given in before} == {working_size(frames[0].size, 448)}
+    assert {given.size for given in before} == {working_size(frames[0].size, 416)}
     first = run(before)
-    wanted = working_size(frames[0].size, side_for_objects(448, label_map))
+    wanted = working_size(frames[0].size, side_for_objects(416, label_map))
     assert first[0].shape == (1, *wanted)
     assert wanted[0] > 600
     after = encode(frames)

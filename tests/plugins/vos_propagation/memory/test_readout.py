@@ -8,8 +8,17 @@ import torch
 import vos
 from vos.plugin import Runtime
 from vos_propagation.config import PropagationOptions
-from vos_propagation.memory.readout_memory import SPREAD, SPREAD_EVERY, box_around, centre_of, part_around, places_from
-from vos_propagation.memory.readout_network import KEY, VALUE, ReadoutNetwork
+from vos_propagation.memory.readout_memory import (
+    SPREAD,
+    SPREAD_EVERY,
+    MemoryPart,
+    box_around,
+    centre_of,
+    part_around,
+    places_from,
+    thinned,
+)
+from vos_propagation.memory.readout_network import KEY, QUERIES, VALUE, ReadoutNetwork
 from vos_propagation.pipeline import PropagationTracker
 from vos_propagation.stages.decoder import Decoder
 
@@ -56,6 +65,34 @@ def test_places_are_measured_from_the_centre_of_the_mask() -> None:
         [-0.5, -0.5, 0.5, 0.5],
         [-0.5, 0.5, -0.5, 0.5],
     ]
+
+
+def test_a_large_part_is_thinned_as_a_chessboard() -> None:
+    box = slice(3, 33), slice(5, 25)
+    count = 30 * 20
+    numbers = torch.arange(float(count))
+    part = MemoryPart(
+        numbers.expand(KEY, count), places_from(torch.zeros(2), box), numbers[:, None].expand(count, VALUE)
+    )
+    kept = thinned(part, box)
+    assert kept.keys.shape == (KEY, count // 2)
+    assert torch.equal(kept.keys[0], kept.values[:, 0])
+    assert ((kept.places.sum(0) - 1) % 2 == 0).all()
+    assert torch.equal(kept.places, part.places[:, kept.keys[0].long()])
+    small = slice(0, 10), slice(0, 20)
+    few = MemoryPart(part.keys[:, :200], part.places[:, :200], part.values[:200])
+    assert thinned(few, small) is few
+
+
+@torch.inference_mode()
+def test_cells_are_read_in_groups_with_the_same_values() -> None:
+    network, generator = ReadoutNetwork(), torch.Generator().manual_seed(0)
+    count = 2 * QUERIES + 3
+    keys, places = (torch.randn(1, channels, count, generator=generator) for channels in (KEY, 2))
+    memory = [torch.randn(1, *shape, generator=generator) for shape in ((KEY, 9), (2, 9), (9, VALUE))]
+    found = network.read(keys, places, *memory)
+    alone = [network.read(keys[:, :, i : i + 1], places[:, :, i : i + 1], *memory) for i in (0, QUERIES, count - 1)]
+    torch.testing.assert_close(found[:, :, [0, QUERIES, count - 1]], torch.cat(alone, 2))
 
 
 def tracked(frames: int) -> tuple[PropagationTracker, Decoder]:
