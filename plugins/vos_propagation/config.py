@@ -313,7 +313,7 @@ class PipelineConfig:
 
 PRESETS = {
     "fast": PipelineConfig(side=416, matching=MatchingConfig(window_radius=8), memory=MemoryConfig(context=6)),
-    "balanced": PipelineConfig(side=512),
+    "balanced": PipelineConfig(side=544),
     # The second network is deeper and has a smaller input, so its receptive field covers more around a cell. With it,
     # small objects gain nothing from a larger working size.
     "best": PipelineConfig(
@@ -332,7 +332,7 @@ class PropagationOptions:
 
     quality: Literal["fast", "balanced", "best"] = option(
         "balanced",
-        help="frames are worked on at 416 px (fast) or 512 px, more where an object is small, or 640 px (best); best "
+        help="frames are worked on at 416 px (fast) or 544 px, more where an object is small, or 640 px (best); best "
         "compares by a second network's features too, fast remembers less; docs give figures",
     )
     side: int | None = option(

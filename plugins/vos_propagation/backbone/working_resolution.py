@@ -13,7 +13,7 @@ SMALL = 96
 # An object with more area than the square of this share of the short side is large.
 LARGE = 0.55
 # Frames are worked on at no more than so many times the preset's side, nor beyond these, pixels, unless the preset is.
-MOST, LEAST_SIDE, MOST_SIDE = 1.6, 448, 816
+MOST, LEAST_SIDE, MOST_SIDE = 1.5, 448, 816
 
 
 def side_for_objects(side: int, label_map: LabelMap) -> int:

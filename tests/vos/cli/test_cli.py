@@ -240,8 +240,8 @@ def test_help_version_and_completion():
 
 
 def test_demo_tracks_the_example_clip_and_prints_its_scores(tmp_path, run):
-    # A working size of 128 px in place of 512 takes a quarter of the time.
-    code, out, err = run("demo", "-o", tmp_path, "-O", "side=128")
+    # A working size of 160 px in place of 544 takes a quarter of the time.
+    code, out, err = run("demo", "-o", tmp_path, "-O", "side=160")
     assert code == 0, err
     assert "demo: 72 frames, objects 1, 2" in out
     mean = next(line for line in out.splitlines() if line.strip().startswith("mean"))

@@ -21,7 +21,7 @@ def squares(*sides: int, zoom: int = 1) -> vos.LabelMap:
         (480, [260], 480),
         (480, [54], 640),  # by the root of what it lacks
         (480, [54, 400, 200], 640),  # the smallest decides
-        (480, [1], 768),  # at most 1.6 times as large
+        (480, [1], 720),  # at most half as large again
         (640, [1], MOST_SIDE),
         (1000, [1], 1000),  # who asks for more gets it
         (600, [330], 480),
