@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 ROOM, SEEN = 4, 2
 # A cell of 16 px with a larger share of an object is the object's.
 CLAIMED_SHARE = 0.05
+# Boxes lie on a grid of so many cells, since oneDNN keeps code and buffers for each shape that it has seen.
+GRID = 4
 # A part of more cells is thinned.
 LARGE = 300
 # How many frames further back are kept, and how often one is.
@@ -126,12 +128,15 @@ def thinned(part: MemoryPart, box: Box) -> MemoryPart:
 
 
 def box_around(claimed: Tensor, room: int) -> Box | None:
-    """Box the True cells of (h, w), with ``room`` cells around; None if there are none."""
+    """Box the True cells of (h, w), with ``room`` cells around, on a grid of ``GRID`` cells; None if there are none."""
     rows, columns = claimed.any(1).cpu().numpy().nonzero()[0], claimed.any(0).cpu().numpy().nonzero()[0]
     if not len(rows):
         return None
     y, x = (
-        slice(max(0, int(at[0]) - room), min(length, int(at[-1]) + 1 + room))
+        slice(
+            max(0, int(at[0]) - room) // GRID * GRID,
+            min(length, -(-(int(at[-1]) + 1 + room) // GRID) * GRID),
+        )
         for at, length in zip((rows, columns), claimed.shape, strict=True)
     )
     return y, x

@@ -20,8 +20,9 @@ KEY, VALUE, IMAGE, HIDDEN = 64, 64, 64, 96
 MASKS = 17
 # Keys are of unit length: what their similarity counts for, and a squared cell of distance, before training.
 SHARPNESS, NEARNESS = 20.0, 0.002
-# Cells that are read at a time: their similarities stay in the processor's cache.
-QUERIES = 256
+# Cells that read at a time, so that their similarities stay in the processor's cache, and cells of memory: numbers are
+# filled up to a multiple of these, since oneDNN keeps code and buffers for each shape that it has seen.
+QUERIES, MEMORY = 128, 256
 # The similarity of cells that do not count.
 LOWEST = -1e4
 
@@ -91,6 +92,9 @@ class ReadoutNetwork(nn.Module):
         if left_out is not None:
             squares = squares.masked_fill(left_out[:, None], LOWEST)
         key = torch.cat([memory_keys.float(), memory_places, squares], 1)
-        query, key = query.to(keys.dtype).transpose(1, 2), key.to(keys.dtype)
+        count, missing, few = query.shape[2], -query.shape[2] % QUERIES, -key.shape[2] % MEMORY
+        query, key = F.pad(query, (0, missing)).transpose(1, 2), F.pad(key, (0, few))
+        key[:, -1, key.shape[2] - few :] = LOWEST
+        query, key, values = query.to(keys.dtype), key.to(keys.dtype), F.pad(values, (0, 0, 0, few))
         read = [torch.softmax(part @ key, 2).to(values.dtype) @ values for part in torch.split(query, QUERIES, 1)]
-        return torch.cat(read, 1).transpose(1, 2)
+        return torch.cat(read, 1)[:, :count].transpose(1, 2)
