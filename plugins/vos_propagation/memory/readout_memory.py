@@ -70,8 +70,8 @@ class ReadoutMemory:
         self.annotated.pop(object_id, None)
         self.spread.pop(object_id, None)
 
-    def parts(self, sequence: SequenceState, network: ReadoutNetwork) -> list[MemoryPart | None]:
-        """Join the parts of each object, and remember the last frame; None for an object that no frame shows."""
+    def advance(self, sequence: SequenceState, network: ReadoutNetwork) -> list[MemoryPart | None]:
+        """Remember the last frame, and return each object's parts joined; None for an object that no frame shows."""
         self.steps += 1
         joined = []
         for row, object_id in enumerate(sequence.object_ids, start=1):

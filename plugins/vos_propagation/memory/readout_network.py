@@ -91,10 +91,11 @@ class ReadoutNetwork(nn.Module):
         squares = -nearness * memory_places.square().sum(1, keepdim=True)
         if left_out is not None:
             squares = squares.masked_fill(left_out[:, None], LOWEST)
-        key = torch.cat([memory_keys.float(), memory_places, squares], 1)
-        count, missing, few = query.shape[2], -query.shape[2] % QUERIES, -key.shape[2] % MEMORY
-        query, key = F.pad(query, (0, missing)).transpose(1, 2), F.pad(key, (0, few))
-        key[:, -1, key.shape[2] - few :] = LOWEST
-        query, key, values = query.to(keys.dtype), key.to(keys.dtype), F.pad(values, (0, 0, 0, few))
+        count = query.shape[2]
+        further_queries, further_cells = -count % QUERIES, -squares.shape[2] % MEMORY
+        query = F.pad(query, (0, further_queries)).transpose(1, 2).to(keys.dtype)
+        key = F.pad(torch.cat([memory_keys.float(), memory_places], 1), (0, further_cells))
+        key = torch.cat([key, F.pad(squares, (0, further_cells), value=LOWEST)], 1).to(keys.dtype)
+        values = F.pad(values, (0, 0, 0, further_cells))
         read = [torch.softmax(part @ key, 2).to(values.dtype) @ values for part in torch.split(query, QUERIES, 1)]
         return torch.cat(read, 1)[:, :count].transpose(1, 2)

@@ -63,7 +63,7 @@ class Decoder(Stage):
         """Decode each object in a box around where it may be."""
         likely = torch.maximum(frame.votes.labels[1:], frame.warped_s8) > self._config.likely_share
         frame.boxes_s8 = boxes_around(likely)
-        self._parts = self.readout_memory.parts(sequence, self.network.readout)
+        self._parts = self.readout_memory.advance(sequence, self.network.readout)
         frame.logits_s4 = self.decode(frame, *self.cues(frame))
         self._keep_found_objects(frame)
 
