@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vos_propagation.backbone.features import has_fast_bf16
 from vos_propagation.memory.readout_memory import CLAIMED_SHARE, box_around, places_from
 from vos_propagation.memory.readout_network import VALUE
 from vos_propagation.stages.decoder_network import IMAGE_WIDTH, DecoderNetwork
@@ -188,22 +189,28 @@ class Training:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         parts = {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
-        levels = {s: parts[f"s{s}"].contiguous(memory_format=torch.channels_last) for s in IMAGE_WIDTH}
-        image = self.network.image_features(levels)
-        readout = self._readout(parts, levels)
-        probed = self.probe(readout)[:, 0]
-        readout = readout * parts["use_readout"][:, None, None, None]
-        logits, deep = self.network.both_logits(image, parts["coarse"], parts["fine"], readout)
+        with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16(torch.device("cpu"))):
+            logits, deep, probed = self._logits(parts)
         loss = loss_of(logits, parts["truth"])
         truth_16 = F.avg_pool2d(parts["truth"][:, None], 4)[:, 0]
+        coarse = sum(F.binary_cross_entropy_with_logits(x.float(), truth_16) for x in (deep, probed))
+        total = loss + DEEP_WEIGHT * coarse
         self._optimizer.zero_grad()
-        total = loss + DEEP_WEIGHT * sum(F.binary_cross_entropy_with_logits(x, truth_16) for x in (deep, probed))
         total.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._parameters, 1.0)
         self._optimizer.step()
         self.step += 1
         self._update_average()
         return float(loss.detach())
+
+    def _logits(self, parts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Compute the logits of each crop, (B, h4, w4), those of the 16-px level and of the readout alone."""
+        levels = {s: parts[f"s{s}"].contiguous(memory_format=torch.channels_last) for s in IMAGE_WIDTH}
+        readout = self._readout(parts, levels)
+        probed = self.probe(readout)[:, 0]
+        readout = readout * parts["use_readout"][:, None, None, None]
+        image = self.network.image_features(levels)
+        return (*self.network.both_logits(image, parts["coarse"], parts["fine"], readout), probed)
 
     def _readout(self, parts: Mapping[str, Tensor], levels: Mapping[int, Tensor]) -> Tensor:
         """Read the memory of each crop: (B, 64, h16, w16)."""
