@@ -13,6 +13,7 @@ OPTIONAL_STAGES = (
     "distractors",
     "redetection",
     "decoder",
+    "verification",
     "static_fragments",
     "detached_fragments",
     "identity_swaps",
@@ -187,6 +188,8 @@ class RedetectionConfig:
         cut_similarity_drop: a fall of the votes' similarity by this much (cosine) indicates a cut; the position of
             objects is unknown then,
         cut_evidence: and votes are rejected if their mean evidence is lower than this.
+        mask_similarity_drop: a fall of the decoded mask's similarity to the object's views by this much (cosine)
+            indicates a cut or something in front; with less evidence than ``cut_evidence`` the mask is rejected.
         visible_share: the evidence of a candidate is the mean of its best cells, this share of the object's area.
         accept_evidence: a candidate with at least this evidence is accepted at once.
         accept_twice_evidence: a candidate with at least this evidence is accepted if two searches in a row find it.
@@ -207,6 +210,7 @@ class RedetectionConfig:
     reject_evidence: float = 0.7
     cut_similarity_drop: float = 0.22
     cut_evidence: float = 2.0
+    mask_similarity_drop: float = 0.16
     visible_share: float = 0.2
     accept_evidence: float = 3.0
     accept_twice_evidence: float = 2.5

@@ -34,11 +34,15 @@ from vos_propagation.stages.memory_update import MemoryUpdate
 from vos_propagation.stages.redetection import Redetection
 from vos_propagation.stages.stage import Stage
 from vos_propagation.stages.static_fragments import StaticFragments
+from vos_propagation.stages.verification import Verification
 
 
 def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtype) -> list[Stage]:
     """List the stages in the order in which they run on each frame."""
     left_out = config.left_out
+    if "redetection" in left_out:
+        # The stage compares masks with the views that redetection keeps.
+        left_out |= {"verification"}
     if left_out & {"redetection", "detached_fragments"}:
         # The stage needs the usual areas that redetection measures and the annotated cells that the fragments track.
         left_out |= {"identity_swaps"}
@@ -50,6 +54,7 @@ def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtyp
         Distractors(config.distractors),
         redetection,
         VotesAsLogits() if "decoder" in left_out else Decoder(config.decoder, device, dtype),
+        Verification(redetection),
         StaticFragments(config.static_fragments),
         fragments,
         IdentitySwaps(config.identity_swaps, redetection, fragments),

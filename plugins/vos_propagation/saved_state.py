@@ -32,7 +32,7 @@ from vos_propagation.stages.detached_fragments import DetachedFragmentFilter, Fr
 from vos_propagation.stages.distractors import DistractorPair
 from vos_propagation.stages.stage import Stage
 
-FORMAT = 4
+FORMAT = 5
 
 KINDS: Mapping[str, type] = {
     kind.__name__: kind

@@ -16,7 +16,15 @@ from torch import Tensor
 
 from vos_propagation.config import RedetectionConfig
 from vos_propagation.redetection.candidates import Candidate, find_candidate
-from vos_propagation.redetection.views import View, chroma_distance, evidence, make_view, most_redundant, pool
+from vos_propagation.redetection.views import (
+    View,
+    chroma_distance,
+    evidence,
+    key_similarity,
+    make_view,
+    most_redundant,
+    pool,
+)
 from vos_propagation.stages.distractors import DistractorPair, with_distractors
 
 # A cell with a higher share of an object's votes is held by the object.
@@ -39,6 +47,7 @@ class ObjectState:
         views: the view of the latest annotation first.
         area: usual area, 8-px cells.
         similarity: usual mean similarity of the object's cells to the memory cells that voted for it; 0 at first.
+        mask_similarity: usual mean similarity of the decoded mask's cells to the object's in its views; 0 at first.
         searches_lost: number of searches since the object was last held; 0 while it is held.
         recovery_frames: number of further frames in which the object's candidate supports its votes.
         last_candidate: row and column of the last candidate that was not accepted at once, 16-px cells.
@@ -47,6 +56,7 @@ class ObjectState:
     views: list[View] = field(default_factory=list)
     area: float = 0.0
     similarity: float = 0.0
+    mask_similarity: float = 0.0
     searches_lost: int = 0
     recovery_frames: int = 0
     last_candidate: tuple[float, float] | None = None
@@ -145,6 +155,42 @@ class Redetector:
             state.views.append(new)
             if len(state.views) > config.max_tracked_views + 1:
                 del state.views[most_redundant(state.views)]
+
+    def reject_unlike(self, object_ids: Sequence[int], cells: Tensor, labels: Tensor, score: Tensor) -> list[int]:
+        """Find held objects whose masks have suddenly become unlike their views; they are lost from then on.
+
+        Args:
+            object_ids: one for each object.
+            cells: (C, h, w) at 8 px a cell, unit length.
+            labels: float32 (K, h, w), the decoded masks.
+            score: float32 (K, h, w), the target model's, of the object plus those of objects that look like it.
+        Returns:
+            The rows of these objects, from 0.
+        """
+        pooled = pool(cells)
+        rejected: list[int] = []
+        for row, (object_id, own) in enumerate(zip(object_ids, F.avg_pool2d(labels, 2), strict=True)):
+            state, held = self.states[object_id], own > MIN_HELD_SHARE
+            if state.searches_lost or state.recovery_frames:
+                # An object that returns may look otherwise.
+                state.mask_similarity = 0.0
+            elif state.views and held.any() and self._is_unlike(state, pooled, held, score[row]):
+                state.searches_lost = 1
+                rejected.append(row)
+        return rejected
+
+    def _is_unlike(self, state: ObjectState, pooled: Tensor, held: Tensor, score: Tensor) -> bool:
+        """Test whether a mask, bool (h, w) at 16 px a cell, is suddenly unlike its object, and remember its look."""
+        config, known = self._config, torch.cat([view.own for view in state.views])
+        similarity = float(key_similarity(pooled[:, held].T, known).mean())
+        drop = state.mask_similarity - similarity
+        if drop < config.mask_similarity_drop / 2:
+            # What slides behind something becomes unlike itself over a few frames: that is not its usual look.
+            state.mask_similarity -= drop * (RUNNING_MEAN_STEP if state.mask_similarity else 1)
+        if drop <= config.mask_similarity_drop:
+            return False
+        logits = evidence(pooled, state.views, F.avg_pool2d(score[None], 2)[0], config.evidence)
+        return bool(logits[held].mean() < config.cut_evidence)
 
     def step(
         self,

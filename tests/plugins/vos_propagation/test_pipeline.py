@@ -277,6 +277,20 @@ def test_after_a_cut_to_another_scene_the_object_is_absent() -> None:
         assert not label_map.any()
 
 
+@pytest.mark.parametrize("stages", ["", "-redetection"])
+def test_a_mask_that_verification_rejects_is_dropped_and_others_stay(
+    monkeypatch: pytest.MonkeyPatch, stages: str
+) -> None:
+    tracker = make(stages=stages)
+    frame, truth = picture((1, 8, 8), (2, 48, 100), zoom=2)
+    start(tracker, frame, truth)
+    monkeypatch.setattr(Redetector, "reject_unlike", lambda *_: [0])
+    _, label_map = step(tracker, frame)
+    # Without the views of redetection nothing is verified.
+    assert (label_map == 1).any() == bool(stages)
+    assert iou(label_map == 2, truth == 2) > 0.9
+
+
 def test_an_object_can_be_added_later_and_corrected() -> None:
     tracker = make()
     frame, truth = picture((1, 8, 8), (2, 48, 100))

@@ -242,6 +242,49 @@ def test_votes_in_wrong_cells_are_rejected_and_do_not_prevent_redetection() -> N
     assert torch.equal(votes > 0.5, truth > 0.5)
 
 
+def verify(search: Redetector, cells: torch.Tensor, labels: torch.Tensor, score: float = 1.0) -> list[int]:
+    return search.reject_unlike([7], cells, labels[None], score * labels[None])
+
+
+def test_a_mask_that_is_suddenly_unlike_the_views_is_rejected_though_the_target_model_likes_it() -> None:
+    search, cells, labels = started()
+    other, _ = scene((2, 0, 0))
+    assert verify(search, other, labels) == [], "nothing is known of how the masks look"
+    search, cells, labels = started()
+    for _ in range(3):
+        assert verify(search, cells, labels) == []
+    assert search.states[7].mask_similarity > 0.9
+    assert verify(search, other, labels) == [0]
+    assert search.states[7].searches_lost == 1
+    assert verify(search, other, labels) == [], "it is lost already"
+
+
+def turned(part: float) -> torch.Tensor:
+    """Draw the scene with a part of another look mixed into the object's cells."""
+    cells, labels = scene((1, 0, 0))
+    return F.normalize((1 - part) * cells + part * labels * looks(6)[5][:, None, None], dim=0)
+
+
+def test_the_usual_look_follows_slow_changes_and_not_what_slides_in_front() -> None:
+    search, cells, labels = started()
+    verify(search, cells, labels)
+    usual = search.states[7].mask_similarity
+    assert verify(search, turned(0.35), labels) == []
+    assert search.states[7].mask_similarity == usual, "a fall of 0.12"
+    assert verify(search, turned(0.8), labels, 0.2) == [0]
+    search, cells, labels = started()
+    assert not any(verify(search, turned(0.004 * i), labels, 0.2) for i in range(100))
+    assert search.states[7].mask_similarity < usual - 0.1
+
+
+def test_a_returned_object_is_compared_with_how_it_looks_now() -> None:
+    search, cells, labels = started()
+    verify(search, cells, labels)
+    search.states[7].recovery_frames = 2
+    assert verify(search, scene((2, 0, 0))[0], labels) == []
+    assert search.states[7].mask_similarity == 0
+
+
 def test_cells_of_another_object_are_no_candidate() -> None:
     search, _, _ = started()
     cells, labels = scene((1, 8, 14))
