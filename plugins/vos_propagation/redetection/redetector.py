@@ -1,7 +1,8 @@
-"""Verification of each object's votes, and the search for lost objects in the whole frame.
+"""Verification of each object's votes and of its decoded mask, and the search for lost objects in the whole frame.
 
 An object is doubted if it has no votes, has shrunk, no longer looks like itself, or after a cut. The evidence of its
-views then decides on the 16-px grid: the votes stay, are rejected, or a candidate region takes their place.
+views then decides on the 16-px grid: the votes stay, are rejected, or a candidate region takes their place. A decoded
+mask that is suddenly unlike the views is rejected too.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Stage ``verification``: reject masks that have suddenly become unlike their object, as when something passes it."""
+"""Stage ``verification``: reject masks that have suddenly become unlike their object: something passes in front."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Verification(Stage):
         self._redetection = redetection
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
-        """Compare each mask with its object's views."""
+        """Compare each decoded mask with its object's views."""
         labels = downsample2x(to_label_prob(torch.sigmoid(frame.logits_s4)))[1:]
         redetector, cells = self._redetection.redetector, frame.features.cells
         rejected = redetector.reject_unlike(sequence.object_ids, cells, labels, frame.score_s8)
