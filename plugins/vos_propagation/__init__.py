@@ -46,8 +46,10 @@ def vos_trackers() -> Sequence[TrackerSpec]:
 
 
 def _make_propagation(options: PropagationOptions, runtime: Runtime) -> PropagationTracker:
+    from vos_propagation.ops.kernel_cache import bound_kernel_cache
     from vos_propagation.pipeline import PropagationTracker
 
+    bound_kernel_cache()
     return PropagationTracker(options, runtime)
 
 
