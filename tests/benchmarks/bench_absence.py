@@ -160,6 +160,7 @@ def play(
         columns = 8
         pictures += [pictures[0] * 0] * (-len(pictures) % columns)
         rows = [np.hstack(pictures[i : i + columns]) for i in range(0, len(pictures), columns)]
+        show.parent.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(show), np.vstack(rows)[..., ::-1])
     absent = np.array(areas) < ABSENT * areas[0]
     gone = int(np.flatnonzero(absent)[0]) if absent.any() else len(areas)
