@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -53,6 +54,11 @@ class FrameFeatures:
     decoder_features: Mapping[int, Tensor] | None = None
     readout: tuple[Tensor, Tensor] | None = None
     ahead: bool = False
+
+    @cached_property
+    def cells_s16(self) -> Tensor:
+        """``cells`` at 16 px a cell: (152, h / 2, w / 2), of unit length."""
+        return pool(self.cells)
 
     @property
     def size(self) -> Size:
@@ -147,6 +153,14 @@ def joint_levels(features: Mapping[int, Tensor]) -> Tensor:
     """Join the levels at 8 and 16 px a cell, each of unit length: float32 (B, 152, h, w) at 8 px."""
     deep = upsample2x(F.normalize(features[16].float(), dim=1))
     return torch.cat([F.normalize(features[8].float(), dim=1), F.normalize(deep, dim=1)], dim=1)
+
+
+def pool(cells: Tensor) -> Tensor:
+    """Average features (C, h, w), h and w even, over 2x2 cells, and scale them to unit length."""
+    # The channels of a cell are adjacent in memory. Adding rows, then columns, takes a tenth of the time of pooling.
+    rows = cells.permute(1, 2, 0).float()
+    rows = rows[0::2] + rows[1::2]
+    return F.normalize(rows[:, 0::2] + rows[:, 1::2], dim=-1).to(cells.dtype).permute(2, 0, 1)
 
 
 def working_size(size: Size, side: int) -> Size:

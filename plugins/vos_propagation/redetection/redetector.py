@@ -24,7 +24,6 @@ from vos_propagation.redetection.views import (
     key_similarity,
     make_view,
     most_redundant,
-    pool,
 )
 from vos_propagation.stages.distractors import DistractorPair, with_distractors
 
@@ -101,18 +100,18 @@ class Redetector:
         self.states: dict[int, ObjectState] = {}
 
     def annotate(
-        self, object_id: int, cells: Tensor, chroma: Tensor, labels: Tensor, labels_with_distractors: Tensor
+        self, object_id: int, cells_s16: Tensor, chroma: Tensor, labels: Tensor, labels_with_distractors: Tensor
     ) -> None:
         """Make the annotation the object's first view, and drop all earlier views but that of the last annotation.
 
         Args:
             object_id: new or known.
-            cells: (C, h, w) at 8 px a cell, unit length.
+            cells_s16: (C, h / 2, w / 2) at 16 px a cell, unit length.
             chroma: float32 (2, h, w), a* and b* of CIELAB.
             labels: float32 (h, w), the object's.
             labels_with_distractors: float32 (h, w), plus those of objects that look like it.
         """
-        first = self._view(pool(cells), chroma, labels, labels_with_distractors)
+        first = self._view(cells_s16, chroma, labels, labels_with_distractors)
         before = self.states[object_id].views[:1] if object_id in self.states else []
         self.states[object_id] = ObjectState(([first] if first else []) + before, float(labels.sum()))
 
@@ -123,7 +122,7 @@ class Redetector:
     def update_views(
         self,
         object_ids: Sequence[int],
-        cells: Tensor,
+        cells_s16: Tensor,
         chroma: Tensor,
         labels: Tensor,
         labels_with_distractors: Tensor,
@@ -133,7 +132,7 @@ class Redetector:
 
         Args:
             object_ids: one for each row.
-            cells: (C, h, w) at 8 px a cell, unit length.
+            cells_s16: (C, h / 2, w / 2) at 16 px a cell, unit length.
             chroma: float32 (2, h, w), a* and b* of CIELAB.
             labels: float32 (K, h, w).
             labels_with_distractors: float32 (K, h, w), each object's plus those of objects that look like it.
@@ -142,61 +141,58 @@ class Redetector:
         config = self._config
         areas = labels.sum((1, 2))
         scores = (labels * score).sum((1, 2)) / areas.clamp_min(1e-6)
-        pooled = None
         for row, (area, mean_score) in enumerate(torch.stack([areas, scores], 1).tolist()):
             state = self.states[object_ids[row]]
             is_small = area < VISIBLE_AREA_FACTOR * config.min_area_s8 or area < config.shrunk_share * state.area
             is_unlike = mean_score < VISIBLE_SCORE_FACTOR * config.doubted_score
             if state.searches_lost or state.recovery_frames or is_small or is_unlike:
                 continue
-            pooled = pool(cells) if pooled is None else pooled
-            new = self._view(pooled, chroma, labels[row], labels_with_distractors[row])
+            new = self._view(cells_s16, chroma, labels[row], labels_with_distractors[row])
             if new is None:
                 continue
             state.views.append(new)
             if len(state.views) > config.max_tracked_views + 1:
                 del state.views[most_redundant(state.views)]
 
-    def reject_unlike(self, object_ids: Sequence[int], cells: Tensor, labels: Tensor, score: Tensor) -> list[int]:
+    def reject_unlike(self, object_ids: Sequence[int], cells_s16: Tensor, labels: Tensor, score: Tensor) -> list[int]:
         """Find held objects whose masks have suddenly become unlike their views; they are lost from then on.
 
         Args:
             object_ids: one for each object.
-            cells: (C, h, w) at 8 px a cell, unit length.
+            cells_s16: (C, h / 2, w / 2) at 16 px a cell, unit length.
             labels: float32 (K, h, w), the decoded masks.
             score: float32 (K, h, w), the target model's, of the object plus those of objects that look like it.
         Returns:
             The rows of these objects, from 0.
         """
-        pooled = pool(cells)
         rejected: list[int] = []
         for row, (object_id, own) in enumerate(zip(object_ids, F.avg_pool2d(labels, 2), strict=True)):
             state, held = self.states[object_id], own > MIN_HELD_SHARE
             if state.searches_lost or state.recovery_frames:
                 # An object that returns may look otherwise.
                 state.mask_similarity = 0.0
-            elif state.views and held.any() and self._is_unlike(state, pooled, held, score[row]):
+            elif state.views and held.any() and self._is_unlike(state, cells_s16, held, score[row]):
                 state.searches_lost = 1
                 rejected.append(row)
         return rejected
 
-    def _is_unlike(self, state: ObjectState, pooled: Tensor, held: Tensor, score: Tensor) -> bool:
+    def _is_unlike(self, state: ObjectState, cells_s16: Tensor, held: Tensor, score: Tensor) -> bool:
         """Test whether a mask, bool (h, w) at 16 px a cell, is suddenly unlike its object, and remember its look."""
         config, known = self._config, torch.cat([view.own for view in state.views])
-        similarity = float(key_similarity(pooled[:, held].T, known).mean())
+        similarity = float(key_similarity(cells_s16[:, held].T, known).mean())
         drop = state.mask_similarity - similarity
         if drop < config.mask_similarity_drop / 2:
             # What slides behind something becomes unlike itself over a few frames: that is not its usual look.
             state.mask_similarity -= drop * (RUNNING_MEAN_STEP if state.mask_similarity else 1)
         if drop <= config.mask_similarity_drop:
             return False
-        logits = evidence(pooled, state.views, F.avg_pool2d(score[None], 2)[0], config.evidence)
+        logits = evidence(cells_s16, state.views, F.avg_pool2d(score[None], 2)[0], config.evidence)
         return bool(logits[held].mean() < config.cut_evidence)
 
     def step(
         self,
         object_ids: Sequence[int],
-        cells: Tensor,
+        cells_s16: Tensor,
         chroma: Tensor,
         votes: Tensor,
         score: Tensor,
@@ -207,7 +203,7 @@ class Redetector:
 
         Args:
             object_ids: one for each object.
-            cells: (C, h, w) at 8 px a cell, unit length.
+            cells_s16: (C, h / 2, w / 2) at 16 px a cell, unit length.
             chroma: float32 (2, h, w), a* and b* of CIELAB.
             votes: float32 (K + 1, h, w), row 0 background; changed in place.
             score: float32 (K, h, w), the target model's, of the object plus those of objects that look like it.
@@ -239,13 +235,13 @@ class Redetector:
                 state.area += RUNNING_MEAN_STEP * (area - state.area)
                 change = RUNNING_MEAN_STEP * (mean_similarity - state.similarity)
                 state.similarity = mean_similarity if not state.similarity else state.similarity + change
-        return self._redetect(object_ids, suspects, cells, chroma, votes, score, pairs)
+        return self._redetect(object_ids, suspects, cells_s16, chroma, votes, score, pairs)
 
     def _redetect(
         self,
         object_ids: Sequence[int],
         suspects: Sequence[Suspect],
-        cells: Tensor,
+        cells_s16: Tensor,
         chroma: Tensor,
         votes: Tensor,
         score: Tensor,
@@ -256,15 +252,13 @@ class Redetector:
         ignore_mask: Tensor | None = None
         rejected_rows: list[int] = []
         found_rows: list[int] = []
-        pooled: Tensor | None = None
         for suspect in suspects:
             row, state = suspect.row, self.states[object_ids[suspect.row]]
             state.searches_lost += suspect.has_no_votes
             if not state.views or (state.searches_lost > config.frequent_searches and state.searches_lost % 2):
                 continue
-            pooled = pool(cells) if pooled is None else pooled
             others = votes[1:].sum(0) - votes[row + 1]
-            logits = evidence(pooled, state.views, F.avg_pool2d(score[row][None], 2)[0], config.evidence)
+            logits = evidence(cells_s16, state.views, F.avg_pool2d(score[row][None], 2)[0], config.evidence)
             candidate = find_candidate(
                 logits,
                 F.avg_pool2d(votes[row + 1][None], 2)[0],
@@ -330,10 +324,10 @@ class Redetector:
         votes.copy_(torch.maximum(votes, torch.sigmoid(refined) * region))
         state.searches_lost = 0
 
-    def _view(self, pooled: Tensor, chroma: Tensor, labels: Tensor, labels_with_distractors: Tensor) -> View | None:
+    def _view(self, cells_s16: Tensor, chroma: Tensor, labels: Tensor, labels_with_distractors: Tensor) -> View | None:
         """Make a view of features at 16 px a cell, and of chroma and labels, float32 (h, w), at 8 px a cell."""
         labels_s16, with_distractors_s16 = F.avg_pool2d(torch.stack([labels, labels_with_distractors]), 2)
-        return make_view(pooled, F.avg_pool2d(chroma, 2), labels_s16, with_distractors_s16, self._config.evidence)
+        return make_view(cells_s16, F.avg_pool2d(chroma, 2), labels_s16, with_distractors_s16, self._config.evidence)
 
 
 def _touches_distractor(candidate: Candidate, votes: Tensor, row: int, pairs: Sequence[DistractorPair]) -> bool:

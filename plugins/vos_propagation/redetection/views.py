@@ -51,14 +51,6 @@ class View:
         return self.known[other]
 
 
-def pool(cells: Tensor) -> Tensor:
-    """Average features (C, h, w), h and w even, over 2x2 cells, and scale them to unit length."""
-    # The channels of a cell are adjacent in memory. Adding rows, then columns, takes a tenth of the time of pooling.
-    rows = cells.permute(1, 2, 0).float()
-    rows = rows[0::2] + rows[1::2]
-    return F.normalize(rows[:, 0::2] + rows[:, 1::2], dim=-1).to(cells.dtype).permute(2, 0, 1)
-
-
 def make_view(
     cells: Tensor, chroma: Tensor, labels: Tensor, labels_with_distractors: Tensor, config: EvidenceConfig
 ) -> View | None:

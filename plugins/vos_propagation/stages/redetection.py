@@ -38,7 +38,7 @@ class Redetection(Stage):
         row = sequence.object_ids.index(object_id)
         summed = with_distractors(labels, sequence.distractors)
         features = sequence.features
-        self.redetector.annotate(object_id, features.cells, features.chroma, labels[row], summed[row])
+        self.redetector.annotate(object_id, features.cells_s16, features.chroma, labels[row], summed[row])
 
     def forget(self, object_id: int) -> None:
         """Drop an object."""
@@ -50,7 +50,7 @@ class Redetection(Stage):
         before = votes.clone()
         result = self.redetector.step(
             sequence.object_ids,
-            frame.features.cells,
+            frame.features.cells_s16,
             frame.features.chroma,
             votes,
             frame.score_s8,
@@ -76,5 +76,5 @@ class Redetection(Stage):
     def update_views(self, frame: FrameState, sequence: SequenceState, labels: torch.Tensor) -> None:
         """Add views of well visible objects; ``labels`` is float32 (K, h8, w8)."""
         summed = with_distractors(labels, sequence.distractors)
-        cells, chroma = frame.features.cells, frame.features.chroma
+        cells, chroma = frame.features.cells_s16, frame.features.chroma
         self.redetector.update_views(sequence.object_ids, cells, chroma, labels, summed, frame.score_s8)

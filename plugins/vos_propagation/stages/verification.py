@@ -27,6 +27,6 @@ class Verification(Stage):
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
         """Compare each decoded mask with its object's views."""
         labels = downsample2x(to_label_prob(torch.sigmoid(frame.logits_s4)))[1:]
-        redetector, cells = self._redetection.redetector, frame.features.cells
+        redetector, cells = self._redetection.redetector, frame.features.cells_s16
         rejected = redetector.reject_unlike(sequence.object_ids, cells, labels, frame.score_s8)
         frame.logits_s4[rejected] = -LOGIT_LIMIT

@@ -4,10 +4,11 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vos_propagation.backbone.features import pool
 from vos_propagation.config import EvidenceConfig, RedetectionConfig
 from vos_propagation.redetection.candidates import find_candidate, grow, region_strength
 from vos_propagation.redetection.redetector import Redetector
-from vos_propagation.redetection.views import View, chroma_distance, evidence, key_similarity, make_view, pool
+from vos_propagation.redetection.views import View, chroma_distance, evidence, key_similarity, make_view
 from vos_propagation.stages.distractors import DistractorPair
 
 EVIDENCE, CONFIG = EvidenceConfig(), RedetectionConfig()
@@ -35,7 +36,7 @@ def watch(
     """Step with one object's votes; its score is high on look 1, and every cell has similarity 0.9 to the memory."""
     votes = torch.stack([1 - mine, mine])
     score = cells[1:2].clamp_min(0)
-    result = search.step([7], cells, chroma, votes, score, torch.full_like(mine, 0.9), [])
+    result = search.step([7], pool(cells), chroma, votes, score, torch.full_like(mine, 0.9), [])
     torch.testing.assert_close(votes.sum(0), torch.ones_like(mine))
     return votes[1], list(result.rejected_rows)
 
@@ -43,7 +44,7 @@ def watch(
 def started() -> tuple[Redetector, torch.Tensor, torch.Tensor]:
     cells, labels = scene((1, 0, 0))
     search = Redetector(CONFIG)
-    search.annotate(7, cells, GREY, labels, labels)
+    search.annotate(7, pool(cells), GREY, labels, labels)
     for _ in range(3):
         watch(search, cells, labels)
     return search, cells, labels
@@ -67,8 +68,8 @@ def test_cells_of_distractors_are_not_part_of_the_surroundings() -> None:
     cells, labels = scene((1, 0, 0), (1, 8, 14))
     mine = labels * (torch.arange(24) < 8)
     search = Redetector(CONFIG)
-    search.annotate(7, cells, GREY, mine, labels)
-    search.update_views([7], cells, GREY, mine[None], labels[None], mine[None])
+    search.annotate(7, pool(cells), GREY, mine, labels)
+    search.update_views([7], pool(cells), GREY, mine[None], labels[None], mine[None])
     for known in search.states[7].views:
         assert len(known.own) == 16
         assert len(known.rest) == 96 - 32
@@ -243,7 +244,7 @@ def test_votes_in_wrong_cells_are_rejected_and_do_not_prevent_redetection() -> N
 
 
 def verify(search: Redetector, cells: torch.Tensor, labels: torch.Tensor, score: float = 1.0) -> list[int]:
-    return search.reject_unlike([7], cells, labels[None], score * labels[None])
+    return search.reject_unlike([7], pool(cells), labels[None], score * labels[None])
 
 
 def test_a_mask_that_is_suddenly_unlike_the_views_is_rejected_though_the_target_model_likes_it() -> None:
@@ -289,8 +290,8 @@ def test_cells_of_another_object_are_no_candidate() -> None:
     search, _, _ = started()
     cells, labels = scene((1, 8, 14))
     votes = torch.stack([1 - labels, torch.zeros_like(labels), labels])
-    search.annotate(9, cells, GREY, labels, labels)
-    search.step([7, 9], cells, GREY, votes, torch.stack([labels, labels]), torch.full_like(labels, 0.9), [])
+    search.annotate(9, pool(cells), GREY, labels, labels)
+    search.step([7, 9], pool(cells), GREY, votes, torch.stack([labels, labels]), torch.full_like(labels, 0.9), [])
     assert not votes[1].any()
     assert torch.equal(votes[2], labels)
 
@@ -298,12 +299,18 @@ def test_cells_of_another_object_are_no_candidate() -> None:
 @pytest.mark.parametrize(("left", "found"), [(13, True), (8, False)])
 def test_a_candidate_that_touches_a_distractor_is_refused(left: int, found: bool) -> None:
     search, cells, labels = started()
-    search.annotate(9, cells, GREY, labels, labels)
+    search.annotate(9, pool(cells), GREY, labels, labels)
     cells, both = scene((1, 0, 0), (1, 0, left))
     theirs = both * (torch.arange(24) < 8)
     votes = torch.stack([1 - theirs, torch.zeros_like(theirs), theirs])
     search.step(
-        [7, 9], cells, GREY, votes, both.expand(2, -1, -1), torch.full_like(both, 0.9), [DistractorPair(0, 1, 1.0)]
+        [7, 9],
+        pool(cells),
+        GREY,
+        votes,
+        both.expand(2, -1, -1),
+        torch.full_like(both, 0.9),
+        [DistractorPair(0, 1, 1.0)],
     )
     assert torch.equal(votes[1] > 0.5, (both - theirs > 0) & found)
     assert torch.equal(votes[2], theirs)
@@ -315,7 +322,7 @@ def test_cells_that_may_show_a_lost_object_are_ignored() -> None:
     faint = F.normalize(0.45 * cells + 0.55 * scene()[0], dim=0)
     nothing = torch.zeros_like(labels)
     votes = torch.stack([1 - nothing, nothing])
-    result = search.step([7], faint, GREY, votes, nothing[None], nothing, [])
+    result = search.step([7], pool(faint), GREY, votes, nothing[None], nothing, [])
     assert not votes[1].any()
     assert result.ignore_mask is not None
     assert torch.equal(result.ignore_mask[8:, 14:22], torch.ones(8, 8, dtype=torch.bool))
@@ -327,7 +334,7 @@ def test_views_have_a_limit_and_the_newest_and_the_annotated_view_stay() -> None
     first = search.states[7].views[0]
     for i in range(10):
         turned = F.normalize(cells + 0.1 * i * labels * looks(12)[-1 - i % 3][:, None, None], dim=0)
-        search.update_views([7], turned, GREY, labels[None], labels[None], labels[None])
+        search.update_views([7], pool(turned), GREY, labels[None], labels[None], labels[None])
         half = F.avg_pool2d(labels[None], 2)[0]
         newest = make_view(pool(turned), GREY[:, :8, :12], half, half, EVIDENCE)
         assert newest is not None
@@ -350,17 +357,17 @@ def test_the_similarity_of_two_views_is_computed_once(monkeypatch: pytest.Monkey
 
 def test_a_badly_visible_object_adds_no_view() -> None:
     search, cells, labels = started()
-    search.update_views([7], cells, GREY, labels[None], labels[None], 0.4 * labels[None])
-    search.update_views([7], cells, GREY, labels[None] * (torch.arange(24) < 2), labels[None], labels[None])
+    search.update_views([7], pool(cells), GREY, labels[None], labels[None], 0.4 * labels[None])
+    search.update_views([7], pool(cells), GREY, labels[None] * (torch.arange(24) < 2), labels[None], labels[None])
     assert len(search.states[7].views) == 1
 
 
 def test_a_correction_keeps_the_view_annotated_before_and_drops_tracked_ones() -> None:
     search, cells, labels = started()
     annotated = search.states[7].views[0]
-    search.update_views([7], cells, GREY, labels[None], labels[None], labels[None])
+    search.update_views([7], pool(cells), GREY, labels[None], labels[None], labels[None])
     assert len(search.states[7].views) == 2
-    search.annotate(7, cells, GREY, labels, labels)
+    search.annotate(7, pool(cells), GREY, labels, labels)
     assert len(search.states[7].views) == 2
     assert search.states[7].views[1] is annotated
 
@@ -370,7 +377,7 @@ def test_a_forgotten_object_is_dropped() -> None:
     search.forget(7)
     search.forget(8)
     assert not search.states
-    assert not search.step([], cells, GREY, torch.ones(1, 16, 24), labels[None][:0], labels, []).rejected_rows
+    assert not search.step([], pool(cells), GREY, torch.ones(1, 16, 24), labels[None][:0], labels, []).rejected_rows
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 130])
