@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import subprocess
 import sys
@@ -391,6 +392,19 @@ def test_no_table_or_report_is_replaced_unasked(
     assert "is there already. Choose another name, or --overwrite." in err
     assert (tmp_path / name).read_text() == "mine"
     assert run(capsys, *words, "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize("target", ["r.html", "new/folder/r.html"])
+def test_a_report_in_a_folder_that_is_not_writable_is_refused_before_the_work(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path and real(path, mode))
+    words = ["eval", "--gt", tree, "--pred", tree / "exact", "--html", tmp_path / target]
+    code, out, err = run(capsys, *words)
+    assert (code, out) == (2, "")
+    assert f"{tmp_path}: cannot be written to. Choose another folder." in err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("command", ["eval", "davis"])

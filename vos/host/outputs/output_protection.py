@@ -21,12 +21,13 @@ def refuse_existing(outputs: Iterable[Path], *, overwrite: bool) -> None:
             as ``/dev/stdout``, hold nothing that could be lost.
         overwrite: True lets them be replaced.
     Raises:
-        InputError: an output would lie in a folder that is a file.
+        InputError: an output would lie in a folder that is a file, or that cannot be written to.
         OutputExistsError: a file is there, or a folder with files; the message names it.
     """
     outputs = list(outputs)
     for path in outputs:
         _refuse_file_as_folder(path)
+        _refuse_read_only_folder(path)
     if overwrite:
         return
     for path in outputs:
@@ -47,7 +48,7 @@ def refuse_existing_files(outputs: Iterable[Path], *, overwrite: bool) -> None:
         outputs: files to be written.
         overwrite: True lets files be replaced.
     Raises:
-        InputError: an output is a folder, or would lie in a folder that is a file.
+        InputError: an output is a folder, or would lie in a folder that is a file or that cannot be written to.
         OutputExistsError: a file is there.
     """
     outputs = list(outputs)
@@ -65,6 +66,15 @@ def _refuse_file_as_folder(path: Path) -> None:
         if os.path.lexists(folder):
             kind = "a file" if os.path.exists(folder) else "a broken link"  # noqa: PTH110 - as above
             raise InputError(f"{folder}: is {kind}, expected a folder.")
+
+
+def _refuse_read_only_folder(path: Path) -> None:
+    """Refuse an output whose folder, or the one in which its folder would be made, cannot be written to."""
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):  # noqa: PTH110, PTH112, PTH113
+        return  # a device or a pipe
+    folder = next((folder for folder in (path, *path.parents) if os.path.isdir(folder)), None)  # noqa: PTH112
+    if folder is not None and not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: cannot be written to. Choose another folder.")
 
 
 def _holds_files(folder: Path) -> bool:
