@@ -16,7 +16,6 @@ OPTIONAL_STAGES = (
     "verification",
     "static_fragments",
     "detached_fragments",
-    "identity_swaps",
     "edges",
 )
 """Stages that ``-O stages=-NAME`` can leave out, in the order in which they run."""
@@ -112,36 +111,6 @@ class DistractorConfig:
     max_compared_cells: int = 512
     prior_floor: float = 0.03
     prior_radius: int = 2
-
-
-@dataclass(frozen=True)
-class IdentitySwapConfig:
-    """Reassignment of connected components between objects that look alike.
-
-    A share is a number of cells divided by the object's usual number of cells. An object's home is the component where
-    most of its warped mask lies.
-
-    Attributes:
-        min_pair_similarity: objects exchange components only if their appearance similarity (0 to 1) reaches this.
-        min_home_share: an object gives components away only if at least this share of it lies in its home.
-        min_owner_share: a component belongs to an object whose home it is and that has at least this share in it.
-        max_missing_share: an object with less than this share in the whole frame is missing.
-        min_found_share: a component is assigned to a missing object only if it has at least this share of its size,
-        max_found_share: and at most this share.
-        min_surplus_share: an object loses a component to a missing object only if its own share is at least this.
-        annotated_share: a component stays if more than this share of it stems from the object's annotation.
-        unwarped_weight: weight of a cell outside the warped mask in the choice of the home.
-    """
-
-    min_pair_similarity: float = 0.5
-    min_home_share: float = 0.5
-    min_owner_share: float = 0.1
-    max_missing_share: float = 0.3
-    min_found_share: float = 0.5
-    max_found_share: float = 1.5
-    min_surplus_share: float = 1.25
-    annotated_share: float = 0.8
-    unwarped_weight: float = 0.03
 
 
 @dataclass(frozen=True)
@@ -311,7 +280,6 @@ class PipelineConfig:
     redetection: RedetectionConfig = field(default_factory=RedetectionConfig)
     static_fragments: StaticFragmentConfig = field(default_factory=StaticFragmentConfig)
     detached_fragments: DetachedFragmentConfig = field(default_factory=DetachedFragmentConfig)
-    identity_swaps: IdentitySwapConfig = field(default_factory=IdentitySwapConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 

@@ -28,7 +28,6 @@ from vos_propagation.stages.detached_fragments import DetachedFragments
 from vos_propagation.stages.distractors import Distractors, find_distractor_pairs
 from vos_propagation.stages.edges import Edges
 from vos_propagation.stages.flow import Flow
-from vos_propagation.stages.identity_swaps import IdentitySwaps
 from vos_propagation.stages.matching import Matching
 from vos_propagation.stages.memory_update import MemoryUpdate
 from vos_propagation.stages.redetection import Redetection
@@ -43,10 +42,7 @@ def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtyp
     if "redetection" in left_out:
         # The stage compares masks with the views that redetection keeps.
         left_out |= {"verification"}
-    if left_out & {"redetection", "detached_fragments"}:
-        # The stage needs the usual areas that redetection measures and the annotated cells that the fragments track.
-        left_out |= {"identity_swaps"}
-    redetection, fragments = Redetection(config.redetection), DetachedFragments(config.detached_fragments)
+    redetection = Redetection(config.redetection)
     stages: list[Stage] = [
         Flow(),
         Appearance(),
@@ -56,8 +52,7 @@ def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtyp
         VotesAsLogits() if "decoder" in left_out else Decoder(config.decoder, device, dtype),
         Verification(redetection),
         StaticFragments(config.static_fragments),
-        fragments,
-        IdentitySwaps(config.identity_swaps, redetection, fragments),
+        DetachedFragments(config.detached_fragments),
         Edges(),
         MemoryUpdate(config.memory, None if "redetection" in left_out else redetection),
     ]

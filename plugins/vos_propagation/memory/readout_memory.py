@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vos_propagation.frame_state import SequenceState
 
 # Cells of 16 px around an object that are remembered with it, and those beyond that its values see.
-ROOM, SEEN = 4, 2
+ROOM, SEEN = 3, 1
 # A cell of 16 px with a larger share of an object is the object's.
 CLAIMED_SHARE = 0.05
 # Boxes lie on a grid of so many cells, since oneDNN keeps code and buffers for each shape that it has seen.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vos_propagation.backbone.efficientnet_lite import CHANNELS
 from vos_propagation.ops.convolutions import convolution
 
-KEY, VALUE, IMAGE, HIDDEN = 64, 64, 64, 96
+KEY, VALUE, IMAGE = 64, 64, 64
 # Planes of the masks that a value depends on: the object's 16 cells of 4 px, and the mean of all other objects.
 MASKS = 17
 # Keys are of unit length: what their similarity counts for, and a squared cell of distance, before training.
@@ -30,12 +30,13 @@ LOWEST = -1e4
 class ReadoutNetwork(nn.Module):
     """Makes keys and values, and reads."""
 
-    def __init__(self) -> None:
+    def __init__(self, hidden: int) -> None:
+        """Make the network; values are made by a layer of ``hidden`` channels."""
         super().__init__()
         channels = CHANNELS[16] + CHANNELS[8]
         self.key = nn.Sequential(nn.BatchNorm2d(channels), nn.Conv2d(channels, KEY, 1))
         self.image = nn.Sequential(nn.BatchNorm2d(channels), convolution(channels, IMAGE, 1))
-        self.value = nn.Sequential(convolution(IMAGE + MASKS, HIDDEN), convolution(HIDDEN, VALUE))
+        self.value = nn.Sequential(convolution(IMAGE + MASKS, hidden), convolution(hidden, VALUE))
         self.sharpness = nn.Parameter(torch.tensor(SHARPNESS).log())
         self.nearness = nn.Parameter(torch.tensor(NEARNESS).log())
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,45 +28,62 @@ LOGIT_LIMIT = 8.0
 COARSE_CUES, FINE_CUES = 11, 3
 # Rows of the coarse cues: an object's warped mask, and its votes.
 WARPED, VOTES = 0, 9
-# Channels, by stride: of the reduced image features, and the layers of the decoder.
-IMAGE_WIDTH = {4: 24, 8: 32, 16: 64, 32: 64}
-WIDTH = {4: 40, 8: 48, 16: 96, 32: 96}
+
+
+@dataclass(frozen=True)
+class Widths:
+    """Numbers of channels.
+
+    Attributes:
+        image: by stride, of the reduced image features.
+        layer: by stride, of the decoder's layers.
+        value: of the hidden layer that makes the readout's values.
+    """
+
+    image: Mapping[int, int]
+    layer: Mapping[int, int]
+    value: int
+
+
+# What the package ships, and the network that it was taught by; see ``training/distill_decoder.py``.
+SHIPPED = Widths({4: 13, 8: 24, 16: 48, 32: 48}, {4: 16, 8: 32, 16: 64, 32: 64}, 64)
+TEACHER = Widths({4: 24, 8: 32, 16: 64, 32: 64}, {4: 40, 8: 48, 16: 96, 32: 96}, 96)
 
 
 class DecoderNetwork(nn.Module):
-    """A network of 0.78 million weights.
+    """A network of 0.42 million weights, or of other widths.
 
     Attributes:
         readout: makes the keys and values of the memory, and reads it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, widths: Widths = SHIPPED) -> None:
         super().__init__()
-        self.readout = ReadoutNetwork()
+        image, layer = widths.image, widths.layer
+        self.readout = ReadoutNetwork(widths.value)
         self.reduce = nn.ModuleDict(
             {
                 str(stride): nn.Sequential(nn.BatchNorm2d(CHANNELS[stride]), convolution(CHANNELS[stride], width, 1))
-                for stride, width in IMAGE_WIDTH.items()
+                for stride, width in image.items()
             }
         )
-        self.direction = nn.Linear(2 * IMAGE_WIDTH[16], IMAGE_WIDTH[16])
+        self.direction = nn.Linear(2 * image[16], image[16])
         self.at_32 = nn.Sequential(
-            convolution(IMAGE_WIDTH[32] + COARSE_CUES + VALUE, WIDTH[32]), convolution(WIDTH[32], WIDTH[32], dilation=2)
+            convolution(image[32] + COARSE_CUES + VALUE, layer[32]), convolution(layer[32], layer[32], dilation=2)
         )
         self.at_16 = nn.Sequential(
-            convolution(IMAGE_WIDTH[16] + 1 + COARSE_CUES + WIDTH[32] + VALUE, WIDTH[16]),
-            convolution(WIDTH[16], WIDTH[16]),
+            convolution(image[16] + 1 + COARSE_CUES + layer[32] + VALUE, layer[16]), convolution(layer[16], layer[16])
         )
-        self.up_16 = convolution(WIDTH[16], WIDTH[8], 1)
+        self.up_16 = convolution(layer[16], layer[8], 1)
         self.at_8 = nn.Sequential(
-            convolution(WIDTH[8] + IMAGE_WIDTH[8] + COARSE_CUES, WIDTH[8]), convolution(WIDTH[8], WIDTH[8])
+            convolution(layer[8] + image[8] + COARSE_CUES, layer[8]), convolution(layer[8], layer[8])
         )
-        self.up_8 = convolution(WIDTH[8], WIDTH[4], 1)
+        self.up_8 = convolution(layer[8], layer[4], 1)
         self.at_4 = nn.Sequential(
-            convolution(WIDTH[4] + IMAGE_WIDTH[4] + FINE_CUES, WIDTH[4]), convolution(WIDTH[4], WIDTH[4])
+            convolution(layer[4] + image[4] + FINE_CUES, layer[4]), convolution(layer[4], layer[4])
         )
-        self.out_16 = nn.Conv2d(WIDTH[16], 1, 1)
-        self.out_4 = nn.Conv2d(WIDTH[4] + FINE_CUES, 1, 1)
+        self.out_16 = nn.Conv2d(layer[16], 1, 1)
+        self.out_4 = nn.Conv2d(layer[4] + FINE_CUES, 1, 1)
 
     def image_features(self, levels: Mapping[int, Tensor]) -> dict[int, Tensor]:
         """Reduce the backbone's levels to the channels that the decoder uses, once for all objects.
@@ -73,9 +91,9 @@ class DecoderNetwork(nn.Module):
         Args:
             levels: by stride 4, 8, 16, 32: (B, CHANNELS[stride], H / stride, W / stride).
         Returns:
-            By the same strides: (B, IMAGE_WIDTH[stride], H / stride, W / stride).
+            By the same strides: (B, ``Widths.image[stride]``, H / stride, W / stride).
         """
-        return {stride: self.reduce[str(stride)](levels[stride]) for stride in IMAGE_WIDTH}
+        return {stride: self.reduce[str(stride)](levels[stride]) for stride in (4, 8, 16, 32)}
 
     def forward(self, image: Mapping[int, Tensor], coarse_cues: Tensor, fine_cues: Tensor, readout: Tensor) -> Tensor:
         """Compute an object's logits.
@@ -117,19 +135,29 @@ class DecoderNetwork(nn.Module):
         return similarity
 
 
+def widths_of(state: Mapping[str, Tensor]) -> Widths:
+    """Return the widths of the network whose state dict this is."""
+    image, layer = (
+        {stride: len(state[name.format(stride)]) for stride in (4, 8, 16, 32)}
+        for name in ("reduce.{}.1.0.weight", "at_{}.1.0.weight")
+    )
+    return Widths(image, layer, len(state["readout.value.0.0.weight"]))
+
+
 def load_decoder(path: Path = WEIGHTS) -> DecoderNetwork:
     """Read a trained network.
 
     Args:
-        path: a state dict of ``train_decoder.py``.
+        path: a state dict of ``train_decoder.py`` or ``distill_decoder.py``.
     Returns:
         A network on the CPU in float32, in evaluation mode, without gradients.
     Raises:
         WeightsError: the file is missing or belongs to another network.
     """
-    network = DecoderNetwork()
     try:
-        network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        network = DecoderNetwork(widths_of(state))
+        network.load_state_dict(state)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file. Reinstall vos-toolkit, or train it: train_decoder.py.") from None
     except Exception as error:

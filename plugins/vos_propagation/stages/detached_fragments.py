@@ -77,10 +77,6 @@ class DetachedFragmentFilter:
         has_true_fragments = is_correction and len(several_components(share > 0.5, self._config.min_cells)) > 1
         self._objects[object_id] = FragmentState((255 * share).astype(np.uint8), has_true_fragments)
 
-    def annotated(self, object_id: int) -> AnyArray:
-        """Return the share of each cell that stems from an object's annotation: uint8 (h, w), 255 is all of it."""
-        return self._objects[object_id].annotated
-
     def forget(self, object_id: int) -> None:
         """Drop an object."""
         self._objects.pop(object_id, None)

@@ -1,10 +1,10 @@
-"""Train the decoder from scratch: rounds of recording and training.
+"""Train the decoder from scratch: rounds of recording and training of a wide network, which then teaches a narrow one.
 
     python -m vos_propagation.training --davis DAVIS --photos PHOTOS --out FOLDER
 
 The first round remembers the truth or the votes; each later one remembers the masks of the decoder of the round before
-and goes on from its checkpoint. A stopped run goes on where it was. FOLDER/decoder.pt, the mean of the weights of the
-last two rounds, is what the package ships as ``stages/decoder.pt``.
+and goes on from its checkpoint. A stopped run goes on where it was. The mean of the weights of the last two rounds is
+FOLDER/teacher.pt. It teaches FOLDER/decoder.pt, which the package ships as ``stages/decoder.pt``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from vos_propagation.training.clips import ClipMaker, PhotoFolder, VideoFolder
+from vos_propagation.training.distill_decoder import distill
 from vos_propagation.training.record_cues import DAGGER, LENGTH, SIDES, record_clips
 from vos_propagation.training.train_decoder import Records, train
 
@@ -33,14 +34,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clips", type=int, default=250, help="of each round")
-    parser.add_argument("--minutes", type=float, default=40.0, help="of training in each round")
+    parser.add_argument(
+        "--minutes", type=float, default=40.0, help="of training in each round, and of the narrow network"
+    )
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="short sides to track at, pixels")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
     photos = PhotoFolder(arguments.photos) if arguments.photos else None
     maker = ClipMaker(VideoFolder(arguments.davis, arguments.split), photos, LENGTH)
     out: Path = arguments.out
-    weights, folders = out / "decoder.pt", [out / f"records-{number}" for number in range(arguments.rounds)]
+    weights, folders = out / "wide.pt", [out / f"records-{number}" for number in range(arguments.rounds)]
     for number, folder in enumerate(folders):
         marker = out / f"round-{number}.pt"
         if marker.exists():
@@ -53,9 +56,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         seconds, rate = 60 * arguments.minutes * (number + 1), RATES[min(number, len(RATES) - 1)]
         train(records, weights, seconds=seconds, rate=rate, seed=arguments.seed)
         shutil.copyfile(weights, marker)
-    if len(folders) > 1:
-        last = [torch.load(out / f"round-{number}.pt", weights_only=True) for number in range(len(folders))[-2:]]
-        torch.save(mean_of(*last), weights)
+    teacher = out / "teacher.pt"
+    rounds = [torch.load(out / f"round-{number}.pt", weights_only=True) for number in range(len(folders))]
+    torch.save(mean_of(*rounds[-2:]) if len(rounds) > 1 else rounds[0], teacher)
+    seconds = 60 * arguments.minutes
+    distill(teacher, Records(folders), out / "decoder.pt", seconds=seconds, seed=arguments.seed)
 
 
 def mean_of(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
-"""Fit the decoder to recorded cues.
+"""Fit a decoder to recorded cues.
 
-    python -m vos_propagation.training.train_decoder --records RECORDS --out decoder.pt --minutes 40
+    python -m vos_propagation.training.train_decoder --records RECORDS --out wide.pt --minutes 40
 
 Goes on from OUT's checkpoint, where there is one, and takes up files that ``record_cues.py`` adds meanwhile. The loss
 is the binary cross-entropy of the hardest eighth of the cells and soft Dice. The cues of a random part of the object
@@ -26,7 +26,7 @@ from torch import Tensor
 from vos_propagation.backbone.features import has_fast_bf16
 from vos_propagation.memory.readout_memory import CLAIMED_SHARE, box_around, places_from
 from vos_propagation.memory.readout_network import VALUE
-from vos_propagation.stages.decoder_network import IMAGE_WIDTH, DecoderNetwork
+from vos_propagation.stages.decoder_network import TEACHER, DecoderNetwork
 from vos_propagation.training.record_cues import MEMORY_STRIDES, REMEMBERED, STRIDES
 
 # Rows and columns of a training crop, cells of 16 px, even; and crops of a step.
@@ -162,14 +162,52 @@ def loss_of(logits: Tensor, truth: Tensor) -> Tensor:
     return hardest + dice.mean()
 
 
+def logits_of(network: DecoderNetwork, parts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Compute the logits of each crop, (B, h4, w4), the readout, (B, 64, h16, w16), and the logits at 16 px."""
+    levels = {stride: parts[f"s{stride}"].contiguous(memory_format=torch.channels_last) for stride in (4, 8, 16, 32)}
+    readout = _read_memory(network, parts, levels)
+    used = readout * parts["use_readout"][:, None, None, None]
+    logits, deep = network.both_logits(network.image_features(levels), parts["coarse"], parts["fine"], used)
+    return logits, readout, deep
+
+
+def _read_memory(network: DecoderNetwork, parts: Mapping[str, Tensor], levels: Mapping[int, Tensor]) -> Tensor:
+    """Read the memory of each crop: (B, 64, h16, w16)."""
+    reader, (batch, frames) = network.readout, parts["memory_s16"].shape[:2]
+    keys, _ = reader.keys(levels[16], levels[8])
+    memory_keys, image = reader.keys(parts["memory_s16"].flatten(0, 1), parts["memory_s8"].flatten(0, 1))
+    masks = parts["memory_masks"].flatten(0, 1)
+    values = reader.values(image, masks[:, :1], masks[:, 1:])
+    memory_keys, values = (
+        planes.view(batch, frames, planes.shape[1], -1).transpose(1, 2).flatten(2) for planes in (memory_keys, values)
+    )
+    memory = (memory_keys, parts["memory_places"], values.transpose(1, 2), parts["left_out"])
+    return reader.read(keys.flatten(2), parts["places"], *memory).view(batch, VALUE, *keys.shape[2:])
+
+
 class Training:
     """The network, its optimiser and its moving average; kept in a checkpoint."""
 
-    def __init__(self, rate: float, seed: int, checkpoint: Path) -> None:
-        """Start training, or resume from the checkpoint if there is one."""
+    def __init__(
+        self,
+        rate: float,
+        seed: int,
+        checkpoint: Path,
+        network: DecoderNetwork | None = None,
+        teacher: DecoderNetwork | None = None,
+    ) -> None:
+        """Start training, or resume from the checkpoint if there is one.
+
+        Args:
+            rate: the highest learning rate.
+            seed: of the initial weights.
+            checkpoint: the file to keep the state in.
+            network: to train; None makes one of the widths ``TEACHER``.
+            teacher: whose masks are learnt too; None for the truth alone.
+        """
         torch.manual_seed(seed)
-        self._rate, self._checkpoint = rate, checkpoint
-        self.network = DecoderNetwork().train()
+        self._rate, self._checkpoint, self._teacher = rate, checkpoint, teacher
+        self.network = (DecoderNetwork(TEACHER) if network is None else network).requires_grad_(True).train()
         # The readout alone has to tell the object too: deep supervision, not part of the shipped weights.
         self.probe = torch.nn.Conv2d(VALUE, 1, 1)
         self._parameters = [*self.network.parameters(), *self.probe.parameters()]
@@ -190,8 +228,10 @@ class Training:
             group["lr"] = rate
         parts = {name: torch.stack([crop[name] for crop in crops]) for name in crops[0]}
         with torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bf16(torch.device("cpu"))):
-            logits, deep, probed = self._logits(parts)
-        loss = loss_of(logits, parts["truth"])
+            logits, readout, deep = logits_of(self.network, parts)
+            probed = self.probe(readout)[:, 0]
+            target = parts["truth"] if self._teacher is None else self._mixed_with_teacher(parts)
+        loss = loss_of(logits, target)
         truth_16 = F.avg_pool2d(parts["truth"][:, None], 4)[:, 0]
         coarse = sum(F.binary_cross_entropy_with_logits(x.float(), truth_16) for x in (deep, probed))
         total = loss + DEEP_WEIGHT * coarse
@@ -203,28 +243,12 @@ class Training:
         self._update_average()
         return float(loss.detach())
 
-    def _logits(self, parts: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """Compute the logits of each crop, (B, h4, w4), those of the 16-px level and of the readout alone."""
-        levels = {s: parts[f"s{s}"].contiguous(memory_format=torch.channels_last) for s in IMAGE_WIDTH}
-        readout = self._readout(parts, levels)
-        probed = self.probe(readout)[:, 0]
-        readout = readout * parts["use_readout"][:, None, None, None]
-        image = self.network.image_features(levels)
-        return (*self.network.both_logits(image, parts["coarse"], parts["fine"], readout), probed)
-
-    def _readout(self, parts: Mapping[str, Tensor], levels: Mapping[int, Tensor]) -> Tensor:
-        """Read the memory of each crop: (B, 64, h16, w16)."""
-        network, (batch, frames) = self.network.readout, parts["memory_s16"].shape[:2]
-        keys, _ = network.keys(levels[16], levels[8])
-        memory_keys, image = network.keys(parts["memory_s16"].flatten(0, 1), parts["memory_s8"].flatten(0, 1))
-        masks = parts["memory_masks"].flatten(0, 1)
-        values = network.values(image, masks[:, :1], masks[:, 1:])
-        memory_keys, values = (
-            planes.view(batch, frames, planes.shape[1], -1).transpose(1, 2).flatten(2)
-            for planes in (memory_keys, values)
-        )
-        memory = (memory_keys, parts["memory_places"], values.transpose(1, 2), parts["left_out"])
-        return network.read(keys.flatten(2), parts["places"], *memory).view(batch, VALUE, *keys.shape[2:])
+    @torch.no_grad()
+    def _mixed_with_teacher(self, parts: Mapping[str, Tensor]) -> Tensor:
+        """Average the truth and the teacher's masks, as in Hinton et al., arXiv:1503.02531: (B, h4, w4)."""
+        assert self._teacher is not None
+        logits, _, _ = logits_of(self._teacher, parts)
+        return (parts["truth"] + torch.sigmoid(logits.float())) / 2
 
     @torch.no_grad()
     def _update_average(self) -> None:
@@ -244,7 +268,17 @@ class Training:
         torch.save({**state, "average": self.average, "seconds": self.seconds}, self._checkpoint)
 
 
-def train(records: Records, out: Path, *, seconds: float, rate: float, seed: int, steps: int | None = None) -> Training:
+def train(
+    records: Records,
+    out: Path,
+    *,
+    seconds: float,
+    rate: float,
+    seed: int,
+    steps: int | None = None,
+    network: DecoderNetwork | None = None,
+    teacher: DecoderNetwork | None = None,
+) -> Training:
     """Train for so many seconds, or steps if that is less, and write the weights.
 
     Args:
@@ -254,8 +288,10 @@ def train(records: Records, out: Path, *, seconds: float, rate: float, seed: int
         rate: the highest learning rate.
         seed: of the initial weights and the crops.
         steps: at most, in all.
+        network: to train; None makes one of the widths ``TEACHER``.
+        teacher: whose masks are learnt too; None for the truth alone.
     """
-    training = Training(rate, seed, out.with_suffix(".checkpoint"))
+    training = Training(rate, seed, out.with_suffix(".checkpoint"), network, teacher)
     rng = random.Random(seed + training.step)
     losses: list[float] = []
     while training.seconds < seconds and (steps is None or training.step < steps):

@@ -33,7 +33,7 @@ def unit_keys(*numbers: int) -> torch.Tensor:
 
 @torch.inference_mode()
 def test_a_cell_reads_the_values_of_the_memory_cells_that_are_alike() -> None:
-    network, nowhere = ReadoutNetwork(), torch.zeros(1, 2, 2)
+    network, nowhere = ReadoutNetwork(64), torch.zeros(1, 2, 2)
     values = torch.stack([torch.zeros(VALUE), torch.ones(VALUE)])[None]
     found = network.read(unit_keys(3, 5), nowhere, unit_keys(5, 3), nowhere, values)
     assert found.shape == (1, VALUE, 2)
@@ -42,7 +42,7 @@ def test_a_cell_reads_the_values_of_the_memory_cells_that_are_alike() -> None:
 
 @torch.inference_mode()
 def test_of_cells_that_are_alike_the_one_at_the_same_place_of_the_object_counts_for_more() -> None:
-    network = ReadoutNetwork()
+    network = ReadoutNetwork(64)
     values = torch.stack([torch.zeros(VALUE), torch.ones(VALUE)])[None]
     memory_places = torch.tensor([[[0.0, 0.0], [-40.0, 40.0]]])
     found = network.read(unit_keys(3), torch.tensor([[[0.0], [38.0]]]), unit_keys(3, 3), memory_places, values)
@@ -57,7 +57,7 @@ def test_of_cells_that_are_alike_the_one_at_the_same_place_of_the_object_counts_
 @torch.inference_mode()
 def test_numbers_of_cells_that_differ_a_little_have_one_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     """For each new shape of a matrix product oneDNN keeps memory: with every number of cells it grew by 0.5 GiB."""
-    network, shapes = ReadoutNetwork(), set()
+    network, shapes = ReadoutNetwork(64), set()
     softmax = torch.softmax
 
     def seen(similarity: torch.Tensor, dim: int) -> torch.Tensor:
@@ -105,7 +105,7 @@ def test_a_large_part_is_thinned_as_a_chessboard() -> None:
 
 @torch.inference_mode()
 def test_cells_are_read_in_groups_with_the_same_values() -> None:
-    network, generator = ReadoutNetwork(), torch.Generator().manual_seed(0)
+    network, generator = ReadoutNetwork(64), torch.Generator().manual_seed(0)
     count = 2 * QUERIES + 3
     keys, places = (torch.randn(1, channels, count, generator=generator) for channels in (KEY, 2))
     memory = [torch.randn(1, *shape, generator=generator) for shape in ((KEY, 9), (2, 9), (9, VALUE))]

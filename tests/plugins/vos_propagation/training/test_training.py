@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vos_propagation.stages.decoder_network import WEIGHTS, load_decoder
+from vos_propagation.stages.decoder_network import TEACHER, WEIGHTS, load_decoder, widths_of
 from vos_propagation.training.__main__ import main, mean_of
 from vos_propagation.training.clips import Clip, ClipMaker, PhotoFolder, VideoFolder, zoomed
 from vos_propagation.training.occluders import SHAPES, draw_shape, paste_occluder
@@ -108,8 +108,9 @@ def test_one_command_records_and_trains_in_rounds_and_goes_on(maker: ClipMaker, 
     shipped, trained = (load_decoder(path).state_dict() for path in (WEIGHTS, out / "decoder.pt"))
     assert {key: value.shape for key, value in trained.items()} == {key: value.shape for key, value in shipped.items()}
     rounds = [torch.load(out / f"round-{number}.pt", weights_only=True) for number in (1, 2)]
-    final = torch.load(out / "decoder.pt", weights_only=True)
-    assert all(torch.equal(value, final[key]) for key, value in mean_of(*rounds).items())
+    teacher = torch.load(out / "teacher.pt", weights_only=True)
+    assert widths_of(teacher) == TEACHER
+    assert all(torch.equal(value, teacher[key]) for key, value in mean_of(*rounds).items())
     before = (out / "round-2.pt").stat().st_mtime_ns
     train_from_scratch(tmp_path, out)
     assert (out / "round-2.pt").stat().st_mtime_ns == before, "a finished training was done again"
