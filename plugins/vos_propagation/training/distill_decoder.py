@@ -23,7 +23,7 @@ from vos_propagation.stages.decoder_network import (
     Widths,
     load_decoder,
 )
-from vos_propagation.training.train_decoder import Records, train
+from vos_propagation.training.train_decoder import Pupil, Records, train
 
 # What each layer takes, in the order of its input channels: outputs of other layers, or so many channels that stay.
 INPUTS: Mapping[str, Sequence[str | int]] = {
@@ -108,7 +108,7 @@ def _columns(state: Mapping[str, Tensor], layer: str, kept: Mapping[str, Tensor]
 def distill(teacher: Path, records: Records, out: Path, *, seconds: float, seed: int, widths: Widths = SHIPPED) -> None:
     """Make a narrow network from a teacher's weights, train it for so many seconds, and write its weights."""
     wide = load_decoder(teacher)
-    train(records, out, seconds=seconds, rate=RATE, seed=seed, network=narrowed(wide, widths), teacher=wide)
+    train(records, out, seconds=seconds, rate=RATE, seed=seed, pupil=Pupil(narrowed(wide, widths), wide))
 
 
 def main() -> None:

@@ -16,6 +16,7 @@ import random
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -185,29 +186,30 @@ def _read_memory(network: DecoderNetwork, parts: Mapping[str, Tensor], levels: M
     return reader.read(keys.flatten(2), parts["places"], *memory).view(batch, VALUE, *keys.shape[2:])
 
 
+@dataclass(frozen=True)
+class Pupil:
+    """A network to train, and the one whose masks it learns beside the truth."""
+
+    network: DecoderNetwork
+    teacher: DecoderNetwork
+
+
 class Training:
     """The network, its optimiser and its moving average; kept in a checkpoint."""
 
-    def __init__(
-        self,
-        rate: float,
-        seed: int,
-        checkpoint: Path,
-        network: DecoderNetwork | None = None,
-        teacher: DecoderNetwork | None = None,
-    ) -> None:
+    def __init__(self, rate: float, seed: int, checkpoint: Path, pupil: Pupil | None = None) -> None:
         """Start training, or resume from the checkpoint if there is one.
 
         Args:
             rate: the highest learning rate.
             seed: of the initial weights.
             checkpoint: the file to keep the state in.
-            network: to train; None makes one of the widths ``TEACHER``.
-            teacher: whose masks are learnt too; None for the truth alone.
+            pupil: to train; None makes a network of the widths ``TEACHER``, which learns the truth alone.
         """
         torch.manual_seed(seed)
-        self._rate, self._checkpoint, self._teacher = rate, checkpoint, teacher
-        self.network = (DecoderNetwork(TEACHER) if network is None else network).requires_grad_(True).train()
+        self._rate, self._checkpoint = rate, checkpoint
+        self._teacher = None if pupil is None else pupil.teacher
+        self.network = (DecoderNetwork(TEACHER) if pupil is None else pupil.network).requires_grad_(True).train()
         # The readout alone has to tell the object too: deep supervision, not part of the shipped weights.
         self.probe = torch.nn.Conv2d(VALUE, 1, 1)
         self._parameters = [*self.network.parameters(), *self.probe.parameters()]
@@ -276,8 +278,7 @@ def train(
     rate: float,
     seed: int,
     steps: int | None = None,
-    network: DecoderNetwork | None = None,
-    teacher: DecoderNetwork | None = None,
+    pupil: Pupil | None = None,
 ) -> Training:
     """Train for so many seconds, or steps if that is less, and write the weights.
 
@@ -288,10 +289,9 @@ def train(
         rate: the highest learning rate.
         seed: of the initial weights and the crops.
         steps: at most, in all.
-        network: to train; None makes one of the widths ``TEACHER``.
-        teacher: whose masks are learnt too; None for the truth alone.
+        pupil: to train; None makes a network of the widths ``TEACHER``, which learns the truth alone.
     """
-    training = Training(rate, seed, out.with_suffix(".checkpoint"), network, teacher)
+    training = Training(rate, seed, out.with_suffix(".checkpoint"), pupil)
     rng = random.Random(seed + training.step)
     losses: list[float] = []
     while training.seconds < seconds and (steps is None or training.step < steps):
