@@ -212,13 +212,13 @@ def step_export_and_score(editor, tmp_path):
 def step_correct_on_a_later_frame(editor):
     earlier = {frame: editor.mask(frame) for frame in (39, 41, LAST)}
     spot = np.zeros(SIZE, bool)
-    spot[10:24, 10:40] = True
+    spot[220:258, 240:254] = True  # the lower part of the rocket
     assert not earlier[41][spot].any()
     editor.go_to(40)
     editor.page.keyboard.press("1")
     sure = editor.page.locator("#frame-card").inner_text()
     editor.page.keyboard.press("b")
-    editor.drag((12, 17), (38, 17))
+    editor.drag((247, 224), (247, 254))
     editor.is_annotated()
     editor.page.keyboard.press("Control+z")
     expect(editor.page.locator("#frame-card")).to_have_text(sure)
@@ -235,7 +235,7 @@ def step_correct_on_a_later_frame(editor):
     assert np.array_equal(editor.mask(39), earlier[39])
     assert np.array_equal(editor.mask(LAST), earlier[LAST])
     assert editor.mask(40)[spot].sum() > 300
-    assert editor.mask(41)[spot].any()
+    assert editor.mask(41)[spot].mean() > 0.5
     assert overlap(editor.mask(41, 2), truth(41, 2)) > 0.6
 
 
