@@ -61,7 +61,7 @@ def narrowed(wide: DecoderNetwork, widths: Widths) -> DecoderNetwork:
         scale, shift = (state[f"{name}.1.{kind}"].abs() for kind in ("weight", "bias"))
         importance = (scale + shift / 2) * _use_of(state, name)
         kept[name] = importance.topk(len(wanted[f"{name}.1.weight"])).indices.sort().values
-    # Row and column "direction" of the two halves of its input are those of the image's features at 16 px.
+    # Its outputs weight the image's features at 16 px one by one.
     kept["direction"] = kept["reduce.16.1"]
     for name in state:
         layer = next((layer for layer in {*kept, *INPUTS} if name.startswith(f"{layer}.")), None)

@@ -40,6 +40,8 @@ LATEST = 0.7
 CUE_KINDS = ((0, 1), (2, 3), (4, 5), (6, 7, 8), (9, 10))
 OWN_CUES = (0, 2, 6, 9)
 DEEP_WEIGHT = 0.3
+# How much of the target is the teacher's mask, where there is a teacher; the rest is the truth.
+TEACHER_SHARE = 0.8
 # How often all votes are left out together, the memory readout, and some of the memory frames.
 NO_VOTES, NO_READOUT, FEWER_FRAMES = 0.08, 0.05, 0.5
 # Cells of 16 px around the object in a memory frame that are read, at least and at most.
@@ -247,10 +249,10 @@ class Training:
 
     @torch.no_grad()
     def _mixed_with_teacher(self, parts: Mapping[str, Tensor]) -> Tensor:
-        """Average the truth and the teacher's masks, as in Hinton et al., arXiv:1503.02531: (B, h4, w4)."""
+        """Mix the truth with the teacher's masks, as in Hinton et al., arXiv:1503.02531: (B, h4, w4) in 0..1."""
         assert self._teacher is not None
         logits, _, _ = logits_of(self._teacher, parts)
-        return (parts["truth"] + torch.sigmoid(logits.float())) / 2
+        return parts["truth"].lerp(torch.sigmoid(logits.float()), TEACHER_SHARE)
 
     @torch.no_grad()
     def _update_average(self) -> None:
