@@ -15,7 +15,6 @@ OPTIONAL_STAGES = (
     "decoder",
     "verification",
     "static_fragments",
-    "detached_fragments",
     "edges",
 )
 """Stages that ``-O stages=-NAME`` can leave out, in the order in which they run."""
@@ -214,37 +213,6 @@ class StaticFragmentConfig:
 
 
 @dataclass(frozen=True)
-class DetachedFragmentConfig:
-    """Fragments that move away from their object; cells of 4 px.
-
-    An object width is the square root of the area of the object's main component. The drift of a fragment is its
-    motion relative to the main component since the fragment appeared, in object widths.
-
-    Attributes:
-        max_drift_frames: a fragment is dropped once its drift times its age in frames exceeds this,
-        max_drift_frames_near_others: or this where another object touches it, as optical flow mixes the motion of both.
-        min_drift: a fragment with less drift stays, whatever its age.
-        min_gap: a fragment closer to the main component stays, object widths: the flow beside a pole follows the pole.
-        max_tolerated_share: a fragment smaller than this share of the main component stays. True parts that hang or
-            swing, such as a pilot below a wing, are small, and a small false fragment costs little.
-        annotated_share: a fragment stays if more than this share of it stems from the object's annotation.
-        min_cells: smaller fragments are ignored, cells.
-        neighbour_radius: another object within this distance touches a fragment, cells.
-        suppression_frames: a fragment that reappears where one was dropped is dropped for this many frames.
-    """
-
-    max_drift_frames: float = 2.0
-    max_drift_frames_near_others: float = 10.0
-    min_drift: float = 0.1
-    min_gap: float = 0.4
-    max_tolerated_share: float = 0.15
-    annotated_share: float = 0.8
-    min_cells: int = 6
-    neighbour_radius: int = 2
-    suppression_frames: int = 12
-
-
-@dataclass(frozen=True)
 class DecoderConfig:
     """The learned decoder.
 
@@ -279,7 +247,6 @@ class PipelineConfig:
     distractors: DistractorConfig = field(default_factory=DistractorConfig)
     redetection: RedetectionConfig = field(default_factory=RedetectionConfig)
     static_fragments: StaticFragmentConfig = field(default_factory=StaticFragmentConfig)
-    detached_fragments: DetachedFragmentConfig = field(default_factory=DetachedFragmentConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 

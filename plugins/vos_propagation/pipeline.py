@@ -24,7 +24,6 @@ from vos_propagation.ops.threads import split_threads
 from vos_propagation.saved_state import fingerprint, load, save
 from vos_propagation.stages.appearance import Appearance
 from vos_propagation.stages.decoder import Decoder, VotesAsLogits
-from vos_propagation.stages.detached_fragments import DetachedFragments
 from vos_propagation.stages.distractors import Distractors, find_distractor_pairs
 from vos_propagation.stages.edges import Edges
 from vos_propagation.stages.flow import Flow
@@ -52,7 +51,6 @@ def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtyp
         VotesAsLogits() if "decoder" in left_out else Decoder(config.decoder, device, dtype),
         Verification(redetection),
         StaticFragments(config.static_fragments),
-        DetachedFragments(config.detached_fragments),
         Edges(),
         MemoryUpdate(config.memory, None if "redetection" in left_out else redetection),
     ]

@@ -28,20 +28,16 @@ from vos_propagation.memory.target_model import TargetModel
 from vos_propagation.ops.query_tiles import ObjectPlaces
 from vos_propagation.redetection.redetector import ObjectState, Redetector
 from vos_propagation.redetection.views import View
-from vos_propagation.stages.detached_fragments import DetachedFragmentFilter, Fragment, FragmentState
 from vos_propagation.stages.distractors import DistractorPair
 from vos_propagation.stages.stage import Stage
 
-FORMAT = 5
+FORMAT = 6
 
 KINDS: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
         Anchor,
-        DetachedFragmentFilter,
         DistractorPair,
-        Fragment,
-        FragmentState,
         FrameFeatures,
         KeyValueMemoryStore,
         MemoryFrame,
@@ -252,12 +248,6 @@ def _check(sequence: SequenceState, held: Mapping[Stage, Mapping[str, Any]]) -> 
                 _expect("keys", cells.keys, KEY, cells.keys.shape[-1])
                 _expect("places", cells.places, 2, cells.keys.shape[-1])
                 _expect("values", cells.values, cells.keys.shape[-1], VALUE)
-        if isinstance(part, DetachedFragmentFilter):
-            _check_objects(part._objects, ids)
-            for state in part._objects.values():
-                for plane in (state.annotated, state.numbers, state.suppressed):
-                    if plane is not None and plane.shape != (height, width):
-                        raise ValueError(f"a plane of fragments is {plane.shape}")
 
 
 def _check_features(sequence: SequenceState) -> None:

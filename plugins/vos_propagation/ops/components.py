@@ -13,12 +13,11 @@ Cells: TypeAlias = tuple[AnyArray, AnyArray]
 """Rows and columns of a set of cells, int64 (n,) each."""
 
 
-def several_components(mask: BoolArray, smallest: int = 1) -> list[Cells]:
+def several_components(mask: BoolArray) -> list[Cells]:
     """List the connected components (8-neighbours) of a mask that has several.
 
     Args:
         mask: bool (h, w).
-        smallest: smaller components are left out, cells.
     Returns:
         The components; an empty list for a mask that is empty or connected.
     """
@@ -30,8 +29,7 @@ def several_components(mask: BoolArray, smallest: int = 1) -> list[Cells]:
     _, labels, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
     return [
         _shifted(np.nonzero(labels[y : y + height, x : x + width] == label), rows.start + y, columns.start + x)
-        for label, (x, y, width, height, size) in enumerate(stats[1:].tolist(), start=1)
-        if size >= smallest
+        for label, (x, y, width, height, _) in enumerate(stats[1:].tolist(), start=1)
     ]
 
 

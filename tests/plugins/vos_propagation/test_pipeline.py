@@ -20,9 +20,9 @@ from vos_propagation.memory.label_votes import FineVotes, Votes
 from vos_propagation.memory.manager import contradicts_anchors
 from vos_propagation.pipeline import PropagationTracker
 from vos_propagation.redetection.redetector import RedetectionResult, Redetector
+from vos_propagation.stages import memory_update
 from vos_propagation.stages.appearance import Appearance
 from vos_propagation.stages.decoder import Decoder
-from vos_propagation.stages.detached_fragments import DetachedFragmentFilter
 from vos_propagation.stages.matching import Matching
 from vos_propagation.stages.memory_update import MemoryUpdate
 from vos_propagation.stages.redetection import Redetection
@@ -132,7 +132,10 @@ def test_scores_of_distractors_are_summed_for_all_stages_but_the_decoder(monkeyp
         recorded(monkeypatch, Redetector, "annotate"),
         recorded(monkeypatch, Redetector, "update_views"),
     )
-    searched, watched = recorded(monkeypatch, Redetector, "step"), recorded(monkeypatch, DetachedFragmentFilter, "step")
+    searched, checked = (
+        recorded(monkeypatch, Redetector, "step"),
+        recorded(monkeypatch, memory_update, "contradicts_anchors"),
+    )
     fused = recorded(monkeypatch, Decoder, "cues")
     tracker = make()
     at = (1, 8, 8), (2, 8, 100)
@@ -147,7 +150,7 @@ def test_scores_of_distractors_are_summed_for_all_stages_but_the_decoder(monkeyp
     assert torch.equal(together, own.sum(0).expand_as(own))
     assert float(own.sum()) > 0
     assert searched[-1][7] == [pair]
-    anchor_score = watched[-1][3]
+    anchor_score = checked[-1][1]
     assert torch.equal(anchor_score[0], anchor_score[1])
     assert torch.equal(remembered[-1][5][0], remembered[-1][4].sum(0))
 
@@ -649,23 +652,3 @@ def test_the_decoder_sees_the_found_region_of_an_object_in_place_of_its_last_mas
     assert (given.warped_s8[0][region > 0] == 1).all()
     assert given.warped_s4[0, 4:12, 60:72].min() > 0.5
     assert given.warped_s8[1, 2:6, 30:36].max() < 0.1
-
-
-@pytest.mark.parametrize("both", [False, True])
-def test_of_two_separating_parts_one_is_dropped_unless_both_were_annotated(both: bool) -> None:
-    # With 8-bit features a few pixels of the dropped part come back in some frames.
-    tracker = make("fp32")
-    apart = 44 if both else 0
-    for i in range(27):
-        frame, moving = picture((1, 30, 56 + min(apart + 3 * i, 60)), index=i)
-        twin, still = picture((1, 30, 56), index=i)
-        image = np.where(still[..., None] > 0, twin.image, frame.image)
-        image = np.where(moving[..., None] > 0, frame.image, image)
-        frame = vos.Frame(i, image, f"{i:05d}")
-        if i == 0:
-            start(tracker, frame, np.maximum(moving, still))
-        else:
-            _, label_map = step(tracker, frame)
-    covered = sorted([(label_map[moving > 0] == 1).mean(), (label_map[still > 0] == 1).mean()])
-    assert covered[1] > 0.95
-    assert covered[0] > 0.95 if both else covered[0] == 0

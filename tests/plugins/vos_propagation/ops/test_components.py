@@ -4,21 +4,20 @@ import cv2
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vos_propagation.ops.components import part_of, several_components
 
 
-@given(mask=arrays(np.bool_, (9, 11)), smallest=st.integers(1, 4))
-def test_the_pieces_are_those_of_the_whole_grid(mask, smallest):
+@given(mask=arrays(np.bool_, (9, 11)))
+def test_the_pieces_are_those_of_the_whole_grid(mask):
     count, labels = cv2.connectedComponents(mask.view(np.uint8), connectivity=8)
     expected = {frozenset(zip(*np.nonzero(labels == label), strict=True)) for label in range(1, count)}
 
-    found = [frozenset(zip(*cells, strict=True)) for cells in several_components(mask, smallest)]
+    found = [frozenset(zip(*cells, strict=True)) for cells in several_components(mask)]
 
     assert len(found) == len(set(found))
-    assert set(found) == ({piece for piece in expected if len(piece) >= smallest} if len(expected) > 1 else set())
+    assert set(found) == (expected if len(expected) > 1 else set())
 
 
 @pytest.mark.parametrize("mask", [np.eye(5, dtype=bool), np.ones((2, 3), bool), np.zeros((4, 6), bool)])
