@@ -21,21 +21,6 @@ OPTIONAL_STAGES = (
 
 
 @dataclass(frozen=True)
-class SecondaryBackbone:
-    """A second network whose features enter the match keys beside those of EfficientNet-Lite0.
-
-    Attributes:
-        network: a name in ``efficientnet_lite.VARIANTS``.
-        scale: the network's input size relative to the input size of EfficientNet-Lite0.
-        weight: weight of its features in the keys; the features of EfficientNet-Lite0 have weight 1.
-    """
-
-    network: str
-    scale: float
-    weight: float
-
-
-@dataclass(frozen=True)
 class MatchingConfig:
     """Label votes: each cell takes the labels of the most similar cells of the memory frames.
 
@@ -233,14 +218,12 @@ class PipelineConfig:
     Attributes:
         side: short side of the frames at the working size, pixels.
         adapt_resolution: whether ``side_for_objects`` adapts the side to the size of the objects.
-        secondary_backbone: a second network whose features enter the match keys.
         left_out: names of stages that do not run.
         matching: settings of the stage of that name, as are the fields after it.
     """
 
     side: int
     adapt_resolution: bool = True
-    secondary_backbone: SecondaryBackbone | None = None
     left_out: frozenset[str] = frozenset()
     matching: MatchingConfig = field(default_factory=MatchingConfig)
     memory: MemoryConfig = field(default_factory=MemoryConfig)
@@ -258,7 +241,6 @@ PRESETS = {
     "best": PipelineConfig(
         side=640,
         adapt_resolution=False,
-        secondary_backbone=SecondaryBackbone("lite1", scale=0.75, weight=0.7),
         matching=MatchingConfig(window_radius=16),
         memory=MemoryConfig(context=12),
     ),

@@ -72,7 +72,7 @@ class PropagationTracker:
         self._device = runtime.torch_device()
         dtype = runtime.torch_dtype("bf16" if has_fast_bf16(self._device) else "fp32")
         int8 = runtime.precision == "auto" and self._device.type == "cpu" and has_int8_convolutions()
-        self._encoder = Encoder(self._device, dtype, self._config.secondary_backbone, int8=int8)
+        self._encoder = Encoder(self._device, dtype, int8=int8)
         self._dtype = dtype
         self.stages = build_stages(self._config, self._device, dtype)
         self.keep_levels = False

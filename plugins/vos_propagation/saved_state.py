@@ -54,7 +54,7 @@ KINDS: Mapping[str, type] = {
 }
 """Classes of the objects that hold the state; a file makes objects of these classes only."""
 
-_USED_LATER = ("cells", "match_keys", "samples", "grey", "chroma", "readout")
+_USED_LATER = ("cells", "samples", "grey", "chroma", "readout")
 """Fields of a past frame's features that later steps use."""
 
 _DTYPES = {str(dtype): dtype for dtype in (torch.float32, torch.bfloat16, torch.float16, torch.int64, torch.bool)}
@@ -258,7 +258,6 @@ def _check_features(sequence: SequenceState) -> None:
         if frame.grey.shape != (height, width):
             raise ValueError(f"a grey plane is {frame.grey.shape}, expected {(height, width)}")
         _expect("cells", frame.cells, len(features.cells), height // 2, width // 2)
-        _expect("match keys", frame.match_keys, memory._axes.shape[1], height // 2, width // 2)
         _expect("chroma", frame.chroma, 2, height // 2, width // 2)
         _expect("samples", frame.samples, len(features.samples), height * width // 4)
         for plane in frame.readout or ():

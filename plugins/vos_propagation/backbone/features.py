@@ -13,9 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos.plugin import AnyArray, Frame, Size
-from vos_propagation.backbone.efficientnet_lite import DEEPEST, EfficientNetLite, load_efficientnet_lite
+from vos_propagation.backbone.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
 from vos_propagation.backbone.int8_network import Int8EfficientNetLite, load_int8_network
-from vos_propagation.config import SecondaryBackbone
 from vos_propagation.ops.guided_filter import CELL, GuidedFilter
 from vos_propagation.ops.resampling import upsample2x
 from vos_propagation.stages.flow import Motion, motion_between
@@ -31,7 +30,6 @@ class FrameFeatures:
 
     Attributes:
         cells: (152, h, w), the stride-8 and stride-16 levels, each of unit length, then together too.
-        match_keys: (C, h, w), what votes compare, of unit length: ``cells``, or those and the secondary backbone's.
         levels: (1, C, H / s, W / s) by stride s, the network's levels.
         samples: float32 (D, h * w), the target model's features.
         grey: uint8 (2 h, 2 w), for motion.
@@ -44,7 +42,6 @@ class FrameFeatures:
     """
 
     cells: Tensor
-    match_keys: Tensor
     levels: Mapping[int, Tensor]
     samples: Tensor
     grey: AnyArray
@@ -67,38 +64,25 @@ class FrameFeatures:
 
 
 class Encoder:
-    """Encodes frames by EfficientNet-Lite0, and by a secondary backbone whose features are compared too."""
+    """Encodes frames by EfficientNet-Lite0."""
 
-    def __init__(
-        self,
-        device: torch.device,
-        dtype: torch.dtype,
-        secondary_backbone: SecondaryBackbone | None = None,
-        *,
-        int8: bool = False,
-    ) -> None:
-        """Load the networks.
+    def __init__(self, device: torch.device, dtype: torch.dtype, *, int8: bool = False) -> None:
+        """Load the network.
 
         Args:
             device: to work on.
             dtype: to work in.
-            secondary_backbone: a second network whose features are compared too.
             int8: use 8-bit convolutions, where ``has_int8_convolutions``; the features are of ``dtype`` all the same.
         Raises:
-            WeightsError: the weights' package of a network is missing or its file does not fit.
+            WeightsError: the weights' package is missing or its file does not fit.
         """
-        self._device, self._dtype, self._int8 = device, dtype, int8
+        self._device, self._dtype = device, dtype
         self._newest: AnyArray | None = None
-        self._network = self._load("lite0")
-        self._secondary = (
-            None if secondary_backbone is None else (secondary_backbone, self._load(secondary_backbone.network))
-        )
-
-    def _load(self, name: str) -> EfficientNetLite | Int8EfficientNetLite:
-        if self._int8:
-            return load_int8_network(name)
-        network = load_efficientnet_lite(name, DEEPEST[name]).to(self._device, self._dtype)
-        return network.to(memory_format=torch.channels_last)
+        self._network: EfficientNetLite | Int8EfficientNetLite
+        if int8:
+            self._network = load_int8_network()
+        else:
+            self._network = load_efficientnet_lite().to(device, dtype).to(memory_format=torch.channels_last)
 
     def __call__(self, frame: Frame, size: Size) -> FrameFeatures:
         """Extract the features of a frame at a working size from ``working_size``."""
@@ -115,24 +99,11 @@ class Encoder:
         ones = both.new_full((1, 1, *both.shape[2:]), 0.3)
         # A cell's features lie side by side: planes would have to be copied apart.
         parts = [part[0].permute(1, 2, 0) for part in (both, 0.7 * F.avg_pool2d(fine, 2), ones)]
-        cells = match_keys = (both[0] * 0.5**0.5).to(self._dtype)
-        if self._secondary is not None:
-            secondary_backbone, network = self._secondary
-            joined = joint_levels(network(self._resized(image, secondary_backbone.scale)))
-            second = secondary_backbone.weight * F.interpolate(joined, size=both.shape[2:], mode="bilinear")[0]
-            match_keys = F.normalize(torch.cat([both[0], second]), dim=0).to(self._dtype)
-            length = (1 + secondary_backbone.weight**2) ** 0.5
-            parts = [part / length for part in (*parts[:-1], second.permute(1, 2, 0))] + parts[-1:]
+        cells = (both[0] * 0.5**0.5).to(self._dtype)
         samples = torch.cat(parts, dim=2).flatten(0, 1).T
         edges = GuidedFilter(torch.from_numpy(in_planes(image)).to(self._device), colours)
         levels = {stride: features[stride].to(self._dtype) for stride in (4, 8, 16, 32)}
-        return FrameFeatures(cells, match_keys, levels, samples, grey, motion, edges, chroma_s8(small).to(self._device))
-
-    def _resized(self, image: AnyArray, scale: float) -> Tensor:
-        """Resize an image by about this factor: uint8 (1, 3, H, W)."""
-        size = working_size((image.shape[0], image.shape[1]), round(scale * min(image.shape[:2])))
-        smaller = cv2.resize(image, size[::-1], interpolation=_interpolation(image.shape[0] / size[0]))
-        return torch.from_numpy(smaller).to(self._device).permute(2, 0, 1)[None]
+        return FrameFeatures(cells, levels, samples, grey, motion, edges, chroma_s8(small).to(self._device))
 
 
 def chroma_s8(small: AnyArray) -> Tensor:

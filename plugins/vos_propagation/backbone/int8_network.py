@@ -1,4 +1,4 @@
-"""EfficientNet-Lite with 8-bit integer convolutions: about half of float32's time on an x86 CPU.
+"""EfficientNet-Lite0 with 8-bit integer convolutions: about half of float32's time on an x86 CPU.
 
 Post-training quantization as in Jacob et al., arXiv:1712.05877: activations are unsigned, with one scale a tensor;
 weights are signed, with one scale an output channel. The sums of the residual connections and the levels are float32.
@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 
 from vos.plugin import WeightsError
-from vos_propagation.backbone.efficientnet_lite import DEEPEST, STEM_CHANNELS, VARIANTS, SameConv, Variant
+from vos_propagation.backbone.efficientnet_lite import ENDS, STEM_CHANNELS, SameConv, block_forms
 
+WEIGHTS = Path(__file__).parent / "lite0_int8.pt"
 # Pixels are 8 bits; other activations are 7 bits.
 PIXEL_ZERO, PIXEL_STEP = 127, 1 / 128
 LARGEST = 127
@@ -134,14 +135,13 @@ class Int8Block(nn.Module):
 
 
 class Int8EfficientNetLite(nn.Module):
-    """A network as ``EfficientNetLite``, for the CPU."""
+    """The network of ``EfficientNetLite``, for the CPU."""
 
-    def __init__(self, variant: Variant, deepest: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         stem = SameConv(3, STEM_CHANNELS, 3, 2)
         self.stem = Int8Conv(stem, zero=PIXEL_ZERO, step=PIXEL_STEP, limit=6.0)
-        self._ends = variant.ends()
-        self.blocks = nn.ModuleList(Int8Block(*form) for form in variant.blocks(deepest))
+        self.blocks = nn.ModuleList(Int8Block(*form) for form in block_forms())
 
     def forward(self, images: Tensor) -> dict[int, Tensor]:
         """Extract features.
@@ -149,14 +149,14 @@ class Int8EfficientNetLite(nn.Module):
         Args:
             images: uint8 (B, 3, H, W), RGB; H and W multiples of 32.
         Returns:
-            By stride s in 4, 8, 16, 32, up to the deepest: float32 (B, CHANNELS[s], H / s, W / s).
+            By stride s in 4, 8, 16, 32: float32 (B, CHANNELS[s], H / s, W / s).
         """
         x = self.stem(images.contiguous(memory_format=torch.channels_last))
         features: dict[int, Tensor] = {}
         for number, block in enumerate(self.blocks):
             x = block(x)
-            if number in self._ends and x.dtype == torch.float32:
-                features[self._ends[number]] = x
+            if number in ENDS and x.dtype == torch.float32:
+                features[ENDS[number]] = x
         return features
 
 
@@ -176,19 +176,17 @@ def has_int8_convolutions() -> bool:
     return bool(torch.equal(out.double(), expected))
 
 
-def load_int8_network(name: str, path: Path | None = None) -> Int8EfficientNetLite:
-    """Make a network with its quantized weights.
+def load_int8_network(path: Path = WEIGHTS) -> Int8EfficientNetLite:
+    """Make the network with its quantized weights.
 
     Args:
-        name: of one of ``VARIANTS``.
-        path: a state dict of ``quantize_backbone.py``; None takes the shipped one.
+        path: a state dict of ``quantize_backbone.py``.
     Returns:
         A network on the CPU.
     Raises:
         WeightsError: the file is missing or belongs to another network.
     """
-    path = path or Path(__file__).parent / f"{name}_int8.pt"
-    network = Int8EfficientNetLite(VARIANTS[name], DEEPEST[name])
+    network = Int8EfficientNetLite()
     try:
         state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(state)
@@ -196,5 +194,5 @@ def load_int8_network(name: str, path: Path | None = None) -> Int8EfficientNetLi
         raise WeightsError(f"{path}: no such file. Reinstall vos-toolkit.") from None
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise WeightsError(f"{path}: does not fit EfficientNet-{name} ({reason}). Reinstall vos-toolkit.") from None
+        raise WeightsError(f"{path}: does not fit EfficientNet-Lite0 ({reason}). Reinstall vos-toolkit.") from None
     return network.eval()

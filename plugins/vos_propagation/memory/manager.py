@@ -61,7 +61,7 @@ class MemoryManager:
         context = config.context
         self.spread: deque[MemoryFrame] = deque(maxlen=context // 3)
         self.recent: deque[MemoryFrame] = deque(maxlen=context - context // 3)
-        self._axes = principal_axes(features.match_keys, config.match_dimensions)
+        self._axes = principal_axes(features.cells, config.match_dimensions)
         self.store = KeyValueMemoryStore(0, torch.zeros(1, 1, 4, 1), 1)
         self.target_model: TargetModel
         self._steps = 0
@@ -72,8 +72,8 @@ class MemoryManager:
 
     def match_keys(self, features: FrameFeatures) -> Tensor:
         """Project a frame's features to match keys: (h8 / 2, w8 / 2, 4, D), in blocks of 2x2 cells."""
-        keys = features.match_keys.flatten(1).T @ self._axes.T
-        return in_blocks(keys.view(*features.match_keys.shape[1:], len(self._axes)))
+        keys = features.cells.flatten(1).T @ self._axes.T
+        return in_blocks(keys.view(*features.cells.shape[1:], len(self._axes)))
 
     def add_annotation(self, features: FrameFeatures, prob: Tensor, annotated: set[int], new: int) -> None:
         """Store an annotated frame beside earlier annotated frames, and drop all tracked frames.
@@ -135,7 +135,7 @@ class MemoryManager:
         """Return the match keys of an object's cells in its latest annotation, (N, C); ``row`` is from 0."""
         anchor = next(anchor for anchor in reversed(self.anchors) if object_id in anchor.object_ids)
         share = downsample2x(anchor.prob)[row + 1].flatten()
-        return anchor.features.match_keys.flatten(1)[:, representative_cells(share)].T
+        return anchor.features.cells.flatten(1)[:, representative_cells(share)].T
 
     def _limit_anchors(self, object_id: int) -> None:
         """Keep only an object's first and latest annotations; ``_rebuild`` drops anchors without objects."""
@@ -152,9 +152,7 @@ class MemoryManager:
     def _unlearn_background(self, anchor: Anchor, features: FrameFeatures, new: Tensor) -> None:
         """Remove the label "background" of an earlier frame where it looks like an object annotated later."""
         values = downsample2x(new.sum(0, keepdim=True)).flatten(1)
-        similar = global_votes(
-            anchor.features.match_keys, features.match_keys.flatten(1), values, self._config.newcomer_top_k
-        )
+        similar = global_votes(anchor.features.cells, features.cells.flatten(1), values, self._config.newcomer_top_k)
         is_background = F.interpolate(similar[None], scale_factor=2)[0, 0] < NEWCOMER_SHARE
         anchor.prob[0] *= is_background.to(anchor.prob.dtype)
 

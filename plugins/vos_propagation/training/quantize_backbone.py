@@ -2,7 +2,7 @@
 
     python -m vos_propagation.training.quantize_backbone --davis DAVIS --out FOLDER
 
-FOLDER/lite0_int8.pt and FOLDER/lite1_int8.pt are what the package ships in ``backbone/``. Weights are rounded one input
+FOLDER/lite0_int8.pt is what the package ships in ``backbone/``. Weights are rounded one input
 after the other, and what rounding changed is made up for by the inputs that follow (GPTQ, Frantar et al.,
 arXiv:2210.17323). The weights are first fitted to the inputs as the quantized layers before give them, so that errors
 do not add up from layer to layer.
@@ -22,10 +22,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos_propagation.backbone.efficientnet_lite import (
-    DEEPEST,
     IMAGE_MEAN,
     IMAGE_STD,
-    VARIANTS,
     Block,
     EfficientNetLite,
     SameConv,
@@ -34,6 +32,7 @@ from vos_propagation.backbone.efficientnet_lite import (
 from vos_propagation.backbone.int8_network import (
     LARGEST,
     STREAM_ZERO,
+    WEIGHTS,
     Int8Block,
     Int8Conv,
     Int8EfficientNetLite,
@@ -69,17 +68,16 @@ class Activations:
 
 
 @torch.inference_mode()
-def quantize(network: EfficientNetLite, name: str, images: Sequence[Tensor]) -> Int8EfficientNetLite:
+def quantize(network: EfficientNetLite, images: Sequence[Tensor]) -> Int8EfficientNetLite:
     """Choose the quantized weights of a network.
 
     Args:
         network: the float network, in float32.
-        name: of its variant.
         images: uint8 (1, 3, H, W), the frames to calibrate on.
     Returns:
         The quantized network.
     """
-    quantized = Int8EfficientNetLite(VARIANTS[name], DEEPEST[name])
+    quantized = Int8EfficientNetLite()
     pixels = [image.contiguous(memory_format=torch.channels_last) for image in images]
     frames = Activations([(image.float() - IMAGE_MEAN) / IMAGE_STD for image in pixels], pixels, torch.ones(3))
     values = _fit_clamped(quantized.stem, network.stem, frames, STEM_LARGEST)
@@ -251,18 +249,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--unseen", default="2016/tune", help="the errors are measured on frames of this split")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--frames", type=int, default=2, help="of each sequence")
-    parser.add_argument("--networks", nargs="+", choices=sorted(VARIANTS), default=sorted(VARIANTS))
     arguments = parser.parse_args(argv)
     frames = calibration_frames(arguments.davis, arguments.split, arguments.frames)
     unseen = calibration_frames(arguments.davis, arguments.unseen, 2)
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for name in arguments.networks:
-        network = load_efficientnet_lite(name, DEEPEST[name]).to(memory_format=torch.channels_last)
-        quantized = quantize(network, name, frames)
-        torch.save(quantized.state_dict(), arguments.out / f"{name}_int8.pt")
-        errors = [relative_errors(network, quantized, image) for image in unseen]
-        means = {stride: sum(error[stride] for error in errors) / len(errors) for stride in errors[0]}
-        print(name, "relative errors:", ", ".join(f"{mean:.3f} at {stride} px" for stride, mean in means.items()))
+    network = load_efficientnet_lite().to(memory_format=torch.channels_last)
+    quantized = quantize(network, frames)
+    torch.save(quantized.state_dict(), arguments.out / WEIGHTS.name)
+    errors = [relative_errors(network, quantized, image) for image in unseen]
+    means = {stride: sum(error[stride] for error in errors) / len(errors) for stride in errors[0]}
+    print("relative errors:", ", ".join(f"{mean:.3f} at {stride} px" for stride, mean in means.items()))
 
 
 if __name__ == "__main__":

@@ -170,22 +170,17 @@ def test_distractor_pairs_follow_annotations_and_forgotten_objects() -> None:
     assert tracker.sequence.distractors == []
 
 
-def test_best_compares_cells_by_the_secondary_backbones_features_too() -> None:
+def test_the_target_model_scores_the_annotated_object_high() -> None:
     frame, label_map = picture((1, 8, 8))
-    tracker = make(quality="best")
+    tracker = make()
     encoding = tracker.encode([frame])[0]
     tracker.start(frame, label_map, encoding)
-    assert len(encoding.cells) == 152
-    assert tracker.sequence.memory._axes.shape[1] == len(encoding.match_keys) == 2 * 152
     scores, _ = tracker.sequence.memory.target_model.scores(encoding.samples)
-    assert scores.shape == (2, encoding.samples.shape[1])
-    assert float(scores[1][(halved_mask(label_map, encoding) > 0.9)].mean()) > 0.8
-
-
-def halved_mask(label_map: vos.LabelMap, encoding: FrameFeatures) -> torch.Tensor:
     height, width = encoding.cells.shape[1:]
-    mask = cv2.resize((label_map > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
-    return torch.from_numpy(mask).flatten()
+    share = cv2.resize((label_map > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA).ravel()
+    assert scores.shape == (2, encoding.samples.shape[1])
+    assert float(scores[1][share > 0.9].mean()) > 0.8
+    assert float(scores[1][share == 0].mean()) < 0.2
 
 
 def test_an_object_that_vanishes_is_absent_and_is_found_again_elsewhere() -> None:

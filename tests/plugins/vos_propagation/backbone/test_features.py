@@ -1,10 +1,8 @@
 import numpy as np
-import pytest
 import torch
 
 import vos
 from vos_propagation.backbone.features import Encoder, working_size
-from vos_propagation.config import SecondaryBackbone
 from vos_propagation.stages.flow import backward_flow
 
 CPU = torch.device("cpu")
@@ -39,38 +37,3 @@ def test_the_chroma_of_a_cell_is_a_and_b_of_cielab() -> None:
     # Red of sRGB under D65, Bruce Lindbloom's calculator: L 53.2, a 80.1, b 67.2.
     torch.testing.assert_close(chroma[:, 1, 1], torch.tensor([80.1, 67.2]), atol=0.2, rtol=0)
     torch.testing.assert_close(chroma[:, 1, 6], torch.zeros(2), atol=0.2, rtol=0)
-
-
-def checks(height: int, width: int) -> vos.Frame:
-    image = np.random.default_rng(0).integers(0, 255, (height // 8, width // 8, 3), dtype=np.uint8)
-    return vos.Frame(0, image.repeat(8, 0).repeat(8, 1), "0")
-
-
-@pytest.mark.parametrize("size", [(96, 160), (16, 40)])
-def test_a_companion_stands_beside_the_first_network_by_its_weight(size: tuple[int, int]) -> None:
-    frame = checks(*size)
-    plain = Encoder(CPU, torch.float32)(frame, working_size(frame.size, 128))
-    more = Encoder(CPU, torch.float32, SecondaryBackbone("lite1", scale=0.5, weight=0.5))(
-        frame, working_size(frame.size, 128)
-    )
-    assert plain.match_keys is plain.cells
-    assert torch.equal(more.cells, plain.cells)
-    assert all(torch.equal(more.levels[stride], level) for stride, level in plain.levels.items())
-    assert more.match_keys.shape == (2 * 152, *plain.cells.shape[1:])
-    torch.testing.assert_close(more.match_keys.norm(dim=0), torch.ones(plain.cells.shape[1:]))
-    first, second = (part.norm(dim=0) for part in more.match_keys.split(152))
-    # What is enlarged is a mean of neighbours, and so shorter.
-    assert 0.3 < float((second / first).mean()) <= 0.5
-    torch.testing.assert_close(more.samples[:176] * 1.25**0.5, plain.samples[:176])
-    assert torch.equal(more.samples[-1], plain.samples[-1])
-
-
-def test_the_same_network_at_the_same_scale_compares_as_it_does_alone() -> None:
-    frame = checks(96, 160)
-    plain = Encoder(CPU, torch.float32)(frame, working_size(frame.size, 128))
-    again = Encoder(CPU, torch.float32, SecondaryBackbone("lite0", scale=1, weight=0.5))(
-        frame, working_size(frame.size, 128)
-    )
-    torch.testing.assert_close(again.match_keys[:152] * 1.25**0.5, plain.cells)
-    torch.testing.assert_close(again.match_keys[152:] * 1.25**0.5 * 2, plain.cells)
-    torch.testing.assert_close(again.samples[176:-1] * 2, again.samples[:152])

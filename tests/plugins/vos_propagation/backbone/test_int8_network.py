@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import vos
 from vos.example_clip import CLIP
 from vos.plugin import WeightsError
-from vos_propagation.backbone.efficientnet_lite import CHANNELS, DEEPEST, VARIANTS, SameConv, load_efficientnet_lite
+from vos_propagation.backbone.efficientnet_lite import CHANNELS, SameConv, load_efficientnet_lite
 from vos_propagation.backbone.int8_network import (
     LARGEST,
     PIXEL_ZERO,
@@ -73,12 +73,11 @@ def test_weights_lie_as_the_convolution_of_each_size_wants_them(capfd: pytest.Ca
         assert not any(",reorder," in line for line in primitives)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
-def test_features_are_near_those_of_the_float_network(name: str) -> None:
+def test_features_are_near_those_of_the_float_network() -> None:
     image = frame((224, 320))
     with torch.inference_mode():
-        found, exact = load_int8_network(name)(image), load_efficientnet_lite(name)(image)
-    assert list(found) == [stride for stride in (4, 8, 16, 32) if stride <= DEEPEST[name]]
+        found, exact = load_int8_network()(image), load_efficientnet_lite()(image)
+    assert list(found) == [4, 8, 16, 32]
     for stride, level in found.items():
         assert level.shape == (1, CHANNELS[stride], 224 // stride, 320 // stride)
         assert level.dtype == torch.float32
@@ -86,7 +85,7 @@ def test_features_are_near_those_of_the_float_network(name: str) -> None:
 
 
 def test_features_are_the_same_with_any_number_of_threads() -> None:
-    network, image, before = load_int8_network("lite0"), frame((160, 224)), torch.get_num_threads()
+    network, image, before = load_int8_network(), frame((160, 224)), torch.get_num_threads()
     results = []
     try:
         for threads in (1, 2):
@@ -107,16 +106,16 @@ def test_the_tracker_takes_8_bits_unless_a_precision_is_asked_for(precision: str
 
 def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no such file"):
-        load_int8_network("lite0", tmp_path / "none.pt")
+        load_int8_network(tmp_path / "none.pt")
     torch.save({"stem.weight": torch.zeros(1)}, tmp_path / "other.pt")
-    with pytest.raises(WeightsError, match="does not fit EfficientNet-lite0"):
-        load_int8_network("lite0", tmp_path / "other.pt")
+    with pytest.raises(WeightsError, match="does not fit EfficientNet-Lite0"):
+        load_int8_network(tmp_path / "other.pt")
 
 
 def test_quantizing_keeps_the_features_of_the_frames_that_it_saw(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few positions, so that it takes a second or two; shipped weights are made from many."""
     monkeypatch.setattr("vos_propagation.training.quantize_backbone.POSITIONS", 256)
-    network = load_efficientnet_lite("lite0").to(memory_format=torch.channels_last)
+    network = load_efficientnet_lite().to(memory_format=torch.channels_last)
     image = frame((224, 320))
-    errors = relative_errors(network, quantize(network, "lite0", [image]), image)
+    errors = relative_errors(network, quantize(network, [image]), image)
     assert max(errors.values()) < 0.25
