@@ -51,9 +51,6 @@ class MemoryConfig:
         match_dimensions: cells are compared by this many principal axes of the annotated frame's features.
         anchor_key_gain: factor on the similarity to annotated frames. Recent frames are more similar to the current
             frame only because they are recent, and their labels may be wrong.
-        rejected_score: the memory ignores a cell of an object if the target model of the annotated frames alone scores
-            it lower than this,
-        changed_share: unless more than this share of the object scores lower: its appearance has changed then.
         learn_every: the target model learns from every n-th frame.
         learning_decay: the weight of earlier frames in the target model is multiplied by this with each learnt frame.
         learning_rate: weight of a new frame in the target model; an annotated frame has weight 1.
@@ -67,8 +64,6 @@ class MemoryConfig:
     anchors_per_object: int = 4
     match_dimensions: int = 96
     anchor_key_gain: float = 1.08
-    rejected_score: float = 0.2
-    changed_share: float = 0.4
     learn_every: int = 2
     learning_decay: float = 0.9
     learning_rate: float = 0.15
@@ -236,8 +231,6 @@ class PipelineConfig:
 PRESETS = {
     "fast": PipelineConfig(side=416, matching=MatchingConfig(window_radius=8), memory=MemoryConfig(context=6)),
     "balanced": PipelineConfig(side=544),
-    # The second network is deeper and has a smaller input, so its receptive field covers more around a cell. With it,
-    # small objects gain nothing from a larger working size.
     "best": PipelineConfig(
         side=640,
         adapt_resolution=False,
@@ -253,8 +246,8 @@ class PropagationOptions:
 
     quality: Literal["fast", "balanced", "best"] = option(
         "balanced",
-        help="frames are worked on at 416 px (fast) or 544 px, more where an object is small, or 640 px (best); best "
-        "compares by a second network's features too, fast remembers less; docs give figures",
+        help="frames are worked on at 416 px (fast) or 544 px, more where an object is small, or 640 px (best); fast "
+        "remembers fewer frames and best more; docs give figures",
     )
     side: int | None = option(
         None,

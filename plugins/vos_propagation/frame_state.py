@@ -54,7 +54,6 @@ class FrameState:
         warped_s8: float32 (K, h8, w8), the same.
         target_score_s8: float32 (K, h8, w8), the target model's score of each object.
         score_s8: the same, plus the scores of objects that look like it.
-        anchor_score_s8: as ``score_s8``, by the annotated frames alone.
         votes: votes of all memory frames, with background in row 0.
         anchor_votes: votes of the annotated frames alone.
         ignore_mask_s8: bool (h8, w8), cells that the memory ignores; None for no cell.
@@ -71,7 +70,6 @@ class FrameState:
     warped_s8: Tensor
     target_score_s8: Tensor
     score_s8: Tensor
-    anchor_score_s8: Tensor
     votes: FineVotes
     anchor_votes: Votes
     ignore_mask_s8: Tensor | None = None
@@ -104,7 +102,6 @@ class FrameState:
             warped_s8=labels[1:].clone(),
             target_score_s8=no_score,
             score_s8=no_score,
-            anchor_score_s8=no_score,
             votes=FineVotes(labels.clone(), no_similarity, prob.clone()),
             anchor_votes=Votes(labels.clone(), no_similarity),
         )

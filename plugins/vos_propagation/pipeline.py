@@ -52,7 +52,7 @@ def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtyp
         Verification(redetection),
         StaticFragments(config.static_fragments),
         Edges(),
-        MemoryUpdate(config.memory, None if "redetection" in left_out else redetection),
+        MemoryUpdate(None if "redetection" in left_out else redetection),
     ]
     return [stage for stage in stages if stage.name not in left_out]
 

@@ -289,7 +289,6 @@ def _check_memory(sequence: SequenceState) -> None:
         _expect("Gram matrix", gram, size, size)
         _expect("moments", moment, size, labels)
     _expect("weights", model._weights, size, labels)
-    _expect("weights", model._annotated_weights, size, labels)
 
 
 def _check_objects(states: Mapping[int, Any], ids: Sequence[int]) -> None:

@@ -20,8 +20,6 @@ from vos_propagation.ops.resampling import downsample2x
 # A cell of an earlier frame keeps its background label if less than this share of its most similar cells show an object
 # annotated later.
 NEWCOMER_SHARE = 0.3
-# A cell with a larger share of an object's labels is one of the object's cells.
-CLAIMED_SHARE = 0.3
 
 
 @dataclass
@@ -106,20 +104,22 @@ class MemoryManager:
         labels = self.store.labels - 1
         self._rebuild(features, labels, forgotten=row)
 
-    def update(self, features: FrameFeatures, keys: Tensor, prob: Tensor, ignore_mask: Tensor) -> Tensor:
+    def update(self, features: FrameFeatures, keys: Tensor, prob: Tensor, ignore_mask: Tensor | None) -> Tensor:
         """Store a tracked frame, and update the target model every few frames.
 
         Args:
             features: the frame's features.
             keys: its match keys.
             prob: float32 (K + 1, h4, w4), its labels.
-            ignore_mask: bool (h8, w8), cells that are stored without a label.
+            ignore_mask: bool (h8, w8), cells that are stored without a label; None for no cell.
         Returns:
             float32 (K + 1, h8, w8), the labels that are learnt; 0 in ignored cells.
         """
-        labels = downsample2x(prob) * ~ignore_mask
-        fine_ignore = ignore_mask.repeat_interleave(2, 0).repeat_interleave(2, 1)
-        self.recent.append(self._store(keys, prob * ~fine_ignore))
+        labels = downsample2x(prob)
+        if ignore_mask is not None:
+            labels = labels * ~ignore_mask
+            prob = prob * ~ignore_mask.repeat_interleave(2, 0).repeat_interleave(2, 1)
+        self.recent.append(self._store(keys, prob))
         self._steps += 1
         if self._steps % self._config.spread_every == 0 and self.spread.maxlen:
             self.spread.append(self.recent[0])
@@ -185,20 +185,3 @@ class MemoryManager:
         for anchor in self.anchors:
             self._annotated.append(self._store_anchor(anchor.features, anchor.prob))
             self.target_model.learn(anchor.features.samples, downsample2x(anchor.prob).flatten(1), annotated=True)
-
-
-def contradicts_anchors(labels: Tensor, anchor_score: Tensor, rejected: float, changed: float) -> Tensor:
-    """Find the cells of an object that do not look like the object in the annotated frames.
-
-    Args:
-        labels: float32 (K, h8, w8), each object's.
-        anchor_score: float32 (K, h8, w8), the target model's scores by the annotated frames alone.
-        rejected: a cell of the object with a lower score contradicts the annotated frames,
-        changed: unless more than this share of the object does: its appearance has changed then.
-    Returns:
-        bool (h8, w8).
-    """
-    claimed = labels > CLAIMED_SHARE
-    wrong = claimed & (anchor_score < rejected)
-    is_changed = wrong.sum((1, 2)) > changed * claimed.sum((1, 2))
-    return (wrong & ~is_changed[:, None, None]).any(0)

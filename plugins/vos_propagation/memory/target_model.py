@@ -38,7 +38,6 @@ class TargetModel:
         self._fixed_moment = features.new_zeros(size, labels)
         self._moment = features.new_zeros(size, labels)
         self._weights = features.new_zeros(size, labels)
-        self._annotated_weights = self._weights
 
     def learn(self, features: Tensor, labels: Tensor, *, annotated: bool) -> None:
         """Train on a frame. All labels have the same total weight; uncertain cells have less weight.
@@ -63,23 +62,20 @@ class TargetModel:
         if annotated:
             self._fixed_gram = self._fixed_gram + gram
             self._fixed_moment = self._fixed_moment + moment
-            self._annotated_weights = _solve(self._fixed_gram, self._fixed_moment)
         else:
             self._gram = self._decay * self._gram + self._rate * gram
             self._moment = self._decay * self._moment + self._rate * moment
         self._weights = _solve(self._fixed_gram + self._gram, self._fixed_moment + self._moment)
 
-    def scores(self, features: Tensor) -> tuple[Tensor, Tensor]:
+    def scores(self, features: Tensor) -> Tensor:
         """Score cells: near 1 where a label's object is, near 0 elsewhere.
 
         Args:
             features: float32 (D, N).
         Returns:
-            float32 (V, N) in [-0.5, 1.5]; and the same, learnt from the annotated frames alone.
+            float32 (V, N) in [-0.5, 1.5].
         """
-        both = torch.cat([self._weights, self._annotated_weights], dim=1)
-        now, annotated = (both.T @ features).clamp_(-0.5, 1.5).chunk(2)
-        return now, annotated
+        return (self._weights.T @ features).clamp_(-0.5, 1.5)
 
 
 def _solve(gram: Tensor, moment: Tensor) -> Tensor:

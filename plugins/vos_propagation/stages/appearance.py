@@ -12,15 +12,12 @@ if TYPE_CHECKING:
 
 
 class Appearance(Stage):
-    """Fills ``target_score_s8``, ``score_s8`` and ``anchor_score_s8``."""
+    """Fills ``target_score_s8`` and ``score_s8``."""
 
     name = "appearance"
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
-        """Score every cell by the target model of all frames, and by that of the annotated frames alone."""
-        size = frame.features.cells.shape[1:]
-        both = sequence.memory.target_model.scores(frame.features.samples)
-        score, anchor_score = (plane.view(-1, *size)[1:] for plane in both)
-        frame.target_score_s8 = score
-        frame.score_s8 = with_distractors(score, sequence.distractors)
-        frame.anchor_score_s8 = with_distractors(anchor_score, sequence.distractors)
+        """Score every cell by the target model."""
+        scores = sequence.memory.target_model.scores(frame.features.samples)
+        frame.target_score_s8 = scores.view(-1, *frame.features.cells.shape[1:])[1:]
+        frame.score_s8 = with_distractors(frame.target_score_s8, sequence.distractors)

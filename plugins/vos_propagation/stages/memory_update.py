@@ -4,11 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
-from vos_propagation.config import MemoryConfig
-from vos_propagation.memory.manager import contradicts_anchors
-from vos_propagation.ops.resampling import downsample2x
 from vos_propagation.stages.redetection import Redetection
 from vos_propagation.stages.stage import Stage
 
@@ -17,23 +12,17 @@ if TYPE_CHECKING:
 
 
 class MemoryUpdate(Stage):
-    """Updates the memory; cells with doubtful labels are ignored."""
+    """Updates the memory; cells that may be a lost object are ignored."""
 
     name = "memory"
 
-    def __init__(self, config: MemoryConfig, redetection: Redetection | None) -> None:
+    def __init__(self, redetection: Redetection | None) -> None:
         """Make the stage; ``redetection`` stores views of well visible objects, None if that stage is left out."""
-        self._config = config
         self._redetection = redetection
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
         """Store the frame, and learn from it."""
-        labels = downsample2x(frame.prob_s4)
-        ignore = frame.ignore_mask_s8
-        ignore = torch.zeros_like(labels[0], dtype=torch.bool) if ignore is None else ignore
-        ignore = ignore | contradicts_anchors(
-            labels[1:] * ~ignore, frame.anchor_score_s8, self._config.rejected_score, self._config.changed_share
-        )
-        learnt = sequence.memory.update(frame.features, frame.match_keys, frame.prob_s4, ignore)
-        if self._redetection is not None and sequence.memory.is_view_due():
+        memory, ignored = sequence.memory, frame.ignore_mask_s8
+        learnt = memory.update(frame.features, frame.match_keys, frame.prob_s4, ignored)
+        if self._redetection is not None and memory.is_view_due():
             self._redetection.update_views(frame, sequence, learnt[1:])
