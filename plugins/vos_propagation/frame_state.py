@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vos.plugin import FloatArray
 from vos_propagation.backbone.features import FrameFeatures
-from vos_propagation.memory.label_votes import FineVotes, Votes
+from vos_propagation.memory.label_votes import Votes
 from vos_propagation.memory.manager import MemoryManager
 from vos_propagation.ops.boxes import Box
 from vos_propagation.ops.resampling import downsample2x, to_label_prob
@@ -70,7 +70,7 @@ class FrameState:
     warped_s8: Tensor
     target_score_s8: Tensor
     score_s8: Tensor
-    votes: FineVotes
+    votes: Votes
     anchor_votes: Votes
     ignore_mask_s8: Tensor | None = None
     found_rows: Sequence[int] = ()
@@ -102,6 +102,6 @@ class FrameState:
             warped_s8=labels[1:].clone(),
             target_score_s8=no_score,
             score_s8=no_score,
-            votes=FineVotes(labels.clone(), no_similarity, prob.clone()),
+            votes=Votes(labels.clone(), no_similarity),
             anchor_votes=Votes(labels.clone(), no_similarity),
         )

@@ -278,7 +278,7 @@ def _check_memory(sequence: SequenceState) -> None:
         raise ValueError(f"memory frames of {store.shape} blocks with {store.labels} labels")
     _expect("keys", store.keys, store.slots * store._area, 4 * axes)
     _expect("means", store.means, store.slots * store._area, axes)
-    _expect("values", store.values, store.slots * store._area, 16 * labels)
+    _expect("values", store.values, store.slots * store._area, 4 * labels)
     if len(frames) > store.slots or not {frame.slot for frame in frames} <= set(range(store.slots)):
         raise ValueError(f"{len(frames)} frames in {store.slots} slots")
     for frame in frames:

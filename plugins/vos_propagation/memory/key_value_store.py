@@ -8,11 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from vos_propagation.ops.query_tiles import BLOCK, ObjectPlaces, object_places
-from vos_propagation.ops.resampling import downsample2x
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,7 @@ class KeyValueMemoryStore:
         labels: V, the number of labels, background included.
         keys: (slots * rows * columns, 4 C), the cells of each block.
         means: (slots * rows * columns, C), each block's mean.
-        values: (slots * rows * columns, 16 V), the labels of the four quarters of each cell of a block.
+        values: (slots * rows * columns, 4 V), the labels of each cell of a block.
     """
 
     def __init__(self, slots: int, cells: Tensor, labels: int) -> None:
@@ -53,14 +51,14 @@ class KeyValueMemoryStore:
         self.slots, self.labels, self._area = slots, labels, rows * columns
         self.keys = cells.new_zeros(slots * self._area, size * channels)
         self.means = cells.new_zeros(slots * self._area, channels)
-        self.values = cells.new_zeros(slots * self._area, size * 4 * labels)
+        self.values = cells.new_zeros(slots * self._area, size * labels)
 
     def put(self, cells: Tensor, labels: Tensor, kept: Iterable[MemoryFrame]) -> MemoryFrame:
         """Store a frame in a free slot.
 
         Args:
             cells: (rows, columns, 4, C), at most about unit length over C.
-            labels: (V, 2 h, 2 w), summing to 1 over V, or to 0 where a cell must not vote.
+            labels: float32 (V, h, w), summing to 1 over V, or to 0 where a cell must not vote.
             kept: the stored frames that must stay; fewer than there are slots.
         Returns:
             The frame.
@@ -72,28 +70,22 @@ class KeyValueMemoryStore:
         if slot is None:
             raise RuntimeError(f"all of {self.slots} slots are in use")
         part = self._slice(slot)
-        labels_s8 = downsample2x(labels)
         rows, columns = self.shape
-        # The axes are (label, block row, cell row, quarter row, block column, cell column): one integer holds the two
-        # quarters of a quarter row, which halves the number of values to move.
-        two_values = torch.int32 if self.values.dtype.itemsize == 2 else torch.int64
-        quarters = labels.to(self.values.dtype).view(two_values).view(len(labels), rows, BLOCK, 2, columns, BLOCK)
-        stored = self.values[part].view(two_values).view(rows, columns, BLOCK, BLOCK, -1, 2)
-        stored.copy_(quarters.permute(1, 4, 2, 5, 0, 3))
+        by_block = labels.view(len(labels), rows, BLOCK, columns, BLOCK).permute(1, 3, 2, 4, 0)
+        self.values[part].view(by_block.shape).copy_(by_block)
         self.keys[part] = cells.reshape(self._area, -1)
         self.means[part] = block_means(cells).view(self._area, -1)
-        return MemoryFrame(slot, object_places(labels_s8[1:]))
+        return MemoryFrame(slot, object_places(labels[1:]))
 
     def cells_of(self, frame: MemoryFrame) -> Tensor:
         """Return a frame's keys, (rows, columns, 4, C)."""
         return self.keys[self._slice(frame.slot)].view(*self.shape, BLOCK * BLOCK, -1)
 
     def labels_of(self, frame: MemoryFrame) -> Tensor:
-        """Return a frame's labels, float32 (V, 2 h, 2 w), at the precision of the store."""
+        """Return a frame's labels, float32 (V, h, w), at the precision of the store."""
         rows, columns = self.shape
-        values = self.values[self._slice(frame.slot)].view(rows, columns, BLOCK, BLOCK, -1, 2, 2)
-        quarters = values.permute(4, 0, 2, 5, 1, 3, 6)
-        return quarters.reshape(-1, 2 * BLOCK * rows, 2 * BLOCK * columns).float()
+        values = self.values[self._slice(frame.slot)].view(rows, columns, BLOCK, BLOCK, -1)
+        return values.permute(4, 0, 2, 1, 3).reshape(-1, BLOCK * rows, BLOCK * columns).float()
 
     def _slice(self, slot: int) -> slice:
         return slice(slot * self._area, (slot + 1) * self._area)

@@ -46,17 +46,6 @@ class Votes:
     similarity: Tensor
 
 
-@dataclass(frozen=True)
-class FineVotes(Votes):
-    """The result of a vote at 8 px and at 4 px.
-
-    Attributes:
-        fine: float32 (V, 2 h, 2 w), as ``labels``, from the labels of the quarters of each memory cell.
-    """
-
-    fine: Tensor
-
-
 def principal_axes(cells: Tensor, count: int) -> Tensor:
     """Compute the principal axes of a frame's features.
 
@@ -80,7 +69,7 @@ def local_votes(
     config: MatchingConfig,
     anchors: int,
     scratch: ScratchBuffers,
-) -> tuple[FineVotes, Votes]:
+) -> tuple[Votes, Votes]:
     """Vote by the most similar cells in windows of the memory frames: of all frames, and of the annotated ones alone.
 
     Args:
@@ -115,9 +104,9 @@ def local_votes(
         _votes_among(cells[part], memory, chosen[part], anchor_blocks, config, scratch)
         for part in (slice(at, at + BLOCKS_PER_CALL) for at in range(0, len(cells), BLOCKS_PER_CALL))
     ]
-    fine, votes = (torch.cat(results)[: len(tiles.frame_blocks)] for results in zip(*parts, strict=True))
-    of_all, of_anchors = _scatter(votes, tiles).chunk(2)
-    return FineVotes(of_all[:-1], of_all[-1], _scatter_fine(fine, tiles)), Votes(of_anchors[:-1], of_anchors[-1])
+    votes = torch.cat(parts)[: len(tiles.frame_blocks)]
+    of_all, of_anchors = (Votes(planes[:-1], planes[-1]) for planes in _scatter(votes, tiles).chunk(2))
+    return of_all, of_anchors
 
 
 def _window_starts(
@@ -176,7 +165,7 @@ def _votes_among(
     anchor_blocks: int,
     config: MatchingConfig,
     scratch: ScratchBuffers,
-) -> tuple[Tensor, Tensor]:
+) -> Tensor:
     """Vote by the cells of the selected blocks: by all of them, and by the first ``anchor_blocks`` blocks alone.
 
     Args:
@@ -187,8 +176,8 @@ def _votes_among(
         config: how many cells vote, and with which weight.
         scratch: reusable buffers.
     Returns:
-        For each cell the labels of its quarters by all blocks, float32 (n, 4, V, 4). And float32 (n, 4, 2 V + 2): its
-        labels and highest similarity by all blocks, then the same by the annotated frames alone.
+        float32 (n, 4, 2 V + 2): the labels and highest similarity of each cell by all blocks, then the same by the
+        annotated frames alone.
     """
     count, block_cells, channels = cells.shape
     block_count, where = chosen.shape[1], chosen.flatten()
@@ -214,13 +203,10 @@ def _votes_among(
         highest.append(best.amax(-1, keepdim=True))
     # One product for both votes: the values of the annotated frames alone would have to be copied.
     total = torch.bmm(weights.flatten(1, 2), values.view(count, block_cells * block_count, -1)).float()
-    total = total.view(count, 2, block_cells, memory.labels, -1)
-    labels = total.mean(-1)
+    total = total.view(count, 2, block_cells, memory.labels)
     # Labels sum to 1 in each cell, or to 0 where nothing votes.
-    weight = labels.sum(-1, keepdim=True).clamp_min(1e-6)
-    labels = labels / weight
-    fine = total[:, 0] / weight[:, 0, ..., None]
-    return fine, torch.cat([labels[:, 0], highest[0], labels[:, 1], highest[1]], dim=-1)
+    labels = total / total.sum(-1, keepdim=True).clamp_min(1e-6)
+    return torch.cat([labels[:, 0], highest[0], labels[:, 1], highest[1]], dim=-1)
 
 
 def _of_tiles(blocks: Tensor, tiles: Tiles) -> Tensor:
@@ -236,26 +222,11 @@ def _of_tiles(blocks: Tensor, tiles: Tiles) -> Tensor:
 
 def _scatter(votes: Tensor, tiles: Tiles) -> Tensor:
     """Scatter the votes of the query blocks' cells, (m, 4, n), to the frame: (n, h, w); 0 elsewhere."""
-    return _scatter_blocks(votes, tiles).permute(4, 0, 2, 1, 3).reshape(-1, *tiles.shape)
-
-
-def _scatter_fine(quarters: Tensor, tiles: Tiles) -> Tensor:
-    """Scatter the labels of cells' quarters, float32 (m, 4, n, 4), to the frame: (n, 2 h, 2 w); 0 elsewhere."""
-    height, width = tiles.shape
-    # One int64 holds two neighbouring quarters, which halves the number of values to move.
-    pairs = _scatter_blocks(quarters.view(torch.int64).flatten(2), tiles).view(
-        height // BLOCK, width // BLOCK, BLOCK, BLOCK, -1, 2
-    )
-    planes = pairs.permute(4, 0, 2, 5, 1, 3).contiguous()
-    return planes.view(torch.float32).view(-1, 2 * height, 2 * width)
-
-
-def _scatter_blocks(votes: Tensor, tiles: Tiles) -> Tensor:
-    """Scatter the query blocks, (m, 4, n), to all blocks of the frame: (rows, columns, 2, 2, n); 0 elsewhere."""
     height, width = tiles.shape
     flat = votes.new_zeros(height * width // BLOCK**2, *votes.shape[1:])
     flat[tiles.frame_blocks] = votes
-    return flat.view(height // BLOCK, width // BLOCK, BLOCK, BLOCK, -1)
+    blocks = flat.view(height // BLOCK, width // BLOCK, BLOCK, BLOCK, -1)
+    return blocks.permute(4, 0, 2, 1, 3).reshape(-1, height, width)
 
 
 def global_votes(query: Tensor, keys: Tensor, values: Tensor, top_k: int) -> Tensor:

@@ -118,8 +118,7 @@ class MemoryManager:
         labels = downsample2x(prob)
         if ignore_mask is not None:
             labels = labels * ~ignore_mask
-            prob = prob * ~ignore_mask.repeat_interleave(2, 0).repeat_interleave(2, 1)
-        self.recent.append(self._store(keys, prob))
+        self.recent.append(self._store(keys, labels))
         self._steps += 1
         if self._steps % self._config.spread_every == 0 and self.spread.maxlen:
             self.spread.append(self.recent[0])
@@ -143,11 +142,11 @@ class MemoryManager:
         for anchor in anchors[1 : 1 - self._config.anchors_per_object]:
             anchor.object_ids.discard(object_id)
 
-    def _store(self, keys: Tensor, prob: Tensor) -> MemoryFrame:
-        return self.store.put(keys, prob, self.frames())
+    def _store(self, keys: Tensor, labels: Tensor) -> MemoryFrame:
+        return self.store.put(keys, labels, self.frames())
 
     def _store_anchor(self, features: FrameFeatures, prob: Tensor) -> MemoryFrame:
-        return self._store(self._config.anchor_key_gain * self.match_keys(features), prob)
+        return self._store(self._config.anchor_key_gain * self.match_keys(features), downsample2x(prob))
 
     def _unlearn_background(self, anchor: Anchor, features: FrameFeatures, new: Tensor) -> None:
         """Remove the label "background" of an earlier frame where it looks like an object annotated later."""

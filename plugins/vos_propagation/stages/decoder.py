@@ -94,8 +94,8 @@ class Decoder(Stage):
             own,
             max_of_others(own),
         ]
-        fine_votes = frame.votes.fine[1:]
-        margin = vote_margin(fine_votes, max_of_others(fine_votes))
+        votes_s4 = upsample2x(own[None])[0]
+        margin = vote_margin(votes_s4, max_of_others(votes_s4))
         fine = [frame.warped_s4, max_of_others(frame.warped_s4), (margin + 1) / 2]
         return torch.stack(coarse, dim=1).to(self._dtype), torch.stack(fine, dim=1).to(self._dtype)
 

@@ -125,8 +125,6 @@ class Distractors(Stage):
         """Apply the spatial prior to each pair's votes."""
         if not sequence.distractors:
             return
-        prior = spatial_prior(frame.warped_s4, self._config)
-        apply_spatial_prior(frame.votes.fine[1:], prior, sequence.distractors)
-        prior_s8 = downsample2x(prior)
+        prior = downsample2x(spatial_prior(frame.warped_s4, self._config))
         for votes in (frame.votes, frame.anchor_votes):
-            apply_spatial_prior(votes.labels[1:], prior_s8, sequence.distractors)
+            apply_spatial_prior(votes.labels[1:], prior, sequence.distractors)

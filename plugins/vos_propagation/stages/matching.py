@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from vos_propagation.config import MatchingConfig
-from vos_propagation.memory.label_votes import FineVotes, Votes, local_votes
+from vos_propagation.memory.label_votes import Votes, local_votes
 from vos_propagation.memory.manager import MemoryManager
 from vos_propagation.ops.query_tiles import matching_tiles, object_places, tiles_near_objects
-from vos_propagation.ops.resampling import downsample2x, upsample2x
+from vos_propagation.ops.resampling import downsample2x
 from vos_propagation.ops.scratch import ScratchBuffers
 from vos_propagation.stages.stage import Stage
 
@@ -33,7 +33,7 @@ class Matching(Stage):
         support = torch.maximum(downsample2x(sequence.prob[1:]), frame.warped_s8)
         frame.votes, frame.anchor_votes = self.votes(frame.match_keys, support, sequence.memory)
 
-    def votes(self, keys: Tensor, support: Tensor, memory: MemoryManager) -> tuple[FineVotes, Votes]:
+    def votes(self, keys: Tensor, support: Tensor, memory: MemoryManager) -> tuple[Votes, Votes]:
         """Vote near the objects: by all memory frames, and by the annotated ones alone.
 
         Args:
@@ -48,8 +48,8 @@ class Matching(Stage):
         background[0] = 1
         tiles = tiles_near_objects(support, self._config.search_radius)
         if not len(tiles.rows):
-            no_similarity, fine = support.new_zeros(height, width), upsample2x(background[None])[0]
-            return FineVotes(background, no_similarity, fine), Votes(background.clone(), no_similarity)
+            no_similarity = support.new_zeros(height, width)
+            return Votes(background, no_similarity), Votes(background.clone(), no_similarity)
         now = object_places(support)
         frames = [(past, matching_tiles(tiles, now, past.places)) for past in memory.frames()]
         of_all, of_anchors = local_votes(
@@ -61,6 +61,6 @@ class Matching(Stage):
             len(memory.anchors),
             self._scratch,
         )
-        for labels in (of_all.labels, of_all.fine, of_anchors.labels):
-            labels[0] += (1 - labels.sum(0)).clamp_min(0)
+        for votes in (of_all, of_anchors):
+            votes.labels[0] += (1 - votes.labels.sum(0)).clamp_min(0)
         return of_all, of_anchors

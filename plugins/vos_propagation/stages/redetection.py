@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,7 +46,6 @@ class Redetection(Stage):
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
         """Verify each object's votes, and search for the objects that are doubted."""
         votes = frame.votes.labels
-        before = votes.clone()
         result = self.redetector.step(
             sequence.object_ids,
             frame.features.cells_s16,
@@ -67,11 +65,6 @@ class Redetection(Stage):
                 # The last mask does not tell where the object is now.
                 frame.warped_s8[row] = found
                 frame.warped_s4[row] = upsample2x(found[None, None])[0, 0]
-        changed = (votes != before).flatten(1).any(1)
-        if changed.any():
-            # The fine votes of found or rejected objects no longer match the changed votes.
-            fine = torch.where(changed[:, None, None], upsample2x(votes[None])[0], frame.votes.fine)
-            frame.votes = replace(frame.votes, fine=fine)
 
     def update_views(self, frame: FrameState, sequence: SequenceState, labels: torch.Tensor) -> None:
         """Add views of well visible objects; ``labels`` is float32 (K, h8, w8)."""

@@ -16,7 +16,7 @@ from vos_propagation.backbone.features import FrameFeatures, working_size
 from vos_propagation.backbone.working_resolution import side_for_objects
 from vos_propagation.config import MemoryConfig, PropagationOptions, RedetectionConfig
 from vos_propagation.frame_state import FrameState
-from vos_propagation.memory.label_votes import FineVotes, Votes
+from vos_propagation.memory.label_votes import Votes
 from vos_propagation.pipeline import PropagationTracker
 from vos_propagation.redetection.redetector import RedetectionResult, Redetector
 from vos_propagation.stages.appearance import Appearance
@@ -71,7 +71,7 @@ def redetector_of(tracker: PropagationTracker) -> Redetector:
     return stage_of(tracker, Redetection).redetector
 
 
-def votes_of(tracker: PropagationTracker, keys: torch.Tensor, support: torch.Tensor) -> tuple[FineVotes, Votes]:
+def votes_of(tracker: PropagationTracker, keys: torch.Tensor, support: torch.Tensor) -> tuple[Votes, Votes]:
     return stage_of(tracker, Matching).votes(keys, support, tracker.sequence.memory)
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from vos_propagation.config import MatchingConfig
 from vos_propagation.memory import label_votes
 from vos_propagation.memory.key_value_store import KeyValueMemoryStore, MemoryFrame, in_blocks
-from vos_propagation.memory.label_votes import FineVotes, Votes, global_votes, local_votes, principal_axes
+from vos_propagation.memory.label_votes import Votes, global_votes, local_votes, principal_axes
 from vos_propagation.ops.query_tiles import SIDE, Tiles, matching_tiles, object_places, tiles_near_objects
 from vos_propagation.ops.scratch import ScratchBuffers
 
@@ -23,11 +23,7 @@ def all_tiles(height: int, width: int) -> Tiles:
 
 def labels_of(height: int, width: int, seed: int) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.softmax(torch.randn(3, 2 * height, 2 * width, generator=generator), 0)
-
-
-def quarters(labels: torch.Tensor) -> torch.Tensor:
-    return labels.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    return torch.softmax(torch.randn(3, height, width, generator=generator), 0)
 
 
 def blocks_of(cells: torch.Tensor) -> torch.Tensor:
@@ -51,7 +47,7 @@ def votes_of(
     top_k: int = 1,
     anchors: int = 1,
     scratch: ScratchBuffers | None = None,
-) -> tuple[FineVotes, Votes]:
+) -> tuple[Votes, Votes]:
     memory, frames = memory_of(cells, labels)
     config = MatchingConfig(window_radius=radius, top_k=top_k)
     matched = [(frame, tiles) for frame in frames]
@@ -78,7 +74,6 @@ def test_local_votes_weight_the_cells_of_the_most_similar_blocks_by_similarity_a
     tiles = all_tiles(height, width)
     every, first = votes_of(query, cells, labels, tiles, radius, top_k, anchors)
     answer = first if first_alone else every
-    torch.testing.assert_close(F.avg_pool2d(every.fine, 2), every.labels)
     for y, x in [(0, 0), (height - 1, width - 1), (height // 2, width // 3)]:
         at = tiles.frame_blocks.tolist().index(y // 2 * columns + x // 2)
         tile = int(tiles.query_blocks[at]) // SIDE**2
@@ -104,18 +99,14 @@ def test_local_votes_weight_the_cells_of_the_most_similar_blocks_by_similarity_a
             ]
         )
         threshold = like.amax(1).sort(descending=True).values[top_k - 1] - MatchingConfig.vote_margin
-        total, share = torch.zeros(3, 2, 2), 0.0
+        total, share = torch.zeros(3), 0.0
         for (i, v, u), block in zip(chosen, like, strict=True):
             for c, s in enumerate(block):
                 weight = max(0.0, float(s - threshold))
-                top, left = 2 * (2 * v + c // 2), 2 * (2 * u + c % 2)
-                total += weight * labels[i][:, top : top + 2, left : left + 2]
+                total += weight * labels[i][:, 2 * v + c // 2, 2 * u + c % 2]
                 share += weight
-        torch.testing.assert_close(answer.labels[:, y, x], total.mean((1, 2)) / share, atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(answer.labels[:, y, x], total / share, atol=1e-3, rtol=1e-3)
         assert abs(float(answer.similarity[y, x]) - float(like.max())) < 1e-5
-        if not first_alone:
-            quarters = every.fine[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2]
-            torch.testing.assert_close(quarters, total / share, atol=1e-3, rtol=1e-3)
 
 
 def test_principal_axes_keep_what_differs_and_drop_the_rest() -> None:
@@ -133,7 +124,7 @@ def test_principal_axes_keep_what_differs_and_drop_the_rest() -> None:
 def test_a_frame_that_is_in_memory_gives_its_own_labels() -> None:
     query = unit(32, 16, 24, 0)
     labels = F.one_hot(torch.arange(16 * 24).view(16, 24) // 50 % 3, 3).permute(2, 0, 1).float()
-    for votes in votes_of(query, [query], [quarters(labels)], all_tiles(16, 24)):
+    for votes in votes_of(query, [query], [labels], all_tiles(16, 24)):
         assert torch.equal(votes.labels.argmax(0), labels.argmax(0))
         torch.testing.assert_close(votes.similarity, torch.ones(16, 24))
 
@@ -141,11 +132,10 @@ def test_a_frame_that_is_in_memory_gives_its_own_labels() -> None:
 def test_cells_outside_the_query_blocks_get_no_votes() -> None:
     query, support = unit(8, 16, 24, 0), torch.zeros(1, 16, 24)
     support[0, 4, 10] = 1
-    votes = votes_of(query, [query], [torch.ones(1, 32, 48)], tiles_near_objects(support, 2), top_k=3)[0]
+    votes = votes_of(query, [query], [torch.ones(1, 16, 24)], tiles_near_objects(support, 2), top_k=3)[0]
     assert votes.labels[0, 2:8, 8:14].min() > 0.99
-    assert votes.fine[0, 4:16, 16:28].min() > 0.99
-    for planes, scale in ((votes.labels, 1), (votes.fine, 2), (votes.similarity[None], 1)):
-        planes[0, 2 * scale : 8 * scale, 8 * scale : 14 * scale] = 0
+    for planes in (votes.labels, votes.similarity[None]):
+        planes[0, 2:8, 8:14] = 0
         assert planes.max() == 0
 
 
@@ -155,7 +145,7 @@ def test_votes_do_not_depend_on_the_number_of_blocks_in_a_call(monkeypatch: pyte
     together, first = votes_of(query, cells, coarse_votes, all_tiles(24, 40), 4, 3, 2)
     monkeypatch.setattr(label_votes, "BLOCKS_PER_CALL", 48)
     apart, first_apart = votes_of(query, cells, coarse_votes, all_tiles(24, 40), 4, 3, 2)
-    torch.testing.assert_close(apart.fine, together.fine)
+    torch.testing.assert_close(apart.labels, together.labels)
     torch.testing.assert_close(first_apart.labels, first.labels)
 
 
@@ -171,7 +161,7 @@ def test_an_object_far_from_where_it_was_annotated_still_gets_its_votes(moved: i
     before, now = ground.clone(), ground.roll(5, 2)
     before[:, 8:16, 8:16] = thing
     now[:, 8:16, 8 + moved : 16 + moved] = thing
-    memory, (frame,) = memory_of([before], [quarters(torch.cat([1 - square(8, 8), square(8, 8)]))])
+    memory, (frame,) = memory_of([before], [torch.cat([1 - square(8, 8), square(8, 8)])])
     support = square(8, 8 + moved)
     tiles = tiles_near_objects(support, 0)
     then = matching_tiles(tiles, object_places(support), frame.places)
@@ -199,6 +189,6 @@ def test_reused_scratch_buffers_do_not_change_votes() -> None:
         cells, coarse_votes = [unit(6, height, width, i) for i in range(3)], [labels.roll(i, 1) for i in range(3)]
         used, used_first = votes_of(query, cells, coarse_votes, tiles, 4, 3, 2, scratch)
         fresh, fresh_first = votes_of(query, cells, coarse_votes, tiles, 4, 3, 2, ScratchBuffers())
-        assert torch.equal(used.fine, fresh.fine)
+        assert torch.equal(used.labels, fresh.labels)
         assert torch.equal(used_first.labels, fresh_first.labels)
         assert torch.equal(used.similarity, fresh.similarity)
