@@ -276,6 +276,7 @@ def _check_memory(sequence: SequenceState) -> None:
     rows, columns, axes = height // 4, width // 4, len(memory._axes)
     if (store.shape, store.labels, store._area) != ((rows, columns), labels, rows * columns):
         raise ValueError(f"memory frames of {store.shape} blocks with {store.labels} labels")
+    _expect("axes", memory._axes, axes, len(sequence.features.cells))
     _expect("keys", store.keys, store.slots * store._area, 4 * axes)
     _expect("means", store.means, store.slots * store._area, axes)
     _expect("values", store.values, store.slots * store._area, 4 * labels)
