@@ -72,10 +72,6 @@ class Int8Conv(nn.Module):
             return self._convolve(x, 1.0, torch.float32, "none", [])
         return self._convolve(x, self.limit / LARGEST, torch.uint8, "hardtanh", [0.0, self.limit])
 
-    def before_activation(self, x: Tensor) -> Tensor:
-        """Map to float32 outputs that are not clamped, as calibration needs them."""
-        return self._convolve(x, 1.0, torch.float32, "none", [])
-
     def _convolve(self, x: Tensor, step: float, dtype: torch.dtype, activation: str, bounds: list[float]) -> Tensor:
         ops, weights = torch.ops.onednn, (self._packed_for(x.shape), self.weight_scale, self._zero_points, self.bias)
         out: Tensor = ops.qconv2d_pointwise(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import cv2
 import torch
@@ -30,16 +30,6 @@ def upsample2x(planes: Tensor) -> Tensor:
 def stack_channels_last(parts: Iterable[Tensor]) -> Tensor:
     """Stack parts (C, h, w) into (B, C, h, w) in the memory format channels last."""
     return torch.stack([part.permute(1, 2, 0) for part in parts]).permute(0, 3, 1, 2)
-
-
-def concat_channels_last(parts: Sequence[Tensor]) -> Tensor:
-    """Concatenate planes (B, C, h, w) over C, in the memory format channels last unless gradients are needed.
-
-    In that format, torch 2.14 returns NaN gradients for dilated convolutions in bfloat16.
-    """
-    if any(part.requires_grad for part in parts):
-        return torch.cat([*parts], dim=1)
-    return torch.cat([part.permute(0, 2, 3, 1) for part in parts], dim=3).permute(0, 3, 1, 2)
 
 
 def max_of_others(planes: Tensor) -> Tensor:
