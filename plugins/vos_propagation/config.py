@@ -124,51 +124,30 @@ class EvidenceConfig:
 
 @dataclass(frozen=True)
 class RedetectionConfig:
-    """Verification of each object's votes, and search for lost objects in the whole frame; evidence is a logit.
+    """Search for lost objects in the whole frame, and verification of decoded masks; evidence is a logit.
 
     Attributes:
         evidence: how the evidence of a cell is computed.
-        max_tracked_views: number of views of an object kept beside those of its annotations.
         min_area_s8: an object of fewer 8-px cells than this is absent.
-        shrunk_share: an object is doubted if its area falls below this share of its usual area,
-        doubted_score: or if the target model's mean score of its cells falls below this.
-        reject_evidence: the votes of a doubted object are rejected if their mean evidence is lower than this.
-        cut_similarity_drop: a fall of the votes' similarity by this much (cosine) indicates a cut; the position of
-            objects is unknown then,
-        cut_evidence: and votes are rejected if their mean evidence is lower than this.
-        mask_similarity_drop: a fall of the decoded mask's similarity to the object's views by this much (cosine)
-            indicates a cut or something in front; with less evidence than ``cut_evidence`` the mask is rejected.
+        shrunk_share: an object is searched for if its area falls below this share of its usual area.
+        mask_similarity_drop: a decoded mask is rejected if its similarity to the object's views falls by more than this
+            (cosine): after a cut, or where something passes in front.
+        latest_views: number of views of an object kept beside those of its annotations.
+        visible_score: an object has a new view only if the target model's mean score of its cells is at least this.
         visible_share: the evidence of a candidate is the mean of its best cells, this share of the object's area.
-        accept_evidence: a candidate with at least this evidence is accepted at once.
-        accept_twice_evidence: a candidate with at least this evidence is accepted if two searches in a row find it.
-        max_candidate_step: largest distance of a candidate between two searches, 16-px cells.
-        max_growth: a candidate that touches the object's votes is refused above this multiple of the usual area.
-        max_chroma_distance: a candidate is refused if its chroma is further than this from that of the object's views.
-        score_weight_s8: weight of the target model's score when the mask of a candidate is refined to 8-px cells.
-        recovery_frames: the candidate of a redetected object still supports its votes for this many frames.
-        frequent_searches: a lost object is searched for in each frame this many times, then in every second frame.
-        ignore_evidence: the memory ignores cells with more evidence than this for an object that is lost.
+        accept_evidence: a candidate with at least this evidence is accepted,
+        max_chroma_distance: unless its chroma is further than this from that of the object's views.
     """
 
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
-    max_tracked_views: int = 3
     min_area_s8: float = 1.5
     shrunk_share: float = 0.3
-    doubted_score: float = 0.35
-    reject_evidence: float = 0.7
-    cut_similarity_drop: float = 0.22
-    cut_evidence: float = 2.0
     mask_similarity_drop: float = 0.16
+    latest_views: int = 2
+    visible_score: float = 0.7
     visible_share: float = 0.2
     accept_evidence: float = 3.0
-    accept_twice_evidence: float = 2.5
-    max_candidate_step: float = 8.0
-    max_growth: float = 1.75
     max_chroma_distance: float = 30.0
-    score_weight_s8: float = 4.0
-    recovery_frames: int = 8
-    frequent_searches: int = 16
-    ignore_evidence: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -198,12 +177,9 @@ class DecoderConfig:
 
     Attributes:
         likely_share: the decoded box holds all cells where an object's votes or warped mask exceed this share.
-        min_claimed_share: the votes of an object that redetection has found become its mask if the decoder claims less
-            than this share of their area.
     """
 
     likely_share: float = 0.25
-    min_claimed_share: float = 0.3
 
 
 @dataclass(frozen=True)

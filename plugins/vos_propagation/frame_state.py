@@ -56,8 +56,6 @@ class FrameState:
         score_s8: the same, plus the scores of objects that look like it.
         votes: votes of all memory frames, with background in row 0.
         anchor_votes: votes of the annotated frames alone.
-        ignore_mask_s8: bool (h8, w8), cells that the memory ignores; None for no cell.
-        found_rows: rows, from 0, of objects that were lost or doubted, and found by redetection.
         boxes_s8: for each object, the box that the decoder covers; None for an object without votes and warped mask.
         logits_s4: float32 (K, h4, w4), each object's logits; empty before the decoder.
         logits: float32 (K, H, W), the same at the working size; None before the stage ``edges``.
@@ -72,8 +70,6 @@ class FrameState:
     score_s8: Tensor
     votes: Votes
     anchor_votes: Votes
-    ignore_mask_s8: Tensor | None = None
-    found_rows: Sequence[int] = ()
     boxes_s8: Sequence[Box | None] = ()
     logits_s4: Tensor = field(default_factory=lambda: torch.zeros(0))
     logits: FloatArray | None = None

@@ -23,7 +23,6 @@ from vos_propagation.frame_state import SequenceState
 from vos_propagation.memory.key_value_store import KeyValueMemoryStore, MemoryFrame
 from vos_propagation.memory.manager import Anchor, MemoryManager
 from vos_propagation.memory.readout_memory import MemoryPart, ReadoutMemory
-from vos_propagation.memory.readout_network import KEY, VALUE
 from vos_propagation.memory.target_model import TargetModel
 from vos_propagation.ops.query_tiles import ObjectPlaces
 from vos_propagation.redetection.redetector import ObjectState, Redetector
@@ -31,7 +30,7 @@ from vos_propagation.redetection.views import View
 from vos_propagation.stages.distractors import DistractorPair
 from vos_propagation.stages.stage import Stage
 
-FORMAT = 6
+FORMAT = 7
 
 KINDS: Mapping[str, type] = {
     kind.__name__: kind
@@ -90,7 +89,7 @@ def load(
     Returns:
         The short side, and the state of the sequence.
     Raises:
-        InputError: the file is damaged, was written with other settings, or its parts do not fit together.
+        InputError: the file is damaged, which the checksums of its parts tell, or was written with other settings.
     """
     arrays, facts = read_state(path)
     if facts.get("format") != FORMAT:
@@ -106,7 +105,6 @@ def load(
             for stage in stages
         }
         side = int(facts["side"])
-        _check(sequence, held)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise InputError(f"{path}: cannot be a state of this tracker ({error}).") from error
     for stage, values in held.items():
@@ -192,8 +190,6 @@ class _Unpacker:
         fields = {name: self.unpack(held) for name, held in packed["fields"].items()}
         unsaved = {name: None for name in getattr(KINDS[kind], "__dataclass_fields__", ()) if name not in fields}
         vars(value).update(fields, **unsaved)
-        if isinstance(value, View):
-            vars(value).update(vars(View(value.own, value.rest, value.own_chroma)))
         return value
 
     def _tensor(self, array: str, dtype: str, order: list[int]) -> Tensor:
@@ -212,7 +208,7 @@ class _Unpacker:
 def _is_saved(value: Any, name: str) -> bool:
     if isinstance(value, FrameFeatures):
         return name in _USED_LATER
-    return name != "_config" and not (isinstance(value, View) and name == "known")
+    return name != "_config"
 
 
 def _as_array(tensor: Tensor) -> AnyArray:
@@ -220,84 +216,3 @@ def _as_array(tensor: Tensor) -> AnyArray:
     tensor = tensor.detach().cpu().contiguous()
     array: AnyArray = (tensor.view(torch.int16) if tensor.dtype in (torch.bfloat16, torch.float16) else tensor).numpy()
     return array
-
-
-def _check(sequence: SequenceState, held: Mapping[Stage, Mapping[str, Any]]) -> None:
-    """Check that the parts of a state fit together; raises ``ValueError`` and the like where they do not."""
-    ids = sequence.object_ids
-    if len(set(ids)) != len(ids) or not all(type(i) is int and 0 < i < 255 for i in ids):
-        raise ValueError(f"object ids {ids}")
-    if not all(0 <= row < len(ids) for pair in sequence.distractors for row in (pair.first, pair.second)):
-        raise ValueError(f"a pair of objects beyond the {len(ids)} of the sequence")
-    height, width = sequence.features.grey.shape
-    _expect("prob", sequence.prob, len(ids) + 1, height, width)
-    _check_features(sequence)
-    _check_memory(sequence)
-    for part in (value for values in held.values() for value in values.values()):
-        if isinstance(part, Redetector):
-            _check_objects(part.states, ids)
-            channels = len(sequence.features.cells)
-            for view in (view for state in part.states.values() for view in state.views):
-                _expect("view", view.own, len(view.own), channels)
-                _expect("view", view.rest, len(view.rest), channels)
-                _expect("view", view.own_chroma, len(view.own), 2)
-        if isinstance(part, ReadoutMemory):
-            if not {*part.annotated, *part.spread} <= set(ids):
-                raise ValueError(f"readout memory of {sorted(part.annotated)}, objects {sorted(ids)}")
-            for cells in (cells for held in (part.annotated, part.spread) for kept in held.values() for cells in kept):
-                _expect("keys", cells.keys, KEY, cells.keys.shape[-1])
-                _expect("places", cells.places, 2, cells.keys.shape[-1])
-                _expect("values", cells.values, cells.keys.shape[-1], VALUE)
-
-
-def _check_features(sequence: SequenceState) -> None:
-    """Check the features and labels of the last frame and of the annotated frames."""
-    features, memory, ids = sequence.features, sequence.memory, sequence.object_ids
-    height, width = features.grey.shape
-    for frame in (features, *(anchor.features for anchor in memory.anchors)):
-        if frame.grey.shape != (height, width):
-            raise ValueError(f"a grey plane is {frame.grey.shape}, expected {(height, width)}")
-        _expect("cells", frame.cells, len(features.cells), height // 2, width // 2)
-        _expect("chroma", frame.chroma, 2, height // 2, width // 2)
-        _expect("samples", frame.samples, len(features.samples), height * width // 4)
-        for plane in frame.readout or ():
-            _expect("readout", plane, 1, KEY, height // 4, width // 4)
-    for anchor in memory.anchors:
-        _expect("annotation", anchor.prob, len(ids) + 1, height, width)
-        if not anchor.object_ids <= set(ids):
-            raise ValueError(f"an annotation of {anchor.object_ids}")
-
-
-def _check_memory(sequence: SequenceState) -> None:
-    """Check the memory frames and the target model."""
-    memory, labels = sequence.memory, len(sequence.object_ids) + 1
-    store, model, frames = memory.store, memory.target_model, memory.frames()
-    height, width = sequence.features.grey.shape
-    rows, columns, axes = height // 4, width // 4, len(memory._axes)
-    if (store.shape, store.labels, store._area) != ((rows, columns), labels, rows * columns):
-        raise ValueError(f"memory frames of {store.shape} blocks with {store.labels} labels")
-    _expect("axes", memory._axes, axes, len(sequence.features.cells))
-    _expect("keys", store.keys, store.slots * store._area, 4 * axes)
-    _expect("means", store.means, store.slots * store._area, axes)
-    _expect("values", store.values, store.slots * store._area, 4 * labels)
-    if len(frames) > store.slots or not {frame.slot for frame in frames} <= set(range(store.slots)):
-        raise ValueError(f"{len(frames)} frames in {store.slots} slots")
-    for frame in frames:
-        _expect("places", frame.places.centres, labels - 1, 2)
-        _expect("sizes", frame.places.sizes, labels - 1)
-    size = len(sequence.features.samples)
-    for gram, moment in ((model._fixed_gram, model._fixed_moment), (model._gram, model._moment)):
-        _expect("Gram matrix", gram, size, size)
-        _expect("moments", moment, size, labels)
-    _expect("weights", model._weights, size, labels)
-
-
-def _check_objects(states: Mapping[int, Any], ids: Sequence[int]) -> None:
-    if set(states) != set(ids):
-        raise ValueError(f"objects {sorted(states)}, expected {sorted(ids)}")
-
-
-def _expect(what: str, tensor: Tensor, *shape: int) -> None:
-    if not isinstance(tensor, Tensor) or tensor.shape != shape:
-        found = tuple(tensor.shape) if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise ValueError(f"{what} is {found}, expected {shape}")

@@ -104,20 +104,17 @@ class MemoryManager:
         labels = self.store.labels - 1
         self._rebuild(features, labels, forgotten=row)
 
-    def update(self, features: FrameFeatures, keys: Tensor, prob: Tensor, ignore_mask: Tensor | None) -> Tensor:
+    def update(self, features: FrameFeatures, keys: Tensor, prob: Tensor) -> Tensor:
         """Store a tracked frame, and update the target model every few frames.
 
         Args:
             features: the frame's features.
             keys: its match keys.
             prob: float32 (K + 1, h4, w4), its labels.
-            ignore_mask: bool (h8, w8), cells that are stored without a label; None for no cell.
         Returns:
-            float32 (K + 1, h8, w8), the labels that are learnt; 0 in ignored cells.
+            float32 (K + 1, h8, w8), the labels that are learnt.
         """
         labels = downsample2x(prob)
-        if ignore_mask is not None:
-            labels = labels * ~ignore_mask
         self.recent.append(self._store(keys, labels))
         self._steps += 1
         if self._steps % self._config.spread_every == 0 and self.spread.maxlen:

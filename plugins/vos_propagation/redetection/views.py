@@ -8,8 +8,7 @@ model's score.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from weakref import WeakKeyDictionary
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -24,7 +23,7 @@ NEAREST_CELLS = 3
 SIZE_MULTIPLE = 128
 # An object that covers less than this share of every 16-px cell has no view.
 MIN_VIEW_SHARE = 0.2
-# A cell is part of the surroundings if the object, and others that look like it, cover less than this share of it.
+# A cell is part of the surroundings if the object covers less than this share of it.
 MAX_SURROUNDINGS_SHARE = 0.1
 
 
@@ -36,31 +35,20 @@ class View:
         own: (N, C), features of the object's cells, unit length.
         rest: (M, C), features of other cells of the frame, unit length.
         own_chroma: float32 (N, 2), a* and b* of CIELAB of the object's cells.
-        known: similarities to other views, computed once and kept as long as those views.
     """
 
     own: Tensor
     rest: Tensor
     own_chroma: Tensor
-    known: WeakKeyDictionary[View, float] = field(default_factory=WeakKeyDictionary)
-
-    def appearance_similarity(self, other: View) -> float:
-        """Return the mean similarity of this view's object cells to those of another view."""
-        if other not in self.known:
-            self.known[other] = float(key_similarity(self.own, other.own).mean())
-        return self.known[other]
 
 
-def make_view(
-    cells: Tensor, chroma: Tensor, labels: Tensor, labels_with_distractors: Tensor, config: EvidenceConfig
-) -> View | None:
+def make_view(cells: Tensor, chroma: Tensor, labels: Tensor, config: EvidenceConfig) -> View | None:
     """Make the view of an object in one frame.
 
     Args:
         cells: (C, h, w) at 16 px a cell, unit length.
         chroma: float32 (2, h, w), a* and b* of CIELAB.
         labels: (h, w), the object's share of each cell.
-        labels_with_distractors: (h, w), plus the shares of objects that look like it; they are no surroundings.
         config: the largest number of cells.
     Returns:
         The view; None where the object covers less than a fifth of every cell.
@@ -68,7 +56,7 @@ def make_view(
     flat, share = cells.flatten(1).T, labels.flatten()
     if float(share.max()) < MIN_VIEW_SHARE:
         return None
-    is_surroundings = labels_with_distractors.flatten() < MAX_SURROUNDINGS_SHARE
+    is_surroundings = share < MAX_SURROUNDINGS_SHARE
     is_own = representative_cells(share)
     own, own_chroma = (_sample(rows[is_own], config.max_object_cells) for rows in (flat, chroma.flatten(1).T))
     return View(own, _sample(flat[is_surroundings], config.max_surroundings_cells), own_chroma)
@@ -109,13 +97,6 @@ def chroma_distance(chroma: Tensor, views: Sequence[View]) -> float:
     """Return the median distance of cells' chroma, float32 (N, 2), N at least 1, to the nearest of the views' cells."""
     known = torch.cat([view.own_chroma for view in views])
     return float(torch.cdist(chroma, known).amin(1).median())
-
-
-def most_redundant(views: Sequence[View]) -> int:
-    """Return the index of the view, neither the first nor the last, that is most similar to another view."""
-    inner = range(1, len(views) - 1)
-    highest = [max(views[i].appearance_similarity(other) for j, other in enumerate(views) if j != i) for i in inner]
-    return 1 + highest.index(max(highest))
 
 
 def _sample(rows: Tensor, count: int) -> Tensor:

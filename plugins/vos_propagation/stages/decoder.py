@@ -65,17 +65,6 @@ class Decoder(Stage):
         frame.boxes_s8 = boxes_around(likely)
         self._parts = self.readout_memory.advance(sequence, self.network.readout)
         frame.logits_s4 = self.decode(frame, *self.cues(frame))
-        self._keep_found_objects(frame)
-
-    def _keep_found_objects(self, frame: FrameState) -> None:
-        """Take the votes as logits of objects that redetection has found and the decoder drops."""
-        if not frame.found_rows:
-            return
-        by_votes = votes_as_logits(frame)
-        for row in frame.found_rows:
-            claimed, voted = ((logits[row] > 0).sum() for logits in (frame.logits_s4, by_votes))
-            if claimed < self._config.min_claimed_share * voted:
-                frame.logits_s4[row] = by_votes[row]
 
     def cues(self, frame: FrameState) -> tuple[Tensor, Tensor]:
         """Stack each object's input planes: (K, 11, h8, w8) and (K, 3, h4, w4), as ``DecoderNetwork`` lists them."""
@@ -141,12 +130,6 @@ def vote_margin(own: Tensor, other: Tensor) -> Tensor:
     return own - torch.maximum(other, 1 - own - other)
 
 
-def votes_as_logits(frame: FrameState) -> Tensor:
-    """Return the margin of each object's votes above all others', as logits: float32 (K, h4, w4)."""
-    labels = upsample2x(frame.votes.labels[None])[0]
-    return LOGIT_LIMIT * (labels[1:] - max_of_others(labels)[1:])
-
-
 class VotesAsLogits(Stage):
     """In place of the decoder: the margin of the votes, for plain label propagation."""
 
@@ -155,4 +138,5 @@ class VotesAsLogits(Stage):
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
         """Fill ``boxes_s8`` and ``logits_s4``."""
         frame.boxes_s8 = boxes_around(frame.votes.labels[1:] > 0)
-        frame.logits_s4 = votes_as_logits(frame)
+        labels = upsample2x(frame.votes.labels[None])[0]
+        frame.logits_s4 = LOGIT_LIMIT * (labels[1:] - max_of_others(labels)[1:])

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class MemoryUpdate(Stage):
-    """Updates the memory; cells that may be a lost object are ignored."""
+    """Updates the memory."""
 
     name = "memory"
 
@@ -22,7 +22,7 @@ class MemoryUpdate(Stage):
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
         """Store the frame, and learn from it."""
-        memory, ignored = sequence.memory, frame.ignore_mask_s8
-        learnt = memory.update(frame.features, frame.match_keys, frame.prob_s4, ignored)
+        memory = sequence.memory
+        learnt = memory.update(frame.features, frame.match_keys, frame.prob_s4)
         if self._redetection is not None and memory.is_view_due():
             self._redetection.update_views(frame, sequence, learnt[1:])

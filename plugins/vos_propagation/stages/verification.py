@@ -1,4 +1,4 @@
-"""Stage ``verification``: reject masks that have suddenly become unlike their object: something passes in front."""
+"""Stage ``verification``: reject masks suddenly unlike their object, after a cut or where something passes in front."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class Verification(Stage):
         """Compare each decoded mask with its object's views."""
         labels = downsample2x(to_label_prob(torch.sigmoid(frame.logits_s4)))[1:]
         redetector, cells = self._redetection.redetector, frame.features.cells_s16
-        rejected = redetector.reject_unlike(sequence.object_ids, cells, labels, frame.score_s8)
+        rejected = redetector.reject_unlike(sequence.object_ids, cells, labels)
         frame.logits_s4[rejected] = -LOGIT_LIMIT
