@@ -142,7 +142,7 @@ class RedetectionConfig:
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     min_area_s8: float = 1.5
     shrunk_share: float = 0.3
-    mask_similarity_drop: float = 0.16
+    mask_similarity_drop: float = 0.2
     latest_views: int = 2
     visible_score: float = 0.7
     visible_share: float = 0.2
