@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# A cell with a higher share of the object's votes is held by the object.
-MIN_HELD_SHARE = 0.3
+# A region touches its object if it contains a cell with a higher share of the object's votes.
+MIN_TOUCHED_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,12 @@ class Candidate:
     Attributes:
         region: bool (h, w), connected cells.
         strength: the region's evidence, from ``region_strength``.
-        touches_held: whether the region contains a cell that the object holds.
+        touches_votes: whether the region contains a cell that votes for the object.
     """
 
     region: Tensor
     strength: float
-    touches_held: bool
+    touches_votes: bool
 
 
 def find_candidate(evidence: Tensor, votes: Tensor, free: Tensor, visible_cells: int) -> Candidate:
@@ -42,12 +43,12 @@ def find_candidate(evidence: Tensor, votes: Tensor, free: Tensor, visible_cells:
     """
     allowed = (evidence > 0) & free
     nearby = F.avg_pool2d(evidence.clamp_min(0)[None], 3, 1, 1)[0]
-    _, components = cv2.connectedComponents(allowed.cpu().numpy().astype("uint8"), connectivity=8)
+    _, components = cv2.connectedComponents(allowed.cpu().numpy().view(np.uint8), connectivity=8)
     component = torch.from_numpy(components).to(evidence.device)
     centre = torch.where(allowed, nearby, 0).flatten().argmax()
     region = (component == component.flatten()[centre]) & allowed
     strength = region_strength(evidence, region, visible_cells)
-    return Candidate(region, float(strength), bool((region & (votes > MIN_HELD_SHARE)).any()))
+    return Candidate(region, float(strength), bool((region & (votes > MIN_TOUCHED_SHARE)).any()))
 
 
 def region_strength(evidence: Tensor, region: Tensor, count: int) -> Tensor:

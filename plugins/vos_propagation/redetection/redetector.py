@@ -161,7 +161,7 @@ class Redetector:
                 max(2, round(config.visible_share * state.area / S8_CELLS)),
             )
             if candidate.strength >= config.accept_evidence and self._has_known_colours(candidate, state, chroma):
-                _support(own[row], candidate, logits, others)
+                _add_candidate(own[row], candidate, logits, others)
                 state.is_lost = False
                 found.append(row)
                 votes[0] = (1 - own.sum(0)).clamp_min(0)
@@ -178,19 +178,19 @@ class Redetector:
         return make_view(cells_s16, F.avg_pool2d(chroma, 2), labels_s16, self._config.evidence)
 
 
-def _support(votes: Tensor, candidate: Candidate, evidence: Tensor, others: Tensor) -> None:
-    """Add a candidate to its object's votes, float32 (h, w), in place; what it does not touch is removed.
+def _add_candidate(votes: Tensor, candidate: Candidate, logits: Tensor, others: Tensor) -> None:
+    """Add a candidate to its object's votes, in place; it replaces votes that it does not touch.
 
     Args:
-        votes: the object's, at 8 px a cell.
+        votes: float32 (h, w), the object's, at 8 px a cell.
         candidate: the region, at 16 px a cell.
-        evidence: float32 (h / 2, w / 2), the object's.
+        logits: float32 (h / 2, w / 2), the evidence of the object.
         others: float32 (h, w), the votes of all other objects.
     """
-    if not candidate.touches_held:
+    if not candidate.touches_votes:
         votes.zero_()
     region = _upsample(candidate.region.float(), others.shape) * (others < MIN_HELD_SHARE)
-    votes.copy_(torch.maximum(votes, torch.sigmoid(_upsample(evidence, others.shape)) * region))
+    votes.copy_(torch.maximum(votes, torch.sigmoid(_upsample(logits, others.shape)) * region))
 
 
 def _upsample(plane: Tensor, size: Sequence[int]) -> Tensor:

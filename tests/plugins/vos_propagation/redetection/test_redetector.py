@@ -134,9 +134,9 @@ def test_the_candidate_is_the_best_free_region() -> None:
     free[:4] = False
     candidate = find_candidate(logits, mine, free, 2)
     assert torch.equal(candidate.region, logits == 4)
-    assert (candidate.strength, candidate.touches_held) == (4, False)
+    assert (candidate.strength, candidate.touches_votes) == (4, False)
     mine[5, 8] = 1
-    assert find_candidate(logits, mine, free, 2).touches_held
+    assert find_candidate(logits, mine, free, 2).touches_votes
 
 
 def test_the_votes_of_a_held_object_stay() -> None:
