@@ -14,7 +14,6 @@ OPTIONAL_STAGES = (
     "redetection",
     "decoder",
     "verification",
-    "static_fragments",
     "edges",
 )
 """Stages that ``-O stages=-NAME`` can leave out, in the order in which they run."""
@@ -131,7 +130,9 @@ class RedetectionConfig:
         min_area_s8: an object of fewer 8-px cells than this is absent.
         shrunk_share: an object is searched for if its area falls below this share of its usual area.
         mask_similarity_drop: a decoded mask is rejected if its similarity to the object's views falls by more than this
-            (cosine): after a cut, or where something passes in front.
+            (cosine): after a cut, or where something passes in front,
+        certain_prob: unless the mean probability of its cells is at least this: a blurred object is unlike its views
+            too, but the decoder is certain of it.
         latest_views: number of views of an object kept beside those of its annotations.
         visible_score: an object has a new view only if the target model's mean score of its cells is at least this.
         visible_share: the evidence of a candidate is the mean of its best cells, this share of the object's area.
@@ -143,32 +144,12 @@ class RedetectionConfig:
     min_area_s8: float = 1.5
     shrunk_share: float = 0.3
     mask_similarity_drop: float = 0.2
+    certain_prob: float = 0.88
     latest_views: int = 2
     visible_score: float = 0.7
     visible_share: float = 0.2
     accept_evidence: float = 3.0
     max_chroma_distance: float = 30.0
-
-
-@dataclass(frozen=True)
-class StaticFragmentConfig:
-    """Small fragments that stay with the ground while their object moves on; cells of 4 px.
-
-    Attributes:
-        max_ground_speed: largest motion of a fragment relative to the ground around it, cells per frame.
-        min_object_speed: smallest motion of the object's largest component relative to that ground, cells per frame.
-        max_share: largest fragment, as a share of the object's largest component.
-        min_cells: smallest fragment, and smallest patch of ground whose motion is measured, cells.
-        max_score: a fragment with a higher mean score by the target model looks like the object and stays.
-        ground_radius: uncovered cells within this distance of a fragment are its ground.
-    """
-
-    max_ground_speed: float = 0.4
-    min_object_speed: float = 1.0
-    max_share: float = 0.3
-    min_cells: int = 6
-    max_score: float = 0.45
-    ground_radius: int = 4
 
 
 @dataclass(frozen=True)
@@ -200,7 +181,6 @@ class PipelineConfig:
     memory: MemoryConfig = field(default_factory=MemoryConfig)
     distractors: DistractorConfig = field(default_factory=DistractorConfig)
     redetection: RedetectionConfig = field(default_factory=RedetectionConfig)
-    static_fragments: StaticFragmentConfig = field(default_factory=StaticFragmentConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
 
 

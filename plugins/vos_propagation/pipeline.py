@@ -31,7 +31,6 @@ from vos_propagation.stages.matching import Matching
 from vos_propagation.stages.memory_update import MemoryUpdate
 from vos_propagation.stages.redetection import Redetection
 from vos_propagation.stages.stage import Stage
-from vos_propagation.stages.static_fragments import StaticFragments
 from vos_propagation.stages.verification import Verification
 
 
@@ -50,7 +49,6 @@ def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtyp
         redetection,
         VotesAsLogits() if "decoder" in left_out else Decoder(config.decoder, device, dtype),
         Verification(redetection),
-        StaticFragments(config.static_fragments),
         Edges(),
         MemoryUpdate(None if "redetection" in left_out else redetection),
     ]

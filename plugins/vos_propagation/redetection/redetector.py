@@ -100,13 +100,16 @@ class Redetector:
                 new = self._view(cells_s16, chroma, labels[row])
                 state.latest.extend([new] if new else [])
 
-    def reject_unlike(self, object_ids: Sequence[int], cells_s16: Tensor, labels: Tensor) -> list[int]:
-        """Find held objects whose masks have suddenly become unlike their views; they are lost from then on.
+    def reject_unlike(
+        self, object_ids: Sequence[int], cells_s16: Tensor, labels: Tensor, certainty: Sequence[float]
+    ) -> list[int]:
+        """Find held objects whose uncertain masks have suddenly become unlike their views; they are lost from then on.
 
         Args:
             object_ids: one for each object.
             cells_s16: (C, h / 2, w / 2) at 16 px a cell, unit length.
             labels: float32 (K, h, w), the decoded masks.
+            certainty: for each object, the mean probability of its mask's cells.
         Returns:
             The rows of these objects, from 0.
         """
@@ -121,7 +124,7 @@ class Redetector:
                 similarity = key_similarity(cells_s16[:, representative_cells(own)].T, known).mean()
                 drop = state.mask_similarity - float(similarity)
                 state.mask_similarity -= drop * (RUNNING_MEAN_STEP if state.mask_similarity else 1)
-                if drop > self._config.mask_similarity_drop:
+                if drop > self._config.mask_similarity_drop and certainty[row] < self._config.certain_prob:
                     state.is_lost = True
                     rejected.append(row)
         return rejected

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from vos_propagation.ops.resampling import downsample2x, to_label_prob
 from vos_propagation.stages.decoder_network import LOGIT_LIMIT
@@ -26,7 +27,14 @@ class Verification(Stage):
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
         """Compare each decoded mask with its object's views."""
-        labels = downsample2x(to_label_prob(torch.sigmoid(frame.logits_s4)))[1:]
+        prob = to_label_prob(torch.sigmoid(frame.logits_s4))
         redetector, cells = self._redetection.redetector, frame.features.cells_s16
-        rejected = redetector.reject_unlike(sequence.object_ids, cells, labels)
+        rejected = redetector.reject_unlike(sequence.object_ids, cells, downsample2x(prob)[1:], certainty(prob[1:]))
         frame.logits_s4[rejected] = -LOGIT_LIMIT
+
+
+def certainty(prob: Tensor) -> list[float]:
+    """Return the mean of each row's probabilities above 0.5, (K, h, w); 0 for a row without."""
+    inside = prob > 0.5
+    means: list[float] = ((prob * inside).sum((1, 2)) / inside.sum((1, 2)).clamp_min(1)).tolist()
+    return means

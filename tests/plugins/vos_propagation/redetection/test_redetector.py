@@ -204,8 +204,8 @@ def test_few_votes_in_wrong_cells_do_not_prevent_redetection() -> None:
     assert torch.equal(votes > 0.5, truth > 0.5)
 
 
-def verify(search: Redetector, cells: torch.Tensor, labels: torch.Tensor) -> list[int]:
-    return search.reject_unlike([7], pool(cells), labels[None])
+def verify(search: Redetector, cells: torch.Tensor, labels: torch.Tensor, certainty: float = 0.7) -> list[int]:
+    return search.reject_unlike([7], pool(cells), labels[None], [certainty])
 
 
 def test_a_mask_that_is_suddenly_unlike_the_views_is_rejected() -> None:
@@ -219,6 +219,15 @@ def test_a_mask_that_is_suddenly_unlike_the_views_is_rejected() -> None:
     assert verify(search, other, labels) == [0]
     assert search.states[7].is_lost
     assert verify(search, other, labels) == [], "it is lost already"
+
+
+def test_a_mask_of_which_the_decoder_is_certain_stays() -> None:
+    search, cells, labels = started()
+    verify(search, cells, labels)
+    other, _ = scene((2, 0, 0))
+    assert verify(search, other, labels, certainty=0.95) == []
+    assert not search.states[7].is_lost
+    assert verify(search, other, labels) == [0], "an uncertain one of the same look is rejected"
 
 
 def turned(part: float) -> torch.Tensor:
