@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import cv2
 import torch
@@ -27,9 +27,9 @@ def upsample2x(planes: Tensor) -> Tensor:
     return F.interpolate(planes, scale_factor=2, mode="bilinear", align_corners=False)
 
 
-def stack_channels_last(planes: Sequence[Tensor]) -> Tensor:
-    """Stack C planes (K, h, w) into (K, C, h, w) in the memory format channels last."""
-    return torch.stack([*planes], dim=-1).permute(0, 3, 1, 2)
+def stack_channels_last(parts: Iterable[Tensor]) -> Tensor:
+    """Stack parts (C, h, w) into (B, C, h, w) in the memory format channels last."""
+    return torch.stack([part.permute(1, 2, 0) for part in parts]).permute(0, 3, 1, 2)
 
 
 def max_of_others(planes: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from vos_propagation.backbone.features import FrameFeatures
 from vos_propagation.config import DecoderConfig
 from vos_propagation.memory.readout_memory import MemoryPart, ReadoutMemory, centre_of, places_from
 from vos_propagation.memory.readout_network import VALUE
-from vos_propagation.ops.boxes import Box, at_stride, boxes_around
+from vos_propagation.ops.boxes import Box, at_stride, batches_of, boxes_around, within
 from vos_propagation.ops.resampling import max_of_others, stack_channels_last, upsample2x
 from vos_propagation.stages.decoder_network import LOGIT_LIMIT, fold_batch_norms, load_decoder
 from vos_propagation.stages.stage import Stage
@@ -86,20 +86,24 @@ class Decoder(Stage):
         votes_s4 = upsample2x(own[None])[0]
         margin = vote_margin(votes_s4, max_of_others(votes_s4))
         fine = [frame.warped_s4, max_of_others(frame.warped_s4), (margin + 1) / 2]
-        return stack_channels_last(coarse).to(self._dtype), stack_channels_last(fine).to(self._dtype)
+        return torch.stack(coarse, dim=1).to(self._dtype), torch.stack(fine, dim=1).to(self._dtype)
 
     def decode(self, frame: FrameState, coarse: Tensor, fine: Tensor) -> Tensor:
         """Run the network in each object's box: float32 (K, h4, w4), the lowest logit outside the boxes."""
         logits = fine.new_full((len(fine), *fine.shape[2:]), -LOGIT_LIMIT, dtype=torch.float32)
         image = frame.features.decoder_features
         assert image is not None
-        for row, box in enumerate(frame.boxes_s8):
-            if box is not None:
-                seen = {stride: _cut(planes, 0, box, stride) for stride, planes in image.items()}
-                cues = (_cut(planes, row, box, stride) for planes, stride in ((coarse, 8), (fine, 4)))
-                y, x = at_stride(box, 4)
-                part = self.network(seen, *cues, self._read(frame, row, box))
-                logits[row, y, x] = part[0].clamp_(-LOGIT_LIMIT, LOGIT_LIMIT)
+        for batch in batches_of(frame.boxes_s8, (coarse.shape[2], coarse.shape[3])):
+            seen = [(k, box) for k, _, box in batch]
+            parts = self.network(
+                {stride: _cut(plane, [(0, box) for _, box in seen], stride) for stride, plane in image.items()},
+                _cut(coarse, seen, 8),
+                _cut(fine, seen, 4),
+                torch.cat([self._read(frame, row, box) for row, box in seen]),
+            )
+            for (k, own, box), part in zip(batch, parts.clamp_(-LOGIT_LIMIT, LOGIT_LIMIT), strict=True):
+                (y, x), (top, left) = at_stride(own, 4), at_stride(box, 4)
+                logits[k, y, x] = part[within(y, top), within(x, left)]
         return logits
 
     def _read(self, frame: FrameState, row: int, box: Box) -> Tensor:
@@ -115,10 +119,10 @@ class Decoder(Stage):
         return self.network.readout.read(asked.flatten(2), places[None], *memory).view(1, VALUE, *asked.shape[2:])
 
 
-def _cut(planes: Tensor, row: int, box: Box, stride: int) -> Tensor:
-    """Cut a box of cells of 8 px out of a row of planes, (K, C, H / stride, W / stride): (1, C, h, w)."""
-    y, x = at_stride(box, stride)
-    return planes[row : row + 1, :, y, x]
+def _cut(planes: Tensor, parts: Sequence[tuple[int, Box]], stride: int) -> Tensor:
+    """Cut parts, each a row and a box of cells of 8 px, out of planes (K, C, H / stride, W / stride)."""
+    places = [(row, *at_stride(box, stride)) for row, box in parts]
+    return stack_channels_last(planes[row, :, y, x] for row, y, x in places)
 
 
 def vote_margin(own: Tensor, other: Tensor) -> Tensor:
