@@ -1,7 +1,7 @@
 """The search for lost objects in the whole frame, and the verification of decoded masks.
 
 An object that has no votes, has shrunk or was lost is searched for on the 16-px grid, by the evidence of its views. A
-decoded mask that is suddenly unlike the views is rejected.
+decoded mask that is uncertain and suddenly unlike the views is rejected.
 """
 
 from __future__ import annotations

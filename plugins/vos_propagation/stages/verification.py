@@ -1,4 +1,7 @@
-"""Stage ``verification``: reject masks suddenly unlike their object, after a cut or where something passes in front."""
+"""Stage ``verification``: reject masks suddenly unlike their object, after a cut or where something passes in front.
+
+A blurred object is unlike its views too, but the decoder is certain of it: only uncertain masks are rejected.
+"""
 
 from __future__ import annotations
 
