@@ -19,10 +19,10 @@ from vos.host.outputs.input_protection import files_of_run, refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
 from vos.host.outputs.output_writers import Outputs
 from vos.host.outputs.run_record import RECORD_NAME
-from vos.host.outputs.writer_making import name_writer
+from vos.host.outputs.writer_making import name_writer, outputs_of
 from vos.io.remote_files import is_remote
 from vos.protocols.source import Source
-from vos.protocols.writer import NamingWriter, Writer
+from vos.protocols.writer import Writer
 from vos.registry.discovery import Plugins, load_plugins
 from vos.registry.options import make_options
 from vos.registry.plugin_errors import blaming, close_or_warn
@@ -203,10 +203,7 @@ class Export:
         name = name_writer(spec.name, plugins)
         with blaming(f"{name} cannot be made"):
             writer = spec.factory(made)
-        if isinstance(writer, NamingWriter):
-            outputs = list(writer.outputs(folder))
-        else:
-            outputs = [Path(options["path"])] if "path" in options else []
+        outputs = outputs_of(writer, name, options, folder)
         needs_images = bool(getattr(writer, "needs_images", True))
         location = source if source is not None else result.location
         is_there = isinstance(location, Source) or is_remote(location) or source is not None

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 from vos.errors import InputError, OutputError, OutputExistsError
 from vos.host.annotations.imported_annotations import read_imported
 from vos.host.outputs.input_protection import refuse_replacing
-from vos.io.atomic_files import safe_name
+from vos.io.atomic_files import output_errors, safe_name
 from vos.io.masks.mask_file import write_label_map
 from vos.registry.discovery import Plugins, load_plugins
 
@@ -24,6 +24,8 @@ def import_masks(
     plugins: Plugins | None = None,
 ) -> list[Path]:
     """Write the masks in a file or folder of another tool as DAVIS masks: ``output/<sequence>/<frame>.png``.
+
+    All of them are read before any is at its place: of a damaged file nothing is left.
 
     Args:
         path: a file or folder of a format that an installed plugin reads.
@@ -51,14 +53,34 @@ def import_masks(
                 f"{folder} holds {len(held)} PNG files (first {held[0].name}). "
                 "Choose another folder with -o, or --overwrite."
             )
-    for masks, folder in zip(found, folders, strict=True):
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be made ({error.strerror}). Choose another folder.") from error
-        for frame in masks.frames():
-            write_label_map(folder / f"{safe_name(frame.name)}.png", frame.label_map)
+    try:
+        Path(output).mkdir(parents=True, exist_ok=True)
+        for folder in folders:
+            if folder.exists():
+                folder.mkdir(exist_ok=True)  # refuses a file
+        stage = TemporaryDirectory(prefix=".vos-import-", dir=output)
+    except OSError as error:
+        raise OutputError(f"{error.filename}: cannot be made ({error.strerror}). Choose another folder.") from error
+    with stage:
+        parts = [Path(stage.name) / folder.name for folder in folders]
+        for masks, part in zip(found, parts, strict=True):
+            part.mkdir()
+            for frame in masks.frames():
+                write_label_map(part / f"{safe_name(frame.name)}.png", frame.label_map)
+        # Only now is it known that the file is whole.
+        for part, folder in zip(parts, folders, strict=True):
+            _move_into(part, folder)
     return folders
+
+
+def _move_into(part: Path, folder: Path) -> None:
+    """Move a folder of masks to its place; what the place holds already stays, but for files of the same names."""
+    with output_errors(folder):
+        if not folder.exists():
+            part.rename(folder)
+            return
+        for mask in sorted(part.iterdir()):
+            mask.replace(folder / mask.name)
 
 
 @contextmanager

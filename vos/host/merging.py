@@ -98,6 +98,8 @@ def checked_label_map(label_map: object, prediction: Prediction, size: Size, who
         prediction: the hook's input.
         size: (H, W) of the frame.
         who: the plugin's name in messages.
+    Returns:
+        A copy: writers may still hold it when the hook fills its array again.
     Raises:
         PluginFailedError: not uint8 of the frame's size, or ids that the prediction does not have.
     """
@@ -111,7 +113,8 @@ def checked_label_map(label_map: object, prediction: Prediction, size: Size, who
         raise PluginFailedError(
             f"{who}: vos_merge_objects returned ids {unknown or [255]} that the prediction does not have."
         )
-    return label_map
+    copied: LabelMap = label_map.copy()
+    return copied
 
 
 def correct_label_map(label_map: LabelMap, given: LabelMap, ids: Sequence[int]) -> LabelMap:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vos.errors import PluginError, SourceError, WeightsError
+from vos.errors import EmptyMaskError, PluginError, SourceError, WeightsError
 from vos.host.opening import open_source
 from vos.initialization.object_selection import ObjectSelection, select_objects
 from vos.protocols.initializer import Initializer
@@ -68,11 +68,29 @@ def initialize(
         segments = spec.segments
     else:
         name = type(initializer).__name__
-    with blaming(f'initializer "{name}" failed on frame {frame.name}'), _naming_others(plugins):
-        label_map = _checked(initializer.initialize(frame), frame, name)
+    label_map = find_objects(frame, initializer, name, plugins)
     if select is False or (select is None and not segments):
         return label_map
     return select_objects(label_map, select)
+
+
+def find_objects(frame: Frame, initializer: Initializer, name: str, plugins: Plugins | None = None) -> LabelMap:
+    """Run an initializer on a frame, and check what it gives.
+
+    Args:
+        frame: to find objects in.
+        initializer: a ready one.
+        name: its name in messages.
+        plugins: whose initializers without weights a message about missing weights names.
+    Returns:
+        uint8 (H, W), the frame's size: 0 and ids from 1.
+    Raises:
+        PluginError: it broke its contract.
+        EmptyMaskError: nothing was found.
+        PluginFailedError: it failed.
+    """
+    with blaming(f'initializer "{name}" failed on frame {frame.name}'), _naming_others(plugins):
+        return _checked(initializer.initialize(frame), frame, name)
 
 
 def make_initializer(
@@ -127,13 +145,15 @@ def read_frame(source: Source | str | Path, index: int = 0, plugins: Plugins | N
     opened = open_source(source, plugins)
     count = opened.info.frame_count
     try:
-        if count is None or index < count:
+        if index >= 0 and (count is None or index < count):
             for frame in opened.frames(range(index, index + 1)):
                 return frame
     finally:
         if opened is not source:
             close_or_warn(f"source {opened.info.location}", opened.close)
-    last = "it ends before" if count is None else f"the last one is {count - 1}"
+    last = "frames are counted from 0" if index < 0 else "it ends before"
+    if index >= 0 and count is not None:
+        last = f"the last one is {count - 1}"
     raise SourceError(f"{opened.info.location}: no frame {index}, {last}.")
 
 
@@ -146,4 +166,6 @@ def _checked(label_map: Any, frame: Frame, name: str) -> LabelMap:
             f"expected uint8 {frame.size} of 0 and ids 1..254."
         )
     checked: LabelMap = found
+    if not checked.any():
+        raise EmptyMaskError(f'initializer "{name}" found no object in frame {frame.name}.')
     return checked

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from vos.errors import ExtraMissingError, OptionError
 
@@ -69,6 +69,10 @@ class Runtime:
     cache: Path = field(default_factory=cache_folder)
 
     def __post_init__(self) -> None:
+        if self.precision not in get_args(Precision):
+            raise OptionError(f"precision is {self.precision!r}, expected one of {', '.join(get_args(Precision))}.")
+        if self.threads is not None and self.threads < 1:
+            raise OptionError(f"threads is {self.threads}, expected 1 or more.")
         if not -(2**63) <= self.seed < 2**64:
             raise OptionError(f"seed is {self.seed}, expected a number of at most 64 bits, such as 0.")
 

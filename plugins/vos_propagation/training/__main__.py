@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vos.plugin import InputError
 from vos_propagation.training.clips import ClipMaker, PhotoFolder, VideoFolder
 from vos_propagation.training.distill_decoder import distill
 from vos_propagation.training.record_cues import DAGGER, LENGTH, SIDES, record_clips
@@ -40,8 +41,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=SIDES, help="short sides to track at, pixels")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args(argv)
-    photos = PhotoFolder(arguments.photos) if arguments.photos else None
-    maker = ClipMaker(VideoFolder(arguments.davis, arguments.split), photos, LENGTH)
+    try:
+        photos = PhotoFolder(arguments.photos) if arguments.photos else None
+        maker = ClipMaker(VideoFolder(arguments.davis, arguments.split), photos, LENGTH)
+    except InputError as error:
+        parser.error(str(error))
     out: Path = arguments.out
     weights, folders = out / "wide.pt", [out / f"records-{number}" for number in range(arguments.rounds)]
     for number, folder in enumerate(folders):

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image as PilImage
 
-from vos.plugin import FloatArray, Image, LabelMap
+from vos.plugin import FloatArray, Image, InputError, LabelMap
 from vos_propagation.training.drawn_clips import draw_clip
 from vos_propagation.training.occluders import paste_occluder
 
@@ -51,12 +51,21 @@ class VideoFolder:
     """The sequences of a DAVIS tree; label 1 is a sequence's object."""
 
     def __init__(self, root: Path, split: str) -> None:
-        """List the frames of a split such as "2016/train"."""
+        """List the frames of a split such as "2016/train".
+
+        Raises:
+            InputError: there is no such split, or a sequence of it has no frames.
+        """
         self._root = root
-        names = (root / "ImageSets" / f"{split}.txt").read_text().split()
-        self.stems = {
-            name: [path.stem for path in sorted((root / "JPEGImages/480p" / name).glob("*.jpg"))] for name in names
-        }
+        listed = root / "ImageSets" / f"{split}.txt"
+        if not listed.is_file():
+            raise InputError(f"{listed}: no such file. Give the root of a DAVIS tree, and one of its image sets.")
+        self.stems: dict[str, list[str]] = {}
+        for name in listed.read_text().split():
+            folder = root / "JPEGImages/480p" / name
+            self.stems[name] = [path.stem for path in sorted(folder.glob("*.jpg"))]
+            if not self.stems[name]:
+                raise InputError(f"{folder}: no JPEG files there, and {listed} names the sequence.")
 
     def read(self, name: str, index: int) -> tuple[Image, LabelMap]:
         """Read a frame, RGB, and its label map of 0 and 1."""
@@ -70,9 +79,15 @@ class PhotoFolder:
     """Photographs with instance masks, ids from 1; 255 is ignored."""
 
     def __init__(self, root: Path) -> None:
-        """List the photographs of a folder with ``JPEGImages`` and ``Annotations``."""
+        """List the photographs of a folder with ``JPEGImages`` and ``Annotations``.
+
+        Raises:
+            InputError: there are none.
+        """
         self._root = root
         self.names = sorted(path.stem for path in (root / "JPEGImages").glob("*.jpg"))
+        if not self.names:
+            raise InputError(f"{root / 'JPEGImages'}: no JPEG files there. Give the folder above it.")
 
     def read(self, name: str) -> tuple[Image, LabelMap]:
         """Read a photograph, RGB, and its instances."""

@@ -21,7 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos.plugin import Frame, Runtime, object_ids
+from vos.plugin import Frame, InputError, Runtime, object_ids
 from vos_propagation.config import PropagationOptions
 from vos_propagation.frame_state import FrameState
 from vos_propagation.memory.readout_memory import centre_of
@@ -231,8 +231,11 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="seed of the first clip")
     parser.add_argument("--clips", type=int, default=400)
     arguments = parser.parse_args()
-    photos = PhotoFolder(arguments.photos) if arguments.photos else None
-    maker = ClipMaker(VideoFolder(arguments.davis, arguments.split), photos, LENGTH)
+    try:
+        photos = PhotoFolder(arguments.photos) if arguments.photos else None
+        maker = ClipMaker(VideoFolder(arguments.davis, arguments.split), photos, LENGTH)
+    except InputError as error:
+        parser.error(str(error))
     seeds = range(arguments.first, arguments.first + arguments.clips)
     record_clips(maker, seeds, arguments.out, weights=arguments.weights, memories=arguments.memories)
 

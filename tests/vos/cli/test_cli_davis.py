@@ -344,6 +344,7 @@ def test_objects_that_appear_later_are_given_when_they_do(
         (("--set", "2017/val", "-t", "stil"), 'no tracker named "stil"'),
         (("--set", "2017/val", "--sequence", "cat"), "has no sequence cat. It has: bear, dog, late"),
         (("--protocol", "davis-2017-unsupervised"), "Name the initializer that finds them: --init NAME"),
+        (("--protocol", "sa-v"), "sa-v takes a folder of masks for each object, and the tree has label maps"),
         (("--init", "swapped", "--protocol", "davis-2017"), "davis-2017 takes ids for those of the truth"),
         (("--init", "swaped"), 'no initializer named "swaped"'),
         (("--init", "swapped", "-I", "column=3"), 'initializer "swapped" has no option "column"'),

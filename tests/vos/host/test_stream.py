@@ -354,11 +354,14 @@ def test_tracker_that_breaks_its_contract_is_told(answer, message):
         list(vos.stream(sequence, sequence.label_maps[0], tracker=bad_step(answer)))
 
 
-def test_infinite_logits_are_fine():
+def test_infinite_logits_are_fine_at_any_size():
     sequence = tiny_sequence("still", length=3)
-    logits = np.array([[[np.inf, -np.inf]]], np.float32)
+    logits = np.full((1, 4, 8), -np.inf, np.float32)
+    logits[..., :4] = np.inf
     tracker = bad_step(lambda f: vos.Prediction((1,), logits))
-    assert len(list(vos.stream(sequence, sequence.label_maps[0], tracker=tracker))) == 3
+    *_, (_, label_map) = vos.stream(sequence, sequence.label_maps[0], tracker=tracker)
+    assert (label_map[:, :32] == 1).all()
+    assert not label_map[:, 32:].any()
 
 
 def test_later_annotations_need_a_tracker_that_takes_them():
@@ -456,6 +459,21 @@ def test_merge_hook_decides_and_none_leaves_it_to_the_host():
         lm for _, lm in vos.stream(other, other.label_maps[0], tracker=StubTracker(), plugins=plugins_with(Merge()))
     ]
     assert np.array_equal(results[-1], other.label_maps[0])
+
+
+def test_a_merge_hook_may_fill_its_array_again():
+    class Merge:
+        merged = np.zeros((48, 64), np.uint8)
+
+        @hookimpl
+        def vos_merge_objects(self, prediction, size):
+            row = self.merged.any(1).sum()
+            self.merged[row] = 1
+            return self.merged
+
+    sequence = tiny_sequence("still", length=4)
+    results = list(vos.stream(sequence, sequence.label_maps[0], tracker=StubTracker(), plugins=plugins_with(Merge())))
+    assert [label_map.any(1).sum() for _, label_map in results[1:]] == [1, 2, 3]
 
 
 @pytest.mark.parametrize(

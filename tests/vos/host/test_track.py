@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import vos
+from vos.errors import PluginFailedError
 from vos.plugin import PALETTE, Annotation, OptionError, OutputError, OutputExistsError, TrackerSpec, hookimpl
 from vos.testing import StubTracker, tiny_sequence
 
@@ -209,6 +210,26 @@ def test_what_is_there_is_refused_before_the_tracker_is_made(sequence, tmp_path)
     with pytest.raises(OutputExistsError, match="holds a finished run"):
         vos.track(sequence, sequence.label_maps[0], tracker="slow", output=tmp_path, plugins=plugins)
     assert not made
+
+
+def raises(folder):
+    raise RuntimeError("odd")
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        (raises, "RuntimeError: odd"),
+        (lambda folder: None, "TypeError"),
+        (lambda folder: "x.csv", "gave 'x.csv', expecte"),
+    ],
+)
+def test_a_writer_that_cannot_name_its_outputs_is_named(outputs, message, sequence, tmp_path):
+    writer = Writer()
+    writer.outputs = outputs
+    with pytest.raises(PluginFailedError, match=f"writer Writer cannot name its outputs: .*{message}"):
+        track(sequence, tmp_path, writers=[writer])
+    assert writer.calls == []
 
 
 def test_two_runs_do_not_write_one_folder(sequence, tmp_path):

@@ -11,6 +11,7 @@ import vos
 from vos import Frame, ObjectSelection, PluginError, SourceError
 from vos.plugin import EmptyMaskError, InitializerSpec, OptionError, hookimpl, option
 from vos.registry.offers import Origin
+from vos.testing import tiny_sequence
 
 
 class Stripes:
@@ -97,6 +98,21 @@ def test_a_label_map_that_breaks_the_contract_is_the_plugins_error(image):
     ]:
         with pytest.raises(PluginError, match=message):
             vos.initialize(image, Wrong(label_map))
+
+
+def test_a_frame_without_objects_is_no_mask(image):
+    class Blind:
+        def initialize(self, frame):
+            return np.zeros(frame.size, np.uint8)
+
+    with pytest.raises(EmptyMaskError, match='initializer "Blind" found no object in frame 00000'):
+        vos.initialize(image, Blind())
+
+
+def test_frames_are_counted_from_0(tmp_path):
+    frames, _ = tiny_sequence("still").save(tmp_path / "clip")
+    with pytest.raises(SourceError, match="no frame -1, frames are counted from 0"):
+        vos.initialize(frames, Stripes(), frame_index=-1)
 
 
 def test_unknown_names_and_options_are_errors(plugins, image):

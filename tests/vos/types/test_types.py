@@ -76,6 +76,18 @@ def test_a_seed_that_no_generator_takes_is_an_error(seed):
         vos.Runtime(seed=seed)
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"precision": "fp8"}, "precision is 'fp8', expected one of auto, fp32"),
+        ({"threads": 0}, "threads is 0"),
+    ],
+)
+def test_a_runtime_that_no_model_can_have_is_an_error(given, message):
+    with pytest.raises(OptionError, match=message):
+        vos.Runtime(**given)
+
+
 @pytest.mark.parametrize("seed", [-(2**63), -1, 2**64 - 1])
 def test_any_seed_of_64_bits_is_taken(seed):
     torch = pytest.importorskip("torch")

@@ -20,7 +20,7 @@ from vos.errors import EmptyMaskError, OutputExistsError
 from vos.evaluation.benchmark.results import BenchmarkJob
 from vos.evaluation.reports.tables import write_text
 from vos.host.outputs.run_record import versions
-from vos.initialization.initialize import initialize, make_initializer, read_frame
+from vos.initialization.initialize import find_objects, make_initializer, read_frame
 from vos.initialization.object_selection import ObjectSelection, select_objects
 from vos.io.atomic_files import safe_name
 from vos.io.json_file import read_json
@@ -166,7 +166,7 @@ def _label_map(job: BenchmarkJob, frame: Frame) -> LabelMap:
     if "torch" in sys.modules:
         job.runtime.torch_device()  # seeds torch: masks do not depend on the sequences that came before
     try:
-        label_map = initialize(frame, made, select=False)
+        label_map = find_objects(frame, made, job.initializer)
         if segments:
             return select_objects(label_map, ObjectSelection(max_objects=most))
     except EmptyMaskError:

@@ -107,19 +107,25 @@ class BenchmarkJob:
         return cls(**{**data, **paths, **tuples, "runtime": runtime})
 
     def check(self) -> None:
-        """Refuse a protocol that does not fit the origin of the first masks.
+        """Refuse a protocol that does not fit the tree or the origin of the first masks.
 
         Raises:
-            OptionError: the protocol scores proposals and there is no initializer, or it compares objects by id and
-                an initializer numbers them.
+            OptionError: the protocol takes a folder of masks for each object, which a DAVIS tree does not have; it
+                scores proposals and there is no initializer; or it compares objects by id and an initializer numbers
+                them.
         """
         rules = self.rules
+        if rules.object_folders:
+            raise OptionError(
+                f"{rules.name} takes a folder of masks for each object, and the tree has label maps. Track the videos "
+                f"with `vos batch`, and score the masks with `vos eval --protocol {rules.name}`."
+            )
         if self.initializer is None and rules.max_proposals is not None:
             raise OptionError(
                 f"{rules.name} scores objects without a given first mask. Name the initializer that finds them: "
                 "--init NAME (`vos plugins` lists the initializers)."
             )
-        if self.initializer is not None and rules.max_proposals is None and (not rules.merge or rules.object_folders):
+        if self.initializer is not None and rules.max_proposals is None and (not rules.merge):
             raise OptionError(
                 f"{rules.name} takes ids for those of the truth, and --init {self.initializer} numbers objects by "
                 "itself. Use --protocol davis-2017-unsupervised, or davis-2016 for all objects as one."

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from vos.errors import AnnotationError
+from vos.errors import AnnotationError, PluginFailedError
 from vos.host.annotations.annotation_loading import GivenAnnotations, OneAnnotation
+from vos.io.images.image_file import IMAGE_SUFFIXES
+from vos.io.masks.mask_decoding import MASK_SUFFIXES
 from vos.registry.discovery import Plugins
 from vos.registry.plugin_errors import blaming
 from vos.types.annotation import Annotation
@@ -22,6 +25,9 @@ logger = logging.getLogger(__name__)
 FOREIGN_SUFFIXES = frozenset({".json", ".xml", ".zip", ".npz", ".tar", ".yaml", ".txt"})
 """Files that hold no picture: where no format reads one, the message names the formats."""
 
+PICTURE_SUFFIXES = IMAGE_SUFFIXES | MASK_SUFFIXES
+"""Files that no format is asked for."""
+
 
 def read_imported(path: Path | str, plugins: Plugins) -> list[ImportedMasks] | None:
     """Read a file or folder with the first format that accepts it.
@@ -33,24 +39,48 @@ def read_imported(path: Path | str, plugins: Plugins) -> list[ImportedMasks] | N
         The masks by sequence; None where the path is for no format, such as a picture or a folder of label maps.
     Raises:
         AnnotationError: a file of a format that is damaged, or one that no format reads.
+        PluginFailedError: a format failed otherwise, or gave what are no masks; also later, from ``frames``.
     """
     path = Path(path)
-    if not path.is_dir() and path.suffix.lower() not in FOREIGN_SUFFIXES:
+    is_foreign = not path.is_dir() and path.suffix.lower() in FOREIGN_SUFFIXES
+    if not path.is_dir() and path.suffix.lower() in PICTURE_SUFFIXES:
         return None
-    if not path.exists():
+    if is_foreign and not path.exists():
         raise AnnotationError(f"{path}: no such file.")
     for spec, origin in plugins.formats.all():
         if spec.importer is None:
             continue
-        with blaming(f'format "{spec.name}" of plugin {origin} failed to read {path}'):
+        who = f'format "{spec.name}" of plugin {origin}'
+        with blaming(f"{who} failed to read {path}"):
             found = spec.importer(path)
+            if found is not None:
+                found = [_checked(masks, who, path) for masks in found]
         if found is not None:
             logger.info("%s: read as %s.", path, spec.name)
-            return list(found)
-    if path.is_dir():
+            return found
+    if not is_foreign:
         return None
     formats = ", ".join(spec.name for spec, _ in plugins.formats.all() if spec.importer is not None) or "none"
     raise AnnotationError(f"{path}: no format reads this file. Formats that are read: {formats}.")
+
+
+def _checked(masks: object, who: str, path: Path) -> ImportedMasks:
+    """Make masks whose frames are checked when they are read, and whose failures name the format."""
+    if not isinstance(masks, ImportedMasks):
+        raise PluginFailedError(f"{who} read a {type(masks).__name__} from {path}, expected ImportedMasks.")
+
+    def frames() -> Iterator[ImportedFrame]:
+        with blaming(f"{who} failed to read {path}", leaving=True):
+            for frame in masks.frames():
+                label_map = np.asarray(frame.label_map)
+                if label_map.dtype != np.uint8 or label_map.ndim != 2:
+                    raise PluginFailedError(
+                        f"{who} read {label_map.dtype} {label_map.shape} for frame {frame.name} of {path}, "
+                        "expected uint8 (H, W)."
+                    )
+                yield frame
+
+    return replace(masks, frames=frames)
 
 
 def with_imported(given: GivenAnnotations, info: SourceInfo, indices: range, plugins: Plugins) -> GivenAnnotations:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vos.errors import InputError, VosError
+from vos.host.jobs.checked_executor import LAST_KINDS, CheckedExecutor
 from vos.host.outputs.remote_output import end_record
 from vos.protocols.executor import Executor, Job, JobEvent, WorkerPlan
 
@@ -77,17 +78,20 @@ def run_jobs(
     Returns:
         The summary; jobs that failed are in it.
     Raises:
-        VosError: the executor cannot run.
+        VosError: the executor cannot run, or failed.
     """
     summary = JobSummary(len(jobs))
+    checked = executor
+    if not isinstance(checked, CheckedExecutor):
+        checked = CheckedExecutor(executor, f"executor {type(executor).__name__}")
     began = time.perf_counter()
     at_work: set[str] = set()
     try:
-        with closing(_events(executor, plan, jobs)) as events:
+        with closing(checked.run(plan, jobs)) as events:
             for event in events:
                 at_work.add(event.job_id)
                 on_event(event)
-                if event.kind in ("done", "failed"):
+                if event.kind in LAST_KINDS:
                     at_work.remove(event.job_id)
                 if event.kind == "done":
                     summary.done[event.job_id] = event.result
@@ -129,7 +133,3 @@ def failure_of(failed: Mapping[str, VosError], count: int, what: str = "sequence
     lines = "\n".join(f"  {name}: {error}" for name, error in failed.items())
     rest = "" if len(failed) == count else "; the others are done"
     return kind(f"{len(failed)} of {count} {what} failed{rest}.\n{lines}")
-
-
-def _events(executor: Executor, plan: WorkerPlan, jobs: Sequence[Job]) -> Any:
-    return executor.run(plan, jobs)

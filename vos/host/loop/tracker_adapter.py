@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 ENCODERS = 2
 """Threads that encode ahead. With two, one works on while the other's frame is waited for."""
 
+LARGEST_LOGIT = 1e4
+"""Infinite logits become this, which is as certain and can be resized."""
+
 
 class TrackerAdapter:
     """A tracker as the frame loop sees it: encodes frames, starts, steps and takes annotations.
@@ -116,7 +119,7 @@ class TrackerAdapter:
                 prediction = cast("EncodingTracker", self._tracker).step(frame, encoding)
             else:
                 prediction = cast("Tracker", self._tracker).step(frame)
-            _check_prediction(prediction, known)
+            prediction = _checked_prediction(prediction, known)
         self._warn_of_missing_rows(prediction, known, frame)
         return prediction
 
@@ -218,11 +221,20 @@ def _batch_of(tracker: object, name: str) -> int:
         raise TrackerError(f'tracker "{name}": encode_batch is {wanted!r}, expected a number of frames.') from None
 
 
-def _check_prediction(prediction: object, known: set[int]) -> None:
+def _checked_prediction(prediction: object, known: set[int]) -> Prediction:
+    """Refuse what is no prediction of known objects, and make infinite logits finite."""
     if not isinstance(prediction, Prediction):
         raise TypeError(f"step returned {type(prediction).__name__}, expected a vos.Prediction")
     strange = sorted(set(prediction.object_ids) - known)
     if strange:
         raise ValueError(f"prediction has object ids {strange} that no annotation gave (known: {sorted(known)})")
-    if prediction.label_map is None and prediction.logits.size and np.isnan(np.min(prediction.logits)):
+    if prediction.label_map is not None or not prediction.logits.size:
+        return prediction
+    lowest, highest = prediction.logits.min(), prediction.logits.max()
+    if np.isnan(lowest):
         raise ValueError("logits hold NaN")
+    if np.isinf(lowest) or np.isinf(highest):
+        # Between infinite logits, resizing gives NaN.
+        finite = prediction.logits.clip(-LARGEST_LOGIT, LARGEST_LOGIT)
+        return Prediction(prediction.object_ids, finite, prediction.scores, prediction.present)
+    return prediction

@@ -20,6 +20,7 @@ from vos.host.outputs.writer_making import (
     describe_writer,
     make_writer,
     name_writer,
+    options_of,
     outputs_of,
 )
 from vos.io.atomic_files import safe_name
@@ -119,7 +120,10 @@ class PlannedOutputs:
         if folder is not None and self.address:
             self.remote = RemoteOutput(self.address, folder.name)
             self.remote.pull(resume=self.resume, overwrite=self.overwrite, whole=self.continues)
-        files = [outputs_of(one, writer, folder) for one, writer in zip(self.asked, self.writers, strict=True)]
+        files = [
+            outputs_of(writer, name, options_of(one), folder)
+            for one, writer, name in zip(self.asked, self.writers, self.names, strict=True)
+        ]
         own = [] if folder is None else replaceable(folder)
         inputs = [*files_of_run(source.info, annotations), *files_in_options(*named)]
         refuse_replacing([*own, *(path for paths in files for path in paths)], inputs)

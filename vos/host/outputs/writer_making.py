@@ -67,17 +67,28 @@ def can_write_without_output(given: GivenWriter) -> bool:
     return not isinstance(given, str) and (not isinstance(given, tuple) or "path" in given[1])
 
 
-def outputs_of(given: GivenWriter, writer: Writer, folder: Path | None) -> list[Path]:
+def outputs_of(writer: Writer, who: str, options: Mapping[str, Any], folder: Path | None) -> list[Path]:
     """List the files and folders that a writer will write to, as far as it says.
 
     Args:
-        given: the caller's argument.
-        writer: the writer made from it.
+        writer: a writer.
+        who: its name in messages, from ``name_writer``.
+        options: those that it was made with.
         folder: the run's own folder, or None.
     Returns:
         What the writer names with ``outputs``; else its option ``path``, if it was given.
+    Raises:
+        PluginFailedError: ``outputs`` failed, or gave no paths.
     """
-    if isinstance(writer, NamingWriter):
-        return list(writer.outputs(folder))
-    path = given[1].get("path") if isinstance(given, tuple) else None
-    return [] if path is None else [Path(path)]
+    if not isinstance(writer, NamingWriter):
+        return [Path(options["path"])] if options.get("path") is not None else []
+    with blaming(f"{who} cannot name its outputs"):
+        named: Any = writer.outputs(folder)
+        if isinstance(named, (str, Path)):
+            raise TypeError(f"outputs gave {named!r}, expected a list of paths")
+        return [Path(path) for path in named]
+
+
+def options_of(given: GivenWriter) -> Mapping[str, Any]:
+    """The options that a writer is given with; none for a name alone or a ready writer."""
+    return given[1] if isinstance(given, tuple) else {}

@@ -133,3 +133,19 @@ def test_cues_are_erased_in_a_part_of_the_object_alone() -> None:
     drop_kind(parts, 4)
     assert not parts["coarse"][9:].any()
     assert torch.equal(parts["fine"][2], torch.full((80, 96), 0.5))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--davis", "nowhere"], "nowhere/ImageSets/2016/train.txt: no such file. Give the root of a DAVIS tree"),
+        (["--davis", "davis", "--photos", "nowhere"], "nowhere/JPEGImages: no JPEG files there"),
+    ],
+)
+def test_folders_without_pictures_are_refused_at_once(words, message, tmp_path, maker, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--out", "out"])
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not Path("out").exists()
