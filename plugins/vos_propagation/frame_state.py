@@ -16,6 +16,7 @@ from vos_propagation.memory.label_votes import Votes
 from vos_propagation.memory.manager import MemoryManager
 from vos_propagation.ops.boxes import Box
 from vos_propagation.ops.resampling import downsample2x, to_label_prob
+from vos_propagation.stages.decoder_network import LOGIT_LIMIT
 from vos_propagation.stages.distractors import DistractorPair
 
 
@@ -76,8 +77,20 @@ class FrameState:
 
     @cached_property
     def prob_s4(self) -> Tensor:
-        """Label probabilities of the final logits: float32 (K + 1, h4, w4), sums to 1, row 0 background."""
+        """Label probabilities of the decoded logits: float32 (K + 1, h4, w4), sums to 1, row 0 background."""
         return to_label_prob(torch.sigmoid(self.logits_s4))
+
+    @cached_property
+    def prob_s8(self) -> Tensor:
+        """The same, float32 (K + 1, h8, w8)."""
+        return downsample2x(self.prob_s4)
+
+    def reject(self, rows: Sequence[int]) -> None:
+        """Empty the decoded masks of these rows, from 0; probabilities are computed anew."""
+        if rows:
+            self.logits_s4[list(rows)] = -LOGIT_LIMIT
+            for name in ("prob_s4", "prob_s8"):
+                vars(self).pop(name, None)
 
     def full_logits(self) -> FloatArray:
         """Return the logits at the finest available size: float32 (K, H, W), or (K, h4, w4) without ``edges``."""

@@ -104,24 +104,20 @@ class MemoryManager:
         labels = self.store.labels - 1
         self._rebuild(features, labels, forgotten=row)
 
-    def update(self, features: FrameFeatures, keys: Tensor, prob: Tensor) -> Tensor:
+    def update(self, features: FrameFeatures, keys: Tensor, labels: Tensor) -> None:
         """Store a tracked frame, and update the target model every few frames.
 
         Args:
             features: the frame's features.
             keys: its match keys.
-            prob: float32 (K + 1, h4, w4), its labels.
-        Returns:
-            float32 (K + 1, h8, w8), the labels that are learnt.
+            labels: float32 (K + 1, h8, w8), its labels.
         """
-        labels = downsample2x(prob)
         self.recent.append(self._store(keys, labels))
         self._steps += 1
         if self._steps % self._config.spread_every == 0 and self.spread.maxlen:
             self.spread.append(self.recent[0])
         if self._steps % self._config.learn_every == 0:
             self.target_model.learn(features.samples, labels.flatten(1), annotated=False)
-        return labels
 
     def is_view_due(self) -> bool:
         """Test whether this frame adds views of well visible objects."""

@@ -66,11 +66,6 @@ def at_stride(box: Box, stride: int) -> Box:
     return rows, columns
 
 
-def scale2x(part: slice) -> slice:
-    """The same interval on a grid of twice the size."""
-    return slice(2 * part.start, 2 * part.stop)
-
-
 def _work(size: Size, count: int) -> int:
     """Estimate the time of a call of the decoder with so many boxes of a size, in cells."""
     return CALL + count * size[0] * size[1]

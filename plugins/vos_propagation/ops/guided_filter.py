@@ -7,20 +7,21 @@ Source: He et al., Guided Image Filtering (TPAMI 2013), in the form of He and Su
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos_propagation.ops.boxes import Box, scale2x
+from vos.plugin import AnyArray
 from vos_propagation.ops.logit_buffers import LogitBuffer
 
 # Side of a cell, pixels.
 CELL = 4
 # Regularisation: edges with a smaller variance of colour, of values in [0, 1], are ignored.
 EPSILON = 1e-4
+# Pixels more than so many cells from every cell with a higher logit than this are background, whatever the colours.
+REACH, SURE_BACKGROUND = 3, -4.0
 
 
 class GuidedFilter:
@@ -70,13 +71,21 @@ class GuidedFilter:
         return fine
 
 
-def refine_edges(logits: Tensor, guided: GuidedFilter, boxes: Sequence[Box | None], buffer: LogitBuffer) -> None:
-    """Upsample each object's logits (K, 2 h, 2 w) in its box, and write them to a buffer (K, 8 h, 8 w)."""
-    for k, box in enumerate(boxes):
-        if box is not None:
-            rows, columns = (scale2x(part) for part in box)
+def refine_edges(logits: Tensor, guided: GuidedFilter, buffer: LogitBuffer) -> None:
+    """Upsample each object's logits, (K, h, w), around the object, and write them to a buffer, (K, 4 h, 4 w)."""
+    possible = logits > SURE_BACKGROUND
+    lines = zip(possible.any(2).cpu().numpy(), possible.any(1).cpu().numpy(), strict=True)
+    for k, (in_rows, in_columns) in enumerate(lines):
+        if in_rows.any():
+            rows, columns = _span(in_rows), _span(in_columns)
             y, x = (slice(CELL * part.start, CELL * part.stop) for part in (rows, columns))
             buffer.draw(k, (y, x), guided(logits[k, rows, columns], rows, columns))
+
+
+def _span(possible: AnyArray) -> slice:
+    """Span the True cells of a line, ``REACH`` cells around."""
+    at = np.flatnonzero(possible)
+    return slice(max(0, int(at[0]) - REACH), min(len(possible), int(at[-1]) + 1 + REACH))
 
 
 def _local_mean(planes: Tensor) -> Tensor:

@@ -22,8 +22,8 @@ class Edges(Stage):
         self._buffers = LogitBufferPool(-LOGIT_LIMIT)
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
-        """Apply the guided filter in each object's box; elsewhere logits are the lowest."""
+        """Apply the guided filter around each object; elsewhere logits are the lowest."""
         logits = frame.logits_s4
         buffer = self._buffers.acquire((len(logits), CELL * logits.shape[1], CELL * logits.shape[2]), logits)
-        refine_edges(logits, frame.features.edges, frame.boxes_s8, buffer)
+        refine_edges(logits, frame.features.edges, buffer)
         frame.logits = buffer.export()

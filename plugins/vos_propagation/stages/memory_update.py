@@ -23,6 +23,6 @@ class MemoryUpdate(Stage):
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
         """Store the frame, and learn from it."""
         memory = sequence.memory
-        learnt = memory.update(frame.features, frame.match_keys, frame.prob_s4)
+        memory.update(frame.features, frame.match_keys, frame.prob_s8)
         if self._redetection is not None and memory.is_view_due():
-            self._redetection.update_views(frame, sequence, learnt[1:])
+            self._redetection.update_views(frame, sequence)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from vos.plugin import FloatArray
 from vos_propagation.config import RedetectionConfig
 from vos_propagation.ops.resampling import downsample2x, upsample2x
@@ -50,7 +48,7 @@ class Redetection(Stage):
                 frame.warped_s8[row] = now
                 frame.warped_s4[row] = upsample2x(now[None, None])[0, 0]
 
-    def update_views(self, frame: FrameState, sequence: SequenceState, labels: torch.Tensor) -> None:
-        """Add views of well visible objects; ``labels`` is float32 (K, h8, w8)."""
+    def update_views(self, frame: FrameState, sequence: SequenceState) -> None:
+        """Add views of well visible objects."""
         cells, chroma = frame.features.cells_s16, frame.features.chroma
-        self.redetector.update_views(sequence.object_ids, cells, chroma, labels, frame.score_s8)
+        self.redetector.update_views(sequence.object_ids, cells, chroma, frame.prob_s8[1:], frame.score_s8)

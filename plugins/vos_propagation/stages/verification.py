@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
-from vos_propagation.ops.resampling import downsample2x, to_label_prob
-from vos_propagation.stages.decoder_network import LOGIT_LIMIT
 from vos_propagation.stages.redetection import Redetection
 from vos_propagation.stages.stage import Stage
 
@@ -30,10 +27,10 @@ class Verification(Stage):
 
     def __call__(self, frame: FrameState, sequence: SequenceState) -> None:
         """Compare each decoded mask with its object's views."""
-        prob = to_label_prob(torch.sigmoid(frame.logits_s4))
-        redetector, cells = self._redetection.redetector, frame.features.cells_s16
-        rejected = redetector.reject_unlike(sequence.object_ids, cells, downsample2x(prob)[1:], certainty(prob[1:]))
-        frame.logits_s4[rejected] = -LOGIT_LIMIT
+        redetector, certain = self._redetection.redetector, certainty(frame.prob_s4[1:])
+        frame.reject(
+            redetector.reject_unlike(sequence.object_ids, frame.features.cells_s16, frame.prob_s8[1:], certain)
+        )
 
 
 def certainty(prob: Tensor) -> list[float]:

@@ -481,6 +481,20 @@ def keep(tracker: PropagationTracker, encoding: FrameFeatures, prob: torch.Tenso
 
 
 @torch.inference_mode()
+def test_a_rejected_mask_is_in_no_probability() -> None:
+    tracker = make()
+    frame, truth = picture((1, 8, 8))
+    start(tracker, frame, truth)
+    state = FrameState.begin(tracker.encode([frame])[0], tracker.sequence)
+    state.logits_s4 = torch.full((1, *state.warped_s4.shape[1:]), 3.0)
+    assert state.prob_s4[1].min() > 0.9
+    assert state.prob_s8[1].min() > 0.9
+    state.reject([0])
+    assert state.prob_s4[1].max() < 0.01
+    assert state.prob_s8[0].min() > 0.99
+
+
+@torch.inference_mode()
 def test_an_annotated_frame_outvotes_an_equally_similar_recent_one() -> None:
     tracker = make(stages="-decoder", context=1)
     frame, truth = picture((1, 8, 8), zoom=2)

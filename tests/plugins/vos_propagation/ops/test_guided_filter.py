@@ -2,7 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from vos_propagation.ops.guided_filter import CELL, EPSILON, GuidedFilter
+from vos_propagation.ops.guided_filter import CELL, EPSILON, GuidedFilter, refine_edges
+from vos_propagation.ops.logit_buffers import LogitBufferPool
 
 
 def small_of(image: torch.Tensor) -> torch.Tensor:
@@ -68,3 +69,17 @@ def test_a_part_of_the_grid_gives_what_the_whole_gives_there() -> None:
     inner = 3 * CELL
     expected = whole[2 * CELL + inner : 14 * CELL - inner, 5 * CELL + inner : 20 * CELL - inner]
     torch.testing.assert_close(part[inner:-inner, inner:-inner], expected)
+
+
+def test_masks_are_those_of_the_whole_grid_though_only_the_parts_around_objects_are_filtered() -> None:
+    image = 90 + noise(128, 160) // 16
+    image[:, 40:68, 80:116] += 60
+    guided = GuidedFilter(image, small_of(image))
+    logits = torch.full((3, 32, 40), -6.0)
+    logits[0, 10:17, 20:29], logits[1, :4, 36:] = 5.0, 2.0
+    buffer = LogitBufferPool(-8.0).acquire((3, 128, 160), logits)
+    refine_edges(logits, guided, buffer)
+    whole = torch.stack([guided(plane, slice(0, 32), slice(0, 40)) for plane in logits])
+    assert torch.equal(buffer.planes > 0, whole > 0)
+    assert (buffer.planes[0, :, :60] == -8).all(), "far from the object nothing is filtered"
+    assert (buffer.planes[2] == -8).all()
