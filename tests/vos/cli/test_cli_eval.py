@@ -375,6 +375,28 @@ def test_attributes_come_from_areas_and_centres_of_the_label_maps(tmp_path: Path
     assert second == first
 
 
+def test_void_alone_is_no_object_in_attributes_and_pictures(tmp_path: Path) -> None:
+    from vos.evaluation.reports.html import html_report
+
+    for kind in ("void", "gone", "mine"):
+        for folder in ("Annotations", "JPEGImages"):
+            (tmp_path / kind / folder / "dog").mkdir(parents=True)
+        for n in range(6):
+            label_map = np.zeros((40, 60), dtype=np.uint8)
+            label_map[5:15, 5:20] = n < 3 or kind == "mine"
+            if kind == "void" and n > 2:
+                label_map[20:38, 4:56] = 255
+            vos.write_label_map(tmp_path / kind / f"Annotations/dog/{n:05d}.png", label_map)
+            Image.fromarray(np.full((40, 60, 3), 90, dtype=np.uint8)).save(
+                tmp_path / kind / f"JPEGImages/dog/{n:05d}.jpg"
+            )
+    results = [vos.evaluate(tmp_path / kind, tmp_path / "mine/Annotations") for kind in ("void", "gone")]
+    assert {one.name: one.objects for one in slices(results)[0]} == {"disappears": 1, "medium": 1, "slow": 1}
+    (void,), (gone,) = (re.findall("<img[^>]*>", html_report([scores])) for scores in results)
+    assert "frame 00003" in void
+    assert void == gone
+
+
 def test_attributes_are_measured_from_the_truth() -> None:
     areas = np.array([0, 100, 100, 30, 0, 100])
     centroids = np.array([[0, 0], [0, 0], [0, 9], [0, 18], [0, 0], [0, 40]], dtype=float)

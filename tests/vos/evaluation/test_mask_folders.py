@@ -220,6 +220,22 @@ def test_black_and_white_masks_are_one_object(tree: Path, predictions: Path, tmp
     assert values(found) == values(merged)
 
 
+@pytest.mark.parametrize("protocol", ["sa-v", "lvos", "mose", "youtube-vos"])
+def test_black_and_white_masks_are_one_object_that_may_appear_later(tmp_path: Path, protocol: str) -> None:
+    inside = "v/000" if protocol == "sa-v" else "v"
+    for value in (1, 255):
+        (tmp_path / f"{value}" / inside).mkdir(parents=True)
+        for n in range(6):
+            mask = np.zeros((20, 30), dtype=np.uint8)
+            mask[4:12, 4 + n : 14 + n] = value if n > 1 else 0
+            Image.fromarray(mask).save(tmp_path / f"{value}" / inside / f"{n:05d}.png")
+    expected = vos.evaluate(tmp_path / "1", tmp_path / "1", protocol=protocol)
+    for predicted in ("1", "255"):
+        found = vos.evaluate(tmp_path / "255", tmp_path / predicted, protocol=protocol)
+        assert values(found) == values(expected)
+        assert found.j.mean == 1
+
+
 def meta(seen: set[str]) -> str:
     """A meta.json whose objects say whether they are seen, if any are."""
     videos = {"bear": {"1": "bear", "2": "person"}, "dog": {"1": "dog", "2": "dog", "3": "kite"}}

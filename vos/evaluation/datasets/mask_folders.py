@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from vos.errors import InputError
 from vos.evaluation.datasets.faults import FaultsError
 from vos.evaluation.datasets.frame_chunks import PlannedSequence, score_frames
@@ -22,12 +20,13 @@ from vos.evaluation.datasets.sequence_folders import (
     unseen_objects,
 )
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
+from vos.evaluation.video.black_and_white import annotated_in_black_and_white, one_object
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores, SequenceFiles
 from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray
 from vos.io.masks.mask_file import read_stored_label_map
-from vos.types.label_map import VOID, object_ids
+from vos.types.label_map import object_ids
 
 Missing = Literal["error", "zero"]
 
@@ -218,8 +217,8 @@ def _plan(
     except InputError as error:
         faults.append(f"{annotated[0]}: {error}")
         return None
-    binary = first.binary
-    first_truth = (first.label_map == VOID).view(np.uint8) if binary else first.label_map
+    binary = first.binary or (not first.label_map.any() and annotated_in_black_and_white(annotated[1:]))
+    first_truth = one_object(first.label_map) if binary else first.label_map
     if not object_ids(first_truth) and protocol.of_first_frame:
         faults.append(
             f"{annotated[0]}: no object in the first annotated frame. Leave the sequence out (--set FILE, a text file "
