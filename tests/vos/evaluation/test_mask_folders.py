@@ -236,6 +236,42 @@ def test_black_and_white_masks_are_one_object_that_may_appear_later(tmp_path: Pa
         assert found.j.mean == 1
 
 
+def test_black_and_white_label_maps_in_memory_are_scored_as_files() -> None:
+    truth, prediction = late_object()
+    truth, prediction = truth * (truth == 1), prediction * (prediction == 1)
+    prediction[:, :4] = 0
+    expected = score_sequence(truth, prediction, "davis-2016").objects[0].j.tolist()
+    assert expected == [2 / 3] * 4
+    for known, found in ((truth * 255, prediction * 255), (truth * 255, prediction), (truth, prediction * 255)):
+        for protocol in ("davis-2016", "davis-2017"):
+            assert score_sequence(known, found, protocol).objects[0].j.tolist() == expected
+    truth[:2] = 0
+    later = score_sequence(truth * 255, truth * 255, "youtube-vos")
+    assert [(one.object_id, one.j.tolist()) for one in later.objects] == [(1, [1, 1, 1])]
+    mixed = truth * 255
+    mixed[4, 0] = 3
+    with pytest.raises(InputError, match="frame 00004: values besides 0 and 255, though the first annotation that"):
+        score_sequence(mixed, truth, "youtube-vos")
+    two = np.stack([late_object()[0][5]] * 3)
+    with pytest.raises(InputError, match="frame 00001: only 0 and 255, where the objects are 1, 2. Write ids"):
+        score_sequence(two, np.where(two > 1, 255, 0).astype(np.uint8))
+
+
+@pytest.mark.parametrize("protocol", ["davis-2017", "davis-2016", "vost"])
+def test_a_first_truth_without_objects_is_refused_in_memory_too(protocol: str) -> None:
+    truth, prediction = late_object()
+    truth[0] = 0
+    with pytest.raises(InputError, match=r'"dog": frame 00000: no object in the first .*such as youtube-vos'):
+        score_sequence(truth, prediction, protocol, name="dog")
+
+
+@pytest.mark.parametrize("count", [1, 5, 7])
+def test_each_frame_has_a_name(count: int) -> None:
+    truth, prediction = late_object()
+    with pytest.raises(InputError, match=f"{count} names of frames for 6 frames"):
+        score_sequence(truth, prediction, "youtube-vos", frames=["x"] * count)
+
+
 def meta(seen: set[str]) -> str:
     """A meta.json whose objects say whether they are seen, if any are."""
     videos = {"bear": {"1": "bear", "2": "person"}, "dog": {"1": "dog", "2": "dog", "3": "kite"}}
@@ -319,7 +355,7 @@ def test_every_fault_at_once(tree: Path, predictions: Path) -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{predictions}: 13 faults, nothing was scored."
     assert lines[1] == f"  {bear}: no such folder (18 frames to score)"
-    assert lines[-2:] == ["  ... and 3 more.", "Use --missing zero to score missing frames and sequences as empty."]
+    assert lines[-2:] == ["  ... and 3 more.", "vos eval --missing zero scores missing frames and sequences as empty."]
     assert len(lines) == 13
 
 
@@ -365,16 +401,16 @@ def test_faults_of_the_truth(tree: Path, tmp_path: Path) -> None:
     vos.write_label_map(truth / "dog/00000.png", np.zeros((60, 90), dtype=np.uint8))
     found = faults(truth, tree / "predictions")
     assert found == [
-        f"{truth}/dog/00000.png: no object in the first annotated frame. Leave the sequence out (--set FILE, a text "
-        "file with the names of the others), or take a protocol that scores objects which appear later, such as "
-        "--protocol youtube-vos",
+        f"{truth}/dog/00000.png: no object in the first annotated frame, whose objects davis-2017 scores. Take a "
+        "protocol that scores objects which appear later, such as youtube-vos, or leave the sequence out (--sequence "
+        "or --set names the others)",
         f"{truth}/bear/00004.png: an RGB picture, expected a palette or greyscale PNG with ids",
     ]
     for path in sorted((truth / "dog").glob("*.png"))[2:]:
         path.unlink()
     advice = faults(truth, tree / "predictions")[0]
     assert "dog: 2 PNG files, and davis-2017 leaves none of them to score" in advice
-    assert "--set FILE" in advice
+    assert "--sequence or --set names the others" in advice, "vos davis has both, and no --set FILE"
     assert "--all-frames" not in advice, "that would score the given first frame of every sequence"
 
 

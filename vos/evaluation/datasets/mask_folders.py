@@ -24,7 +24,7 @@ from vos.evaluation.video.black_and_white import annotated_in_black_and_white, o
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores, SequenceFiles
-from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray
+from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray, no_first_object
 from vos.io.masks.mask_file import read_stored_label_map
 from vos.types.label_map import object_ids
 
@@ -34,6 +34,9 @@ _ALL_FRAMES = (
     "the frames at both ends count too, and a tracker is given the first one's masks: these scores are higher than "
     "those by the rules of {}, and no published ones compare with them"
 )
+
+NAME_THE_OTHERS = "(--sequence or --set names the others)"
+"""Options that vos eval and vos davis share."""
 
 
 def evaluate(
@@ -190,7 +193,7 @@ def _advice(plans: Sequence[PlannedSequence], faults: Sequence[str], missing: Mi
     if any(plan.unused for plan in plans):
         return "Rename the masks as the annotations are named: a mask under another name would be scored as missing."
     if missing == "error" and any("no such f" in fault for fault in faults):
-        return "Use --missing zero to score missing frames and sequences as empty."
+        return "vos eval --missing zero scores missing frames and sequences as empty."
     return ""
 
 
@@ -209,7 +212,7 @@ def _plan(
     if not scored:
         faults.append(
             f"{truth_folder}: {len(annotated)} PNG files, and {protocol.name} leaves none of them to score. "
-            "Leave the sequence out: --set FILE, a text file with the names of the others"
+            f"Leave the sequence out {NAME_THE_OTHERS}"
         )
         return None
     try:
@@ -220,11 +223,7 @@ def _plan(
     binary = first.binary or (not first.label_map.any() and annotated_in_black_and_white(annotated[1:]))
     first_truth = one_object(first.label_map) if binary else first.label_map
     if not object_ids(first_truth) and protocol.of_first_frame:
-        faults.append(
-            f"{annotated[0]}: no object in the first annotated frame. Leave the sequence out (--set FILE, a text file "
-            "with the names of the others), or take a protocol that scores objects which appear later, such as "
-            "--protocol youtube-vos"
-        )
+        faults.append(f"{annotated[0]}: {no_first_object(protocol)} {NAME_THE_OTHERS}")
         return None
     if not prediction_folder.is_dir() and missing == "error":
         faults.append(f"{prediction_folder}: no such folder ({len(scored)} frames to score)")
