@@ -54,7 +54,7 @@ class _Group(click.Group):
 @click.option("--seen-meta", type=click.Path(path_type=Path), help="The training set's meta.json: the seen categories.")
 @click.option("--boundary-iou", is_flag=True, help="Also measure the boundary IoU: B-Mean, and B-Tube of whole videos.")
 @click.option("--per-sequence", is_flag=True, help="Also print a row for each sequence.")
-@click.option("--sequence", "only", multiple=True, metavar="NAME", help="Only this one. May be given several times.")
+@click.option("--sequence", "only", multiple=True, metavar="NAME", help="Only this one, of the set if one is named. May be given several times.")
 @click.option("--digits", type=click.IntRange(0, 6), default=1, show_default=True, help="Digits after the point.")
 @click.option("--table", "style", type=click.Choice(["text", "md", "latex"]), default="text", show_default=True,
               help="Format of the table.")  # fmt: skip
@@ -231,7 +231,8 @@ def _score(name: str, folder: Path, masks: _Inputs, rules: _Rules) -> Scores:
             masks.truth,
             folder,
             name=name,
-            sequences=list(masks.only) or masks.sequences,
+            sequences=masks.sequences or list(masks.only) or None,
+            only=masks.only if masks.sequences else (),
             workers=masks.workers,
             progress=lambda done, total: progress.update(done, total=total),
             **vars(rules),

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -331,6 +332,23 @@ def test_json_to_stdout_and_one_sequence(tree: Path, tmp_path: Path, capsys: pyt
     assert float(rows[0]["B"]) == pytest.approx(dog.objects[0].b[0], abs=1e-6)
     assert result["summary"]["b_mean"] == pytest.approx(np.mean([one.b for one in dog.objects]))
     assert not Path("-").exists()
+
+
+def test_one_sequence_of_a_set_is_scored_by_the_sets_protocol(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(shutil.copytree(tree, tmp_path / "davis"))
+    (root / "ImageSets/2016").mkdir()
+    (root / "ImageSets/2016/val.txt").write_text("dog\n")
+    words = ["eval", "--gt", root, "--pred", tree / "moved", "--set", "2016/val", "--json", "-", "--sequence"]
+    code, out, _ = run(capsys, *words, "dog")
+    assert code == 0
+    (result,) = json.loads(out)["results"]
+    assert result["protocol"] == "davis-2016"
+    assert [(one["name"], len(one["objects"])) for one in result["sequences"]] == [("dog", 1)]
+    code, out, err = run(capsys, *words, "dog", "--sequence", "bear")
+    assert (code, out) == (2, "")
+    assert "2016/val has no sequence bear. It has: dog." in err
 
 
 @pytest.mark.parametrize(("protocol", "columns"), [("vost", "J_tr"), ("lvos", "V"), ("mose", "J&F-dot")])

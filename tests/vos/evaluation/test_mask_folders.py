@@ -381,6 +381,8 @@ def test_missing_zero(tree: Path, predictions: Path) -> None:
         (".", "nowhere", {}, "nowhere: no such folder of predictions"),
         (".", "ImageSets", {}, "none of the 2 sequences is in it, first bear. It holds: 2017"),
         (".", "predictions", {"sequences": ["cat"]}, "1 of 1 sequences asked for are not there, first cat"),
+        (".", "predictions", {"sequences": "2017/one", "only": ["bear"]}, "2017/one has no sequence bear. It has: dog"),
+        (".", "predictions", {"missing": "typo"}, 'missing is "typo", expected error or zero'),
         (".", "predictions", {"sequences": "2017/vla"}, "no set 2017/vla. There are: 2017/one, 2017/val"),
         ("Annotations/480p", "predictions", {"sequences": "2017/val"}, "has no ImageSets"),
         (".", "predictions", {"protocol": "davis"}, 'no protocol named "davis". There are: davis-2016'),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from vos.errors import InputError
 from vos.evaluation.datasets.faults import FaultsError
@@ -45,6 +45,7 @@ def evaluate(
     *,
     protocol: str | Protocol | None = None,
     sequences: str | Sequence[str] | None = None,
+    only: Sequence[str] = (),
     name: str | None = None,
     tolerance: float = TOLERANCE,
     all_frames: bool = False,
@@ -67,6 +68,7 @@ def evaluate(
             that year, else ``"davis-2017"``.
         sequences: names, a set of a DAVIS root (``"2017/val"``) or a text file of names; None for all
             that the truth has.
+        only: of these sequences, only those with these names; the protocol stays that of the set. Empty for all.
         name: name of the predictions in reports; by default their folder's name.
         tolerance: of the boundary F: a share of the image's diagonal below 1, or whole pixels.
         all_frames: also score the frames at both ends that the protocol leaves out.
@@ -89,6 +91,8 @@ def evaluate(
     named = protocol_named(protocol)
     rules = protocol_named(protocol, all_frames=all_frames, official=official, boundary_iou=boundary_iou)
     tolerance_in_pixels(tolerance, (1, 1))
+    if missing not in get_args(Missing):
+        raise InputError(f'missing is "{missing}", expected {" or ".join(get_args(Missing))}.')
     if workers < 1:
         raise InputError(f"workers is {workers}, expected 1 or more.")
     predictions = Path(predictions)
@@ -97,7 +101,7 @@ def evaluate(
     unseen = None if meta is None else unseen_objects(Path(meta), seen_meta)
     unsupervised = rules.max_proposals is not None
     truth_folders, remarks = find_sequences(
-        Path(truth), sequences, unsupervised=unsupervised, object_folders=rules.object_folders
+        Path(truth), sequences, only=only, unsupervised=unsupervised, object_folders=rules.object_folders
     )
     if named.skip_first and not rules.skip_first:
         remarks = (*remarks, _ALL_FRAMES.format(named.name))

@@ -17,6 +17,7 @@ def find_sequences(
     truth: Path,
     sequences: str | Sequence[str] | None = None,
     *,
+    only: Sequence[str] = (),
     unsupervised: bool = False,
     object_folders: bool = False,
 ) -> tuple[dict[str, Path], tuple[str, ...]]:
@@ -25,13 +26,14 @@ def find_sequences(
     Args:
         truth: a DAVIS or YouTube-VOS root, a folder of sequence folders, or one sequence's folder.
         sequences: names, a set's name or a text file of names; None for all.
+        only: of these, only the sequences with these names; empty for all.
         unsupervised: take a DAVIS root's ``Annotations_unsupervised`` if it is there.
         object_folders: sequences hold one folder of PNG files for each object (SA-V).
     Returns:
         Folders of label maps by sequence, in order (``SEQUENCE/OBJECT`` with object folders); and notes,
         such as the names of folders that hold no PNG file and are no sequences.
     Raises:
-        InputError: there are none, or requested sequences are missing.
+        InputError: there are none, or requested sequences are missing or not among ``sequences``.
     """
     if not truth.is_dir():
         raise InputError(f"{truth}: no such folder of annotations.")
@@ -48,6 +50,10 @@ def find_sequences(
         names = _names_of_set(truth, tree, sequences)
     else:
         names = list(sequences)
+    outside = [sequence for sequence in only if sequence not in names]
+    if outside:
+        raise InputError(f"{sequences or folder} has no sequence {outside[0]}. It has: {_shown(names)}.")
+    names = [sequence for sequence in names if not only or sequence in only]
     lost = [sequence for sequence in names if not (folder / sequence).is_dir()]
     if not names:
         raise InputError(f"{sequences or 'sequences'}: no sequence named.")
@@ -124,8 +130,12 @@ def _sequences_in(folder: Path, object_folders: bool) -> tuple[list[str], tuple[
     if not held:
         there = f" Folders without one: {', '.join(others[:5])}." if others else ""
         raise InputError(f"{folder}: no sequences in it. Expected a folder of PNG label maps for each sequence.{there}")
-    shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-    return held, ((f"{folder}: left out as no sequences, since they hold no PNG file: {shown}",) if others else ())
+    left_out = f"{folder}: left out as no sequences, since they hold no PNG file: {_shown(others)}"
+    return held, ((left_out,) if others else ())
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _names_of_set(truth: Path, tree: DavisTree | None, name: str) -> list[str]:
