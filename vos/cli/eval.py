@@ -47,14 +47,20 @@ class _Group(click.Group):
 @click.option("--missing", type=click.Choice(["error", "zero"]), default="error", show_default=True,
               help="Score frames without a prediction as empty, or refuse.")  # fmt: skip
 @click.option("--all-frames", is_flag=True, help="Score the first and last frames too.")
-@click.option("--official", is_flag=True, help="Reproduce the faults of the official tool.")
+@click.option("--official", is_flag=True, help="Reproduce the faults of the official tool of DAVIS (davis-*).")
 @click.option("--tolerance", type=float, default=0.008, show_default=True,
               help="Of the boundary: a share of the diagonal, or pixels from 1 on.")  # fmt: skip
 @click.option("--meta", type=click.Path(path_type=Path), help="YouTube-VOS meta.json: scores by seen and unseen.")
 @click.option("--seen-meta", type=click.Path(path_type=Path), help="The training set's meta.json: the seen categories.")
 @click.option("--boundary-iou", is_flag=True, help="Also measure the boundary IoU: B-Mean, and B-Tube of whole videos.")
 @click.option("--per-sequence", is_flag=True, help="Also print a row for each sequence.")
-@click.option("--sequence", "only", multiple=True, metavar="NAME", help="Only this one, of the set if one is named. May be given several times.")
+@click.option(
+    "--sequence",
+    "only",
+    multiple=True,
+    metavar="NAME",
+    help="Only this one, of the set if one is named. May be given several times.",
+)
 @click.option("--digits", type=click.IntRange(0, 6), default=1, show_default=True, help="Digits after the point.")
 @click.option("--table", "style", type=click.Choice(["text", "md", "latex"]), default="text", show_default=True,
               help="Format of the table.")  # fmt: skip

@@ -383,6 +383,8 @@ def test_missing_zero(tree: Path, predictions: Path) -> None:
         (".", "predictions", {"sequences": ["cat"]}, "1 of 1 sequences asked for are not there, first cat"),
         (".", "predictions", {"sequences": "2017/one", "only": ["bear"]}, "2017/one has no sequence bear. It has: dog"),
         (".", "predictions", {"missing": "typo"}, 'missing is "typo", expected error or zero'),
+        (".", "predictions", {"protocol": "mose", "official": True}, "mose has no official form"),
+        (".", "predictions", {"protocol": "sparse", "official": True}, "Leave --official out."),
         (".", "predictions", {"sequences": "2017/vla"}, "no set 2017/vla. There are: 2017/one, 2017/val"),
         ("Annotations/480p", "predictions", {"sequences": "2017/val"}, "has no ImageSets"),
         (".", "predictions", {"protocol": "davis"}, 'no protocol named "davis". There are: davis-2016'),

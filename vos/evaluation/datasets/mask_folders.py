@@ -72,7 +72,7 @@ def evaluate(
         name: name of the predictions in reports; by default their folder's name.
         tolerance: of the boundary F: a share of the image's diagonal below 1, or whole pixels.
         all_frames: also score the frames at both ends that the protocol leaves out.
-        official: reproduce known faults of the official tool.
+        official: reproduce known faults of the official tool; for the protocols of DAVIS.
         boundary_iou: measure the boundary IoU too (Cheng et al., CVPR 2021).
         missing: ``"zero"`` scores frames and sequences without a prediction as empty.
         meta: YouTube-VOS ``meta.json`` with the objects' categories, for scores by seen and unseen.
