@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import warnings
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -391,6 +392,50 @@ def test_attributes_come_from_areas_and_centres_of_the_label_maps(tmp_path: Path
     first, second = slices([scores, scores])
     assert {one.name: one.objects for one in first} == {"large": 1, "slow": 1, "small": 1, "fast": 1}
     assert second == first
+
+
+@pytest.mark.parametrize("order", ["AB", "BA"])
+def test_an_attribute_that_only_some_results_have_is_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], order: str
+) -> None:
+    """By sa-v, an object that is gone is scored only where it is predicted; B predicts it."""
+    for kind in ("gt", "A", "B"):
+        for number in ("000", "001"):
+            (tmp_path / kind / "v" / number).mkdir(parents=True)
+            for n in range(6):
+                mask = np.zeros((40, 60), dtype=np.uint8)
+                mask[5:15, 5:20] = number == "000" or n == 0 or (kind == "B" and n == 2)
+                vos.write_label_map(tmp_path / kind / "v" / number / f"{n:05d}.png", mask)
+    words = ["eval", "--gt", tmp_path / "gt", "--protocol", "sa-v", "--slices"]
+    code, out, _ = run(capsys, *words, "--pred", tmp_path / order[0], "--pred", tmp_path / order[1])
+    assert code == 0
+    rows = {line.split()[0]: line.split()[1:] for line in out.split("\n\n")[-1].splitlines()}
+    first = order.index("A")
+    assert rows["disappears"][1:] == (["-", "66.7"] if first == 0 else ["66.7", "-"])
+    assert (rows["disappears"][0], rows["medium"][0]) == (("0/1", "1/2") if first == 0 else ("1/0", "2/1"))
+
+
+def test_sequences_without_scored_objects_are_left_out_of_intervals_and_tests(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gt").mkdir()
+    for kind in ("gt", "moved"):
+        shutil.copytree(tree / ("Annotations/480p" if kind == "gt" else kind), tmp_path / kind, dirs_exist_ok=True)
+        (tmp_path / kind / "late").mkdir()
+        for n in range(FRAMES):
+            mask = np.full((40, 60), kind == "gt" and n == FRAMES - 1, dtype=np.uint8)  # in the last frame alone
+            vos.write_label_map(tmp_path / kind / f"late/{n:05d}.png", mask)
+    words = ["eval", "--gt", tmp_path / "gt", "--protocol", "youtube-vos", "--intervals"]
+    words += ["--pred", f"exact={tmp_path}/gt", "--pred", tmp_path / "moved"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, out, err = run(capsys, *words)
+        _, nothing, _ = run(capsys, *words, "--sequence", "late")
+    assert err == ""
+    assert "exact: 95 % interval over 2 sequences: 100.0 to 100.0" in out
+    assert "better on 0 of 2, p = 0.5000" in out
+    assert "exact: 95 % interval over 0 sequences: - to -" in nothing
+    assert "moved against exact: - a sequence, better on 0 of 0, p = -" in nothing
 
 
 def test_void_alone_is_no_object_in_attributes_and_pictures(tmp_path: Path) -> None:
