@@ -299,6 +299,12 @@ def test_seen_and_unseen(tree: Path, tmp_path: Path) -> None:
     assert table["g"] == pytest.approx(np.mean([table[f"{m}_{g}"] for m in "jf" for g in ("seen", "unseen")]))
     with pytest.raises(InputError, match='do not say "seen"'):
         vos.evaluate(tree, tree / "predictions", meta=bare)
+    content = json.loads(meta({"bear", "dog"}))
+    del content["videos"]["bear"], content["videos"]["dog"]["objects"]["2"]
+    marked.write_text(json.dumps(content))
+    missing = r"marked.json: lacks 3 of 5 scored objects, first object 1 of bear, object 2 of bear, object 2 of dog\. Give the meta.json"
+    with pytest.raises(InputError, match=missing):
+        vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", meta=marked)
     bare.write_text("[]")
     with pytest.raises(InputError, match=r"bare.json: not a YouTube-VOS meta.json"):
         vos.evaluate(tree, tree / "predictions", meta=bare)

@@ -16,8 +16,8 @@ from vos.evaluation.datasets.sequence_folders import (
     frames_beside,
     png_files,
     prediction_folder,
+    seen_objects,
     stray_folders,
-    unseen_objects,
 )
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
 from vos.evaluation.video.black_and_white import annotated_in_black_and_white, one_object
@@ -98,7 +98,7 @@ def evaluate(
     predictions = Path(predictions)
     if not predictions.is_dir():
         raise InputError(f"{predictions}: no such folder of predictions.")
-    unseen = None if meta is None else unseen_objects(Path(meta), seen_meta)
+    seen = None if meta is None else seen_objects(Path(meta), seen_meta)
     unsupervised = rules.max_proposals is not None
     truth_folders, remarks = find_sequences(
         Path(truth), sequences, only=only, unsupervised=unsupervised, object_folders=rules.object_folders
@@ -107,7 +107,22 @@ def evaluate(
         remarks = (*remarks, _ALL_FRAMES.format(named.name))
     run = _FolderScoring(predictions, truth_folders, rules, tolerance, missing)
     scored = run.score(workers, progress)
-    return Scores(name or predictions.resolve().name, rules, tolerance, scored, unseen, run.files(), remarks)
+    scores = Scores(name or predictions.resolve().name, rules, tolerance, scored, None, run.files(), remarks)
+    return scores if seen is None else replace(scores, unseen=_unseen(scores, seen, str(meta)))
+
+
+def _unseen(scores: Scores, seen: Mapping[tuple[str, int], bool], meta: str) -> frozenset[tuple[str, int]]:
+    """Sequences and ids of objects of unseen categories; refuses scored objects whose category is not known."""
+    scored = [(sequence, one.object_id) for sequence, one in scores.objects if len(one.j)]
+    unknown = [
+        f"object {object_id} of {sequence}" for sequence, object_id in scored if (sequence, object_id) not in seen
+    ]
+    if unknown:
+        raise InputError(
+            f"{meta}: lacks {len(unknown)} of {len(scored)} scored objects, first {', '.join(unknown[:5])}. Give the "
+            "meta.json of the scored set."
+        )
+    return frozenset(found for found, is_seen in seen.items() if not is_seen)
 
 
 class _FolderScoring:

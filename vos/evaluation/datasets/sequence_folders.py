@@ -148,27 +148,27 @@ def _names_of_set(truth: Path, tree: DavisTree | None, name: str) -> list[str]:
     return tree.sequences(name)
 
 
-def unseen_objects(meta: Path, seen_meta: Path | str | None = None) -> frozenset[tuple[str, int]]:
-    """List the objects of unseen categories.
+def seen_objects(meta: Path, seen_meta: Path | str | None = None) -> dict[tuple[str, int], bool]:
+    """Tell objects of seen categories from those of unseen ones.
 
     Args:
         meta: YouTube-VOS ``meta.json`` of the scored set.
         seen_meta: that of the training set; its categories are seen.
     Returns:
-        Pairs of sequence and object id.
+        By sequence and object id: True if the object's category is seen.
     Raises:
         InputError: not such a file, or objects that do not say whether they are seen.
     """
     objects = _meta_objects(meta)
     if seen_meta is not None:
         known = {entry.get("category") for _, _, entry in _meta_objects(Path(seen_meta))}
-        return frozenset((video, i) for video, i, entry in objects if entry.get("category") not in known)
+        return {(video, i): entry.get("category") in known for video, i, entry in objects}
     if any("seen" not in entry for _, _, entry in objects):
         raise InputError(
             f'{meta}: its objects do not say "seen": true or false. '
             "Give the training set's meta.json too, whose categories are the seen ones (--seen-meta)."
         )
-    return frozenset((video, i) for video, i, entry in objects if not entry["seen"])
+    return {(video, i): bool(entry["seen"]) for video, i, entry in objects}
 
 
 def _meta_objects(path: Path) -> list[tuple[str, int, dict[str, object]]]:
