@@ -302,7 +302,7 @@ def test_seen_and_unseen(tree: Path, tmp_path: Path) -> None:
     content = json.loads(meta({"bear", "dog"}))
     del content["videos"]["bear"], content["videos"]["dog"]["objects"]["2"]
     marked.write_text(json.dumps(content))
-    missing = r"marked.json: lacks 3 of 5 scored objects, first object 1 of bear, object 2 of bear, object 2 of dog\. Give the meta.json"
+    missing = r"marked.json: lacks 3 of 5 scored objects, first object 1 of bear, object 2 of bear, object 2 of dog\."
     with pytest.raises(InputError, match=missing):
         vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", meta=marked)
     bare.write_text("[]")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from vos.errors import InputError
-from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
+from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, exact_tolerance
 from vos.evaluation.metrics.frame_scores import FrameScores, score_frame, score_proposals
 from vos.evaluation.video.black_and_white import one_object, predicted_ids
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
@@ -39,7 +40,7 @@ class SequenceScorer:
         self.name = name
         self.protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
         self.size = first_truth.shape
-        self.radius = tolerance_in_pixels(tolerance, first_truth.shape)
+        self.tolerance = exact_tolerance(tolerance, first_truth.shape)
         held = object_ids(first_truth)
         if self.protocol.merge:
             self.first_ids: tuple[int, ...] = (1,)
@@ -70,11 +71,11 @@ class SequenceScorer:
         if protocol.merge:
             truth, prediction = (truth > 0).view(np.uint8), (prediction > 0).view(np.uint8)
         if protocol.max_proposals is not None:
-            return score_proposals(truth, prediction, self.radius)
+            return score_proposals(truth, prediction, math.ceil(self.tolerance))
         # An object that appears later is scored in every frame, also where the truth lacks it.
         wanted = self.first_ids if protocol.of_first_frame else None
         return score_frame(
-            truth, prediction, wanted, self.radius, protocol.measures, boundary_iou=protocol.boundary_iou
+            truth, prediction, wanted, self.tolerance, protocol.measures, boundary_iou=protocol.boundary_iou
         )
 
     def add(self, scores: FrameScores, frame: str) -> None:
@@ -237,7 +238,7 @@ def score_sequence(
             score, or the first truth is empty and its objects are those to score.
     """
     rules = protocol_named(protocol) if isinstance(protocol, str) else protocol
-    tolerance_in_pixels(tolerance, (1, 1))
+    exact_tolerance(tolerance, (1, 1))
     scorer: SequenceScorer | None = None
     held: tuple[str, FrameScores] | None = None
     binary: bool | None = None  # 255 is the object; decided by the first truth that is not empty
