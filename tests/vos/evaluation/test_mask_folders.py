@@ -494,6 +494,17 @@ def test_a_set_says_its_protocol(tree: Path, tmp_path: Path) -> None:
     assert [len(scores.objects) for scores in found] == [2, 5]
 
 
+def test_a_set_lists_names_with_spaces_or_frames(tmp_path: Path) -> None:
+    for name in ("bear", "my dog"):
+        (tmp_path / "Annotations/480p" / name).mkdir(parents=True)
+    (tmp_path / "ImageSets/2017").mkdir(parents=True)
+    frames = (f"/JPEGImages/480p/{{0}}/{n:05d}.jpg /Annotations/480p/{{0}}/{n:05d}.png\n" for n in range(3))
+    listed = "".join(frames)
+    for text in ("bear\nmy dog\n", listed.format("bear") + listed.format("my dog")):
+        (tmp_path / "ImageSets/2017/val.txt").write_text(text)
+        assert DavisTree(tmp_path).sequences("2017/val") == ["bear", "my dog"]
+
+
 def test_frames_without_leading_zeros_keep_their_order(tree: Path, tmp_path: Path) -> None:
     for folder, at in (("truth", tree / "Annotations/480p"), ("mine", tree / "predictions")):
         (tmp_path / folder / "dog").mkdir(parents=True)
