@@ -526,6 +526,15 @@ def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pyte
         assert archive.read("dog/00003.png") == (tree / "exact/dog/00003.png").read_bytes()
     assert len(names) == 2 * FRAMES
     assert names[0] == "bear/00000.png"
+    results = Path(shutil.copytree(tree / "exact", tmp_path / "results"))
+    shutil.copytree(results / "dog", results / ".trash")
+    (tmp_path / "names.txt").write_text("dog\ndog\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for more, expected in (((), 2 * FRAMES), (("--names", tmp_path / "names.txt"), FRAMES)):
+            assert run(capsys, "eval", "submission", results, "-o", target, "--overwrite", *more)[0] == 0
+            with zipfile.ZipFile(target) as archive:
+                assert len(archive.namelist()) == len(set(archive.namelist())) == expected
     (tmp_path / "names.txt").write_text("cat\n")
     code, _, err = run(
         capsys, "eval", "submission", tree / "exact", "-o", target, "--overwrite", "--names", tmp_path / "names.txt"
