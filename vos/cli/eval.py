@@ -221,8 +221,9 @@ def _mask_folder(ctx: click.Context, path: Path, truth: Path) -> Path:
     """A folder of masks itself, else a temporary folder with the masks of another tool's file or folder."""
     from vos.evaluation.datasets.sequence_folders import is_folder_of_label_maps
 
-    named = settings(ctx).plugin_modules or settings(ctx).blocked  # loaded in any case: the names may be wrong
-    if not named and is_folder_of_label_maps(path, truth):
+    if is_folder_of_label_maps(path, truth):
+        if settings(ctx).plugin_modules or settings(ctx).blocked:
+            command_plugins(ctx)  # the names may be wrong
         return path  # loading all plugins takes longer than reading masks of a short sequence
     from vos.conversion.importing import prediction_folder
 

@@ -73,6 +73,22 @@ def test_label_maps_are_scored_without_loading_plugins(tree: Path, folders: tupl
     assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "[]")
 
 
+@pytest.mark.parametrize("options", [[], ["--no-plugin", "exec"]])
+def test_folders_named_as_the_sequences_are_no_folders_of_objects(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    for name in ("001", "002"):
+        for kind in ("truth", "mine"):
+            (tmp_path / kind / name).mkdir(parents=True)
+            for n in range(4):
+                label_map = np.zeros((20, 30), dtype=np.uint8)
+                label_map[4:12, 4 + n : 14 + n], label_map[14:18, 2:9] = 1, 2
+                Image.fromarray(label_map).save(tmp_path / kind / name / f"{n:05d}.png")
+    code, out, err = run(capsys, *options, "eval", "--gt", tmp_path / "truth", "--pred", tmp_path / "mine")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1].split()[:2] == ["mine", "100.0"]
+
+
 def test_a_table_and_all_files(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {kind: tmp_path / f"r.{kind}" for kind in ("json", "html")}
     code, out, err = run(

@@ -90,18 +90,17 @@ def is_folder_of_label_maps(predictions: Path, truth: Path) -> bool:
         predictions: a folder.
         truth: as for ``find_sequences``.
     Returns:
-        True if folders named as the truth's sequences are in it and each begins with a palette PNG; of one sequence,
-        its own folder fits too.
+        True if folders named as the truth's sequences are in it and hold PNG files; of one sequence, its own folder
+        fits too if it begins with a palette PNG.
     """
     try:
         names, _ = find_sequences(truth)
     except InputError:
         return False
-    folders = [predictions / name for name in names]
-    if len(folders) == 1 and not folders[0].is_dir():
-        folders = [predictions]
-    firsts = [files[0] for folder in folders if (files := png_files(folder))]
-    return bool(firsts) and all(map(_is_palette_png, firsts))
+    if any(png_files(predictions / name) for name in names):
+        return True
+    own = png_files(predictions) if len(names) == 1 else []
+    return bool(own) and _is_palette_png(own[0])
 
 
 def _is_palette_png(path: Path) -> bool:
