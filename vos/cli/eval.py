@@ -70,7 +70,10 @@ class _Group(click.Group):
 @click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True),
               help="Write all numbers, frame by frame; - for stdout, in place of the table.")  # fmt: skip
 @click.option(
-    "--csv", "csv_path", type=click.Path(path_type=Path), help="Write the official tables: a folder or X.csv."
+    "--csv",
+    "csv_path",
+    type=click.Path(path_type=Path),
+    help="Write the official tables: a folder, or X.csv for one --pred.",
 )
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report to open in a browser.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
@@ -211,10 +214,24 @@ class _Reports:
             write_text(self.html_path, html_report(results))
 
     def _csv_tables(self, names: list[str]) -> dict[str, Path]:
-        """Folder of each result's official CSV tables; several results get a subfolder each, by name."""
-        if self.csv_path is None:
-            return {}
-        return {name: self.csv_path / name if len(names) > 1 else self.csv_path for name in names}
+        """File or folder of each result's official CSV tables; several results get a subfolder each, by name."""
+        from vos.evaluation.reports.tables import is_table_file
+        from vos.io.atomic_files import safe_name
+
+        if self.csv_path is None or len(names) == 1:
+            return {} if self.csv_path is None else {names[0]: self.csv_path}
+        if is_table_file(self.csv_path):
+            raise InputError(
+                f"{self.csv_path}: a file for the tables of one --pred, and there are {len(names)}. Give a folder, in "
+                "which each gets a folder of its name."
+            )
+        for name in names:
+            if safe_name(name) != name:
+                raise InputError(
+                    f'--pred "{name}": no name for a folder of tables in {self.csv_path}. Name it otherwise: '
+                    "--pred NAME=DIR."
+                )
+        return {name: self.csv_path / name for name in names}
 
 
 def _mask_folder(ctx: click.Context, path: Path, truth: Path) -> Path:

@@ -495,6 +495,22 @@ def test_no_table_or_report_is_replaced_unasked(
     assert run(capsys, *words, "--overwrite")[0] == 0
 
 
+def test_tables_of_several_predictions_go_into_folders_of_their_names(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "--gt", tree, "--pred", tree / "exact"]
+    code, out, err = run(capsys, *words, "--pred", tree / "moved", "--csv", tmp_path / "r.csv")
+    assert (code, out) == (2, "")
+    assert "r.csv: a file for the tables of one --pred, and there are 2. Give a folder" in err
+    for name in ("a/../../b", "..", "a/b", ""):
+        code, out, err = run(capsys, *words, "--pred", f"{name}={tree}/moved", "--csv", tmp_path / "deep/tables")
+        assert (code, out) == (2, "")
+        assert f'--pred "{name}": no name for a folder of tables' in err
+    assert not list(tmp_path.iterdir())
+    assert run(capsys, *words, "--pred", f"a b={tree}/moved", "--csv", tmp_path / "tables")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["a b", "exact"]
+
+
 @pytest.mark.parametrize("target", ["r.html", "new/folder/r.html"])
 def test_a_report_in_a_folder_that_is_not_writable_is_refused_before_the_work(
     tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, target: str

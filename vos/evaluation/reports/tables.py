@@ -241,9 +241,14 @@ def tables_in(folder: Path, set_name: str) -> tuple[Path, Path]:
     return folder / f"global_results-{set_name}.csv", folder / f"per-sequence_results-{set_name}.csv"
 
 
+def is_table_file(path: Path) -> bool:
+    """True if ``tables_at`` takes a path for the file of the table of objects, and not for a folder."""
+    return path.suffix.lower() == ".csv" and not path.is_dir()
+
+
 def tables_at(path: Path, set_name: str) -> tuple[Path, Path]:
     """Name the files of the official tables: in a folder, or ``X-global.csv`` beside the table of objects ``X.csv``."""
-    if path.suffix.lower() == ".csv" and not path.is_dir():
+    if is_table_file(path):
         return path.with_name(f"{path.stem}-global.csv"), path
     return tables_in(path, set_name)
 
