@@ -36,7 +36,7 @@ from mutations import mutate
 import vos
 from vos.errors import VosError
 from vos.evaluation.datasets.davis_layout import read_names
-from vos.evaluation.datasets.sequence_folders import unseen_objects
+from vos.evaluation.datasets.sequence_folders import seen_objects
 from vos.host.annotations.imported_annotations import read_imported
 from vos.host.outputs.run_record import read_record
 from vos.io.masks.mask_file import encode_label_map, read_stored_label_map
@@ -284,7 +284,7 @@ def all_kinds() -> list[Kind]:
         *(Kind(f"result-{name}", result(form, name), read_result) for form, name in results),
         Kind("labelme.json", as_bytes(LABELME), read_result),
         Kind("run.json", record(), read_run),
-        Kind("meta.json", as_bytes(META), partial(unseen_objects, seen_meta=None)),
+        Kind("meta.json", as_bytes(META), partial(seen_objects, seen_meta=None)),
         Kind("val.txt", b"bear\ncamel\nblack swan\n", read_names),
         Kind("session.json", session(), read_session),
         Kind("manifest.csv", MANIFEST, read_manifest),

@@ -47,14 +47,20 @@ class _Group(click.Group):
 @click.option("--missing", type=click.Choice(["error", "zero"]), default="error", show_default=True,
               help="Score frames without a prediction as empty, or refuse.")  # fmt: skip
 @click.option("--all-frames", is_flag=True, help="Score the first and last frames too.")
-@click.option("--official", is_flag=True, help="Reproduce the faults of the official tool.")
+@click.option("--official", is_flag=True, help="Reproduce the faults of the official tool of DAVIS (davis-*).")
 @click.option("--tolerance", type=float, default=0.008, show_default=True,
               help="Of the boundary: a share of the diagonal, or pixels from 1 on.")  # fmt: skip
 @click.option("--meta", type=click.Path(path_type=Path), help="YouTube-VOS meta.json: scores by seen and unseen.")
 @click.option("--seen-meta", type=click.Path(path_type=Path), help="The training set's meta.json: the seen categories.")
 @click.option("--boundary-iou", is_flag=True, help="Also measure the boundary IoU: B-Mean, and B-Tube of whole videos.")
 @click.option("--per-sequence", is_flag=True, help="Also print a row for each sequence.")
-@click.option("--sequence", "only", multiple=True, metavar="NAME", help="Only this one. May be given several times.")
+@click.option(
+    "--sequence",
+    "only",
+    multiple=True,
+    metavar="NAME",
+    help="Only this one, of the set if one is named. May be given several times.",
+)
 @click.option("--digits", type=click.IntRange(0, 6), default=1, show_default=True, help="Digits after the point.")
 @click.option("--table", "style", type=click.Choice(["text", "md", "latex"]), default="text", show_default=True,
               help="Format of the table.")  # fmt: skip
@@ -64,7 +70,10 @@ class _Group(click.Group):
 @click.option("--json", "json_path", type=click.Path(path_type=Path, allow_dash=True),
               help="Write all numbers, frame by frame; - for stdout, in place of the table.")  # fmt: skip
 @click.option(
-    "--csv", "csv_path", type=click.Path(path_type=Path), help="Write the official tables: a folder or X.csv."
+    "--csv",
+    "csv_path",
+    type=click.Path(path_type=Path),
+    help="Write the official tables: a folder, or X.csv for one --pred.",
 )
 @click.option("--html", "html_path", type=click.Path(path_type=Path), help="Write a report to open in a browser.")
 @click.option("--overwrite", is_flag=True, help="Replace existing files.")
@@ -205,18 +214,33 @@ class _Reports:
             write_text(self.html_path, html_report(results))
 
     def _csv_tables(self, names: list[str]) -> dict[str, Path]:
-        """Folder of each result's official CSV tables; several results get a subfolder each, by name."""
-        if self.csv_path is None:
-            return {}
-        return {name: self.csv_path / name if len(names) > 1 else self.csv_path for name in names}
+        """File or folder of each result's official CSV tables; several results get a subfolder each, by name."""
+        from vos.evaluation.reports.tables import is_table_file
+        from vos.io.atomic_files import safe_name
+
+        if self.csv_path is None or len(names) == 1:
+            return {} if self.csv_path is None else {names[0]: self.csv_path}
+        if is_table_file(self.csv_path):
+            raise InputError(
+                f"{self.csv_path}: a file for the tables of one --pred, and there are {len(names)}. Give a folder, in "
+                "which each gets a folder of its name."
+            )
+        for name in names:
+            if safe_name(name) != name:
+                raise InputError(
+                    f'--pred "{name}": no name for a folder of tables in {self.csv_path}. Name it otherwise: '
+                    "--pred NAME=DIR."
+                )
+        return {name: self.csv_path / name for name in names}
 
 
 def _mask_folder(ctx: click.Context, path: Path, truth: Path) -> Path:
     """A folder of masks itself, else a temporary folder with the masks of another tool's file or folder."""
     from vos.evaluation.datasets.sequence_folders import is_folder_of_label_maps
 
-    named = settings(ctx).plugin_modules or settings(ctx).blocked  # loaded in any case: the names may be wrong
-    if not named and is_folder_of_label_maps(path, truth):
+    if is_folder_of_label_maps(path, truth):
+        if settings(ctx).plugin_modules or settings(ctx).blocked:
+            command_plugins(ctx)  # the names may be wrong
         return path  # loading all plugins takes longer than reading masks of a short sequence
     from vos.conversion.importing import prediction_folder
 
@@ -231,7 +255,8 @@ def _score(name: str, folder: Path, masks: _Inputs, rules: _Rules) -> Scores:
             masks.truth,
             folder,
             name=name,
-            sequences=list(masks.only) or masks.sequences,
+            sequences=masks.sequences or list(masks.only) or None,
+            only=masks.only if masks.sequences else (),
             workers=masks.workers,
             progress=lambda done, total: progress.update(done, total=total),
             **vars(rules),

@@ -35,6 +35,15 @@ def object_ids(label_map: LabelMap) -> tuple[int, ...]:
     return tuple(int(i) for i in np.flatnonzero(present[: MAX_OBJECT_ID + 1]) if i != BACKGROUND)
 
 
+def only_void(label_map: LabelMap) -> bool:
+    """True if a label map holds 255, and apart from it only 0: only void, or one mask in black and white.
+
+    Args:
+        label_map: uint8 (H, W).
+    """
+    return int(label_map.max(initial=0)) == VOID and not ((label_map > 0) & (label_map < VOID)).any()
+
+
 def without_void(label_map: LabelMap) -> LabelMap:
     """Make void pixels background.
 

@@ -379,6 +379,32 @@ def test_every_sequence_that_fails_is_named_and_one_without_images_fails_alone(
     assert "no images in it" in err
 
 
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        ("empty", "no object in the first annotated frame, which the tracker is given. Take --protocol youtube-vos"),
+        ("single", "leaves none of them to score. Leave the sequence out (--sequence or --set names the others)"),
+        ("image", "vos eval --missing zero scores missing frames"),
+    ],
+)
+def test_advice_names_options_that_there_are(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str, message: str
+) -> None:
+    root = Path(shutil.copytree(tree, tmp_path / "broken"))
+    annotations = sorted((root / "Annotations/480p/dog").iterdir())
+    if broken == "empty":
+        vos.write_label_map(annotations[0], np.zeros((40, 60), dtype=np.uint8))
+    if broken == "single":
+        for path in annotations[1:]:
+            path.unlink()
+    if broken == "image":
+        (root / "JPEGImages/480p/dog/00003.png").unlink()
+    code, _, err = davis(capsys, "--root", root, "--sequence", "dog", "-o", tmp_path / "out")
+    assert code == 2
+    assert message in err
+    assert "--set FILE" not in err
+
+
 def test_hidden_files_and_folders_are_no_part_of_a_tree(
     tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -6,8 +6,10 @@ import csv
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import warnings
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -69,6 +71,22 @@ def test_label_maps_are_scored_without_loading_plugins(tree: Path, folders: tupl
     arguments = ["eval", "--gt", str(tree / folders[0]), "--pred", str(tree / folders[1])]
     result = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "[]")
+
+
+@pytest.mark.parametrize("options", [[], ["--no-plugin", "exec"]])
+def test_folders_named_as_the_sequences_are_no_folders_of_objects(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    for name in ("001", "002"):
+        for kind in ("truth", "mine"):
+            (tmp_path / kind / name).mkdir(parents=True)
+            for n in range(4):
+                label_map = np.zeros((20, 30), dtype=np.uint8)
+                label_map[4:12, 4 + n : 14 + n], label_map[14:18, 2:9] = 1, 2
+                Image.fromarray(label_map).save(tmp_path / kind / name / f"{n:05d}.png")
+    code, out, err = run(capsys, *options, "eval", "--gt", tmp_path / "truth", "--pred", tmp_path / "mine")
+    assert (code, err) == (0, "")
+    assert out.splitlines()[1].split()[:2] == ["mine", "100.0"]
 
 
 def test_a_table_and_all_files(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -333,6 +351,23 @@ def test_json_to_stdout_and_one_sequence(tree: Path, tmp_path: Path, capsys: pyt
     assert not Path("-").exists()
 
 
+def test_one_sequence_of_a_set_is_scored_by_the_sets_protocol(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = Path(shutil.copytree(tree, tmp_path / "davis"))
+    (root / "ImageSets/2016").mkdir()
+    (root / "ImageSets/2016/val.txt").write_text("dog\n")
+    words = ["eval", "--gt", root, "--pred", tree / "moved", "--set", "2016/val", "--json", "-", "--sequence"]
+    code, out, _ = run(capsys, *words, "dog")
+    assert code == 0
+    (result,) = json.loads(out)["results"]
+    assert result["protocol"] == "davis-2016"
+    assert [(one["name"], len(one["objects"])) for one in result["sequences"]] == [("dog", 1)]
+    code, out, err = run(capsys, *words, "dog", "--sequence", "bear")
+    assert (code, out) == (2, "")
+    assert "2016/val has no sequence bear. It has: dog." in err
+
+
 @pytest.mark.parametrize(("protocol", "columns"), [("vost", "J_tr"), ("lvos", "V"), ("mose", "J&F-dot")])
 def test_protocols_have_columns_of_their_own(
     tree: Path, capsys: pytest.CaptureFixture[str], protocol: str, columns: str
@@ -375,6 +410,72 @@ def test_attributes_come_from_areas_and_centres_of_the_label_maps(tmp_path: Path
     assert second == first
 
 
+@pytest.mark.parametrize("order", ["AB", "BA"])
+def test_an_attribute_that_only_some_results_have_is_a_row(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], order: str
+) -> None:
+    """By sa-v, an object that is gone is scored only where it is predicted; B predicts it."""
+    for kind in ("gt", "A", "B"):
+        for number in ("000", "001"):
+            (tmp_path / kind / "v" / number).mkdir(parents=True)
+            for n in range(6):
+                mask = np.zeros((40, 60), dtype=np.uint8)
+                mask[5:15, 5:20] = number == "000" or n == 0 or (kind == "B" and n == 2)
+                vos.write_label_map(tmp_path / kind / "v" / number / f"{n:05d}.png", mask)
+    words = ["eval", "--gt", tmp_path / "gt", "--protocol", "sa-v", "--slices"]
+    code, out, _ = run(capsys, *words, "--pred", tmp_path / order[0], "--pred", tmp_path / order[1])
+    assert code == 0
+    rows = {line.split()[0]: line.split()[1:] for line in out.split("\n\n")[-1].splitlines()}
+    first = order.index("A")
+    assert rows["disappears"][1:] == (["-", "66.7"] if first == 0 else ["66.7", "-"])
+    assert (rows["disappears"][0], rows["medium"][0]) == (("0/1", "1/2") if first == 0 else ("1/0", "2/1"))
+
+
+def test_sequences_without_scored_objects_are_left_out_of_intervals_and_tests(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gt").mkdir()
+    for kind in ("gt", "moved"):
+        shutil.copytree(tree / ("Annotations/480p" if kind == "gt" else kind), tmp_path / kind, dirs_exist_ok=True)
+        (tmp_path / kind / "late").mkdir()
+        for n in range(FRAMES):
+            mask = np.full((40, 60), kind == "gt" and n == FRAMES - 1, dtype=np.uint8)  # in the last frame alone
+            vos.write_label_map(tmp_path / kind / f"late/{n:05d}.png", mask)
+    words = ["eval", "--gt", tmp_path / "gt", "--protocol", "youtube-vos", "--intervals"]
+    words += ["--pred", f"exact={tmp_path}/gt", "--pred", tmp_path / "moved"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, out, err = run(capsys, *words)
+        _, nothing, _ = run(capsys, *words, "--sequence", "late")
+    assert err == ""
+    assert "exact: 95 % interval over 2 sequences: 100.0 to 100.0" in out
+    assert "better on 0 of 2, p = 0.5000" in out
+    assert "exact: 95 % interval over 0 sequences: - to -" in nothing
+    assert "moved against exact: - a sequence, better on 0 of 0, p = -" in nothing
+
+
+def test_void_alone_is_no_object_in_attributes_and_pictures(tmp_path: Path) -> None:
+    from vos.evaluation.reports.html import html_report
+
+    for kind in ("void", "gone", "mine"):
+        for folder in ("Annotations", "JPEGImages"):
+            (tmp_path / kind / folder / "dog").mkdir(parents=True)
+        for n in range(6):
+            label_map = np.zeros((40, 60), dtype=np.uint8)
+            label_map[5:15, 5:20] = n < 3 or kind == "mine"
+            if kind == "void" and n > 2:
+                label_map[20:38, 4:56] = 255
+            vos.write_label_map(tmp_path / kind / f"Annotations/dog/{n:05d}.png", label_map)
+            Image.fromarray(np.full((40, 60, 3), 90, dtype=np.uint8)).save(
+                tmp_path / kind / f"JPEGImages/dog/{n:05d}.jpg"
+            )
+    results = [vos.evaluate(tmp_path / kind, tmp_path / "mine/Annotations") for kind in ("void", "gone")]
+    assert {one.name: one.objects for one in slices(results)[0]} == {"disappears": 1, "medium": 1, "slow": 1}
+    (void,), (gone,) = (re.findall("<img[^>]*>", html_report([scores])) for scores in results)
+    assert "frame 00003" in void
+    assert void == gone
+
+
 def test_attributes_are_measured_from_the_truth() -> None:
     areas = np.array([0, 100, 100, 30, 0, 100])
     centroids = np.array([[0, 0], [0, 0], [0, 9], [0, 18], [0, 0], [0, 40]], dtype=float)
@@ -392,6 +493,22 @@ def test_no_table_or_report_is_replaced_unasked(
     assert "is there already. Choose another name, or --overwrite." in err
     assert (tmp_path / name).read_text() == "mine"
     assert run(capsys, *words, "--overwrite")[0] == 0
+
+
+def test_tables_of_several_predictions_go_into_folders_of_their_names(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "--gt", tree, "--pred", tree / "exact"]
+    code, out, err = run(capsys, *words, "--pred", tree / "moved", "--csv", tmp_path / "r.csv")
+    assert (code, out) == (2, "")
+    assert "r.csv: a file for the tables of one --pred, and there are 2. Give a folder" in err
+    for name in ("a/../../b", "..", "a/b", ""):
+        code, out, err = run(capsys, *words, "--pred", f"{name}={tree}/moved", "--csv", tmp_path / "deep/tables")
+        assert (code, out) == (2, "")
+        assert f'--pred "{name}": no name for a folder of tables' in err
+    assert not list(tmp_path.iterdir())
+    assert run(capsys, *words, "--pred", f"a b={tree}/moved", "--csv", tmp_path / "tables")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "tables").iterdir()) == ["a b", "exact"]
 
 
 @pytest.mark.parametrize("target", ["r.html", "new/folder/r.html"])
@@ -441,6 +558,15 @@ def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pyte
         assert archive.read("dog/00003.png") == (tree / "exact/dog/00003.png").read_bytes()
     assert len(names) == 2 * FRAMES
     assert names[0] == "bear/00000.png"
+    results = Path(shutil.copytree(tree / "exact", tmp_path / "results"))
+    shutil.copytree(results / "dog", results / ".trash")
+    (tmp_path / "names.txt").write_text("dog\ndog\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for more, expected in (((), 2 * FRAMES), (("--names", tmp_path / "names.txt"), FRAMES)):
+            assert run(capsys, "eval", "submission", results, "-o", target, "--overwrite", *more)[0] == 0
+            with zipfile.ZipFile(target) as archive:
+                assert len(archive.namelist()) == len(set(archive.namelist())) == expected
     (tmp_path / "names.txt").write_text("cat\n")
     code, _, err = run(
         capsys, "eval", "submission", tree / "exact", "-o", target, "--overwrite", "--names", tmp_path / "names.txt"

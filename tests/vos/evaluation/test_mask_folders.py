@@ -220,6 +220,58 @@ def test_black_and_white_masks_are_one_object(tree: Path, predictions: Path, tmp
     assert values(found) == values(merged)
 
 
+@pytest.mark.parametrize("protocol", ["sa-v", "lvos", "mose", "youtube-vos"])
+def test_black_and_white_masks_are_one_object_that_may_appear_later(tmp_path: Path, protocol: str) -> None:
+    inside = "v/000" if protocol == "sa-v" else "v"
+    for value in (1, 255):
+        (tmp_path / f"{value}" / inside).mkdir(parents=True)
+        for n in range(6):
+            mask = np.zeros((20, 30), dtype=np.uint8)
+            mask[4:12, 4 + n : 14 + n] = value if n > 1 else 0
+            Image.fromarray(mask).save(tmp_path / f"{value}" / inside / f"{n:05d}.png")
+    expected = vos.evaluate(tmp_path / "1", tmp_path / "1", protocol=protocol)
+    for predicted in ("1", "255"):
+        found = vos.evaluate(tmp_path / "255", tmp_path / predicted, protocol=protocol)
+        assert values(found) == values(expected)
+        assert found.j.mean == 1
+
+
+def test_black_and_white_label_maps_in_memory_are_scored_as_files() -> None:
+    truth, prediction = late_object()
+    truth, prediction = truth * (truth == 1), prediction * (prediction == 1)
+    prediction[:, :4] = 0
+    expected = score_sequence(truth, prediction, "davis-2016").objects[0].j.tolist()
+    assert expected == [2 / 3] * 4
+    for known, found in ((truth * 255, prediction * 255), (truth * 255, prediction), (truth, prediction * 255)):
+        for protocol in ("davis-2016", "davis-2017"):
+            assert score_sequence(known, found, protocol).objects[0].j.tolist() == expected
+    truth[:2] = 0
+    later = score_sequence(truth * 255, truth * 255, "youtube-vos")
+    assert [(one.object_id, one.j.tolist()) for one in later.objects] == [(1, [1, 1, 1])]
+    mixed = truth * 255
+    mixed[4, 0] = 3
+    with pytest.raises(InputError, match="frame 00004: values besides 0 and 255, though the first annotation that"):
+        score_sequence(mixed, truth, "youtube-vos")
+    two = np.stack([late_object()[0][5]] * 3)
+    with pytest.raises(InputError, match="frame 00001: only 0 and 255, where the objects are 1, 2. Write ids"):
+        score_sequence(two, np.where(two > 1, 255, 0).astype(np.uint8))
+
+
+@pytest.mark.parametrize("protocol", ["davis-2017", "davis-2016", "vost"])
+def test_a_first_truth_without_objects_is_refused_in_memory_too(protocol: str) -> None:
+    truth, prediction = late_object()
+    truth[0] = 0
+    with pytest.raises(InputError, match=r'"dog": frame 00000: no object in the first .*such as youtube-vos'):
+        score_sequence(truth, prediction, protocol, name="dog")
+
+
+@pytest.mark.parametrize("count", [1, 5, 7])
+def test_each_frame_has_a_name(count: int) -> None:
+    truth, prediction = late_object()
+    with pytest.raises(InputError, match=f"{count} names of frames for 6 frames"):
+        score_sequence(truth, prediction, "youtube-vos", frames=["x"] * count)
+
+
 def meta(seen: set[str]) -> str:
     """A meta.json whose objects say whether they are seen, if any are."""
     videos = {"bear": {"1": "bear", "2": "person"}, "dog": {"1": "dog", "2": "dog", "3": "kite"}}
@@ -247,6 +299,12 @@ def test_seen_and_unseen(tree: Path, tmp_path: Path) -> None:
     assert table["g"] == pytest.approx(np.mean([table[f"{m}_{g}"] for m in "jf" for g in ("seen", "unseen")]))
     with pytest.raises(InputError, match='do not say "seen"'):
         vos.evaluate(tree, tree / "predictions", meta=bare)
+    content = json.loads(meta({"bear", "dog"}))
+    del content["videos"]["bear"], content["videos"]["dog"]["objects"]["2"]
+    marked.write_text(json.dumps(content))
+    missing = r"marked.json: lacks 3 of 5 scored objects, first object 1 of bear, object 2 of bear, object 2 of dog\."
+    with pytest.raises(InputError, match=missing):
+        vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", meta=marked)
     bare.write_text("[]")
     with pytest.raises(InputError, match=r"bare.json: not a YouTube-VOS meta.json"):
         vos.evaluate(tree, tree / "predictions", meta=bare)
@@ -303,7 +361,7 @@ def test_every_fault_at_once(tree: Path, predictions: Path) -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == f"{predictions}: 13 faults, nothing was scored."
     assert lines[1] == f"  {bear}: no such folder (18 frames to score)"
-    assert lines[-2:] == ["  ... and 3 more.", "Use --missing zero to score missing frames and sequences as empty."]
+    assert lines[-2:] == ["  ... and 3 more.", "vos eval --missing zero scores missing frames and sequences as empty."]
     assert len(lines) == 13
 
 
@@ -329,6 +387,10 @@ def test_missing_zero(tree: Path, predictions: Path) -> None:
         (".", "nowhere", {}, "nowhere: no such folder of predictions"),
         (".", "ImageSets", {}, "none of the 2 sequences is in it, first bear. It holds: 2017"),
         (".", "predictions", {"sequences": ["cat"]}, "1 of 1 sequences asked for are not there, first cat"),
+        (".", "predictions", {"sequences": "2017/one", "only": ["bear"]}, "2017/one has no sequence bear. It has: dog"),
+        (".", "predictions", {"missing": "typo"}, 'missing is "typo", expected error or zero'),
+        (".", "predictions", {"protocol": "mose", "official": True}, "mose has no official form"),
+        (".", "predictions", {"protocol": "sparse", "official": True}, "Leave --official out."),
         (".", "predictions", {"sequences": "2017/vla"}, "no set 2017/vla. There are: 2017/one, 2017/val"),
         ("Annotations/480p", "predictions", {"sequences": "2017/val"}, "has no ImageSets"),
         (".", "predictions", {"protocol": "davis"}, 'no protocol named "davis". There are: davis-2016'),
@@ -349,16 +411,16 @@ def test_faults_of_the_truth(tree: Path, tmp_path: Path) -> None:
     vos.write_label_map(truth / "dog/00000.png", np.zeros((60, 90), dtype=np.uint8))
     found = faults(truth, tree / "predictions")
     assert found == [
-        f"{truth}/dog/00000.png: no object in the first annotated frame. Leave the sequence out (--set FILE, a text "
-        "file with the names of the others), or take a protocol that scores objects which appear later, such as "
-        "--protocol youtube-vos",
+        f"{truth}/dog/00000.png: no object in the first annotated frame, whose objects davis-2017 scores. Take a "
+        "protocol that scores objects which appear later, such as youtube-vos, or leave the sequence out (--sequence "
+        "or --set names the others)",
         f"{truth}/bear/00004.png: an RGB picture, expected a palette or greyscale PNG with ids",
     ]
     for path in sorted((truth / "dog").glob("*.png"))[2:]:
         path.unlink()
     advice = faults(truth, tree / "predictions")[0]
     assert "dog: 2 PNG files, and davis-2017 leaves none of them to score" in advice
-    assert "--set FILE" in advice
+    assert "--sequence or --set names the others" in advice, "vos davis has both, and no --set FILE"
     assert "--all-frames" not in advice, "that would score the given first frame of every sequence"
 
 
@@ -430,6 +492,17 @@ def test_a_set_says_its_protocol(tree: Path, tmp_path: Path) -> None:
     ]
     assert [scores.protocol.name for scores in found] == ["davis-2016", "davis-2017"]
     assert [len(scores.objects) for scores in found] == [2, 5]
+
+
+def test_a_set_lists_names_with_spaces_or_frames(tmp_path: Path) -> None:
+    for name in ("bear", "my dog"):
+        (tmp_path / "Annotations/480p" / name).mkdir(parents=True)
+    (tmp_path / "ImageSets/2017").mkdir(parents=True)
+    frames = (f"/JPEGImages/480p/{{0}}/{n:05d}.jpg /Annotations/480p/{{0}}/{n:05d}.png\n" for n in range(3))
+    listed = "".join(frames)
+    for text in ("bear\nmy dog\n", listed.format("bear") + listed.format("my dog")):
+        (tmp_path / "ImageSets/2017/val.txt").write_text(text)
+        assert DavisTree(tmp_path).sequences("2017/val") == ["bear", "my dog"]
 
 
 def test_frames_without_leading_zeros_keep_their_order(tree: Path, tmp_path: Path) -> None:

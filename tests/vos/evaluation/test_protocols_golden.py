@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vos
-from vos.evaluation import SequenceScores, protocol_named, score_sequence
+from vos.evaluation import SequenceScores, boundary_accuracy, protocol_named, score_sequence
 from vos.evaluation.metrics import adaptive_boundary
 from vos.evaluation.metrics import packed_masks as bits
 from vos.evaluation.video.disappearance import disappearance_and_reappearance
@@ -46,6 +46,25 @@ def test_mose(protocols: Path) -> None:
             gone, back = disappearance_and_reappearance(one)
             found = [*(gone or (math.nan, math.nan)), *(back or (math.nan, math.nan))]
             assert found == pytest.approx(table[f"{name}_{one.object_id}"][3:].tolist(), abs=1e-9, nan_ok=True)
+
+
+@pytest.mark.parametrize("tolerance", [1, 2, 3, 6, 0.6])
+def test_the_tolerance_is_that_of_f_and_limits_the_adaptive_one(tolerance: float) -> None:
+    truth = np.zeros((3, 120, 160), dtype=np.uint8)
+    truth[:, 30:70, 40:80] = 1  # 1,600 px: the adaptive tolerance is 4 px
+    moved = np.roll(truth, 3, axis=(1, 2))
+    (one,) = score_sequence(truth, moved, "mose", tolerance=tolerance).objects
+    assert one.f[0] == boundary_accuracy(truth[1], moved[1], tolerance=tolerance)
+    assert one.f_adaptive is not None
+    adaptive = 4 if tolerance < 1 else min(tolerance, 4)
+    assert one.f_adaptive[0] == boundary_accuracy(truth[1], moved[1], tolerance=adaptive)
+
+
+def test_a_disk_wider_than_a_word_is_in_the_centre() -> None:
+    truth, moved = np.zeros((2, 3, 700, 700), dtype=np.uint8)
+    truth[:, 2:690, 2:690], moved[:, 2:690, 66:690] = 1, 1  # the adaptive tolerance is 69 px, the usual one 64.3
+    (one,) = score_sequence(truth, moved, "mose", tolerance=0.065).objects
+    assert one.f[0] == boundary_accuracy(truth[1], moved[1], tolerance=65)
 
 
 def test_vost(protocols: Path) -> None:

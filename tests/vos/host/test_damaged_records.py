@@ -8,7 +8,7 @@ import pytest
 import vos
 from vos.cli import _run
 from vos.evaluation.datasets.davis_layout import read_names
-from vos.evaluation.datasets.sequence_folders import unseen_objects
+from vos.evaluation.datasets.sequence_folders import seen_objects
 from vos.host.outputs.run_record import read_record
 from vos.testing import StubTracker, tiny_sequence
 
@@ -86,7 +86,7 @@ def test_a_damaged_meta_json_is_bad_input(content, tmp_path):
     (tmp_path / "meta.json").write_text(content)
     for seen in (None, tmp_path / "meta.json"):
         with pytest.raises(vos.InputError, match=r"meta\.json: ") as caught:
-            unseen_objects(tmp_path / "meta.json", seen)
+            seen_objects(tmp_path / "meta.json", seen)
         assert len(str(caught.value)) < 1_000
 
 

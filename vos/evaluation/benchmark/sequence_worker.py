@@ -11,7 +11,7 @@ import numpy as np
 from vos.errors import InputError
 from vos.evaluation.benchmark.first_masks import FirstMask, first_mask
 from vos.evaluation.benchmark.results import NOTHING_FOUND, BenchmarkJob, SequenceResult
-from vos.evaluation.datasets.mask_folders import evaluate
+from vos.evaluation.datasets.mask_folders import NAME_THE_OTHERS, evaluate
 from vos.evaluation.reports.environment import compute_facts
 from vos.host.annotations.annotation_loading import GivenAnnotations
 from vos.host.jobs.job_progress import FrameReporter
@@ -24,7 +24,7 @@ from vos.protocols.executor import ReportFrame
 from vos.registry.discovery import load_plugins
 from vos.types.annotation import Annotation
 from vos.types.arrays import LabelMap
-from vos.types.label_map import VOID
+from vos.types.label_map import VOID, object_ids
 from vos.types.run import RunSummary
 
 SEQUENCE_WORKER = "vos.evaluation.benchmark.sequence_worker:worker_of"
@@ -144,7 +144,12 @@ def _first_annotation(job: BenchmarkJob, name: str, first: FirstMask | None) -> 
     if rules.objects == "from-appearance":
         return None
     path = job.tree.annotations(name)[0]
-    label_map = read_label_map(path)
+    label_map = read_label_map(path, allow_empty=True)
+    if not object_ids(label_map):
+        raise InputError(
+            f"{path}: no object in the first annotated frame, which the tracker is given. Take --protocol youtube-vos, "
+            f"which gives each object where it first appears, or leave the sequence out {NAME_THE_OTHERS}."
+        )
     frames = [frame.stem for frame in job.tree.frames(name)]
     if path.stem not in frames:
         raise InputError(f"{path}: no frame of that name in {job.tree.frame_folder / name}.")

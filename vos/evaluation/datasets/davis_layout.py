@@ -68,8 +68,7 @@ class DavisTree:
             there = ", ".join(self.sets()) or "none"
             raise InputError(f"{self.root}: no set {name}. There are: {there}.")
         # DAVIS-2016 also lists frames: "/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png".
-        lines = (line.split()[0] for line in read_names(path))
-        names = list(dict.fromkeys(line.rsplit("/", 2)[-2] if "/" in line else line for line in lines))
+        names = list(dict.fromkeys(line.rsplit("/", 2)[-2] if "/" in line else line for line in read_names(path)))
         lost = [name for name in names if not (self.annotation_folder / name).is_dir()]
         if lost or not names:
             what = f"{len(lost)} of its sequences have no annotations, first {lost[0]}" if lost else "it is empty"

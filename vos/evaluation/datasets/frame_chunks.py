@@ -14,19 +14,16 @@ import numpy as np
 
 from vos.errors import InputError, VosError
 from vos.evaluation.metrics.frame_scores import FrameScores
+from vos.evaluation.video.black_and_white import one_object, predicted_ids
 from vos.evaluation.video.sequence_scores import SequenceScorer
 from vos.io.masks.mask_file import StoredLabelMap, read_stored_label_map
 from vos.types.arrays import LabelMap
-from vos.types.label_map import VOID
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
 
 CHUNK = 16
 """Frames that a process scores at a time."""
-
-MANY_VALUES = 64
-"""More different grey values than this are no ids."""
 
 
 @dataclass
@@ -38,7 +35,7 @@ class PlannedSequence:
         truths: the annotations that count.
         predictions: the prediction of each; None where there is none.
         scorer: takes the frames' scores.
-        binary: the annotations are 0 and 255, one object.
+        binary: the annotations are 0 and 255, one object with id 1.
         results: by position in ``truths``: a frame's scores, or why it has none.
         notes: how files were paired.
         unused: names of predictions that belong to no annotation.
@@ -147,12 +144,13 @@ def _score_chunk(chunk: _Chunk) -> _ChunkResult:
     result = _ChunkResult()
     for truth_path, path in zip(chunk.truths, chunk.predictions, strict=True):
         try:
-            truth = _truth(truth_path, chunk.binary, result.notes)
+            truth = _read(truth_path, result.notes).label_map
+            truth = one_object(truth) if chunk.binary else truth
         except InputError as error:
             result.frames.append(f"{truth_path}: {error}")
             continue
         try:
-            prediction = np.zeros_like(truth) if path is None else _prediction(path, chunk.scorer, result.notes)
+            prediction = np.zeros_like(truth) if path is None else _prediction(path, chunk, result.notes)
             result.frames.append(chunk.scorer.score(truth, prediction))
         except InputError as error:
             result.frames.append(f"{path}: {error}")
@@ -167,29 +165,8 @@ def _read(path: Path, notes: dict[str, Path]) -> StoredLabelMap:
     return mask
 
 
-def _truth(path: Path, binary: bool, notes: dict[str, Path]) -> LabelMap:
-    mask = _read(path, notes)
-    if binary:
-        if not mask.binary and mask.label_map.any():
-            raise InputError("values besides 0 and 255, though the first annotated frame has only these")
-        only: LabelMap = (mask.label_map == VOID).astype(np.uint8)
-        return only
-    return mask.label_map
-
-
-def _prediction(path: Path, scorer: SequenceScorer, notes: dict[str, Path]) -> LabelMap:
-    mask = _read(path, notes)
-    label_map = mask.label_map
-    if int(label_map.max(initial=0)) <= max(scorer.first_ids, default=0):
-        return label_map
-    if mask.binary:
-        if len(scorer.first_ids) != 1 and scorer.protocol.max_proposals is None:
-            shown = ", ".join(map(str, scorer.first_ids))
-            raise InputError(f"only 0 and 255, where the objects are {shown}. Write ids")
-        return np.where(label_map == VOID, scorer.first_ids[0], 0).astype(np.uint8)
-    values = int(np.count_nonzero(np.bincount(label_map.ravel())))
-    if values > MANY_VALUES:
-        raise InputError(f"{values} different values, as of an anti-aliased mask or a photo; expected ids")
-    if (label_map == VOID).any():
-        raise InputError("255 among other values, as of void or of a mask with soft edges; expected ids")
-    return label_map
+def _prediction(path: Path, chunk: _Chunk, notes: dict[str, Path]) -> LabelMap:
+    scorer = chunk.scorer
+    # An object in black and white may appear after the first annotated frame.
+    objects = scorer.first_ids or ((1,) if chunk.binary else ())
+    return predicted_ids(_read(path, notes).label_map, objects, scorer.protocol)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
+from typing import Literal, get_args
 
 from vos.errors import InputError
 from vos.evaluation.datasets.faults import FaultsError
@@ -18,16 +16,17 @@ from vos.evaluation.datasets.sequence_folders import (
     frames_beside,
     png_files,
     prediction_folder,
+    seen_objects,
     stray_folders,
-    unseen_objects,
 )
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
+from vos.evaluation.video.black_and_white import annotated_in_black_and_white, one_object
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores, SequenceFiles
-from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray
+from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray, no_first_object
 from vos.io.masks.mask_file import read_stored_label_map
-from vos.types.label_map import VOID, object_ids
+from vos.types.label_map import object_ids
 
 Missing = Literal["error", "zero"]
 
@@ -36,6 +35,9 @@ _ALL_FRAMES = (
     "those by the rules of {}, and no published ones compare with them"
 )
 
+NAME_THE_OTHERS = "(--sequence or --set names the others)"
+"""Options that vos eval and vos davis share."""
+
 
 def evaluate(
     truth: Path | str,
@@ -43,6 +45,7 @@ def evaluate(
     *,
     protocol: str | Protocol | None = None,
     sequences: str | Sequence[str] | None = None,
+    only: Sequence[str] = (),
     name: str | None = None,
     tolerance: float = TOLERANCE,
     all_frames: bool = False,
@@ -65,10 +68,11 @@ def evaluate(
             that year, else ``"davis-2017"``.
         sequences: names, a set of a DAVIS root (``"2017/val"``) or a text file of names; None for all
             that the truth has.
+        only: of these sequences, only those with these names; the protocol stays that of the set. Empty for all.
         name: name of the predictions in reports; by default their folder's name.
         tolerance: of the boundary F: a share of the image's diagonal below 1, or whole pixels.
         all_frames: also score the frames at both ends that the protocol leaves out.
-        official: reproduce known faults of the official tool.
+        official: reproduce known faults of the official tool; for the protocols of DAVIS.
         boundary_iou: measure the boundary IoU too (Cheng et al., CVPR 2021).
         missing: ``"zero"`` scores frames and sequences without a prediction as empty.
         meta: YouTube-VOS ``meta.json`` with the objects' categories, for scores by seen and unseen.
@@ -87,21 +91,38 @@ def evaluate(
     named = protocol_named(protocol)
     rules = protocol_named(protocol, all_frames=all_frames, official=official, boundary_iou=boundary_iou)
     tolerance_in_pixels(tolerance, (1, 1))
+    if missing not in get_args(Missing):
+        raise InputError(f'missing is "{missing}", expected {" or ".join(get_args(Missing))}.')
     if workers < 1:
         raise InputError(f"workers is {workers}, expected 1 or more.")
     predictions = Path(predictions)
     if not predictions.is_dir():
         raise InputError(f"{predictions}: no such folder of predictions.")
-    unseen = None if meta is None else unseen_objects(Path(meta), seen_meta)
+    seen = None if meta is None else seen_objects(Path(meta), seen_meta)
     unsupervised = rules.max_proposals is not None
     truth_folders, remarks = find_sequences(
-        Path(truth), sequences, unsupervised=unsupervised, object_folders=rules.object_folders
+        Path(truth), sequences, only=only, unsupervised=unsupervised, object_folders=rules.object_folders
     )
     if named.skip_first and not rules.skip_first:
         remarks = (*remarks, _ALL_FRAMES.format(named.name))
     run = _FolderScoring(predictions, truth_folders, rules, tolerance, missing)
     scored = run.score(workers, progress)
-    return Scores(name or predictions.resolve().name, rules, tolerance, scored, unseen, run.files(), remarks)
+    scores = Scores(name or predictions.resolve().name, rules, tolerance, scored, None, run.files(), remarks)
+    return scores if seen is None else replace(scores, unseen=_unseen(scores, seen, str(meta)))
+
+
+def _unseen(scores: Scores, seen: Mapping[tuple[str, int], bool], meta: str) -> frozenset[tuple[str, int]]:
+    """Sequences and ids of objects of unseen categories; refuses scored objects whose category is not known."""
+    scored = [(sequence, one.object_id) for sequence, one in scores.objects if len(one.j)]
+    unknown = [
+        f"object {object_id} of {sequence}" for sequence, object_id in scored if (sequence, object_id) not in seen
+    ]
+    if unknown:
+        raise InputError(
+            f"{meta}: lacks {len(unknown)} of {len(scored)} scored objects, first {', '.join(unknown[:5])}. Give the "
+            "meta.json of the scored set."
+        )
+    return frozenset(found for found, is_seen in seen.items() if not is_seen)
 
 
 class _FolderScoring:
@@ -191,7 +212,7 @@ def _advice(plans: Sequence[PlannedSequence], faults: Sequence[str], missing: Mi
     if any(plan.unused for plan in plans):
         return "Rename the masks as the annotations are named: a mask under another name would be scored as missing."
     if missing == "error" and any("no such f" in fault for fault in faults):
-        return "Use --missing zero to score missing frames and sequences as empty."
+        return "vos eval --missing zero scores missing frames and sequences as empty."
     return ""
 
 
@@ -210,7 +231,7 @@ def _plan(
     if not scored:
         faults.append(
             f"{truth_folder}: {len(annotated)} PNG files, and {protocol.name} leaves none of them to score. "
-            "Leave the sequence out: --set FILE, a text file with the names of the others"
+            f"Leave the sequence out {NAME_THE_OTHERS}"
         )
         return None
     try:
@@ -218,14 +239,10 @@ def _plan(
     except InputError as error:
         faults.append(f"{annotated[0]}: {error}")
         return None
-    binary = first.binary
-    first_truth = (first.label_map == VOID).view(np.uint8) if binary else first.label_map
+    binary = first.binary or (not first.label_map.any() and annotated_in_black_and_white(annotated[1:]))
+    first_truth = one_object(first.label_map) if binary else first.label_map
     if not object_ids(first_truth) and protocol.of_first_frame:
-        faults.append(
-            f"{annotated[0]}: no object in the first annotated frame. Leave the sequence out (--set FILE, a text file "
-            "with the names of the others), or take a protocol that scores objects which appear later, such as "
-            "--protocol youtube-vos"
-        )
+        faults.append(f"{annotated[0]}: {no_first_object(protocol)} {NAME_THE_OTHERS}")
         return None
     if not prediction_folder.is_dir() and missing == "error":
         faults.append(f"{prediction_folder}: no such folder ({len(scored)} frames to score)")

@@ -17,6 +17,7 @@ def find_sequences(
     truth: Path,
     sequences: str | Sequence[str] | None = None,
     *,
+    only: Sequence[str] = (),
     unsupervised: bool = False,
     object_folders: bool = False,
 ) -> tuple[dict[str, Path], tuple[str, ...]]:
@@ -25,13 +26,14 @@ def find_sequences(
     Args:
         truth: a DAVIS or YouTube-VOS root, a folder of sequence folders, or one sequence's folder.
         sequences: names, a set's name or a text file of names; None for all.
+        only: of these, only the sequences with these names; empty for all.
         unsupervised: take a DAVIS root's ``Annotations_unsupervised`` if it is there.
         object_folders: sequences hold one folder of PNG files for each object (SA-V).
     Returns:
         Folders of label maps by sequence, in order (``SEQUENCE/OBJECT`` with object folders); and notes,
         such as the names of folders that hold no PNG file and are no sequences.
     Raises:
-        InputError: there are none, or requested sequences are missing.
+        InputError: there are none, or requested sequences are missing or not among ``sequences``.
     """
     if not truth.is_dir():
         raise InputError(f"{truth}: no such folder of annotations.")
@@ -48,6 +50,10 @@ def find_sequences(
         names = _names_of_set(truth, tree, sequences)
     else:
         names = list(sequences)
+    outside = [sequence for sequence in only if sequence not in names]
+    if outside:
+        raise InputError(f"{sequences or folder} has no sequence {outside[0]}. It has: {_shown(names)}.")
+    names = [sequence for sequence in names if not only or sequence in only]
     lost = [sequence for sequence in names if not (folder / sequence).is_dir()]
     if not names:
         raise InputError(f"{sequences or 'sequences'}: no sequence named.")
@@ -84,18 +90,17 @@ def is_folder_of_label_maps(predictions: Path, truth: Path) -> bool:
         predictions: a folder.
         truth: as for ``find_sequences``.
     Returns:
-        True if folders named as the truth's sequences are in it and each begins with a palette PNG; of one sequence,
-        its own folder fits too.
+        True if folders named as the truth's sequences are in it and hold PNG files; of one sequence, its own folder
+        fits too if it begins with a palette PNG.
     """
     try:
         names, _ = find_sequences(truth)
     except InputError:
         return False
-    folders = [predictions / name for name in names]
-    if len(folders) == 1 and not folders[0].is_dir():
-        folders = [predictions]
-    firsts = [files[0] for folder in folders if (files := png_files(folder))]
-    return bool(firsts) and all(map(_is_palette_png, firsts))
+    if any(png_files(predictions / name) for name in names):
+        return True
+    own = png_files(predictions) if len(names) == 1 else []
+    return bool(own) and _is_palette_png(own[0])
 
 
 def _is_palette_png(path: Path) -> bool:
@@ -124,8 +129,12 @@ def _sequences_in(folder: Path, object_folders: bool) -> tuple[list[str], tuple[
     if not held:
         there = f" Folders without one: {', '.join(others[:5])}." if others else ""
         raise InputError(f"{folder}: no sequences in it. Expected a folder of PNG label maps for each sequence.{there}")
-    shown = ", ".join(others[:5]) + (f" and {len(others) - 5} more" if len(others) > 5 else "")
-    return held, ((f"{folder}: left out as no sequences, since they hold no PNG file: {shown}",) if others else ())
+    left_out = f"{folder}: left out as no sequences, since they hold no PNG file: {_shown(others)}"
+    return held, ((left_out,) if others else ())
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
 
 
 def _names_of_set(truth: Path, tree: DavisTree | None, name: str) -> list[str]:
@@ -138,27 +147,27 @@ def _names_of_set(truth: Path, tree: DavisTree | None, name: str) -> list[str]:
     return tree.sequences(name)
 
 
-def unseen_objects(meta: Path, seen_meta: Path | str | None = None) -> frozenset[tuple[str, int]]:
-    """List the objects of unseen categories.
+def seen_objects(meta: Path, seen_meta: Path | str | None = None) -> dict[tuple[str, int], bool]:
+    """Tell objects of seen categories from those of unseen ones.
 
     Args:
         meta: YouTube-VOS ``meta.json`` of the scored set.
         seen_meta: that of the training set; its categories are seen.
     Returns:
-        Pairs of sequence and object id.
+        By sequence and object id: True if the object's category is seen.
     Raises:
         InputError: not such a file, or objects that do not say whether they are seen.
     """
     objects = _meta_objects(meta)
     if seen_meta is not None:
         known = {entry.get("category") for _, _, entry in _meta_objects(Path(seen_meta))}
-        return frozenset((video, i) for video, i, entry in objects if entry.get("category") not in known)
+        return {(video, i): entry.get("category") in known for video, i, entry in objects}
     if any("seen" not in entry for _, _, entry in objects):
         raise InputError(
             f'{meta}: its objects do not say "seen": true or false. '
             "Give the training set's meta.json too, whose categories are the seen ones (--seen-meta)."
         )
-    return frozenset((video, i) for video, i, entry in objects if not entry["seen"])
+    return {(video, i): bool(entry["seen"]) for video, i, entry in objects}
 
 
 def _meta_objects(path: Path) -> list[tuple[str, int, dict[str, object]]]:

@@ -14,12 +14,12 @@ from vos.io.masks.mask_file import read_stored_label_map
 
 
 def write_submission(results: Path, target: Path, sequences: Sequence[str] | None = None) -> int:
-    """Write the masks of a results folder as a zip file; records, tables and reports stay out.
+    """Write the masks of a results folder as a zip file; records, tables, reports and hidden folders stay out.
 
     Args:
         results: a folder with a folder of masks for each sequence, as of ``vos davis`` or ``vos track``.
         target: the zip file; replaced once it is whole.
-        sequences: only these, each of which must be there; None for all.
+        sequences: only these, each of which must be there; None for all. A name counts once.
     Returns:
         The number of masks.
     Raises:
@@ -28,8 +28,9 @@ def write_submission(results: Path, target: Path, sequences: Sequence[str] | Non
     """
     if not results.is_dir():
         raise InputError(f"{results}: no such folder of results.")
-    there = {path.name: path for path in sorted(results.iterdir()) if path.is_dir() and png_files(path)}
-    names = list(there) if sequences is None else list(sequences)
+    folders = [path for path in sorted(results.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    there = {path.name: path for path in folders if png_files(path)}
+    names = list(there) if sequences is None else list(dict.fromkeys(sequences))
     lost = [name for name in names if name not in there]
     if lost or not names:
         what = f"no masks of {len(lost)} sequences, first {lost[0]}" if lost else "no folder of PNG masks in it"

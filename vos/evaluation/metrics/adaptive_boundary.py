@@ -8,25 +8,26 @@ from functools import lru_cache
 import numpy as np
 
 from vos.evaluation.metrics import packed_masks as bits
-from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, f_measure
+from vos.evaluation.metrics.boundary_accuracy import f_measure
 from vos.types.arrays import Size
 
 AREA_TOLERANCE = 0.1
 """The adaptive tolerance, as a share of the square root of the truth's area."""
 
 
-def score_pair_adaptive(truth: bits.Bits, mask: bits.Bits, size: Size) -> tuple[float, float, float]:
+def score_pair_adaptive(truth: bits.Bits, mask: bits.Bits, size: Size, tolerance: float) -> tuple[float, float, float]:
     """Measure J, F and the adaptive F of two packed masks, by the rules of MOSEv2.
 
     Args:
         truth: packed (H, words).
         mask: packed, the same shape.
         size: (H, W) of the frame.
+        tolerance: the usual one in pixels, not rounded; of MOSEv2 it is 0.008 of the diagonal.
     Returns:
-        J as (intersection + 1) / (union + 1); F with the tolerance of 0.008 of the diagonal; F with a
-        tolerance of 0.1 x sqrt(area of the truth), rounded up, where that is smaller.
+        J as (intersection + 1) / (union + 1); F with the usual tolerance; F with a tolerance of 0.1 x sqrt(area of
+        the truth), rounded up, where that is smaller.
     Source: henghuiding/MOSE-api, MOSEv2/sam2_rcms/tools/metricsv2.py:9-31, :161-206 and score.py:86 at b9afc7d.
-        Where the adaptive tolerance is not smaller, both F use 0.008 of the diagonal without rounding, and the
+        Where the adaptive tolerance is not smaller, both F use the usual one without rounding, and the
         structuring element of that radius is off centre; published scores have both, so they are kept.
     """
     cropped = bits.crop((truth, mask), size[1])
@@ -40,17 +41,18 @@ def score_pair_adaptive(truth: bits.Bits, mask: bits.Bits, size: Size) -> tuple[
     if not lengths[0] or not lengths[1]:
         f = f_measure(0, lengths[1], 0, lengths[0])
         return j, f, f
-    usual = TOLERANCE * float(np.linalg.norm(size))
     adaptive = math.ceil(AREA_TOLERANCE * math.sqrt(areas[0]))
-    if adaptive >= usual:
-        f = _f_with_tolerance(outlines, lengths, usual)
+    if adaptive >= tolerance:
+        f = _f_with_tolerance(outlines, lengths, tolerance)
         return j, f, f
-    return j, _f_with_tolerance(outlines, lengths, math.ceil(usual)), _f_with_tolerance(outlines, lengths, adaptive)
+    return j, _f_with_tolerance(outlines, lengths, math.ceil(tolerance)), _f_with_tolerance(outlines, lengths, adaptive)
 
 
 def _f_with_tolerance(outlines: bits.Bits, lengths: tuple[int, int], radius: float) -> float:
     """F from the outlines (2, H, words) of truth and mask, their pixel counts, and a tolerance in pixels."""
-    near = bits.dilate(outlines, int(radius)) if radius == int(radius) else dilate_off_centre(outlines, radius)
+    # From a word on, which no published score comes near, the disk is in the centre.
+    whole = radius == int(radius) or radius >= bits.WORD - 1
+    near = bits.dilate(outlines, math.ceil(radius)) if whole else dilate_off_centre(outlines, radius)
     matched = outlines & near[::-1]
     return f_measure(bits.count(matched[1]), lengths[1], bits.count(matched[0]), lengths[0])
 

@@ -85,6 +85,20 @@ def tolerance_in_pixels(tolerance: float, size: Size | tuple[int, ...]) -> int:
     Returns:
         Pixels, 0 or more.
     Raises:
+        InputError: as ``exact_tolerance``.
+    """
+    return math.ceil(exact_tolerance(tolerance, size))
+
+
+def exact_tolerance(tolerance: float, size: Size | tuple[int, ...]) -> float:
+    """Turn a tolerance into pixels, without rounding.
+
+    Args:
+        tolerance: as for ``tolerance_in_pixels``.
+        size: (H, W) of the frame.
+    Returns:
+        Pixels, 0 or more.
+    Raises:
         InputError: negative, not finite, or 1 and more but not a whole number.
     """
     if not math.isfinite(tolerance) or tolerance < 0 or (tolerance >= 1 and tolerance != int(tolerance)):
@@ -92,4 +106,4 @@ def tolerance_in_pixels(tolerance: float, size: Size | tuple[int, ...]) -> int:
             f"boundary tolerance is {tolerance}, expected a share of the diagonal below 1 (DAVIS: {TOLERANCE}) "
             "or whole pixels"
         )
-    return int(tolerance) if tolerance >= 1 else math.ceil(tolerance * math.sqrt(size[0] ** 2 + size[1] ** 2))
+    return tolerance if tolerance >= 1 else tolerance * math.sqrt(size[0] ** 2 + size[1] ** 2)

@@ -49,7 +49,7 @@ def score_frame(
     truth: LabelMap,
     prediction: LabelMap,
     object_ids: Collection[int] | None,
-    radius: int,
+    tolerance: float,
     measures: Measures = "j-f",
     *,
     boundary_iou: bool = False,
@@ -60,7 +60,7 @@ def score_frame(
         truth: uint8 (H, W), without void.
         prediction: uint8 (H, W).
         object_ids: ids that are scored besides those of the truth; None for all that are predicted.
-        radius: boundary tolerance in pixels.
+        tolerance: of the boundary in pixels; F rounds it up.
         measures: what to measure, as in ``Protocol``.
         boundary_iou: measure the boundary IoU too.
     Returns:
@@ -73,11 +73,11 @@ def score_frame(
     nothing = np.zeros((height, -(-width // bits.WORD)), dtype=np.uint64)
     pairs = [(truths.get(i, nothing), predictions.get(i, nothing)) for i in scored]
     if measures == "j-f-adaptive":
-        rows = [score_pair_adaptive(known, found, (height, width)) for known, found in pairs]
+        rows = [score_pair_adaptive(known, found, (height, width), tolerance) for known, found in pairs]
     elif measures == "j":
         rows = [(score_region(known, found), math.nan, math.nan) for known, found in pairs]
     else:
-        rows = [(*score_pair(known, found, width, radius), math.nan) for known, found in pairs]
+        rows = [(*score_pair(known, found, width, math.ceil(tolerance)), math.nan) for known, found in pairs]
     j, f, f_adaptive = np.array(rows, dtype=np.float64).reshape(len(scored), 3).T
     boundary = None
     if boundary_iou:

@@ -19,12 +19,13 @@ from vos.errors import InputError
 from vos.evaluation.datasets.sequence_folders import png_files
 from vos.evaluation.metrics.boundary_accuracy import boundary_of
 from vos.evaluation.reports.tables import CATEGORY_COLUMNS, GLOBAL_COLUMNS, percent
+from vos.evaluation.video.black_and_white import annotated_in_black_and_white
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.scores import Scores, SequenceFiles
 from vos.io.frame_names import match_names
 from vos.io.images.image_file import read_image
-from vos.io.masks.mask_file import StoredLabelMap, read_stored_label_map
-from vos.types.arrays import AnyArray, BoolArray, Image
+from vos.io.masks.mask_file import read_stored_label_map
+from vos.types.arrays import AnyArray, BoolArray, Image, LabelMap
 from vos.types.label_map import VOID
 from vos.types.palette import PALETTE
 from vos.version import __version__
@@ -257,10 +258,11 @@ def _figure(scores: Scores, sequence: SequenceScores, object_scores: ObjectScore
 def _draw(files: SequenceFiles, frame: str, object_id: int, predicted_id: int | None, *, merged: bool) -> Image:
     """A frame with the outlines of truth and prediction, at most ``PICTURE_WIDTH`` wide."""
     truth_file = read_stored_label_map(_mask_path(files.truth, frame))
-    truth = _mask(truth_file, object_id, merged=merged)
+    black_and_white = annotated_in_black_and_white(png_files(files.truth))
+    truth = _mask(truth_file.label_map, object_id, merged=merged, black_and_white=black_and_white)
     try:
-        prediction_file = read_stored_label_map(_mask_path(files.predictions, frame))
-        prediction = _mask(prediction_file, predicted_id, merged=merged)
+        file = read_stored_label_map(_mask_path(files.predictions, frame))
+        prediction = _mask(file.label_map, predicted_id, merged=merged, black_and_white=file.binary)
     except InputError:
         prediction = np.zeros_like(truth)
     size_wh = (truth.shape[1], truth.shape[0])
@@ -280,9 +282,8 @@ def _mask_path(folder: Path, frame: str) -> Path:
     return path if path.is_file() else match_names([frame], png_files(folder)).files.get(frame, path)
 
 
-def _mask(file: StoredLabelMap, object_id: int | None, *, merged: bool) -> BoolArray:
-    label_map = file.label_map
-    if file.binary:
+def _mask(label_map: LabelMap, object_id: int | None, *, merged: bool, black_and_white: bool) -> BoolArray:
+    if black_and_white:
         return np.asarray(label_map == VOID)
     if merged:
         return np.asarray((label_map > 0) & (label_map < VOID))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from vos.errors import OutputError
-from vos.evaluation.video.attributes import slices
+from vos.evaluation.video.attributes import Slice, slices
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores, Series
 from vos.evaluation.video.scores import Scores
 from vos.evaluation.video.significance import bootstrap_interval, paired_test
@@ -155,12 +155,13 @@ def interval_lines(results: Sequence[Scores], style: Style = "text", digits: int
     for scores in results:
         interval = bootstrap_interval(scores)
         low, high = percent(interval.low, digits=digits), percent(interval.high, digits=digits)
-        lines.append(f"{scores.name}: 95 % interval over {len(scores.sequences)} sequences: {low} to {high}")
+        lines.append(f"{scores.name}: 95 % interval over {interval.sequences} sequences: {low} to {high}")
     for scores in results[1:]:
         found = paired_test(results[0], scores)
+        p_value = "-" if math.isnan(found.p_value) else f"{found.p_value:.4f}"
         lines.append(
             f"{scores.name} against {results[0].name}: {percent(found.difference, signed=True, digits=digits)} a "
-            f"sequence, better on {found.wins} of {found.sequences}, p = {found.p_value:.4f} (sign flips)"
+            f"sequence, better on {found.wins} of {found.sequences}, p = {p_value} (sign flips)"
         )
     mark = {"text": "", "md": "- ", "latex": "% "}[style]
     return "\n".join(mark + line for line in lines)
@@ -170,9 +171,12 @@ def slice_table(results: Sequence[Scores], style: Style = "text", digits: int = 
     """Make the table of attributes, measured from the truth: objects that have one, and their J&F in each result."""
     tables = [{one.name: one for one in found} for found in slices(results)]
     rows = [["Attribute", "Objects", *(scores.name for scores in results)]]
-    for name, first in tables[0].items():
-        numbers = [one[name].j if math.isnan(one[name].f) else (one[name].j + one[name].f) / 2 for one in tables]
-        rows.append([name, str(first.objects), *(percent(value, digits=digits) for value in numbers)])
+    for name in sorted({name for one in tables for name in one}):
+        found = [one.get(name, Slice(name, 0, math.nan, math.nan)) for one in tables]
+        counts = [str(one.objects) for one in found]  # with sa-v, predictions determine which objects are scored
+        shown = counts[0] if len({*counts}) == 1 else "/".join(counts)
+        numbers = [one.j if math.isnan(one.f) else (one.j + one.f) / 2 for one in found]
+        rows.append([name, shown, *(percent(value, digits=digits) for value in numbers)])
     return table(rows, style)
 
 
@@ -237,9 +241,14 @@ def tables_in(folder: Path, set_name: str) -> tuple[Path, Path]:
     return folder / f"global_results-{set_name}.csv", folder / f"per-sequence_results-{set_name}.csv"
 
 
+def is_table_file(path: Path) -> bool:
+    """True if ``tables_at`` takes a path for the file of the table of objects, and not for a folder."""
+    return path.suffix.lower() == ".csv" and not path.is_dir()
+
+
 def tables_at(path: Path, set_name: str) -> tuple[Path, Path]:
     """Name the files of the official tables: in a folder, or ``X-global.csv`` beside the table of objects ``X.csv``."""
-    if path.suffix.lower() == ".csv" and not path.is_dir():
+    if is_table_file(path):
         return path.with_name(f"{path.stem}-global.csv"), path
     return tables_in(path, set_name)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from vos.evaluation.datasets.sequence_folders import png_files
 from vos.evaluation.metrics.statistics import mean_of
+from vos.evaluation.video.black_and_white import annotated_in_black_and_white, one_object
 from vos.evaluation.video.scores import Scores
 from vos.io.masks.mask_file import read_stored_label_map
 from vos.types.label_map import VOID, object_ids
@@ -108,14 +109,14 @@ def _slices_of(scores: Scores, limits: AttributeLimits, tracks: dict[Path, Mappi
 
 def _attributes_in(folder: Path, merge: bool, limits: AttributeLimits) -> dict[int, set[str]]:
     files = png_files(folder)
+    black_and_white = annotated_in_black_and_white(files)
     areas = np.zeros((256, len(files)), dtype=np.int64)
     centroids = np.zeros((256, len(files), 2))
     pixels = 1
     for frame, path in enumerate(files):
-        mask = read_stored_label_map(path)
-        label_map = mask.label_map
-        if mask.binary:
-            label_map = (label_map == VOID).astype(np.uint8)
+        label_map = read_stored_label_map(path).label_map
+        if black_and_white:
+            label_map = one_object(label_map)
         elif merge:
             label_map = ((label_map > 0) & (label_map < VOID)).astype(np.uint8)
         pixels = label_map.size

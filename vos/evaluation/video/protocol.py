@@ -137,12 +137,13 @@ def protocol_named(
     Args:
         name: a key of ``PROTOCOLS``, or a protocol of your own, which is taken as it is.
         all_frames: leave out no frame at either end.
-        official: reproduce the official tool's faults.
+        official: reproduce the faults of davis2017-evaluation; for the protocols of DAVIS.
         boundary_iou: measure the boundary IoU too.
     Returns:
         The protocol.
     Raises:
-        OptionError: no protocol has that name, or it matches proposals, which have no boundary IoU.
+        OptionError: no protocol has that name, it matches proposals, which have no boundary IoU, or it is none of
+            DAVIS and so has no official faults here.
     """
     if isinstance(name, Protocol):
         protocol = name
@@ -156,4 +157,9 @@ def protocol_named(
         if protocol.max_proposals is not None:
             raise OptionError(f"{protocol.name} matches proposals by J and F; their boundary IoU is not measured.")
         protocol = replace(protocol, boundary_iou=True)
+    if official and not protocol.name.startswith("davis-"):
+        raise OptionError(
+            f"{protocol.name} has no official form: --official reproduces faults of davis2017-evaluation, which does "
+            "not score it. Leave --official out."
+        )
     return replace(protocol, official=True) if official else protocol

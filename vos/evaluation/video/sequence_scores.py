@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
 import numpy as np
 
 from vos.errors import InputError
-from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
+from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, exact_tolerance
 from vos.evaluation.metrics.frame_scores import FrameScores, score_frame, score_proposals
+from vos.evaluation.video.black_and_white import one_object, predicted_ids
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named
 from vos.types.arrays import LabelMap
-from vos.types.label_map import VOID, object_ids, without_void
+from vos.types.label_map import VOID, object_ids, only_void, without_void
 
 
 class SequenceScorer:
@@ -38,7 +40,7 @@ class SequenceScorer:
         self.name = name
         self.protocol = protocol_named(protocol) if isinstance(protocol, str) else protocol
         self.size = first_truth.shape
-        self.radius = tolerance_in_pixels(tolerance, first_truth.shape)
+        self.tolerance = exact_tolerance(tolerance, first_truth.shape)
         held = object_ids(first_truth)
         if self.protocol.merge:
             self.first_ids: tuple[int, ...] = (1,)
@@ -69,11 +71,11 @@ class SequenceScorer:
         if protocol.merge:
             truth, prediction = (truth > 0).view(np.uint8), (prediction > 0).view(np.uint8)
         if protocol.max_proposals is not None:
-            return score_proposals(truth, prediction, self.radius)
+            return score_proposals(truth, prediction, math.ceil(self.tolerance))
         # An object that appears later is scored in every frame, also where the truth lacks it.
         wanted = self.first_ids if protocol.of_first_frame else None
         return score_frame(
-            truth, prediction, wanted, self.radius, protocol.measures, boundary_iou=protocol.boundary_iou
+            truth, prediction, wanted, self.tolerance, protocol.measures, boundary_iou=protocol.boundary_iou
         )
 
     def add(self, scores: FrameScores, frame: str) -> None:
@@ -223,8 +225,8 @@ def score_sequence(
     """Score a sequence from label maps in memory, or from any iterables of them.
 
     Args:
-        truths: uint8 (H, W) each, all annotated frames in order, the first one included.
-        predictions: uint8 (H, W) each, one for each truth.
+        truths: uint8 (H, W) each, all annotated frames in order, the first one included; of only 0 and 255, one object.
+        predictions: uint8 (H, W) each, one for each truth; those of only 0 and 255 show the one object.
         protocol: a protocol or its name; it says which frames at the ends are left out.
         name: the sequence's name.
         frames: names of the frames; zero-padded numbers by default.
@@ -232,25 +234,34 @@ def score_sequence(
     Returns:
         The sequence's scores.
     Raises:
-        InputError: sizes or lengths differ, ids are predicted that the truth does not have, or no
-            frame is left to score.
+        InputError: sizes or lengths differ, ids are predicted that the truth does not have, no frame is left to
+            score, or the first truth is empty and its objects are those to score.
     """
     rules = protocol_named(protocol) if isinstance(protocol, str) else protocol
+    exact_tolerance(tolerance, (1, 1))
     scorer: SequenceScorer | None = None
     held: tuple[str, FrameScores] | None = None
+    binary: bool | None = None  # 255 is the object; decided by the first truth that is not empty
     n = -1
     for n, (truth, prediction) in enumerate(_pairs(name, truths, predictions)):
-        frame = frames[n] if frames is not None else f"{n:05d}"
-        if scorer is None:
-            scorer = SequenceScorer(name, truth, rules, tolerance=tolerance)
-            if rules.skip_first:
-                continue
-        if held is not None:
-            scorer.add(held[1], held[0])
+        frame = frames[n] if frames is not None and n < len(frames) else f"{n:05d}"
+        binary = only_void(truth) if binary is None and truth.any() else binary
         try:
-            held = frame, scorer.score(truth, prediction)
+            truth = one_object(truth) if binary else truth
+            if scorer is None:
+                scorer = SequenceScorer(name, truth, rules, tolerance=tolerance)
+                if rules.of_first_frame and not object_ids(truth):
+                    raise InputError(no_first_object(rules))
+                if rules.skip_first:
+                    continue
+            if held is not None:
+                scorer.add(held[1], held[0])
+            objects = scorer.first_ids or ((1,) if binary is not False else ())
+            held = frame, scorer.score(truth, predicted_ids(prediction, objects, rules))
         except InputError as error:
             raise InputError(f'sequence "{name}": frame {frame}: {error}') from None
+    if frames is not None and len(frames) != n + 1:
+        raise InputError(f'sequence "{name}": {len(frames)} names of frames for {n + 1} frames.')
     if scorer is not None and held is not None and not rules.skip_last:
         scorer.add(held[1], held[0])
     if scorer is None or not scorer.frame_count:
@@ -258,6 +269,14 @@ def score_sequence(
     for frame, ids in scorer.stray_ids():
         raise InputError(f'sequence "{name}": frame {frame}: {describe_stray(ids, rules, scorer.first_ids)}')
     return scorer.scores()
+
+
+def no_first_object(protocol: Protocol) -> str:
+    """Say that a sequence cannot be scored since its first annotation is empty; without a subject or a full stop."""
+    return (
+        f"no object in the first annotated frame, whose objects {protocol.name} scores. Take a protocol that scores "
+        "objects which appear later, such as youtube-vos, or leave the sequence out"
+    )
 
 
 def describe_stray(ids: Sequence[int], protocol: Protocol, object_ids: Sequence[int]) -> str:

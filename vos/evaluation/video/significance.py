@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,12 +20,14 @@ class Interval:
     """A 95 % bootstrap interval of a score.
 
     Attributes:
-        low: the 2.5th percentile, in [0, 1].
-        high: the 97.5th percentile, in [0, 1].
+        low: the 2.5th percentile, in [0, 1]; NaN without a sequence.
+        high: the 97.5th percentile, in [0, 1]; NaN without a sequence.
+        sequences: number of sequences with scored objects, which alone are resampled.
     """
 
     low: float
     high: float
+    sequences: int
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,10 @@ class Comparison:
     """J&F of one tracker against another, sequence by sequence.
 
     Attributes:
-        difference: mean over the sequences of the second's J&F less the first's.
-        p_value: two-sided, of a sign-flip permutation test over the sequences.
+        difference: mean over the sequences of the second's J&F less the first's; NaN without any.
+        p_value: two-sided, of a sign-flip permutation test over the sequences; NaN without any.
         wins: sequences on which the second is better.
-        sequences: number of sequences.
+        sequences: number of sequences in which both have scored objects.
     """
 
     difference: float
@@ -53,13 +56,15 @@ def bootstrap_interval(scores: Scores, *, seed: int = 0) -> Interval:
     Returns:
         The interval of J&F (of J where F is not measured).
     """
-    sums = np.array([(_values(scores, i).sum(), len(_values(scores, i))) for i in range(len(scores.sequences))])
+    values = [of_sequence for of_sequence in _values(scores) if len(of_sequence)]
+    if not values:
+        return Interval(math.nan, math.nan, 0)
+    sums = np.array([(of_sequence.sum(), len(of_sequence)) for of_sequence in values])
     rng = np.random.default_rng(seed)
     chosen = rng.integers(0, len(sums), (SAMPLES, len(sums)))
     totals = sums[chosen].sum(axis=1)
-    means = totals[:, 0] / np.maximum(totals[:, 1], 1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(low), float(high))
+    low, high = np.percentile(totals[:, 0] / totals[:, 1], [2.5, 97.5])
+    return Interval(float(low), float(high), len(sums))
 
 
 def paired_test(first: Scores, second: Scores, *, seed: int = 0) -> Comparison:
@@ -76,9 +81,11 @@ def paired_test(first: Scores, second: Scores, *, seed: int = 0) -> Comparison:
     """
     if [one.name for one in first.sequences] != [one.name for one in second.sequences]:
         raise InputError(f"{first.name} and {second.name} have different sequences; a paired test needs the same.")
-    means = [np.array([_values(s, i).mean() for i in range(len(s.sequences))]) for s in (first, second)]
-    differences = means[1] - means[0]
+    pairs = zip(_values(first), _values(second), strict=True)
+    differences = np.array([theirs.mean() - mine.mean() for mine, theirs in pairs if len(mine) and len(theirs)])
     count = len(differences)
+    if not count:
+        return Comparison(math.nan, math.nan, 0, 0)
     if 2**count <= SAMPLES:
         signs = 1 - 2 * ((np.arange(2**count)[:, None] >> np.arange(count)) & 1)
         extra = 0
@@ -91,8 +98,10 @@ def paired_test(first: Scores, second: Scores, *, seed: int = 0) -> Comparison:
     return Comparison(float(differences.mean()), float(p_value), int(np.count_nonzero(differences > 0)), count)
 
 
-def _values(scores: Scores, sequence: int) -> npt.NDArray[np.float64]:
-    """J&F of a sequence's objects; J where F is not measured."""
+def _values(scores: Scores) -> list[npt.NDArray[np.float64]]:
+    """J&F of each sequence's scored objects; J where F is not measured."""
     only_j = scores.protocol.measures == "j"
-    objects = [one for one in scores.sequences[sequence].objects if len(one.j)]
-    return np.array([one.j_statistics.mean if only_j else one.j_and_f for one in objects], dtype=np.float64)
+    return [
+        np.array([one.j_statistics.mean if only_j else one.j_and_f for one in sequence.objects if len(one.j)])
+        for sequence in scores.sequences
+    ]

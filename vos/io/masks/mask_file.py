@@ -22,7 +22,7 @@ from vos.io.masks.palette_masks import palette_to_ids
 from vos.io.masks.rgb_masks import alpha_to_ids, colours_to_ids
 from vos.io.regular_files import read_regular_file
 from vos.types.arrays import AnyArray, LabelMap, Size
-from vos.types.label_map import VOID, object_ids
+from vos.types.label_map import object_ids, only_void
 from vos.types.palette import PALETTE
 
 logger = logging.getLogger(__name__)
@@ -58,8 +58,7 @@ class StoredLabelMap:
     @property
     def binary(self) -> bool:
         """True if the file holds 255, and apart from it only 0: one mask, or only void."""
-        highest = int(self.label_map.max(initial=0))
-        return highest == VOID and not ((self.label_map > 0) & (self.label_map < VOID)).any()
+        return only_void(self.label_map)
 
 
 def encode_label_map(label_map: LabelMap) -> bytes:
