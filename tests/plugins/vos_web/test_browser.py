@@ -143,7 +143,18 @@ def overlap(a, b):
     return (a & b).sum() / max(1, (a | b).sum())
 
 
-def step_mark_and_track_stop_and_go_on(editor):
+def exported_masks(editor, folder):
+    """Export as one file, and unpack it; gives the masks."""
+    editor.page.click("#export")
+    with editor.page.expect_download(timeout=600_000) as download:
+        editor.page.click("#dialog .primary")
+    download.value.save_as(folder / "export.zip")
+    with zipfile.ZipFile(folder / "export.zip") as archive:
+        archive.extractall(folder / "export")
+    return sorted((folder / "export").rglob("*.png"))
+
+
+def step_mark_and_track_stop_and_go_on(editor, tmp_path):
     expect(editor.page.locator("#export")).to_be_disabled()
     editor.box_around(truth(0))
     editor.is_annotated()
@@ -154,6 +165,9 @@ def step_mark_and_track_stop_and_go_on(editor):
     editor.stop_after_a_frame()
     kept = len(list((editor.folder / "masks").iterdir()))
     assert 1 < kept < LAST
+    exported = exported_masks(editor, tmp_path / "part")
+    assert [path.stem for path in exported] == [f"{frame:05d}" for frame in range(kept)]
+    editor.says(f"{LAST + 1 - kept} frames, the first one {kept}, were not tracked and are left out.")
     editor.go_to(kept - 1)
     editor.track()
     editor.is_done()
@@ -197,12 +211,8 @@ def step_add_an_object_at_a_later_frame(editor):
 def step_export_and_score(editor, tmp_path):
     editor.page.click("#export")
     editor.picture("web-export")
-    with editor.page.expect_download(timeout=600_000) as download:
-        editor.page.click("#dialog .primary")
-    download.value.save_as(tmp_path / "export.zip")
-    with zipfile.ZipFile(tmp_path / "export.zip") as archive:
-        archive.extractall(tmp_path)
-    exported = sorted(tmp_path.rglob("*.png"))
+    editor.page.keyboard.press("Escape")
+    exported = exported_masks(editor, tmp_path / "whole")
     assert [path.stem for path in exported] == [f"{frame:05d}" for frame in range(LAST + 1)]
     for frame, path in enumerate(exported):
         assert np.array_equal(read(path), read(editor.folder / "masks" / f"{frame:06d}.png"))
@@ -362,7 +372,7 @@ def step_the_server_is_gone(editor):
 
 
 def test_a_way_through_the_page(editor, server, tmp_path):
-    step_mark_and_track_stop_and_go_on(editor)
+    step_mark_and_track_stop_and_go_on(editor, tmp_path)
     step_scrub_and_step(editor)
     step_add_an_object_at_a_later_frame(editor)
     step_export_and_score(editor, tmp_path)
