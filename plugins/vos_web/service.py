@@ -139,6 +139,33 @@ class Service:
             label_map = np.where(label_map > 0, label_map, keep_ids(earlier, set(session.live_ids()) - set(ids)))
         session.annotate(frame, label_map, ids)
 
+    def add_first_mask(self, opened: OpenSession, frame: int, label_map: LabelMap) -> list[int]:
+        """Annotate a frame with the objects of a mask, but for those whose annotation the session has or had.
+
+        Args:
+            opened: the session; ids that it does not have become objects.
+            frame: index of the frame.
+            label_map: uint8 (H, W) without void.
+        Returns:
+            Ids of the mask that are left as they are: annotated in this frame, or deleted.
+        """
+        session = opened.session
+        with session.lock:
+            pinned = set(session.facts.pins.get(frame, []))
+            deleted = {entry.id for entry in session.facts.objects if entry.deleted}
+            kept = sorted(set(object_ids(label_map)) & (pinned | deleted))
+            ids = sorted(set(object_ids(label_map)) - set(kept))
+            if not ids:
+                return kept
+            session.ensure_objects(ids)
+            new = keep_ids(label_map, ids)
+            earlier = session.mask(frame)
+            if earlier is not None:
+                new = np.where(keep_ids(earlier, pinned) > 0, 0, new)
+                new = np.where(new > 0, new, keep_ids(earlier, set(session.live_ids()) - set(ids)))
+            session.annotate(frame, new.astype(np.uint8), ids)
+            return kept
+
     def remove(self, session_id: str) -> None:
         """Delete a session.
 
