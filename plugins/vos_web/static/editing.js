@@ -44,10 +44,14 @@ const paste = (ids, rect, part) => {
   for (let y = 0; y < rect.h; y++) ids.set(part.subarray(y * rect.w, (y + 1) * rect.w), (rect.y + y) * width() + rect.x);
 };
 
-// What the tracker says of a frame: how sure it is of each object, and reasons to check.
+// Ids of the objects that a frame's label map may hold: those that are deleted or have ended are not in it.
+const idsIn = (frame) => liveObjects().filter(({ end }) => end === null || frame < end).map(({ id }) => id);
+
+// What the tracker says of a frame: how sure it is of each object, reasons to check, and whether the frame is tracked at all.
 function statement(frame) {
-  const ids = liveObjects().map((object) => object.id).filter((id) => lane(id)[frame]);
-  return { levels: Object.fromEntries(ids.map((id) => [id, lane(id)[frame]])), doubts: { ...store.doubts.get(frame) } };
+  const ids = idsIn(frame).filter((id) => lane(id)[frame]);
+  const doubts = { ...store.doubts.get(frame) }, known = Boolean(store.known[frame]);
+  return { levels: Object.fromEntries(ids.map((id) => [id, lane(id)[frame]])), doubts, known };
 }
 
 // Takes a change that was made to current.ids within a rectangle; `before` is the whole label map as it was, and `marks`
@@ -82,8 +86,9 @@ function save(touched, pins, said) {
   const present = [...seen.keys()].filter((id) => id && seen[id]);
   if (unpin) store.pins.delete(frame);
   else store.pins.set(frame, [...new Set([...(store.pins.get(frame) ?? []), ...touched])].sort((a, b) => a - b));
-  if (unpin) setPresence(frame, said.levels, undefined, said.doubts);
-  else setPresence(frame, Object.fromEntries(present.map((id) => [id, 255])));
+  if (unpin) setPresence(frame, said.levels, idsIn(frame), said.doubts);
+  else setPresence(frame, Object.fromEntries(present.map((id) => [id, 255])), idsIn(frame));
+  if (unpin && !said.known && !present.length) store.known[frame] = 0;
   emit("pins");
   drain();
   showSaved();

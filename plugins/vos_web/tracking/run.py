@@ -240,10 +240,13 @@ def _store(session: Session, plan: TrackingPlan, frame: int, tracked: TrackedFra
         composed = keep_ids(tracked.label_map, fresh)
         composed = np.where(composed > 0, composed, keep_ids(earlier, set(live) - set(fresh)))
         ids = fresh
-    write_label_map(session.mask_path(frame), composed)
+    whole = session.with_left_out(frame, composed)
+    write_label_map(session.mask_path(frame), whole)
     scores = _scores(tracked.prediction)
     levels = {i: level_of(scores.get(i, 1.0)) for i in object_ids(composed) if ids is None or i in ids}
     doubts = {i: reason for i, reason in tracked.doubts.items() if i in live and (ids is None or i in ids)}
+    if ids is not None:  # what now covers a deleted or ended object leaves nothing to bring back
+        ids += sorted(session.without_pixels(whole) - set(live))
     session.presence.append(frame, levels, ids, doubts)
     return StoredFrame(levels, ids, doubts)
 
