@@ -4,6 +4,7 @@ With ``VOS_DOCS_IMAGES=docs/images`` the pictures of the documentation are writt
 """
 
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -282,6 +283,53 @@ def step_end_an_object(editor):
     expect(editor.page.locator("#frame-card")).to_contain_text("% sure")
 
 
+def step_undo_a_deletion_and_an_end(editor):
+    editor.go_to(52)
+    before = editor.mask(52)
+    editor.page.keyboard.press("1")
+    editor.page.keyboard.press("b")
+    editor.drag((30, 40), (70, 60))
+    editor.is_annotated()
+    painted = editor.mask(52)
+    assert painted.sum() > before.sum()
+    editor.page.keyboard.press("Delete")
+    editor.has_objects(1)
+    editor.drag((30, 140), (70, 160))  # object 2, which is chosen now
+    editor.page.keyboard.press("Control+z")
+    editor.page.keyboard.press("Control+z")
+    editor.has_objects(2)
+    editor.says("Undone: Object 1 is back.")
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    assert np.array_equal(editor.mask(52), painted)
+    row = editor.page.locator("#objects li[data-id='1']")
+    row.click()
+    row.get_by_label("More").click()
+    editor.page.get_by_role("menuitem", name="Gone from this frame on").click()
+    expect(editor.page.locator("#frame-card")).to_contain_text("Annotated frame")
+    expect(row).to_have_class(re.compile("absent"))
+    editor.page.keyboard.press("Control+z")
+    editor.says("Undone: Object 1 no longer ends.")
+    expect(row).not_to_have_class(re.compile("absent"))
+    editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    assert np.array_equal(editor.mask(52), before)
+    for _ in range(2):
+        editor.page.keyboard.press("Control+y")
+    editor.says("Done again: Object 1 ends at frame 52.")
+    assert np.array_equal(editor.mask(52), painted)
+    editor.page.keyboard.press("Delete")
+    editor.has_objects(1)
+    editor.page.locator("#toasts").get_by_role("button", name="Undo").last.click()
+    editor.has_objects(2)
+    for _ in range(2):
+        editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    assert np.array_equal(editor.mask(52), before)
+    assert not (editor.folder / "pins" / "000052.png").exists()
+
+
 def step_a_tracker_that_fails_at_once(editor):
     expect(editor.page.locator("#tracker option[value=cutie]")).to_be_disabled()
     editor.page.keyboard.press("?")
@@ -379,6 +427,7 @@ def test_a_way_through_the_page(editor, server, tmp_path):
     step_correct_on_a_later_frame(editor)
     step_undo_a_click(editor)
     step_end_an_object(editor)
+    step_undo_a_deletion_and_an_end(editor)
     step_a_tracker_that_fails_at_once(editor)
     step_a_second_tab_sees_what_the_first_does(editor, server)
     step_a_painted_picture_is_dropped_on_a_frame(editor)
