@@ -159,6 +159,8 @@ def _tracker_options(assignments: tuple[str, ...], runtime: Runtime, plugins: Pl
 def _open(service: Any, video: Path, mask: str | None) -> str:
     opened = service.open_video(video)
     session = opened.session
+    if opened.notice:
+        click.echo(opened.notice, err=True)
     if mask is not None:
         index, colon, file = mask.partition(":")
         later = bool(colon) and index.isdecimal() and not Path(mask).exists()

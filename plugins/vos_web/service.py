@@ -19,7 +19,7 @@ from vos_web.prompts import mask_from_prompts, read_mask
 from vos_web.server.events import EventHub
 from vos_web.server.paths import AllowedFolders
 from vos_web.sessions.session import keep_ids
-from vos_web.sessions.store import OpenSession, SessionStore
+from vos_web.sessions.store import OpenSession, SessionStore, VideoChangedError
 
 MAX_UPLOAD = 8 * 2**30
 
@@ -80,15 +80,27 @@ class Service:
         Args:
             path: the video or folder of images.
             fresh: begin one in any case.
+        Returns:
+            The session. Sessions that began when the video had another length or size are passed over; where there are
+            such ones alone, it is new and has a notice.
         Raises:
             InputError: it cannot be read.
         """
-        latest = None if fresh else self.store.latest_of(path)
-        return self.store.get(latest) if latest is not None else self.store.create(path)
+        earlier = [] if fresh else self.store.sessions_of(path)
+        for session_id in earlier:
+            with contextlib.suppress(VideoChangedError):
+                return self.store.get(session_id)
+        opened = self.store.create(path)
+        if earlier:
+            opened.notice = (
+                f"{path.name} has changed since its last session began, so this is a new one. The earlier one stays, "
+                "and goes on once the earlier video is back."
+            )
+        return opened
 
     def state(self, opened: OpenSession) -> dict[str, Any]:
         """A session and the running job, for the page."""
-        return {**opened.session.state(), "job": self.jobs.current}
+        return {**opened.session.state(), "job": self.jobs.current, "notice": opened.notice}
 
     def change_settings(self, opened: OpenSession, values: Mapping[str, Any]) -> None:
         """Change a session's ``tracker``, ``quality`` or ``position``.

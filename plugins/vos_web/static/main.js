@@ -42,6 +42,7 @@ function openSession(state) {
   drawJob();
   refresh();
   goTo(store.frame);
+  if (state.notice) say(state.notice, { seconds: 15 });
 }
 
 function drawSettings() {

@@ -1,7 +1,9 @@
-"""``vos web VIDEO --mask FILE`` begins a session, and goes on with it without changing what was annotated."""
+"""``vos web VIDEO`` begins a session, and goes on with it without changing what was annotated."""
 
+import json
 import shutil
 
+import cv2
 import numpy as np
 import pytest
 
@@ -74,3 +76,32 @@ def test_a_mask_of_further_objects_or_of_another_frame_is_added(start, tmp_path)
     assert np.array_equal(again.mask(0), expected)
     assert np.array_equal(again.mask(12), FIRST)
     assert sorted(again.facts.pins) == [0, 12]
+
+
+def images(folder, count):
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for frame in range(count):
+        cv2.imwrite(str(folder / f"{frame:05d}.png"), np.full((32, 48, 3), 20 * frame, np.uint8))
+
+
+def test_a_video_that_has_changed_gets_a_session_beside_the_old_one(start_server, tmp_path, capsys):
+    video = tmp_path / "v"
+    images(video, 4)
+    server = start_server()
+    old = server.json("POST", "/api/sessions", {"path": str(video)})
+    assert old["notice"] == ""
+    server.service.store.close()
+    images(video, 6)
+    new = server.service.store.get(_open(server.service, video, None)).session.facts
+    assert (new.id != old["id"], new.frame_count) == (True, 6)
+    assert "v has changed since its last session began, so this is a new one." in capsys.readouterr().err
+    state = server.json("POST", "/api/sessions", {"path": str(video)})
+    assert (state["id"], state["frame_count"]) == (new.id, 6)
+    assert "The earlier one stays" in state["notice"]
+    status, content, _ = server.request("GET", f"/api/sessions/{old['id']}")
+    assert status == 400
+    assert "begins a new session beside this one" in json.loads(content)["error"]
+    server.service.store.close()
+    images(video, 4)
+    assert server.json("POST", "/api/sessions", {"path": str(video)})["id"] == old["id"]
