@@ -169,9 +169,20 @@ def step_mark_and_track_stop_and_go_on(editor, tmp_path):
     exported = exported_masks(editor, tmp_path / "part")
     assert [path.stem for path in exported] == [f"{frame:05d}" for frame in range(kept)]
     editor.says(f"{LAST + 1 - kept} frames, the first one {kept}, were not tracked and are left out.")
-    editor.go_to(kept - 1)
+    editor.shows(kept - 1)
+    editor.track()
+    expect(editor.page.locator("#progress-text")).to_contain_text("frames/s", timeout=600_000)
+    editor.page.keyboard.press("Shift+ArrowLeft")  # moving by hand: the page no longer follows
+    editor.page.keyboard.press("Escape")
+    editor.is_done()
+    kept = len(list((editor.folder / "masks").iterdir()))
+    assert kept < LAST
+    editor.says(f"Track goes on from frame {kept - 1}.")
+    editor.page.get_by_role("button", name="Go there").click()
+    editor.shows(kept - 1)
     editor.track()
     editor.is_done()
+    editor.shows(LAST)
     assert len(list((editor.folder / "masks").iterdir())) == LAST + 1
     assert np.mean([overlap(editor.mask(frame), truth(frame)) for frame in range(1, LAST + 1)]) > 0.8
 
