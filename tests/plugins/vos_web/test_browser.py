@@ -222,6 +222,7 @@ def step_add_an_object_at_a_later_frame(editor):
 
 def step_export_and_score(editor, tmp_path):
     editor.page.click("#export")
+    expect(editor.page.locator("#dialog")).to_contain_text("alpha has hard edges")
     editor.picture("web-export")
     editor.page.keyboard.press("Escape")
     exported = exported_masks(editor, tmp_path / "whole")
