@@ -18,7 +18,6 @@ from vos.plugin import (
     check_can_start,
     command_plugins,
     general_options,
-    object_ids,
     read_label_map,
     runtime_options,
 )
@@ -35,7 +34,11 @@ def default_sessions() -> Path:
 
 @click.command()
 @click.argument("video", required=False)
-@click.option("--mask", metavar="[INDEX:]FILE", help="Begin with this mask of the first frame, or of frame INDEX.")
+@click.option(
+    "--mask",
+    metavar="[INDEX:]FILE",
+    help="Begin with this mask of the first frame, or of frame INDEX. What a session has annotated there stays.",
+)
 @click.option(
     "-o",
     "--output",
@@ -156,14 +159,17 @@ def _tracker_options(assignments: tuple[str, ...], runtime: Runtime, plugins: Pl
 def _open(service: Any, video: Path, mask: str | None) -> str:
     opened = service.open_video(video)
     session = opened.session
+    if opened.notice:
+        click.echo(opened.notice, err=True)
     if mask is not None:
         index, colon, file = mask.partition(":")
         later = bool(colon) and index.isdecimal() and not Path(mask).exists()
         label_map = read_label_map(file if later else mask, session.facts.size)
-        label_map = label_map * (label_map != 255)
-        ids = object_ids(label_map)
-        session.ensure_objects(ids)
-        session.annotate(int(index) if later else 0, label_map, ids)
+        frame = int(index) if later else 0
+        kept = service.add_first_mask(opened, frame, label_map * (label_map != 255))
+        if kept:
+            them = ", ".join(map(str, kept))
+            click.echo(f"--mask: frame {frame} stays as the session has it for object {them}.", err=True)
     session_id: str = session.facts.id
     return session_id
 

@@ -153,7 +153,7 @@ class Jobs:
             self._progress.add(current, facts)
             return
         if kind == "exported":
-            current["path"] = event["path"]
+            current.update({name: event[name] for name in ("path", "left_out", "first_left_out")})
             if current.get("download"):
                 current["download"] = str(_zipped(Path(event["path"])).name)
             return

@@ -19,7 +19,7 @@ from vos_web.prompts import mask_from_prompts, read_mask
 from vos_web.server.events import EventHub
 from vos_web.server.paths import AllowedFolders
 from vos_web.sessions.session import keep_ids
-from vos_web.sessions.store import OpenSession, SessionStore
+from vos_web.sessions.store import OpenSession, SessionStore, VideoChangedError
 
 MAX_UPLOAD = 8 * 2**30
 
@@ -80,15 +80,27 @@ class Service:
         Args:
             path: the video or folder of images.
             fresh: begin one in any case.
+        Returns:
+            The session. Sessions that began when the video had another length or size are passed over; where there are
+            such ones alone, it is new and has a notice.
         Raises:
             InputError: it cannot be read.
         """
-        latest = None if fresh else self.store.latest_of(path)
-        return self.store.get(latest) if latest is not None else self.store.create(path)
+        earlier = [] if fresh else self.store.sessions_of(path)
+        for session_id in earlier:
+            with contextlib.suppress(VideoChangedError):
+                return self.store.get(session_id)
+        opened = self.store.create(path)
+        if earlier:
+            opened.notice = (
+                f"{path.name} has changed since its last session began, so this is a new one. The earlier one stays, "
+                "and goes on once the earlier video is back."
+            )
+        return opened
 
     def state(self, opened: OpenSession) -> dict[str, Any]:
         """A session and the running job, for the page."""
-        return {**opened.session.state(), "job": self.jobs.current}
+        return {**opened.session.state(), "job": self.jobs.current, "notice": opened.notice}
 
     def change_settings(self, opened: OpenSession, values: Mapping[str, Any]) -> None:
         """Change a session's ``tracker``, ``quality`` or ``position``.
@@ -138,6 +150,33 @@ class Service:
         if earlier is not None:
             label_map = np.where(label_map > 0, label_map, keep_ids(earlier, set(session.live_ids()) - set(ids)))
         session.annotate(frame, label_map, ids)
+
+    def add_first_mask(self, opened: OpenSession, frame: int, label_map: LabelMap) -> list[int]:
+        """Annotate a frame with the objects of a mask, but for those whose annotation the session has or had.
+
+        Args:
+            opened: the session; ids that it does not have become objects.
+            frame: index of the frame.
+            label_map: uint8 (H, W) without void.
+        Returns:
+            Ids of the mask that are left as they are: annotated in this frame, or deleted.
+        """
+        session = opened.session
+        with session.lock:
+            pinned = set(session.facts.pins.get(frame, []))
+            deleted = {entry.id for entry in session.facts.objects if entry.deleted}
+            kept = sorted(set(object_ids(label_map)) & (pinned | deleted))
+            ids = sorted(set(object_ids(label_map)) - set(kept))
+            if not ids:
+                return kept
+            session.ensure_objects(ids)
+            new = keep_ids(label_map, ids)
+            earlier = session.mask(frame)
+            if earlier is not None:
+                new = np.where(keep_ids(earlier, pinned) > 0, 0, new)
+                new = np.where(new > 0, new, keep_ids(earlier, set(session.live_ids()) - set(ids)))
+            session.annotate(frame, new.astype(np.uint8), ids)
+            return kept
 
     def remove(self, session_id: str) -> None:
         """Delete a session.

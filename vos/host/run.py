@@ -225,7 +225,8 @@ def _facts(
             indices[0],
             first - indices.step,
         )
-    length = len(indices) if config.both_ways else len(indices[indices.index(first) :])
+    wanted = indices if config.both_ways else indices[indices.index(first) :]
+    length = len(wanted) - sum(index in wanted for index in info.left_out)
     return Run(
         sequence=safe_name(info.name),
         source=info,

@@ -28,6 +28,8 @@ class SourceInfo:
             1 for square pixels and where it is not known.
         frame_files: names with suffix of the files that hold the frames (``"00000.jpg"``), one a frame, or None where
             a frame has no file of its own.
+        left_out: indices of frames that a source over another one does not give: a run passes over them, and they get
+            no masks. What a plugin opens leaves none out.
     """
 
     location: str
@@ -41,3 +43,4 @@ class SourceInfo:
     annotation_folder: Path | None = None
     sample_aspect_ratio: Fraction = Fraction(1)
     frame_files: tuple[str, ...] | None = None
+    left_out: frozenset[int] = frozenset()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from vos.plugin import (
     open_source,
     track,
 )
+from vos_web.sessions.known_frames import KnownFrames, unknown_frames
 from vos_web.sessions.presence import SURE
 from vos_web.sessions.session import Session, keep_ids
 
@@ -30,11 +32,32 @@ class _StoppedError(VosError):
     """The person stopped the export."""
 
 
-class ReplayTracker:
-    """Answers each frame with the session's label map; a frame without one is empty."""
+@dataclass(frozen=True)
+class Exported:
+    """Outcome of an export.
 
-    def __init__(self, session: Session, progress: Progress) -> None:
+    Attributes:
+        folder: where the results are.
+        left_out: indices of the frames without results: nobody annotated or tracked them.
+    """
+
+    folder: Path
+    left_out: list[int]
+
+
+class ReplayTracker:
+    """Answers each frame with the session's label map."""
+
+    def __init__(self, session: Session, frame_count: int, progress: Progress) -> None:
+        """Answer nothing yet.
+
+        Args:
+            session: its label maps.
+            frame_count: number of frames to answer.
+            progress: told of frames done and of all frames; False stops.
+        """
         self._session = session
+        self._frame_count = frame_count
         self._progress = progress
         self._done = 1
         self._ids: list[int] = []
@@ -50,12 +73,11 @@ class ReplayTracker:
     def step(self, frame: Frame) -> Prediction:
         """Read the frame's label map."""
         self._done += 1
-        count = self._session.facts.frame_count
-        if not self._progress(min(self._done, count), count):
+        if not self._progress(min(self._done, self._frame_count), self._frame_count):
             raise _StoppedError("the export was stopped.")
         label_map = self._session.mask(frame.index)
         if label_map is None:
-            label_map = np.zeros(self._session.facts.size, dtype=np.uint8)
+            raise InputError(f"frame {frame.index} has lost its mask since the export began. Export again.")
         label_map = keep_ids(label_map, self._ids)
         levels = [self._session.presence.level(frame.index, i) / SURE for i in self._ids]
         return Prediction.from_label_map(label_map, self._ids, scores=levels)
@@ -68,8 +90,8 @@ def export_session(
     plugins: Plugins,
     progress: Progress,
     overwrite: bool = False,
-) -> Path | None:
-    """Write a session's results.
+) -> Exported | None:
+    """Write a session's results; frames that are neither annotated nor tracked are left out.
 
     Args:
         session: its label maps.
@@ -79,17 +101,18 @@ def export_session(
         progress: told of frames done and of all frames; False stops.
         overwrite: replace an earlier export.
     Returns:
-        The folder that was written, or None if it was stopped.
+        What was written, or None if it was stopped.
     Raises:
         InputError: no frame has a mask, or an earlier run's results are there.
     """
     annotations = first_appearances(session)
+    left_out = unknown_frames(session)
     source = open_source(session.facts.source, plugins)
     try:
         summary = track(
-            source,
+            KnownFrames(source, frozenset(left_out)),
             annotations,
-            tracker=ReplayTracker(session, progress),
+            tracker=ReplayTracker(session, session.facts.frame_count - len(left_out), progress),
             output=output,
             writers=[(name, dict(options)) for name, options in writers],
             both_ways=annotations[0].frame_index > 0,  # the session has every mask: one pass is enough
@@ -105,7 +128,8 @@ def export_session(
         raise
     finally:
         source.close()
-    return summary.run.output
+    assert summary.run.output is not None, "an output folder was given"
+    return Exported(summary.run.output, left_out)
 
 
 def first_appearances(session: Session) -> list[Annotation]:

@@ -153,6 +153,26 @@ class Session:
         found = self._read(self.mask_path(frame))
         return None if found is None else keep_ids(found, self.live_ids(frame))
 
+    def with_left_out(self, frame: int, label_map: LabelMap) -> LabelMap:
+        """Add the stored pixels of objects that are deleted or have ended to a new label map, where it has no object.
+
+        Args:
+            frame: its index.
+            label_map: uint8 (H, W).
+        Returns:
+            What to store, so that the objects have their masks once the deletion or the end is undone.
+        """
+        stored = self._read(self.mask_path(frame))
+        left_out = {entry.id for entry in self.facts.objects} - set(self.live_ids(frame))
+        if stored is None or not left_out:
+            return label_map
+        whole: LabelMap = np.where(label_map > 0, label_map, keep_ids(stored, left_out))
+        return whole
+
+    def without_pixels(self, label_map: LabelMap) -> set[int]:
+        """Ids of the session's objects that a label map does not hold."""
+        return {entry.id for entry in self.facts.objects} - set(object_ids(label_map))
+
     def pin(self, frame: int) -> LabelMap | None:
         """Read what a person annotated in a frame, or None."""
         found = self._read(self.pin_path(frame))
@@ -176,10 +196,12 @@ class Session:
             if label_map.shape != self.facts.size or strange or (label_map == 255).any():
                 raise InputError(f"the mask of frame {frame} holds ids {strange} that the session does not have.")
             pinned = sorted({*self.facts.pins.get(frame, []), *ids})
-            write_label_map(self.pin_path(frame), keep_ids(label_map, pinned))
-            write_label_map(self.mask_path(frame), label_map)
+            whole = self.with_left_out(frame, label_map)
+            said = {*self.live_ids(frame), *self.without_pixels(whole)}
+            write_label_map(self.pin_path(frame), keep_ids(whole, pinned))
+            write_label_map(self.mask_path(frame), whole)
             self.facts.pins[frame] = pinned
-            self.presence.append(frame, dict.fromkeys(object_ids(label_map), SURE))
+            self.presence.append(frame, dict.fromkeys(object_ids(label_map), SURE), sorted(said))
             self.facts.revision += 1
             self.save()
 
@@ -188,12 +210,13 @@ class Session:
 
         Args:
             frame: its index.
-            said: ``levels`` and ``doubts`` by object id, as the presence had them before the frame was annotated; None
-                leaves the objects as sure as annotated ones.
+            said: ``levels`` and ``doubts`` by object id, as the presence had them before the frame was annotated, and
+                ``known``, whether the frame was tracked then; None leaves the objects as sure as annotated ones.
         Raises:
             InputError: the frame is not annotated, or what was said does not fit.
         """
         levels, doubts = _checked_statement(said or {})
+        tracked = bool(said and said.get("known"))
         with self.lock:
             if self.facts.pins.pop(frame, None) is None:
                 raise InputError(f"frame {frame} is not annotated.")
@@ -201,11 +224,11 @@ class Session:
             self.save()
             self.pin_path(frame).unlink(missing_ok=True)
             left = self._read(self.mask_path(frame))
-            if left is not None and not left.any():
+            if left is not None and not left.any() and not tracked:
                 self.presence.clear(frame)
                 self.mask_path(frame).unlink(missing_ok=True)
-            elif levels:
-                self.presence.append(frame, levels, None, doubts)
+            elif levels or tracked:
+                self.presence.append(frame, levels, self.live_ids(frame), doubts)
 
     def add_object(self, name: str = "") -> ObjectEntry:
         """Add an object with the next free id.

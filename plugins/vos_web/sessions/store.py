@@ -14,12 +14,23 @@ from vos_web.server.frame_server import FrameServer
 from vos_web.sessions.session import Session, SessionFacts, read_facts
 
 
+class VideoChangedError(InputError):
+    """A session's video has another length or size than when the session began."""
+
+
 class OpenSession:
-    """A session that this server has open: its state on disk and its frames."""
+    """A session that this server has open: its state on disk and its frames.
+
+    Attributes:
+        session: its state.
+        frames: its video's frames.
+        notice: what the person should know of it, or empty.
+    """
 
     def __init__(self, session: Session, frames: FrameServer, lock_file: IO[str]) -> None:
         self.session = session
         self.frames = frames
+        self.notice = ""
         self._lock_file = lock_file
 
     def close(self) -> None:
@@ -89,15 +100,16 @@ class SessionStore:
         self._open[session_id] = opened
         return opened
 
-    def latest_of(self, location: Path) -> str | None:
-        """Find the session of a video that was changed last."""
-        return next((entry["id"] for entry in self.recent(10_000) if entry["source"] == str(location)), None)
+    def sessions_of(self, location: Path) -> list[str]:
+        """List the ids of a video's sessions, the one that was changed last first."""
+        return [entry["id"] for entry in self.recent(10_000) if entry["source"] == str(location)]
 
     def get(self, session_id: str) -> OpenSession:
         """Open a session; an open one is returned as it is.
 
         Raises:
-            InputError: there is none of this id, its video is gone or has another length, or another server has it.
+            VideoChangedError: its video has another length or size.
+            InputError: there is none of this id, its video is gone, or another server has it.
         """
         if session_id in self._open:
             return self._open[session_id]
@@ -109,9 +121,10 @@ class SessionStore:
             info = source.info
             if info.frame_count != facts.frame_count or info.size != facts.size:
                 source.close()
-                raise InputError(
+                raise VideoChangedError(
                     f"{facts.source}: has changed since the session began: {info.frame_count} frames of {info.size}, "
-                    f"the session has {facts.frame_count} of {facts.size}. Open it anew."
+                    f"the session has {facts.frame_count} of {facts.size}. Open the video by its path, here or with "
+                    "`vos web`: that begins a new session beside this one, which stays."
                 )
             session = Session.read(folder)
             session.presence.compact()

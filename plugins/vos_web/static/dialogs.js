@@ -155,6 +155,9 @@ export function showExport(writers, folder, onExport) {
     label.append(box, text);
     kinds.append(label);
   }
+  const note = document.createElement("p");
+  note.className = "muted";
+  note.textContent = "A session keeps masks alone, so alpha has hard edges in all of these; `vos track` writes soft alpha while it tracks.";
   const where = document.createElement("fieldset");
   const choice = (value, name, checked) => {
     const label = document.createElement("label"), radio = document.createElement("input");
@@ -170,7 +173,7 @@ export function showExport(writers, folder, onExport) {
   Object.assign(path, { type: "text", value: folder, ariaLabel: "Folder", spellcheck: false });
   path.onfocus = () => (where.querySelector('[value="folder"]').checked = true);
   where.append(path);
-  form.append(kinds, where);
+  form.append(kinds, note, where);
   const chosen = () => [...kinds.querySelectorAll(":checked")].map((box) => box.name);
   showDialog("Export", form, [
     ["Cancel"],

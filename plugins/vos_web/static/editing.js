@@ -1,10 +1,10 @@
-// Changing label maps: every change is one undo step, and is saved when it is made.
+// Changing label maps and objects: every change is one undo step, and is saved when it is made.
 
 import { api } from "./api.js";
 import { current, redraw } from "./canvas.js";
 import { setRuns } from "./frames.js";
 import { encodeRuns } from "./label_map.js";
-import { emit, height, lane, liveObjects, once, setPresence, store, width } from "./store.js";
+import { changeObject, emit, height, lane, liveObjects, once, setPresence, store, width } from "./store.js";
 
 const MAX_STEPS = 200;
 const MAX_BYTES = 96e6;
@@ -40,14 +40,23 @@ const cut = (ids, rect) => {
   return part;
 };
 
-const paste = (ids, rect, part) => {
-  for (let y = 0; y < rect.h; y++) ids.set(part.subarray(y * rect.w, (y + 1) * rect.w), (rect.y + y) * width() + rect.x);
+// Replaces the pixels of a rectangle in which two parts differ; the others may have changed since.
+const paste = (ids, rect, from, to) => {
+  for (let y = 0, i = 0; y < rect.h; y++) {
+    for (let x = 0, place = (rect.y + y) * width() + rect.x; x < rect.w; x++, i++, place++) {
+      if (from[i] !== to[i]) ids[place] = to[i];
+    }
+  }
 };
 
-// What the tracker says of a frame: how sure it is of each object, and reasons to check.
+// Ids of the objects that a frame's label map may hold: those that are deleted or have ended are not in it.
+const idsIn = (frame) => liveObjects().filter(({ end }) => end === null || frame < end).map(({ id }) => id);
+
+// What the tracker says of a frame: how sure it is of each object, reasons to check, and whether the frame is tracked at all.
 function statement(frame) {
-  const ids = liveObjects().map((object) => object.id).filter((id) => lane(id)[frame]);
-  return { levels: Object.fromEntries(ids.map((id) => [id, lane(id)[frame]])), doubts: { ...store.doubts.get(frame) } };
+  const ids = idsIn(frame).filter((id) => lane(id)[frame]);
+  const doubts = { ...store.doubts.get(frame) }, known = Boolean(store.known[frame]);
+  return { levels: Object.fromEntries(ids.map((id) => [id, lane(id)[frame]])), doubts, known };
 }
 
 // Takes a change that was made to current.ids within a rectangle; `before` is the whole label map as it was, and `marks`
@@ -62,12 +71,56 @@ export function commit(before, rect, marks = null) {
   }
   if (!touched.size) return false;
   const pinsBefore = store.pins.get(current.frame) ?? [];
-  done.push({ frame: current.frame, rect, old, fresh, touched: [...touched], pinsBefore, said: statement(current.frame), marks });
-  undone.length = 0;
-  while (done.length > MAX_STEPS || done.reduce((sum, step) => sum + 2 * step.old.length, 0) > MAX_BYTES) done.shift();
+  addStep({ frame: current.frame, rect, old, fresh, touched: [...touched], pinsBefore, said: statement(current.frame), marks });
   save([...touched]);
-  emit("steps");
   return true;
+}
+
+function addStep(step) {
+  done.push(step);
+  undone.length = 0;
+  const bytes = () => done.reduce((sum, { old }) => sum + 2 * (old?.length ?? 0), 0);
+  while (done.length > MAX_STEPS || bytes() > MAX_BYTES) done.shift();
+  emit("steps");
+}
+
+let turn = Promise.resolve();
+// Steps that wait for the server are made one after another, in the order in which they were asked for.
+const inTurn = (action) => (turn = turn.then(action).catch((error) => emit("error", error)));
+
+// Deletes or ends an object, or takes its end away, as an undo step. Resolves to the step.
+export const changeAsStep = (object, after) =>
+  inTurn(async () => {
+    const before = Object.fromEntries(Object.keys(after).map((name) => [name, object[name]]));
+    const step = { object: object.id, before, after };
+    await setObject(step, after);
+    addStep(step);
+    return step;
+  });
+
+// Undoes a step that a message offers to undo: the last one itself, an earlier one by a step of its own.
+export function takeBack(step, goTo) {
+  if (done.at(-1) === step) return undo(goTo);
+  if (done.includes(step)) return changeAsStep({ id: step.object, ...step.after }, step.before);
+}
+
+// The server has every mask first: one that comes after the change would be stored as if made after it.
+async function setObject(step, values) {
+  await flush();
+  await changeObject(step.object, values);
+  emit("marks", null); // they hold a label map of before
+}
+
+const described = ({ deleted, end }) =>
+  deleted === undefined ? (end === null ? "no longer ends" : `ends at frame ${end}`) : deleted ? "is deleted" : "is back";
+
+async function moveObjectStep(step, values, from, to, what) {
+  await setObject(step, values);
+  from.splice(from.indexOf(step), 1);
+  to.push(step);
+  const { name } = store.objects.find((object) => object.id === step.object);
+  emit("message", `${what}: ${name} ${described(values)}.`);
+  emit("steps");
 }
 
 function save(touched, pins, said) {
@@ -82,8 +135,9 @@ function save(touched, pins, said) {
   const present = [...seen.keys()].filter((id) => id && seen[id]);
   if (unpin) store.pins.delete(frame);
   else store.pins.set(frame, [...new Set([...(store.pins.get(frame) ?? []), ...touched])].sort((a, b) => a - b));
-  if (unpin) setPresence(frame, said.levels, undefined, said.doubts);
-  else setPresence(frame, Object.fromEntries(present.map((id) => [id, 255])));
+  if (unpin) setPresence(frame, said.levels, idsIn(frame), said.doubts);
+  else setPresence(frame, Object.fromEntries(present.map((id) => [id, 255])), idsIn(frame));
+  if (unpin && !said.known && !present.length) store.known[frame] = 0;
   emit("pins");
   drain();
   showSaved();
@@ -120,11 +174,16 @@ export async function flush() {
 
 // Steps are undone in the order in which they were made, whatever frame is shown. The page goes to the frame of the step,
 // and where that is another one it says so, with a way back.
-export async function undo(goTo) {
-  const step = done.pop();
+export const undo = (goTo) => inTurn(() => undoLast(goTo));
+export const redo = (goTo) => inTurn(() => redoLast(goTo));
+
+async function undoLast(goTo) {
+  const step = done.at(-1);
   if (!step) return;
+  if (step.object) return moveObjectStep(step, step.before, done, undone, "Undone");
+  done.pop();
   await goToStep(step, goTo, "Undone");
-  paste(current.ids, step.rect, step.old);
+  paste(current.ids, step.rect, step.fresh, step.old);
   undone.push(step);
   redraw(step.rect);
   save(step.touched, step.pinsBefore, step.said);
@@ -132,11 +191,13 @@ export async function undo(goTo) {
   emit("steps");
 }
 
-export async function redo(goTo) {
-  const step = undone.pop();
+async function redoLast(goTo) {
+  const step = undone.at(-1);
   if (!step) return;
+  if (step.object) return moveObjectStep(step, step.after, undone, done, "Done again");
+  undone.pop();
   await goToStep(step, goTo, "Done again");
-  paste(current.ids, step.rect, step.fresh);
+  paste(current.ids, step.rect, step.old, step.fresh);
   done.push(step);
   redraw(step.rect);
   save(step.touched);

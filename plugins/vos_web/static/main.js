@@ -42,6 +42,7 @@ function openSession(state) {
   drawJob();
   refresh();
   goTo(store.frame);
+  if (state.notice) say(state.notice, { seconds: 15 });
 }
 
 function drawSettings() {
@@ -123,14 +124,17 @@ async function doExport(values, overwrite = false) {
 }
 
 function onExported(job) {
+  const without = job.left_out === 1
+    ? ` Frame ${job.first_left_out} was not tracked and is left out.`
+    : job.left_out ? ` ${job.left_out} frames, the first one ${job.first_left_out}, were not tracked and are left out.` : "";
   if (job.download) {
-    say("The export is ready.", { action: "Download", href: api.downloadAddress(job.session, job.download), seconds: 60 });
+    say(`The export is ready.${without}`, { action: "Download", href: api.downloadAddress(job.session, job.download), seconds: 60 });
     const link = document.createElement("a");
     link.href = api.downloadAddress(job.session, job.download);
     link.download = job.download;
     link.click();
   } else {
-    say(`Written to ${job.path}`, { seconds: 15 });
+    say(`Written to ${job.path}${without && `.${without}`}`, { seconds: 15 });
   }
 }
 

@@ -1,9 +1,10 @@
 // The list of objects, and what is known of the frame that is shown.
 
 import { api } from "./api.js";
-import { eraseObject } from "./editing.js";
+import { changeAsStep, eraseObject, takeBack } from "./editing.js";
 import { colourOf } from "./label_map.js";
 import { openMenu } from "./dialogs.js";
+import { goTo } from "./player.js";
 import { resetPrompts } from "./prompting.js";
 import { addObject, changeObject, emit, lane, levelOf, liveObjects, on, select, selectedObject, store } from "./store.js";
 
@@ -36,20 +37,19 @@ const attempt = (promise) => promise.catch((error) => emit("error", error));
 
 export const toggleHidden = (object) => object && attempt(changeObject(object.id, { hidden: !object.hidden }));
 
-export async function remove(object) {
-  if (!object) return;
-  await attempt(changeObject(object.id, { deleted: true }));
-  emit("message", { text: `${object.name} is deleted.`, action: "Undo", run: () => attempt(changeObject(object.id, { deleted: false })) });
+// Changes an object as an undo step, and says so with a way back.
+async function changeAndSay(object, changes, text) {
+  const step = await changeAsStep(object, changes);
+  if (step) emit("message", { text, action: "Undo", run: () => takeBack(step, goTo) });
 }
 
-async function endHere(object) {
+export const remove = (object) => object && changeAndSay(object, { deleted: true }, `${object.name} is deleted.`);
+export const removeEnd = (object) => changeAndSay(object, { end: null }, `${object.name} no longer ends at frame ${object.end}.`);
+
+function endHere(object) {
   if (!store.frame) return emit("message", "It would have no frame left. Delete it instead.");
-  await attempt(changeObject(object.id, { end: store.frame }));
-  emit("message", {
-    text: `${object.name} ends here: its last frame is ${store.frame - 1}. Tracking leaves it out from here on.`,
-    action: "Undo",
-    run: () => attempt(changeObject(object.id, { end: object.end })),
-  });
+  const text = `${object.name} ends here: its last frame is ${store.frame - 1}. Tracking leaves it out from here on.`;
+  return changeAndSay(object, { end: store.frame }, text);
 }
 
 export function rename(object) {
@@ -104,7 +104,7 @@ function menuOf(object) {
     ["Rename", () => rename(object)],
     ["Absent in this frame", () => eraseObject(object.id) || emit("message", `${object.name} has no pixels in this frame.`)],
     ended
-      ? [`Ends at frame ${object.end}: remove the end`, () => attempt(changeObject(object.id, { end: null }))]
+      ? [`Ends at frame ${object.end}: remove the end`, () => removeEnd(object)]
       : ["Gone from this frame on", () => endHere(object)],
     ["Delete", () => remove(object), "danger"],
   ];

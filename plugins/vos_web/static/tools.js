@@ -3,6 +3,7 @@
 import { current, drawGuides, framePixels, pan, redraw, toFrame, toScreen, view, zoomAt } from "./canvas.js";
 import { commit, mayReplace } from "./editing.js";
 import { colourOf, fillPolygon, floodFill, paintLine, union } from "./label_map.js";
+import { removeEnd } from "./objects.js";
 import { addBox, addPoint, addStroke, marks, resetPrompts } from "./prompting.js";
 import { addObject, changeObject, emit, height, on, selectedObject, store, width } from "./store.js";
 
@@ -62,7 +63,7 @@ async function withObject(action) {
   }
   if (object.end !== null && frame >= object.end) {
     const text = `${object.name} ends at frame ${object.end}.`;
-    return emit("message", { text, action: "Remove the end", run: () => change(object, { end: null }) });
+    return emit("message", { text, action: "Remove the end", run: () => removeEnd(object) });
   }
   if (object.hidden) change(object, { hidden: false });
   if (current.frame === frame) await action(object.id);

@@ -11,6 +11,7 @@ const $ = (id) => document.getElementById(id);
 // Drawing takes processor time that the tracker lacks: progress is drawn again after this many times what drawing took.
 const PAUSE = 40, MIN_PAUSE = 400, MAX_PAUSE = 2500; // times, ms, ms
 let follow = false;
+let reached = -1; // frame that the job has tracked last
 let newest = -1, timer = 0, nextDrawing = 0; // frame tracked last and not drawn yet, timeout, ms
 const changed = new Set(); // frames tracked since the last drawing
 const over = new Set(); // ids of jobs that have ended: an event may come before the answer to the request that began the job
@@ -42,7 +43,7 @@ function onProgress(event) {
       forgetMasks(frame);
       takePresence(frame, levels, ids, doubts);
       changed.add(frame);
-      newest = frame;
+      newest = reached = frame;
     }
   }
   drawSoon();
@@ -82,8 +83,10 @@ function onJob(event) {
   const { job } = event;
   const ended = ["finished", "stopped", "failed"].includes(job.state);
   if (ended) over.add(job.id);
+  else reached = -1;
   takeJob(job);
   if (!ended) return;
+  const followed = follow && reached >= 0;
   follow = false;
   if (job.state === "failed") return emit("error", new Error(explained(job.error)));
   if (job.kind === "track") {
@@ -91,8 +94,9 @@ function onJob(event) {
     newest = -1;
     emit("presence");
     forgetMasks();
-    reshow();
-    emit("message", job.state === "stopped" ? `Stopped. ${job.done} frames are kept; Track goes on from here.` : whenTracked(job.done));
+    if (followed) goTo(reached, { keepPlaying: true });
+    else reshow();
+    emit("message", job.state === "stopped" ? whenStopped(job.done) : whenTracked(job.done));
   } else if (job.state === "finished") {
     emit("exported", job);
   }
@@ -100,6 +104,15 @@ function onJob(event) {
 
 // Errors name options as the command line has them.
 const explained = (error) => (/(^|\s)(-O \w+=|--tracker )/.test(error) ? `${error} Give it when the page is started: vos web -O ${store.session.tracker}.KEY=VALUE.` : error);
+
+// Tracking begins at the frame that is shown: only from the last one does it resume the run that was stopped.
+function whenStopped(count) {
+  const kept = `Stopped. ${count === 1 ? "1 frame is" : `${count} frames are`} kept`;
+  if (reached < 0) return `${kept}.`;
+  if (store.frame === reached) return `${kept}; Track goes on from here.`;
+  const frame = reached;
+  return { text: `${kept}; Track goes on from frame ${frame}.`, action: "Go there", run: () => goTo(frame), seconds: 15 };
+}
 
 function whenTracked(count) {
   const frames = count === 1 ? "1 frame" : `${count} frames`, places = spansToCheck().length;

@@ -38,7 +38,7 @@ class ReorderedSource:
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
         """Read frames; see ``vos.Source``."""
         positions = range(len(self._order)) if indices is None else indices
-        for first, run in _runs([self._order[position] for position in positions]):
+        for first, run in neighbouring_runs([self._order[position] for position in positions]):
             for offset, frame in enumerate(self._source.frames(run)):
                 yield Frame(positions[first + offset], frame.image, frame.name, frame.time)
 
@@ -46,7 +46,7 @@ class ReorderedSource:
         """The other source stays open."""
 
 
-def _runs(wanted: Sequence[int]) -> Iterator[tuple[int, range]]:
+def neighbouring_runs(wanted: Sequence[int]) -> Iterator[tuple[int, range]]:
     """Split indices into runs of neighbours: the place of each run's first index, and the run."""
     first = 0
     while first < len(wanted):

@@ -50,14 +50,14 @@ class ResumeKey(NamedTuple):
     quality: str
     step: int
     next_frame: int
-    targets: tuple[int, ...]
 
 
 @dataclass
 class SuspendedRun:
-    """A run that was stopped: its tracker, ready for its next frame."""
+    """A run that was stopped: its tracker, ready for its next frame, and the plan that it was begun with."""
 
     key: ResumeKey
+    plan: TrackingPlan
     results: LabelMapStream
     source: Source
     order: list[int]
@@ -95,6 +95,8 @@ class TrackingRunner:
             VosError: the tracker or the source failed.
         """
         run = self._resume(session, plan) or self._begin(session, plan, options)
+        # The frame at which a run was stopped need not show all of its objects.
+        plan = replace(plan, targets=run.plan.targets, kept_from=run.plan.kept_from)
         finished = False
         try:
             finished = self._drain(run, session, plan, emit, should_stop)
@@ -146,7 +148,7 @@ class TrackingRunner:
             raise
         for _ in range(len(plan.prior) + 1):
             next(results)
-        return SuspendedRun(_key(session, plan, plan.start + plan.step), results, source, order, self._last)
+        return SuspendedRun(_key(session, plan, plan.start + plan.step), plan, results, source, order, self._last)
 
     def _resume(self, session: Session, plan: TrackingPlan) -> SuspendedRun | None:
         found = self._suspended
@@ -184,7 +186,7 @@ class TrackingRunner:
 
 def _key(session: Session, plan: TrackingPlan, next_frame: int) -> ResumeKey:
     facts = session.facts
-    return ResumeKey(facts.id, facts.revision, facts.tracker, facts.quality, plan.step, next_frame, plan.targets)
+    return ResumeKey(facts.id, facts.revision, facts.tracker, facts.quality, plan.step, next_frame)
 
 
 def _annotations(session: Session, plan: TrackingPlan, order: list[int]) -> dict[int, Annotation]:
@@ -240,10 +242,13 @@ def _store(session: Session, plan: TrackingPlan, frame: int, tracked: TrackedFra
         composed = keep_ids(tracked.label_map, fresh)
         composed = np.where(composed > 0, composed, keep_ids(earlier, set(live) - set(fresh)))
         ids = fresh
-    write_label_map(session.mask_path(frame), composed)
+    whole = session.with_left_out(frame, composed)
+    write_label_map(session.mask_path(frame), whole)
     scores = _scores(tracked.prediction)
     levels = {i: level_of(scores.get(i, 1.0)) for i in object_ids(composed) if ids is None or i in ids}
     doubts = {i: reason for i, reason in tracked.doubts.items() if i in live and (ids is None or i in ids)}
+    if ids is not None:  # what now covers a deleted or ended object leaves nothing to bring back
+        ids += sorted(session.without_pixels(whole) - set(live))
     session.presence.append(frame, levels, ids, doubts)
     return StoredFrame(levels, ids, doubts)
 

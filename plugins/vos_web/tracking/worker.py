@@ -87,10 +87,11 @@ class Worker:
             self._emit({"type": "progress", "done": done, "total": total})
             return not self._stop.is_set()
 
-        where = export_session(session, Path(job["output"]), job["writers"], self._plugins, progress, job["overwrite"])
-        if where is not None:
-            self._emit({"type": "exported", "path": str(where)})
-        return where is not None
+        done = export_session(session, Path(job["output"]), job["writers"], self._plugins, progress, job["overwrite"])
+        if done is not None:
+            left_out = {"left_out": len(done.left_out), "first_left_out": next(iter(done.left_out), None)}
+            self._emit({"type": "exported", "path": str(done.folder), **left_out})
+        return done is not None
 
     def _emit(self, event: dict[str, Any]) -> None:
         try:

@@ -4,6 +4,7 @@ With ``VOS_DOCS_IMAGES=docs/images`` the pictures of the documentation are writt
 """
 
 import os
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -143,7 +144,18 @@ def overlap(a, b):
     return (a & b).sum() / max(1, (a | b).sum())
 
 
-def step_mark_and_track_stop_and_go_on(editor):
+def exported_masks(editor, folder):
+    """Export as one file, and unpack it; gives the masks."""
+    editor.page.click("#export")
+    with editor.page.expect_download(timeout=600_000) as download:
+        editor.page.click("#dialog .primary")
+    download.value.save_as(folder / "export.zip")
+    with zipfile.ZipFile(folder / "export.zip") as archive:
+        archive.extractall(folder / "export")
+    return sorted((folder / "export").rglob("*.png"))
+
+
+def step_mark_and_track_stop_and_go_on(editor, tmp_path):
     expect(editor.page.locator("#export")).to_be_disabled()
     editor.box_around(truth(0))
     editor.is_annotated()
@@ -154,9 +166,23 @@ def step_mark_and_track_stop_and_go_on(editor):
     editor.stop_after_a_frame()
     kept = len(list((editor.folder / "masks").iterdir()))
     assert 1 < kept < LAST
-    editor.go_to(kept - 1)
+    exported = exported_masks(editor, tmp_path / "part")
+    assert [path.stem for path in exported] == [f"{frame:05d}" for frame in range(kept)]
+    editor.says(f"{LAST + 1 - kept} frames, the first one {kept}, were not tracked and are left out.")
+    editor.shows(kept - 1)
+    editor.track()
+    expect(editor.page.locator("#progress-text")).to_contain_text("frames/s", timeout=600_000)
+    editor.page.keyboard.press("Shift+ArrowLeft")  # moving by hand: the page no longer follows
+    editor.page.keyboard.press("Escape")
+    editor.is_done()
+    kept = len(list((editor.folder / "masks").iterdir()))
+    assert kept < LAST
+    editor.says(f"Track goes on from frame {kept - 1}.")
+    editor.page.get_by_role("button", name="Go there").click()
+    editor.shows(kept - 1)
     editor.track()
     editor.is_done()
+    editor.shows(LAST)
     assert len(list((editor.folder / "masks").iterdir())) == LAST + 1
     assert np.mean([overlap(editor.mask(frame), truth(frame)) for frame in range(1, LAST + 1)]) > 0.8
 
@@ -196,13 +222,10 @@ def step_add_an_object_at_a_later_frame(editor):
 
 def step_export_and_score(editor, tmp_path):
     editor.page.click("#export")
+    expect(editor.page.locator("#dialog")).to_contain_text("alpha has hard edges")
     editor.picture("web-export")
-    with editor.page.expect_download(timeout=600_000) as download:
-        editor.page.click("#dialog .primary")
-    download.value.save_as(tmp_path / "export.zip")
-    with zipfile.ZipFile(tmp_path / "export.zip") as archive:
-        archive.extractall(tmp_path)
-    exported = sorted(tmp_path.rglob("*.png"))
+    editor.page.keyboard.press("Escape")
+    exported = exported_masks(editor, tmp_path / "whole")
     assert [path.stem for path in exported] == [f"{frame:05d}" for frame in range(LAST + 1)]
     for frame, path in enumerate(exported):
         assert np.array_equal(read(path), read(editor.folder / "masks" / f"{frame:06d}.png"))
@@ -270,6 +293,53 @@ def step_end_an_object(editor):
     editor.says("Object 2 ends at frame 50.")
     editor.page.get_by_role("button", name="Remove the end").click()
     expect(editor.page.locator("#frame-card")).to_contain_text("% sure")
+
+
+def step_undo_a_deletion_and_an_end(editor):
+    editor.go_to(52)
+    before = editor.mask(52)
+    editor.page.keyboard.press("1")
+    editor.page.keyboard.press("b")
+    editor.drag((30, 40), (70, 60))
+    editor.is_annotated()
+    painted = editor.mask(52)
+    assert painted.sum() > before.sum()
+    editor.page.keyboard.press("Delete")
+    editor.has_objects(1)
+    editor.drag((30, 140), (70, 160))  # object 2, which is chosen now
+    editor.page.keyboard.press("Control+z")
+    editor.page.keyboard.press("Control+z")
+    editor.has_objects(2)
+    editor.says("Undone: Object 1 is back.")
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    assert np.array_equal(editor.mask(52), painted)
+    row = editor.page.locator("#objects li[data-id='1']")
+    row.click()
+    row.get_by_label("More").click()
+    editor.page.get_by_role("menuitem", name="Gone from this frame on").click()
+    expect(editor.page.locator("#frame-card")).to_contain_text("Annotated frame")
+    expect(row).to_have_class(re.compile("absent"))
+    editor.page.keyboard.press("Control+z")
+    editor.says("Undone: Object 1 no longer ends.")
+    expect(row).not_to_have_class(re.compile("absent"))
+    editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    assert np.array_equal(editor.mask(52), before)
+    for _ in range(2):
+        editor.page.keyboard.press("Control+y")
+    editor.says("Done again: Object 1 ends at frame 52.")
+    assert np.array_equal(editor.mask(52), painted)
+    editor.page.keyboard.press("Delete")
+    editor.has_objects(1)
+    editor.page.locator("#toasts").get_by_role("button", name="Undo").last.click()
+    editor.has_objects(2)
+    for _ in range(2):
+        editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    assert np.array_equal(editor.mask(52), before)
+    assert not (editor.folder / "pins" / "000052.png").exists()
 
 
 def step_a_tracker_that_fails_at_once(editor):
@@ -362,13 +432,14 @@ def step_the_server_is_gone(editor):
 
 
 def test_a_way_through_the_page(editor, server, tmp_path):
-    step_mark_and_track_stop_and_go_on(editor)
+    step_mark_and_track_stop_and_go_on(editor, tmp_path)
     step_scrub_and_step(editor)
     step_add_an_object_at_a_later_frame(editor)
     step_export_and_score(editor, tmp_path)
     step_correct_on_a_later_frame(editor)
     step_undo_a_click(editor)
     step_end_an_object(editor)
+    step_undo_a_deletion_and_an_end(editor)
     step_a_tracker_that_fails_at_once(editor)
     step_a_second_tab_sees_what_the_first_does(editor, server)
     step_a_painted_picture_is_dropped_on_a_frame(editor)

@@ -16,6 +16,7 @@ from vos_web.sessions.session import Session, SessionFacts, read_facts
 from vos_web.sessions.store import SessionStore
 from vos_web.tracking.plan import plan_run
 from vos_web.tracking.reordered_source import ReorderedSource
+from vos_web.tracking.run import TrackedFrame, _store
 
 
 @pytest.fixture
@@ -137,6 +138,58 @@ def test_deleted_and_ended_objects_are_left_out_and_can_come_back(session):
     assert vos.object_ids(session.mask(9)) == (1,)
     session.change_object(2, {"end": None})
     assert vos.object_ids(session.mask(9)) == (1, 2)
+
+
+def both(session):
+    """Objects 1 and 2 in frames 0 to 20, the first of which is annotated; object 2 is unsure and doubtful."""
+    session.annotate(0, painted(session, _1=(0, 0), _2=(20, 20)), [1, 2])
+    for frame in range(1, 21):
+        vos.write_label_map(session.mask_path(frame), painted(session, _1=(0, 0), _2=(20, 20)))
+        session.presence.append(frame, {1: 200, 2: 90}, None, {2: "low score"})
+
+
+@pytest.mark.parametrize(
+    ("change", "undo"), [({"end": 10}, {"end": None}), ({"deleted": True}, {"deleted": False})], ids=["end", "deletion"]
+)
+def test_what_is_annotated_and_tracked_meanwhile_leaves_the_masks_of_an_object_that_comes_back(session, change, undo):
+    both(session)
+    session.annotate(11, painted(session, _1=(4, 4), _2=(20, 20)), [2])
+    session.change_object(2, change)
+    session.annotate(11, painted(session, _1=(0, 0)), [1])
+    session.annotate(12, painted(session, _1=(4, 4)), [1])
+    session.annotate(13, painted(session, _1=(4, 4)), [1])
+    session.unpin(13, {"levels": {"1": 200}, "doubts": {}, "known": True})
+    plan = plan_run(session, 12, "forward", "end")
+    for frame in range(14, 21):
+        _store(session, plan, frame, TrackedFrame(painted(session, _1=(4, 4)), None, {}))
+    session.change_object(2, undo)
+    for back in (session, Session.read(session.folder)):
+        for frame in range(12, 21):
+            assert np.array_equal(back.mask(frame), painted(session, _1=(4, 4), _2=(20, 20))), frame
+            assert back.presence.level(frame, 2) == 90
+            assert back.presence.doubts[frame] == {2: "low score"}
+        assert np.array_equal(back.pin(11), painted(session, _1=(0, 0), _2=(20, 20)))
+        assert back.presence.level(11, 2) == 255
+
+
+def test_an_object_that_is_wholly_covered_while_it_is_deleted_comes_back_as_absent(session):
+    both(session)
+    session.change_object(2, {"deleted": True})
+    session.annotate(5, painted(session, _1=(20, 20)), [1])
+    _store(session, plan_run(session, 5, "forward", "end"), 6, TrackedFrame(painted(session, _1=(20, 20)), None, {}))
+    session.change_object(2, {"deleted": False})
+    assert [session.presence.level(frame, 2) for frame in (4, 5, 6, 7)] == [90, 0, 0, 90]
+    assert [frame in session.presence.doubts for frame in (4, 5, 6, 7)] == [True, False, False, True]
+
+
+def test_undoing_an_annotation_of_a_tracked_frame_without_objects_leaves_it_tracked(session):
+    vos.write_label_map(session.mask_path(5), painted(session))
+    session.presence.append(5, {})
+    session.annotate(5, painted(session, _1=(0, 0)), [1])
+    session.annotate(5, painted(session), [1])
+    session.unpin(5, {"levels": {}, "doubts": {}, "known": True})
+    assert session.presence.known[5]
+    assert session.mask(5) is not None
 
 
 def test_more_than_64_objects_are_kept(store):

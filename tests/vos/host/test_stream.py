@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 import time
 
@@ -135,6 +136,32 @@ def test_frames_before_the_first_annotation_are_left_out():
     sequence = tiny_sequence("still")
     results = list(vos.stream(sequence, {5: sequence.label_maps[5]}, tracker=StubTracker()))
     assert [frame.index for frame, _ in results] == [5, 6, 7]
+
+
+class WithGaps(vos.testing.TinySequence):
+    """Leaves out frames 1, 2 and 6 of 8."""
+
+    @property
+    def info(self):
+        return dataclasses.replace(super().info, left_out=frozenset({1, 2, 6}))
+
+    def frames(self, indices=None):
+        return (frame for frame in super().frames(indices) if frame.index not in self.info.left_out)
+
+
+def test_frames_that_the_source_leaves_out_get_no_masks():
+    whole = tiny_sequence("moving")
+    sequence = WithGaps(whole.name, whole.images, whole.label_maps, whole.annotations)
+    forward = list(vos.stream(sequence, sequence.label_maps[0], tracker=Oracle(sequence)))
+    assert [frame.index for frame, _ in forward] == [0, 3, 4, 5, 7]
+    both = list(vos.stream(sequence, {4: sequence.label_maps[4]}, tracker=Oracle(sequence), both_ways=True))
+    assert [frame.index for frame, _ in both] == [3, 0, 4, 5, 7]
+    for frame, label_map in [*forward, *both]:
+        assert np.array_equal(label_map, sequence.label_maps[frame.index])
+    told = []
+    observer = type("Observer", (), {"vos_run_started": hookimpl(lambda self, run: told.append(run.frame_count))})()
+    summary = vos.track(sequence, sequence.label_maps[0], tracker=Oracle(sequence), observers=[observer])
+    assert (summary.frames, told) == (5, [5])
 
 
 def test_start_stop_and_step_choose_frames_and_keep_their_indices():

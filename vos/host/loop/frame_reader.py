@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from vos.errors import PluginFailedError, SourceError, TruncatedSourceError
 from vos.host.threads import ReadAhead
@@ -40,25 +40,26 @@ class FrameReader:
         """Read frames until the last one, or until the source ends early.
 
         Args:
-            indices: of the frames wanted.
+            indices: of the frames wanted; those that the source leaves out do not come.
             resumed: True where earlier frames were read before, so that a source without any of these ended early.
         Raises:
             SourceError: a frame of another size; TruncatedSourceError where ending early is not allowed.
             PluginFailedError: the source gave another frame than the one asked for.
         """
         info = self._source.info
+        wanted = indices if not info.left_out else [index for index in indices if index not in info.left_out]
         given, last = 0, ""
         try:
             with ReadAhead(self._source.frames(indices), READ_AHEAD_FRAMES) as frames:
-                for frame in self._checked(frames, indices):
+                for frame in self._checked(frames, wanted):
                     given, last = given + 1, frame.name
                     yield frame
-            if info.frame_count is not None and given < len(indices) and (given or resumed):
-                where = f"after frame {last}" if given else f"before frame {indices[0]}"
+            if info.frame_count is not None and given < len(wanted) and (given or resumed):
+                where = f"after frame {last}" if given else f"before frame {wanted[0]}"
                 raise TruncatedSourceError(
-                    f"{info.location}: ended {where}: {given} frames came, {len(indices)} were asked for. "
+                    f"{info.location}: ended {where}: {given} frames came, {len(wanted)} were asked for. "
                     "Use --allow-truncated to take what is there.",
-                    frames_read=indices[given - 1] + 1 if given else indices[0],
+                    frames_read=wanted[given - 1] + 1 if given else wanted[0],
                     frames_declared=info.frame_count,
                 )
         except TruncatedSourceError as error:
@@ -72,7 +73,7 @@ class FrameReader:
                 error.frames_declared,
             )
 
-    def _checked(self, frames: Iterable[Frame], indices: range) -> Iterator[Frame]:
+    def _checked(self, frames: Iterable[Frame], indices: Sequence[int]) -> Iterator[Frame]:
         info = self._source.info
         given, last = 0, ""
         with blaming(f"{info.location}: the source ({info.kind}) failed", leaving=True):
