@@ -62,8 +62,7 @@ class CvatWriter(FormatWriter):
             xml.write(self._meta("polygon" if polygons else "mask"))
             for object_id in sorted(self._last):
                 label = quoteattr(self.label_of(object_id))
-                parts = (line.partition(" ") for line in self.spooled(str(object_id)))
-                shapes = [shape for _, shape in sorted((int(index), shape) for index, _, shape in parts)]
+                shapes = self.spooled(str(object_id))
                 for track in [shapes] if polygons else ([shape] for shape in shapes):
                     group = "" if polygons else f' group_id="{object_id}"'
                     track_id = object_id if polygons else number
@@ -76,7 +75,7 @@ class CvatWriter(FormatWriter):
     def _line(self, index: int, object_id: int, *, outside: bool) -> str:
         tag = "polygon" if self.options.polygons else "mask"
         state = f'frame="{index}" keyframe="1" outside="{int(outside)}" occluded="0" z_order="0"'
-        return f"{index} <{tag} {state} {self._last[object_id]}></{tag}>"
+        return f"<{tag} {state} {self._last[object_id]}></{tag}>"
 
     def _shape(self, mask: BoolArray) -> str:
         if self.options.polygons:

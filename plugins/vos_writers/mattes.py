@@ -11,7 +11,6 @@ import numpy as np
 
 from vos.plugin import AnyArray, FloatArray, Frame, LabelMap, OutputFolder, Prediction, Run, safe_name
 from vos_writers.alpha import alpha_of
-from vos_writers.backward import BackwardSpool
 from vos_writers.options import MatteOptions, ProresOptions, WebmAlphaOptions, chosen_file, chosen_path, output_path
 from vos_writers.timecode import shifted, timecode_of
 from vos_writers.video_file import IMAGE_FOLDER_FPS, Coding, VideoFile
@@ -26,8 +25,6 @@ class MatteVideoWriter:
     def __init__(self, options: Any) -> None:
         self._options = options
         self._video: VideoFile
-        self._backward = BackwardSpool()
-        self._anchor = 0
 
     def coding(self) -> Coding:
         """Encoder settings."""
@@ -45,33 +42,22 @@ class MatteVideoWriter:
         """Begin; see ``vos.Writer``."""
         path = output_path(self._options.path, run, self.default_name, self.default_name)
         timecode = _first_timecode(getattr(self._options, "timecode", None), run)
-        self._anchor = run.annotated[0]
         self._video = VideoFile(path, self.coding(), run)
         if timecode is not None and path.suffix.lower() in (".mov", ".mp4"):
             self._video.set_timecode(timecode)
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
-        """Encode one frame; frames before the first annotation come backward and wait on disk."""
+        """Encode one frame."""
         picture = self.picture(frame, alpha_of(prediction, label_map, self._options.object))
-        if frame.index < self._anchor:
-            self._backward.put(picture, frame.time)
-            return
-        self._encode_backward()
         self._video.add(picture, self.layout, frame)
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        self._encode_backward()
         self._video.close()
 
     def abort(self, error: BaseException) -> None:
         """Remove the unfinished file."""
-        self._backward.close()
         self._video.abort()
-
-    def _encode_backward(self) -> None:
-        for picture, time in self._backward.drain():
-            self._video.add(picture, self.layout, time)
 
 
 class ProresWriter(MatteVideoWriter):

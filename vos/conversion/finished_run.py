@@ -68,6 +68,7 @@ class FinishedRun:
             frame_count=len(self.masks),
             selection=self.record.get("selection", {}),
             annotated=tuple(self.record.get("annotated") or indices[:1]),
+            both_ways=bool(self.record.get("both_ways")),
         )
 
     def indices(self, info: SourceInfo) -> list[int]:
