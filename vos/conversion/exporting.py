@@ -211,11 +211,15 @@ class Export:
         location = source if source is not None else result.location
         is_there = isinstance(location, Source) or is_remote(location) or source is not None
         there = location is not None and (is_there or Path(str(location)).exists())
+        if source is None and result.source_has_changed:
+            there, gone = False, f"the content of {location} has changed since the run"
+        elif location is None:
+            gone = "no run.json says what was tracked"
+        else:
+            gone = f"{location} is not there any more"
         if needs_images and not there:
             raise InputError(
-                f'{result.folder}: "{spec.name}" needs the frames, and '
-                + (f"{location} is not there any more" if location else "no run.json says what was tracked")
-                + ". Give it with --source."
+                f'{result.folder}: "{spec.name}" needs the frames, and {gone}. Give the video with --source.'
             )
         return cls(result, writer, name, options, needs_images, location if there else None, folder, outputs, plugins)
 

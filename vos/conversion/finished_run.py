@@ -15,6 +15,7 @@ from vos.host.outputs.run_record import read_record
 from vos.io.atomic_files import safe_name
 from vos.io.masks.mask_file import read_label_map
 from vos.io.natural_order import natural_order
+from vos.io.source_identity import absolute_path, content_of
 from vos.protocols.source import Source
 from vos.types.frame import Frame
 from vos.types.label_map import object_ids, without_void
@@ -44,9 +45,28 @@ class FinishedRun:
 
     @property
     def location(self) -> str | None:
-        """Location of the tracked source; None if the record has none."""
-        location = self.record.get("source")
-        return None if location is None else str(location)
+        """Location of the tracked source; None if the record has none.
+
+        It is the absolute path that the record has. Where nothing is left there, what the user typed is taken if it is
+        a file with the same content now: the project's folder has moved.
+        """
+        typed, path = self.record.get("source"), self.record.get("source_path")
+        if typed is None or path is None:
+            return None if typed is None else str(typed)
+        if absolute_path(path) is None and self._is_unchanged(typed):
+            return absolute_path(typed)
+        return str(path)
+
+    @property
+    def source_has_changed(self) -> bool:
+        """True if the tracked video is there, with other content than when it was tracked."""
+        location = self.location
+        return location is not None and absolute_path(location) is not None and self._is_unchanged(location) is False
+
+    def _is_unchanged(self, location: str) -> bool | None:
+        """Test whether a file has the content that the record has; None where the record has no file's content."""
+        content = self.record.get("source_content") or {}
+        return content_of(location) == content if "bytes" in content else None
 
     def run(self, source: Source | None, output: Path) -> Run:
         """Describe the run for a writer.
