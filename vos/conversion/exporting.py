@@ -143,7 +143,7 @@ def run_exports(jobs: Sequence[Export], progress: Callable[[int, int], None] | N
     Raises:
         VosError: sequences that failed.
     """
-    done, total = 0, sum(len(job.result.masks) for job in jobs)
+    done, total = 0, sum(job.result.frame_count for job in jobs)
     failed: dict[str, VosError] = {}
     for job in jobs:
         try:
@@ -154,7 +154,7 @@ def run_exports(jobs: Sequence[Export], progress: Callable[[int, int], None] | N
             if len(jobs) == 1:
                 raise
             failed[str(job.result.folder)] = error
-        done += len(job.result.masks)
+        done += job.result.frame_count
     if failed:
         raise failure_of(failed, len(jobs))
     return [job.written for job in jobs]
