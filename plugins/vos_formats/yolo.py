@@ -115,7 +115,9 @@ def read_yolo(path: Path) -> list[ImportedMasks] | None:
                 masks.append((ids[next(remaining)], filled([points], size)))
             yield ImportedFrame(file.stem, label_map_of(masks, size, str(file)))
 
-    return [ImportedMasks(sequence_of(folder, YoloWriter.default_name), frames, ids.labels(), unclear)]
+    written = re.search(r"^# vos: (.+)$", text, re.MULTILINE)
+    sequence = written[1] if written else sequence_of(folder, YoloWriter.default_name)
+    return [ImportedMasks(sequence, frames, ids.labels(), unclear)]
 
 
 def _names(text: str) -> dict[int, str]:

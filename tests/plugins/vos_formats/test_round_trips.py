@@ -8,7 +8,7 @@ import pytest
 import vos
 from vos.conversion.exporting import export
 from vos.conversion.importing import import_masks
-from vos.plugin import AnnotationError, InputError, read_image
+from vos.plugin import AnnotationError, InputError, OptionError, read_image
 from vos.testing import StubTracker, TinySequence
 
 FORMATS = ["youtube-vis", "coco", "cvat", "yolo", "label-studio", "mots", "sa-v", "npz", "tar", "png"]
@@ -186,7 +186,7 @@ def test_a_polygon_with_a_point_that_is_no_number_is_bad_input(value, tmp_path):
 
 @pytest.mark.parametrize("to", ["coco", "npz"])
 def test_a_file_that_another_run_wrote_meanwhile_is_left(tmp_path, to):
-    path = tmp_path / f"out.{to}"
+    path = tmp_path / f"out.{'json' if to == 'coco' else to}"
 
     class Beside(Oracle):
         def step(self, frame):
@@ -296,3 +296,15 @@ def test_a_numbered_instance_and_a_group_of_the_same_name_stay_apart(tmp_path):
     content["shapes"].append({"label": "cell", "points": [[5, 25], [15, 25], [15, 35]], "group_id": 1})
     path.write_text(json.dumps(content))
     assert vos.track(sequence(), path, tracker=StubTracker()).object_ids == (1, 2, 3)
+
+
+@pytest.mark.parametrize("to", ["coco", "coco-rle", "youtube-vis", "cvat", "label-studio", "npz", "tar", "report"])
+def test_a_file_of_another_suffix_is_refused(tmp_path, to):
+    with pytest.raises(OptionError, match=r"x\.xlsx"):
+        vos.track(sequence(), label_maps()[0], tracker=Oracle(), writers=[(to, {"path": tmp_path / "x.xlsx"})])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_yolo_folder_says_which_sequence_it_is_of(finished, tmp_path):
+    (path,) = export(finished, "yolo", tmp_path / "elsewhere" / "yolo")
+    assert len(imported(path, tmp_path, "clip")) == 4

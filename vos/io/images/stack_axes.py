@@ -76,7 +76,7 @@ def refuse_unclear_axes(path: Path, description: str, pages: int) -> None:
     if axes.images is not None and axes.images > pages:
         raise SourceError(
             f"{path}: its header states {axes.images} images, and {pages} can be read: ImageJ writes more than "
-            "4 GB so. Save it as an image sequence, in ImageJ with File > Save As > Image Sequence, and give the folder."
+            "4 GB so. Save it as images, in ImageJ with File > Save As > Image Sequence, and give the folder."
         )
     if axes.slices > 1:
         logger.info("%s: its %d slices are taken as frames.", path, axes.slices)
