@@ -11,9 +11,11 @@ import numpy as np
 
 from vos.plugin import BoolArray, Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, object_ids
 from vos_formats.importing import (
+    Instance,
     ObjectIds,
     described_sequence,
     label_map_of,
+    number_instances,
     read_json,
     reading,
     sequence_of,
@@ -103,28 +105,27 @@ def mask_of(segmentation: Any, size: tuple[int, int]) -> BoolArray:
 
 
 def read_coco(path: Path) -> list[ImportedMasks] | None:
-    """Read COCO instances; ``track_id``, also as an attribute, identifies an object, else its category does."""
+    """Read COCO instances; ``track_id``, also as an attribute, identifies an object, else its category and place do."""
     content = read_json(path, "images", "annotations", "file_name")
     if not isinstance(content, dict) or "videos" in content:
         return None
     annotations = [a for a in content["annotations"] if a.get("segmentation")]
     names = {c["id"]: c["name"] for c in content.get("categories", [])}
-    ids = ObjectIds((_object_of(a, names) for a in annotations), path)
-    by_image: dict[Any, list[dict[str, Any]]] = {}
-    for annotation in annotations:
-        by_image.setdefault(annotation["image_id"], []).append(annotation)
+    objects, unclear = number_instances([(a["image_id"], _object_of(a, names)) for a in annotations], path)
+    ids = ObjectIds(objects, path)
+    by_image: dict[Any, list[tuple[int, Any]]] = {}
+    for annotation, name in zip(annotations, objects, strict=True):
+        by_image.setdefault(annotation["image_id"], []).append((ids[name], annotation["segmentation"]))
 
     @reading(path, "COCO instances")
     def frames() -> Iterator[ImportedFrame]:
         for image in content["images"]:
             name, size = stem_of(image["file_name"]), (image["height"], image["width"])
-            masks = (
-                (ids[_object_of(a, names)], mask_of(a["segmentation"], size)) for a in by_image.get(image["id"], [])
-            )
+            masks = ((object_id, mask_of(coded, size)) for object_id, coded in by_image.get(image["id"], []))
             yield ImportedFrame(name, label_map_of(masks, size, f"{path}: {name}"))
 
     sequence = described_sequence(content, sequence_of(path, CocoWriter.default_name))
-    return [ImportedMasks(sequence, frames, ids.labels())]
+    return [ImportedMasks(sequence, frames, ids.labels(), unclear)]
 
 
 def _object_of(annotation: dict[str, Any], names: dict[Any, str]) -> Any:
@@ -132,4 +133,4 @@ def _object_of(annotation: dict[str, Any], names: dict[Any, str]) -> Any:
         for key in ("track_id", "instance_id"):
             if holder.get(key) is not None:
                 return int(holder[key])
-    return names.get(annotation["category_id"], annotation["category_id"])
+    return Instance(names.get(annotation["category_id"], annotation["category_id"]))

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from vos.plugin import AnnotationError, BoolArray, Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, object_ids
-from vos_formats.importing import ObjectIds, label_map_of, reading, stem_of
+from vos_formats.importing import Instance, ObjectIds, label_map_of, number_instances, reading, stem_of
 from vos_formats.output import FormatWriter
 from vos_formats.polygons import bridged, filled, outlines
 from vos_formats.run_lengths import from_runs, runs_of
@@ -62,8 +62,7 @@ class CvatWriter(FormatWriter):
             xml.write(self._meta("polygon" if polygons else "mask"))
             for object_id in sorted(self._last):
                 label = quoteattr(self.label_of(object_id))
-                parts = (line.partition(" ") for line in self.spooled(str(object_id)))
-                shapes = [shape for _, shape in sorted((int(index), shape) for index, _, shape in parts)]
+                shapes = self.spooled(str(object_id))
                 for track in [shapes] if polygons else ([shape] for shape in shapes):
                     group = "" if polygons else f' group_id="{object_id}"'
                     track_id = object_id if polygons else number
@@ -76,7 +75,7 @@ class CvatWriter(FormatWriter):
     def _line(self, index: int, object_id: int, *, outside: bool) -> str:
         tag = "polygon" if self.options.polygons else "mask"
         state = f'frame="{index}" keyframe="1" outside="{int(outside)}" occluded="0" z_order="0"'
-        return f"{index} <{tag} {state} {self._last[object_id]}></{tag}>"
+        return f"<{tag} {state} {self._last[object_id]}></{tag}>"
 
     def _shape(self, mask: BoolArray) -> str:
         if self.options.polygons:
@@ -168,20 +167,29 @@ def _track_keys(tracks: list[ElementTree.Element]) -> list[str | int]:
 
 def _of_images(path: Path, root: ElementTree.Element) -> ImportedMasks:
     images = list(root.iter("image"))
-    ids = ObjectIds((s.get("label", "") for image in images for s in image if s.tag in ("mask", "polygon")), path)
+    shapes = [(number, s) for number, image in enumerate(images) for s in image if s.tag in ("mask", "polygon")]
+    objects, unclear = number_instances([(number, _instance(s)) for number, s in shapes], path)
+    ids = ObjectIds(objects, path)
+    by_image: dict[int, list[tuple[int, ElementTree.Element]]] = {}
+    for (number, shape), name in zip(shapes, objects, strict=True):
+        by_image.setdefault(number, []).append((ids[name], shape))
 
     @reading(path, "CVAT annotations")
     def frames() -> Iterator[ImportedFrame]:
-        for image in images:
+        for number, image in enumerate(images):
             size = int(image.attrib["height"]), int(image.attrib["width"])
-            shapes = sorted(
-                (s for s in image if s.tag in ("mask", "polygon")), key=lambda s: int(s.get("z_order", "0"))
-            )
-            masks = ((ids[s.get("label", "")], _mask(s, size)) for s in shapes)
+            held = sorted(by_image.get(number, []), key=lambda one: int(one[1].get("z_order", "0")))
+            masks = ((object_id, _mask(s, size)) for object_id, s in held)
             name = stem_of(image.attrib["name"])
             yield ImportedFrame(name, label_map_of(masks, size, f"{path}: {name}"))
 
-    return ImportedMasks(root.findtext("meta/task/name") or path.stem, frames, ids.labels())
+    return ImportedMasks(root.findtext("meta/task/name") or path.stem, frames, ids.labels(), unclear)
+
+
+def _instance(shape: ElementTree.Element) -> Instance:
+    """A shape of an image; CVAT groups shapes within an image, and 0 is no group."""
+    group = shape.get("group_id", "0")
+    return Instance(shape.get("label", ""), None if group == "0" else group)
 
 
 def _mask(shape: ElementTree.Element, size: tuple[int, int]) -> BoolArray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,59 @@ logger = logging.getLogger("vos.formats")
 MAX_ID = 254
 JSON_BYTES = 1 << 12
 """Number of bytes at the start of a JSON file that are searched for its format."""
+
+
+@dataclass(frozen=True)
+class Instance:
+    """An annotation whose file does not say which object it is.
+
+    Attributes:
+        label: its class.
+        group: annotations of one image with this label and group are one object; None for an object of its own.
+        number: its place among the image's objects of this class, from 1; 0 before ``number_instances``.
+    """
+
+    label: Hashable
+    group: Hashable = None
+    number: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.number}"
+
+
+def number_instances(found: Sequence[tuple[Hashable, Hashable]], path: Path) -> tuple[list[Hashable], str]:
+    """Name the objects of annotations: several of one class in an image are told apart by their order in the file.
+
+    Args:
+        found: the image of each annotation, and what identifies its object: a track id, or an ``Instance``.
+        path: the file, for the message.
+    Returns:
+        The name of each annotation's object: its track id; its class, where no image has two of that class; else a
+        numbered ``Instance``. And why these names may not hold from image to image, or an empty text.
+    """
+    groups: dict[Hashable, dict[Hashable, dict[Hashable, int]]] = {}  # by class and image: numbers by group
+    numbers = []
+    for place, (image, one) in enumerate(found):
+        if isinstance(one, Instance):
+            of_image = groups.setdefault(one.label, {}).setdefault(image, {})
+            numbers.append(of_image.setdefault(place if one.group is None else (one.group,), len(of_image) + 1))
+        else:
+            numbers.append(0)
+    several = {label for label, images in groups.items() if any(len(held) > 1 for held in images.values())}
+    names = [
+        one
+        if not isinstance(one, Instance)
+        else Instance(one.label, None, number)
+        if one.label in several
+        else one.label
+        for (_, one), number in zip(found, numbers, strict=True)
+    ]
+    unclear = next((label for label in groups if label in several and len(groups[label]) > 1), None)
+    if unclear is None:
+        return names, ""
+    reason = f'{len(groups[unclear])} images have "{unclear}", some of them several, and no track ids tell them apart'
+    logger.info("%s: %s: in each image they are numbered in the order of the file.", path, reason)
+    return names, reason
 
 
 class ObjectIds:

@@ -11,7 +11,16 @@ from typing import Any
 import numpy as np
 
 from vos.plugin import BoolArray, Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, object_ids
-from vos_formats.importing import ObjectIds, label_map_of, read_json, reading, sequence_of, stem_of
+from vos_formats.importing import (
+    Instance,
+    ObjectIds,
+    label_map_of,
+    number_instances,
+    read_json,
+    reading,
+    sequence_of,
+    stem_of,
+)
 from vos_formats.output import FormatWriter, as_json, write_list
 from vos_formats.polygons import filled
 from vos_formats.run_lengths import from_label_studio, to_label_studio
@@ -59,24 +68,27 @@ class LabelStudioWriter(FormatWriter):
 
 
 def read_label_studio(path: Path) -> list[ImportedMasks] | None:
-    """Read exported tasks with brush masks or polygons; each label is one object."""
+    """Read exported tasks with brush masks or polygons; a label is one object, or several where a task has several."""
     content = read_json(path, "annotations", "result", "data")
     if not isinstance(content, list):
         return None
-    ids = ObjectIds((label for task in content for result in _results(task) for label in _labels(result)), path)
+    held = [[result for result in _results(task) if _labels(result)] for task in content]
+    found = [(number, Instance(_labels(result)[0])) for number, results in enumerate(held) for result in results]
+    objects, unclear = number_instances(found, path)
+    ids = ObjectIds(objects, path)
 
     @reading(path, "Label Studio tasks")
     def frames() -> Iterator[ImportedFrame]:
-        for task in content:
-            results = [result for result in _results(task) if _labels(result)]
+        names = iter(objects)
+        for task, results in zip(content, held, strict=True):
             if not results:
                 continue
             name = _frame_name(task)
             size = int(results[0]["original_height"]), int(results[0]["original_width"])
-            masks = ((ids[_labels(result)[0]], _mask(result["value"], size)) for result in results)
+            masks = [(ids[next(names)], _mask(result["value"], size)) for result in results]
             yield ImportedFrame(name, label_map_of(masks, size, f"{path}: {name}"))
 
-    return [ImportedMasks(sequence_of(path, LabelStudioWriter.default_name), frames, ids.labels())]
+    return [ImportedMasks(sequence_of(path, LabelStudioWriter.default_name), frames, ids.labels(), unclear)]
 
 
 def _results(task: dict[str, Any]) -> list[dict[str, Any]]:

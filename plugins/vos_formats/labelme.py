@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,21 @@ import numpy as np
 from PIL import Image
 
 from vos.plugin import BoolArray, ImportedFrame, ImportedMasks
-from vos_formats.importing import ObjectIds, label_map_of, natural, read_json, reading, stem_of
+from vos_formats.importing import (
+    Instance,
+    ObjectIds,
+    label_map_of,
+    natural,
+    number_instances,
+    read_json,
+    reading,
+    stem_of,
+)
 from vos_formats.polygons import filled
 
 
 def read_labelme(path: Path) -> list[ImportedMasks] | None:
-    """Read one file, or a folder of files; shapes of the same label and group are one object."""
+    """Read one file, or a folder of files; shapes of the same label and group are one object, others one each."""
     files = sorted(path.glob("*.json"), key=natural) if path.is_dir() else [path]
     contents = [read_json(file, "shapes", "imageHeight") for file in files[:1]]
     if not contents or not isinstance(contents[0], dict):
@@ -26,22 +35,26 @@ def read_labelme(path: Path) -> list[ImportedMasks] | None:
     documents = [(file, content) for file, content in zip(files, contents, strict=True) if content is not None]
     for _, content in documents:
         content.pop("imageData", None)  # the picture itself, as text
-    ids = ObjectIds((_object(shape) for _, content in documents for shape in content["shapes"]), path)
+    objects, unclear = number_instances(
+        [(file, _object(shape)) for file, content in documents for shape in content["shapes"]], path
+    )
+    ids = ObjectIds(objects, path)
 
     @reading(path, "LabelMe shapes")
     def frames() -> Iterator[ImportedFrame]:
+        names = iter(objects)
         for file, content in documents:
             size = int(content["imageHeight"]), int(content["imageWidth"])
-            masks = ((ids[_object(shape)], _mask(shape, size)) for shape in content["shapes"])
+            masks = [(ids[next(names)], _mask(shape, size)) for shape in content["shapes"]]
             name = stem_of(content.get("imagePath") or file.name)
             yield ImportedFrame(name, label_map_of(masks, size, f"{file}"))
 
-    return [ImportedMasks(path.resolve().name if path.is_dir() else path.stem, frames, ids.labels())]
+    return [ImportedMasks(path.resolve().name if path.is_dir() else path.stem, frames, ids.labels(), unclear)]
 
 
-def _object(shape: dict[str, Any]) -> str:
+def _object(shape: dict[str, Any]) -> Hashable:
     group = shape.get("group_id")
-    return str(shape["label"]) if group is None else f"{shape['label']} {group}"
+    return Instance(str(shape["label"])) if group is None else f"{shape['label']} {group}"
 
 
 def _mask(shape: dict[str, Any], size: tuple[int, int]) -> BoolArray:

@@ -57,7 +57,7 @@ class FormatWriter:
         path = self._chosen(folder)
         if path is None:
             return []
-        self._refuse_folder(path)
+        self._refuse_other_names(path)
         images = [path / "images" if self.is_folder else path.parent / "images"] if self.needs_images else []
         held = [file for file in path.rglob("*") if file.is_file()] if self.is_folder and path.is_dir() else []
         return [path, *images, *held]
@@ -67,7 +67,7 @@ class FormatWriter:
         path = self._chosen(run.output)
         if path is None:
             raise OptionError(f'{self.default_name}: nowhere to write. Give an output folder, or the option "path".')
-        self._refuse_folder(path)
+        self._refuse_other_names(path)
         if self.is_folder and path.is_file():
             raise OptionError(f"{path}: is a file, expected a folder to write to.")
         self.path, self.run = path, run
@@ -188,10 +188,15 @@ class FormatWriter:
             return path.with_suffix(Path(self.default_name).suffix) if bare else path
         return None if folder is None else folder / self.default_name
 
-    def _refuse_folder(self, path: Path) -> None:
-        """Refuse a folder in place of the file: in ``outputs``, before the run makes anything, and in ``open``."""
-        if not self.is_folder and os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+    def _refuse_other_names(self, path: Path) -> None:
+        """Refuse a folder, or another suffix: in ``outputs``, before the run makes anything, and in ``open``."""
+        if self.is_folder:
+            return
+        if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
             raise OptionError(f"{path}: is a folder, expected a file to write.")
+        suffix = Path(self.default_name).suffix
+        if path.suffix.lower() != suffix:
+            raise OptionError(f"{path}: is written as {suffix}, expected a name that ends so.")
 
     def _clean(self) -> None:
         if self._unfinished is not None:

@@ -21,7 +21,16 @@ from vos.plugin import (
     read_image,
     safe_name,
 )
-from vos_formats.importing import ObjectIds, label_map_of, logger, natural, reading, sequence_of
+from vos_formats.importing import (
+    Instance,
+    ObjectIds,
+    label_map_of,
+    logger,
+    natural,
+    number_instances,
+    reading,
+    sequence_of,
+)
 from vos_formats.output import FormatWriter
 from vos_formats.polygons import bridged, filled, outlines
 
@@ -76,7 +85,7 @@ class YoloWriter(FormatWriter):
 
 
 def read_yolo(path: Path) -> list[ImportedMasks] | None:
-    """Read a folder with ``labels`` and ``data.yaml``, or its ``data.yaml``; each class is one object."""
+    """Read a folder with ``labels`` and ``data.yaml``, or its ``data.yaml``; a class is one object, or several."""
     folder = path.parent if path.name == "data.yaml" else path
     labels = folder / "labels"
     if not labels.is_dir() or not (folder / "data.yaml").is_file():
@@ -84,26 +93,31 @@ def read_yolo(path: Path) -> list[ImportedMasks] | None:
     files = sorted(labels.rglob("*.txt"), key=natural)
     text = (folder / "data.yaml").read_text(encoding="utf-8", errors="replace")
     names = _names(text)
-    used = sorted({int(line.split()[0]) for file in files for line in file.read_text().splitlines() if line.strip()})
-    ids = ObjectIds((names.get(number, number) for number in used), path)
+    used = [(file, int(line.split()[0])) for file in files for line in file.read_text().splitlines() if line.strip()]
+    objects, unclear = number_instances([(file, Instance(names.get(number, number))) for file, number in used], path)
+    by_class = sorted(zip((number for _, number in used), objects, strict=True), key=lambda one: one[0])
+    ids = ObjectIds((name for _, name in by_class), path)
     described = re.search(r"^height: (\d+)\nwidth: (\d+)$", text, re.MULTILINE)
 
     @reading(path, "YOLO segments")
     def frames() -> Iterator[ImportedFrame]:
         size = (int(described[1]), int(described[2])) if described else None
+        remaining = iter(objects)
         for file in files:
             size = size if described else _size(folder, file)
             assert size is not None, "described, or the image's"
             masks = []
             for line in file.read_text().splitlines():
-                number, *values = line.split()
+                _, *values = line.split()
                 if len(values) < 6:
                     raise AnnotationError(f"{file}: a line of {len(values)} numbers is a box, expected a polygon.")
                 points = np.asarray(values, dtype=np.float64).reshape(-1, 2) * [size[1], size[0]]
-                masks.append((ids[names.get(int(number), int(number))], filled([points], size)))
+                masks.append((ids[next(remaining)], filled([points], size)))
             yield ImportedFrame(file.stem, label_map_of(masks, size, str(file)))
 
-    return [ImportedMasks(sequence_of(folder, YoloWriter.default_name), frames, ids.labels())]
+    written = re.search(r"^# vos: (.+)$", text, re.MULTILINE)
+    sequence = written[1] if written else sequence_of(folder, YoloWriter.default_name)
+    return [ImportedMasks(sequence, frames, ids.labels(), unclear)]
 
 
 def _names(text: str) -> dict[int, str]:

@@ -62,6 +62,7 @@ def _open_images_of(path: Path) -> Source:
     if path.suffix.lower() in WITH_PAGES:
         pages = ImagePages(path)
         try:
+            pages.check_axes()
             if len(pages) > 1:
                 return ImageStackSource(path, pages)
         except BaseException:

@@ -2,10 +2,38 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
+
 import cv2
 import numpy as np
 
-from vos.plugin import FloatArray, LabelMap, Prediction
+from vos.plugin import FloatArray, LabelMap, Prediction, Run
+
+logger = logging.getLogger("vos.writers")
+
+
+class ObjectAlpha:
+    """Alpha mattes of a run's frames, which notes whether the object that was asked for occurs."""
+
+    def __init__(self, object_id: int | None) -> None:
+        """Choose the object: an id, or None for all objects together."""
+        self._object_id = object_id
+        self._known: set[int] = set()
+
+    def of(self, prediction: Prediction, label_map: LabelMap) -> FloatArray:
+        """Return one frame's matte, as ``alpha_of`` gives it."""
+        self._known.update(prediction.object_ids)
+        return alpha_of(prediction, label_map, self._object_id)
+
+    def warn_if_absent(self, run: Run, path: Path) -> None:
+        """Warn that no frame has the object: the mattes are empty. Frames of a run that was resumed are not known."""
+        if self._object_id is None or self._object_id in self._known or run.frames_before:
+            return
+        known = ", ".join(map(str, sorted(self._known))) or "none"
+        logger.warning(
+            "%s: no frame has object %d, so that nothing is opaque. Objects: %s.", path, self._object_id, known
+        )
 
 
 def alpha_of(prediction: Prediction, label_map: LabelMap, object_id: int | None) -> FloatArray:

@@ -24,13 +24,10 @@ class CutoutWriter:
         self._options = options
 
     def outputs(self, folder: Path | None) -> list[Path]:
-        """Name the objects' folders, and the pictures in them; see ``vos.NamingWriter``."""
-        of_objects = [
-            pictures / str(object_id)
-            for pictures in chosen_path(self._options.path, folder, "cutouts")
-            for object_id in range(1, MAX_OBJECTS + 1)
-        ]
-        return [*of_objects, *(path for pictures in of_objects for path in pictures.glob("*.png"))]
+        """Name the folder, those of the objects, and the pictures in them; see ``vos.NamingWriter``."""
+        folders = chosen_path(self._options.path, folder, "cutouts")
+        of_objects = [pictures / str(number) for pictures in folders for number in range(1, MAX_OBJECTS + 1)]
+        return [*folders, *of_objects, *(path for pictures in of_objects for path in pictures.glob("*.png"))]
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""

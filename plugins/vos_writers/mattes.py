@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 
 from vos.plugin import AnyArray, FloatArray, Frame, LabelMap, OutputFolder, Prediction, Run, safe_name
-from vos_writers.alpha import alpha_of
-from vos_writers.backward import BackwardSpool
+from vos_writers.alpha import ObjectAlpha
 from vos_writers.options import MatteOptions, ProresOptions, WebmAlphaOptions, chosen_file, chosen_path, output_path
 from vos_writers.timecode import shifted, timecode_of
 from vos_writers.video_file import IMAGE_FOLDER_FPS, Coding, VideoFile
@@ -25,9 +24,10 @@ class MatteVideoWriter:
 
     def __init__(self, options: Any) -> None:
         self._options = options
+        self._alpha = ObjectAlpha(options.object)
         self._video: VideoFile
-        self._backward = BackwardSpool()
-        self._anchor = 0
+        self._run: Run
+        self._path = Path()
 
     def coding(self) -> Coding:
         """Encoder settings."""
@@ -44,34 +44,25 @@ class MatteVideoWriter:
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""
         path = output_path(self._options.path, run, self.default_name, self.default_name)
+        self._run, self._path = run, path
         timecode = _first_timecode(getattr(self._options, "timecode", None), run)
-        self._anchor = run.annotated[0]
         self._video = VideoFile(path, self.coding(), run)
         if timecode is not None and path.suffix.lower() in (".mov", ".mp4"):
             self._video.set_timecode(timecode)
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
-        """Encode one frame; frames before the first annotation come backward and wait on disk."""
-        picture = self.picture(frame, alpha_of(prediction, label_map, self._options.object))
-        if frame.index < self._anchor:
-            self._backward.put(picture, frame.time)
-            return
-        self._encode_backward()
+        """Encode one frame."""
+        picture = self.picture(frame, self._alpha.of(prediction, label_map))
         self._video.add(picture, self.layout, frame)
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        self._encode_backward()
         self._video.close()
+        self._alpha.warn_if_absent(self._run, self._path)
 
     def abort(self, error: BaseException) -> None:
         """Remove the unfinished file."""
-        self._backward.close()
         self._video.abort()
-
-    def _encode_backward(self) -> None:
-        for picture, time in self._backward.drain():
-            self._video.add(picture, self.layout, time)
 
 
 class ProresWriter(MatteVideoWriter):
@@ -130,10 +121,12 @@ class SequenceWriter:
     default_name = ""
     suffix = ""
     _folder: OutputFolder
+    _run: Run
 
     def __init__(self, options: Any) -> None:
         self._options = options
-        self._sequence = ""
+        self._alpha = ObjectAlpha(options.object)
+        self._path = Path()
         self._first = 0
         self._step = 1
 
@@ -148,8 +141,8 @@ class SequenceWriter:
 
     def open(self, run: Run) -> None:
         """Begin; see ``vos.Writer``."""
-        self._folder = OutputFolder(output_path(self._options.path, run, self.default_name, self.default_name))
-        self._sequence = run.sequence
+        self._path = output_path(self._options.path, run, self.default_name, self.default_name)
+        self._folder, self._run = OutputFolder(self._path), run
         self._step = run.selection.get("step", 1)
         self._first = run.selection.get("start", 0) if run.both_ways else run.annotated[0]
 
@@ -158,12 +151,13 @@ class SequenceWriter:
         number = frame.index
         if self._options.start_number is not None:
             number = self._options.start_number + (frame.index - self._first) // self._step
-        name = f"{safe_name(self._sequence)}.{number:04d}.{self.suffix}"
-        self._folder.write(name, self.encode(frame, alpha_of(prediction, label_map, self._options.object)))
+        name = f"{safe_name(self._run.sequence)}.{number:04d}.{self.suffix}"
+        self._folder.write(name, self.encode(frame, self._alpha.of(prediction, label_map)))
 
     def close(self) -> None:
         """Check that the files are still there."""
         self._folder.check()
+        self._alpha.warn_if_absent(self._run, self._path)
 
     def abort(self, error: BaseException) -> None:
         """Keep the files written so far: each is complete."""

@@ -43,6 +43,14 @@ class ReportOptions:
 
     path: Path | None = option(None, "CSV file to write; by default report.csv beside the masks.")
 
+    def __post_init__(self) -> None:
+        """Check the file's name.
+
+        Raises:
+            ValueError: another suffix than .csv.
+        """
+        _check_suffix(self.path, (".csv",))
+
 
 @dataclass(frozen=True)
 class CutoutOptions:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from vos.plugin import Frame, LabelMap, Prediction, Run, draw_objects
-from vos_writers.backward import BackwardSpool
 from vos_writers.options import OverlayOptions, chosen_file, output_path
 from vos_writers.video_file import Coding, VideoFile
 
 
 class OverlayWriter:
-    """Encodes frames with their objects drawn, in ascending order whatever the order of tracking.
+    """Encodes frames with their objects drawn.
 
     An object keeps the colour that it gets in the first frame that has it.
     """
@@ -19,9 +18,7 @@ class OverlayWriter:
     def __init__(self, options: OverlayOptions) -> None:
         self._options = options
         self._video: VideoFile
-        self._anchor = 0
         self._colours: dict[int, tuple[int, int, int]] = {}
-        self._backward = BackwardSpool()
 
     def outputs(self, folder: Path | None) -> list[Path]:
         """Name the file; see ``vos.NamingWriter``."""
@@ -31,7 +28,6 @@ class OverlayWriter:
         """Begin; see ``vos.Writer``."""
         options = self._options
         path = output_path(options.path, run, "overlay.mp4", "overlay")
-        self._anchor = run.annotated[0]
         if path.suffix.lower() == ".webm":
             settings = {"crf": str(options.crf), "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
             coding = Coding("libvpx-vp9", "yuv420p", settings, even=True)
@@ -40,7 +36,7 @@ class OverlayWriter:
         self._video = VideoFile(path, coding, run, fps=options.fps, sound=options.sound)
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
-        """Draw and encode one frame; frames before the first annotation come backward and wait on disk."""
+        """Draw and encode one frame."""
         options = self._options
         picture = draw_objects(
             frame.image,
@@ -51,25 +47,15 @@ class OverlayWriter:
             notes=_percentages(prediction) if options.scores else None,
             colours=self._colours,
         )
-        if frame.index < self._anchor:
-            self._backward.put(picture, frame.time)
-            return
-        self._encode_backward()
         self._video.add(picture, "rgb24", frame)
 
     def close(self) -> None:
         """Finish the file and give it its name."""
-        self._encode_backward()
         self._video.close()
 
     def abort(self, error: BaseException) -> None:
         """Remove the unfinished file."""
-        self._backward.close()
         self._video.abort()
-
-    def _encode_backward(self) -> None:
-        for picture, time in self._backward.drain():
-            self._video.add(picture, "rgb24", time)
 
 
 def _percentages(prediction: Prediction) -> dict[int, str]:

@@ -39,7 +39,7 @@ class ExportWorker:
         one = Export.prepare(result, settings.spec, work["options"], work["source"], folder, settings.plugins)
         one.check(settings.overwrite)
         for count in one.run():
-            report(count, len(result.masks))
+            report(count, result.frame_count)
         return {"written": str(one.written)}
 
 

@@ -143,7 +143,7 @@ def run_exports(jobs: Sequence[Export], progress: Callable[[int, int], None] | N
     Raises:
         VosError: sequences that failed.
     """
-    done, total = 0, sum(len(job.result.masks) for job in jobs)
+    done, total = 0, sum(job.result.frame_count for job in jobs)
     failed: dict[str, VosError] = {}
     for job in jobs:
         try:
@@ -154,7 +154,7 @@ def run_exports(jobs: Sequence[Export], progress: Callable[[int, int], None] | N
             if len(jobs) == 1:
                 raise
             failed[str(job.result.folder)] = error
-        done += len(job.result.masks)
+        done += job.result.frame_count
     if failed:
         raise failure_of(failed, len(jobs))
     return [job.written for job in jobs]
@@ -208,11 +208,15 @@ class Export:
         location = source if source is not None else result.location
         is_there = isinstance(location, Source) or is_remote(location) or source is not None
         there = location is not None and (is_there or Path(str(location)).exists())
+        if source is None and result.source_has_changed:
+            there, gone = False, f"the content of {location} has changed since the run"
+        elif location is None:
+            gone = "no run.json says what was tracked"
+        else:
+            gone = f"{location} is not there any more"
         if needs_images and not there:
             raise InputError(
-                f'{result.folder}: "{spec.name}" needs the frames, and '
-                + (f"{location} is not there any more" if location else "no run.json says what was tracked")
-                + ". Give it with --source."
+                f'{result.folder}: "{spec.name}" needs the frames, and {gone}. Give the video with --source.'
             )
         return cls(result, writer, name, options, needs_images, location if there else None, folder, outputs, plugins)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,15 @@ from vos.host.outputs.run_record import read_record
 from vos.io.atomic_files import safe_name
 from vos.io.masks.mask_file import read_label_map
 from vos.io.natural_order import natural_order
+from vos.io.source_identity import absolute_path, content_of
 from vos.protocols.source import Source
 from vos.types.frame import Frame
 from vos.types.label_map import object_ids, without_void
 from vos.types.prediction import Prediction
 from vos.types.run import Run
 from vos.types.source_info import SourceInfo
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -43,10 +47,34 @@ class FinishedRun:
         return str(self.record.get("sequence") or self.folder.resolve().name)
 
     @property
+    def frame_count(self) -> int:
+        """Number of frames of the recorded run; of all masks where there is no record, or it counts more of them."""
+        return min(len(self.masks), int(self.record.get("frames") or len(self.masks)))
+
+    @property
     def location(self) -> str | None:
-        """Location of the tracked source; None if the record has none."""
-        location = self.record.get("source")
-        return None if location is None else str(location)
+        """Location of the tracked source; None if the record has none.
+
+        It is the absolute path that the record has. Where nothing is left there, what the user typed is taken if it is
+        a file with the same content now: the project's folder has moved.
+        """
+        typed, path = self.record.get("source"), self.record.get("source_path")
+        if typed is None or path is None:
+            return None if typed is None else str(typed)
+        if absolute_path(path) is None and self._is_unchanged(typed):
+            return absolute_path(typed)
+        return str(path)
+
+    @property
+    def source_has_changed(self) -> bool:
+        """True if the tracked video is there, with other content than when it was tracked."""
+        location = self.location
+        return location is not None and absolute_path(location) is not None and self._is_unchanged(location) is False
+
+    def _is_unchanged(self, location: str) -> bool | None:
+        """Test whether a file has the content that the record has; None where the record has no file's content."""
+        content = self.record.get("source_content") or {}
+        return content_of(location) == content if "bytes" in content else None
 
     def run(self, source: Source | None, output: Path) -> Run:
         """Describe the run for a writer.
@@ -58,17 +86,51 @@ class FinishedRun:
             The run.
         """
         info = source.info if source is not None else self._info()
-        indices = sorted(self.indices(info))
+        own = self.masks_by_index(info)
+        others = sorted(path.name for path in {*self.masks} - {*own.values()})
+        if others:
+            logger.info(
+                "%s: %d masks of frames that the recorded run does not have (first %s) are left out.",
+                self.folder,
+                len(others),
+                others[0],
+            )
+        indices = list(own)
         return Run(
             self.sequence,
             info,
             str(self.record.get("tracker", "")),
             options=self.record.get("options", {}),
             output=output,
-            frame_count=len(self.masks),
+            frame_count=len(indices),
             selection=self.record.get("selection", {}),
             annotated=tuple(self.record.get("annotated") or indices[:1]),
+            both_ways=bool(self.record.get("both_ways")),
         )
+
+    def masks_by_index(self, info: SourceInfo) -> dict[int, Path]:
+        """List the recorded run's masks by ascending frame index; those that an earlier run left are left out.
+
+        Args:
+            info: as in the run.
+        Raises:
+            InputError: there are masks of other runs, and nothing tells them apart.
+        """
+        held = dict(sorted(zip(self.indices(info), self.masks, strict=True)))
+        if len(held) == self.frame_count:
+            return held
+        selection = self.record.get("selection", {})
+        start, step = (_whole(selection.get(name), least) for name, least in (("start", 0), ("step", 1)))
+        from_start = self.record.get("both_ways") or "from" in selection
+        first = start if from_start else next(iter(self.record.get("annotated", ())), 0)
+        wanted = range(first, first + self.frame_count * step, step)
+        own = {index: path for index, path in held.items() if index in wanted}
+        if len(own) != self.frame_count:
+            raise InputError(
+                f"{self.folder}: holds {len(held)} masks, its run.json is of a run of {self.frame_count} frames, and "
+                "which of them these are cannot be told. Move the masks of other runs to another folder."
+            )
+        return own
 
     def indices(self, info: SourceInfo) -> list[int]:
         """The frame index of each mask: by the source's names, else the number in its name, else its place."""
@@ -92,7 +154,7 @@ class FinishedRun:
         Raises:
             InputError: a mask of another size, or a frame that the source no longer has.
         """
-        by_index = dict(sorted(zip(self.indices(info), self.masks, strict=True)))
+        by_index = self.masks_by_index(info)
         known = tuple(self.record.get("object_ids") or ())
         size: tuple[int, int] | None = None
         black = np.zeros((1, 1, 3), np.uint8)
@@ -123,6 +185,11 @@ class FinishedRun:
     def _info(self) -> SourceInfo:
         height, width = read_label_map(self.masks[0], allow_empty=True).shape
         return SourceInfo(self.location or str(self.folder), self.sequence, "finished run", size=(height, width))
+
+
+def _whole(value: object, least: int) -> int:
+    """A record's whole number; the least one where it has none, or another value."""
+    return value if isinstance(value, int) and value >= least else least
 
 
 def find_results(folder: Path) -> list[FinishedRun]:

@@ -85,7 +85,7 @@ class PreparedRun:
             for observer in self.observers:
                 self.plugins.add_hooks(observer, f"observer {type(observer).__name__}")
                 observed.callback(self.plugins.manager.unregister, observer)
-            outputs = Outputs(self.writers, self.writer_names)
+            outputs = Outputs(self.writers, self.writer_names, self.loop.passes[0])
             try:
                 outputs.open(self.facts)
             except BaseException as error:

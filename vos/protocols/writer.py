@@ -14,12 +14,15 @@ from vos.types.run import Run
 
 @runtime_checkable
 class Writer(Protocol):
-    """Receives every frame of a run, in order, in a thread of its own (one for all writers).
+    """Receives every frame of a run, in a thread of its own (one for all writers).
 
     A file at its final path is complete: write under a temporary name and rename (``vos.atomic_write``).
 
     An optional attribute ``per_frame`` is True where a frame's files depend on that frame alone and are complete after
-    ``write``. A run that was stopped goes on in the middle only if all of its writers are of that kind.
+    ``write``. A run that was stopped goes on in the middle only if all of its writers are of that kind. Such a writer
+    gets frames in the order of tracking, those of a backward pass first and descending; any other writer gets all
+    frames in ascending order: frames of a backward pass wait on disk until that pass is done, without their images if
+    the writer has an attribute ``needs_images`` that is False (it gets black ones).
     """
 
     def open(self, run: Run) -> None:

@@ -151,8 +151,9 @@ WRITER: dict[str, str] = {
         "Images, label maps and predictions are read-only and shared with other plugins: copy what is to be changed."
     ),
     "writer-frames": (
-        "Frames come in the order of tracking: indices may begin anywhere, be apart, and fall. Objects may appear "
-        "later, be absent from a frame, and have any id from 1 to 254."
+        "Frames come in ascending order, also where objects are tracked backward; a writer whose `per_frame` is True "
+        "gets them in the order of tracking, in which indices may fall. Indices may begin anywhere and be apart. "
+        "Objects may appear later, be absent from a frame, and have any id from 1 to 254."
     ),
     "writer-sizes": "Frames may have any height and width, odd ones and a few pixels included.",
 }

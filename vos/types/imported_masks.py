@@ -31,8 +31,10 @@ class ImportedMasks:
         sequence: the sequence's name.
         frames: makes an iterator over the frames, in order; each call begins anew, and one frame is read at a time.
         labels: what the file calls the objects, by object id; empty where it names none.
+        unclear_ids: why an id may be another object in the next frame, for a message; empty where ids hold.
     """
 
     sequence: str
     frames: Callable[[], Iterator[ImportedFrame]]
     labels: Mapping[int, str] = field(default_factory=dict)
+    unclear_ids: str = ""

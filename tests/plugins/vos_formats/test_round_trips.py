@@ -8,7 +8,7 @@ import pytest
 import vos
 from vos.conversion.exporting import export
 from vos.conversion.importing import import_masks
-from vos.plugin import AnnotationError, InputError, read_image
+from vos.plugin import AnnotationError, InputError, OptionError, read_image
 from vos.testing import StubTracker, TinySequence
 
 FORMATS = ["youtube-vis", "coco", "cvat", "yolo", "label-studio", "mots", "sa-v", "npz", "tar", "png"]
@@ -186,7 +186,7 @@ def test_a_polygon_with_a_point_that_is_no_number_is_bad_input(value, tmp_path):
 
 @pytest.mark.parametrize("to", ["coco", "npz"])
 def test_a_file_that_another_run_wrote_meanwhile_is_left(tmp_path, to):
-    path = tmp_path / f"out.{to}"
+    path = tmp_path / f"out.{'json' if to == 'coco' else to}"
 
     class Beside(Oracle):
         def step(self, frame):
@@ -198,3 +198,113 @@ def test_a_file_that_another_run_wrote_meanwhile_is_left(tmp_path, to):
             sequence(), label_maps()[0], tracker=Beside(), output=tmp_path / "o", writers=[(to, {"path": str(path)})]
         )
     assert path.read_text() == "another run's"
+
+
+def two_cells(to, folder, images=1):
+    """A file of two squares of one class in each image, without track ids; LabelMe has a file an image."""
+    squares = [[[x, 10], [x + 10, 10], [x + 10, 20], [x, 20]] for x in (5, 30)]
+    folder.mkdir()
+    if to == "coco":
+        content = {
+            "images": [{"id": k, "file_name": f"{k:05d}.jpg", "width": 56, "height": 40} for k in range(images)],
+            "categories": [{"id": 1, "name": "cell"}],
+            "annotations": [
+                {"id": k, "image_id": k, "category_id": 1, "segmentation": [np.ravel(square).tolist()]}
+                for k in range(images)
+                for square in squares
+            ],
+        }
+        (folder / "c.json").write_text(json.dumps(content))
+        return folder / "c.json"
+    if to == "cvat":
+        shapes = "".join(
+            f'<polygon label="cell" points="{";".join(f"{x},{y}" for x, y in square)}"/>' for square in squares
+        )
+        frames = "".join(f'<image name="{k:05d}.png" width="56" height="40">{shapes}</image>' for k in range(images))
+        (folder / "c.xml").write_text(f"<annotations>{frames}</annotations>")
+        return folder / "c.xml"
+    if to == "label-studio":
+        results = [
+            {
+                "original_width": 56,
+                "original_height": 40,
+                "value": {"points": [[x / 0.56, y / 0.4] for x, y in square], "polygonlabels": ["cell"]},
+            }
+            for square in squares
+        ]
+        tasks = [{"data": {"image": f"{k:05d}.png"}, "annotations": [{"result": results}]} for k in range(images)]
+        (folder / "c.json").write_text(json.dumps(tasks))
+        return folder / "c.json"
+    if to == "yolo":
+        (folder / "labels").mkdir()
+        (folder / "data.yaml").write_text("height: 40\nwidth: 56\nnames: [cell]\n")
+        lines = "".join(f"0 {' '.join(f'{x / 56} {y / 40}' for x, y in square)}\n" for square in squares)
+        for k in range(images):
+            (folder / "labels" / f"{k:05d}.txt").write_text(lines)
+        return folder / "data.yaml"
+    for k in range(images):
+        shapes = [{"label": "cell", "points": square} for square in squares]
+        content = {"shapes": shapes, "imagePath": f"{k:05d}.jpg", "imageHeight": 40, "imageWidth": 56}
+        (folder / f"{k:05d}.json").write_text(json.dumps(content))
+    return folder / "00000.json" if images == 1 else folder
+
+
+UNNUMBERED = ["coco", "cvat", "label-studio", "yolo", "labelme"]
+
+
+@pytest.mark.parametrize("to", UNNUMBERED)
+def test_two_of_a_class_in_one_image_are_two_objects_in_the_order_of_the_file(to, tmp_path, caplog):
+    caplog.set_level("INFO")
+    path = two_cells(to, tmp_path / "in")
+    summary = vos.track(sequence(), path, tracker=StubTracker(), output=tmp_path / "out")
+    label_map = vos.read_label_map(summary.run.output / "00000.png")
+    assert summary.object_ids == (1, 2)
+    assert (label_map[10:20, 5:15] == 1).all()
+    assert (label_map[10:20, 30:40] == 2).all()
+    assert "object ids 1 cell 1, 2 cell 2." in caplog.text
+
+
+@pytest.mark.parametrize("to", UNNUMBERED)
+def test_two_of_a_class_in_several_images_are_refused_as_masks_of_one_run(to, tmp_path):
+    path = two_cells(to, tmp_path / "in", images=2)
+    with pytest.raises(AnnotationError, match=r'2 images have "cell", some of them several, .*--mask INDEX:FILE'):
+        vos.track(sequence(), path, tracker=StubTracker())
+    if path.is_file():
+        assert vos.track(sequence(), {1: path}, tracker=StubTracker()).object_ids == (1, 2)
+    (folder,) = import_masks(path, tmp_path / "imported")
+    assert vos.object_ids(vos.read_label_map(folder / "00001.png")) == (1, 2)
+
+
+def test_a_class_with_one_object_an_image_is_one_object_in_all(tmp_path):
+    path = two_cells("coco", tmp_path / "in", images=3)
+    content = json.loads(path.read_text())
+    del content["annotations"][::2]
+    path.write_text(json.dumps(content))
+    summary = vos.track(sequence(), path, tracker=StubTracker())
+    assert (summary.object_ids, summary.run.annotated) == ((1,), (0, 1, 2))
+
+
+def test_grouped_shapes_of_an_image_are_one_object(tmp_path):
+    path = two_cells("cvat", tmp_path / "in")
+    path.write_text(path.read_text().replace("<polygon", '<polygon group_id="3"'))
+    assert vos.track(sequence(), path, tracker=StubTracker()).object_ids == (1,)
+
+
+def test_a_numbered_instance_and_a_group_of_the_same_name_stay_apart(tmp_path):
+    path = two_cells("labelme", tmp_path / "in")
+    content = json.loads(path.read_text())
+    content["shapes"].append({"label": "cell", "points": [[5, 25], [15, 25], [15, 35]], "group_id": 1})
+    path.write_text(json.dumps(content))
+    assert vos.track(sequence(), path, tracker=StubTracker()).object_ids == (1, 2, 3)
+
+
+@pytest.mark.parametrize("to", ["coco", "coco-rle", "youtube-vis", "cvat", "label-studio", "npz", "tar", "report"])
+def test_a_file_of_another_suffix_is_refused(tmp_path, to):
+    with pytest.raises(OptionError, match=r"x\.xlsx"):
+        vos.track(sequence(), label_maps()[0], tracker=Oracle(), writers=[(to, {"path": tmp_path / "x.xlsx"})])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_yolo_folder_says_which_sequence_it_is_of(finished, tmp_path):
+    (path,) = export(finished, "yolo", tmp_path / "elsewhere" / "yolo")
+    assert len(imported(path, tmp_path, "clip")) == 4

@@ -271,3 +271,62 @@ def test_names_that_are_seconds_are_in_order_of_time(tmp_path):
         write(tmp_path / f"{index / 8:g}.png", index)
     frames = list(vos.open_source(tmp_path).frames())
     assert [int(frame.image[0, 0, 0]) for frame in frames] == list(range(8))
+
+
+def stack(path, description, count=12):
+    """A TIFF file as microscopes write it: the axes of its pages are in the first one's description."""
+    first, *others = [Image.fromarray(page) for page in pages(count, step=10)]
+    first.save(path, save_all=True, append_images=others, description=description)
+    return path
+
+
+def imagej(**axes):
+    return "ImageJ=1.54f\n" + "".join(f"{name}={value}\n" for name, value in axes.items()) + "hyperstack=true\n"
+
+
+def ome(more="", **axes):
+    sizes = " ".join(f'{name}="{value}"' for name, value in axes.items())
+    return (
+        f'<?xml version="1.0"?><OME xmlns="http://ome"><Image><Pixels {sizes} SizeX="30">{more}</Pixels></Image></OME>'
+    )
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        (imagej(images=12, channels=2, frames=6), "2 channels, 1 slices and 6 times, expected one channel. Save one"),
+        (imagej(images=12, slices=2, frames=6), "1 channels, 2 slices and 6 times, expected slices or times. Save one"),
+        (
+            imagej(images=600, frames=600),
+            "states 600 images, and 12 can be read: ImageJ writes more than 4 GB so. Save",
+        ),
+        (ome(SizeC=2, SizeZ=1, SizeT=6), "2 channels, 1 slices and 6 times"),
+        (ome(SizeC=1, SizeZ=2, SizeT=6), "1 channels, 2 slices and 6 times"),
+        (ome(SizeC=1, SizeZ=1, SizeT=13), "states 13 images, and 12 can be read"),
+    ],
+)
+def test_a_stack_whose_pages_are_not_its_times_is_refused(tmp_path, description, message):
+    with pytest.raises(vos.SourceError, match=message):
+        vos.open_source(stack(tmp_path / "a.tif", description))
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        imagej(images=12, frames=12),
+        imagej(images=12, slices=12),
+        imagej(images=12),
+        ome(SizeC=1, SizeZ=1, SizeT=12),
+        ome('<Channel SamplesPerPixel="3"/>', SizeC=3, SizeZ=12, SizeT=1),
+        ome('<UUID FileName="a"/><UUID FileName="b"/>', SizeC=1, SizeZ=1, SizeT=24),
+        "a comment with channels=2",
+        "",
+    ],
+)
+def test_a_stack_of_one_axis_is_read(tmp_path, description):
+    assert vos.open_source(stack(tmp_path / "a.tif", description)).info.frame_count == 12
+
+
+def test_one_image_of_a_set_of_files_is_read(tmp_path):
+    description = ome('<UUID FileName="a"/><UUID FileName="b"/>', SizeC=2, SizeZ=3, SizeT=24)
+    assert vos.open_source(stack(tmp_path / "a.tif", description, 1)).info.frame_count == 1

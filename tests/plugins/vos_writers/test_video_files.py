@@ -10,7 +10,7 @@ import pytest
 import vos
 from vos.drawing import choose_colours
 from vos.plugin import InputError, OptionError, SourceInfo
-from vos.testing import StubTracker, TinySequence
+from vos.testing import StubTracker, TinySequence, tiny_sequence
 from vos_writers.alpha import alpha_of
 from vos_writers.timecode import shifted
 
@@ -265,3 +265,18 @@ def test_colours_differ_from_what_they_lie_on_and_from_one_another(under):
     assert len(set(colours.values())) == 8
     assert all(np.linalg.norm(np.subtract(colour, under)) > 90 for colour in colours.values())
     assert choose_colours(np.zeros_like(image), label_map, colours) == colours
+
+
+@pytest.mark.parametrize("writer", ["prores", "webm-alpha", "matte", "matte-png", "exr"])
+def test_an_object_that_no_frame_has_is_a_warning(tmp_path, caplog, writer):
+    sequence = tiny_sequence("moving", object_ids=(1, 2), length=3)
+
+    def warned(name, object_id):
+        caplog.clear()
+        options = {"path": tmp_path / f"{name}{suffix}", "object": object_id}
+        vos.track(sequence, sequence.label_maps[0], tracker=StubTracker(), writers=[(writer, options)])
+        return caplog.text
+
+    suffix = {"prores": ".mov", "webm-alpha": ".webm", "matte": ".mp4"}.get(writer, "")
+    assert "no frame has object 9, so that nothing is opaque. Objects: 1, 2." in warned("a", 9)
+    assert warned("b", 2) == warned("c", None) == ""

@@ -259,9 +259,9 @@ def test_links_where_temporary_files_used_to_lie_are_not_followed(tmp_path):
     assert {path.name for path in tmp_path.iterdir() if not path.is_symlink()} == {"victim", "o.mp4", "m.json", "r.csv"}
 
 
-@pytest.mark.parametrize("name", ["overlay", "coco-rle", "report"])
-def test_a_fifo_as_output_is_refused_and_stays(tmp_path, name):
-    path = tmp_path / "pipe.mp4"
+@pytest.mark.parametrize(("name", "suffix"), [("overlay", "mp4"), ("coco-rle", "json"), ("report", "csv")])
+def test_a_fifo_as_output_is_refused_and_stays(tmp_path, name, suffix):
+    path = tmp_path / f"pipe.{suffix}"
     os.mkfifo(path)
     with pytest.raises(vos.VosError, match="it is a fifo"):
         track(tiny_sequence("still", length=2), None, [(name, {"path": path})])

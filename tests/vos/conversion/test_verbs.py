@@ -119,3 +119,37 @@ def test_several_results_are_exported_and_one_that_fails_leaves_the_others(finis
     clash = run("export", tmp_path / "a", tmp_path / "d", *words[4:], "-o", tmp_path / "three")
     assert "would both be written to" in str(clash.exception)
     assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.parametrize(
+    ("earlier", "later", "frames"),
+    [
+        ({}, {"stop": 2}, [0, 1]),
+        ({}, {"step": 3}, [0, 3]),
+        ({}, {"start": 2}, [2, 3]),
+        ({"step": 2}, {"stop": 2}, [0, 1]),
+    ],
+)
+def test_masks_that_an_earlier_run_left_are_no_part_of_an_export(tmp_path, earlier, later, frames):
+    sequence = tiny_sequence("moving", object_ids=(1, 2), length=4)
+    source, _ = sequence.save(tmp_path / "clip")
+    for more in (earlier, later):
+        given = {more.get("start", 0): sequence.label_maps[0]}
+        folder = vos.track(
+            source, given, tracker=StubTracker(), output=tmp_path / "out", overwrite=True, sequence="s", **more
+        ).run.output
+    masks = len(list(folder.glob("*.png")))
+    done = run("export", folder, "--to", "npz", "-o", tmp_path / "m.npz")
+    assert done.exit_code == 0, done.output
+    with np.load(tmp_path / "m.npz") as held:
+        assert held["indices"].tolist() == frames
+    assert f"{masks - len(frames)} masks of frames that the recorded run does not have (first 0000" in done.stderr
+    assert sorted(vos.to_table(folder)["frame_index"].unique()) == frames
+
+
+def test_masks_that_nothing_tells_apart_are_refused(finished):
+    shutil.copy(finished.output / "00001.png", finished.output / "10001.png")
+    (finished.output / "00001.png").rename(finished.output / "10000.png")
+    refused = run("export", finished.output, "--to", "npz")
+    assert isinstance(refused.exception, vos.InputError)
+    assert "holds 5 masks, its run.json is of a run of 4 frames" in str(refused.exception)

@@ -138,6 +138,7 @@ class WritesIntoTheImage(Good):
 
 
 class NeedsRisingFrames(Good):
+    per_frame = True
     last = -1
 
     def write(self, frame, label_map, prediction):

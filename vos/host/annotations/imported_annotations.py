@@ -152,6 +152,10 @@ def _annotations(path: Path, masks: ImportedMasks, info: SourceInfo, indices: ra
         raise AnnotationError(
             f"{path}: holds {count} frames with objects, and none of them is a frame that is tracked."
         )
+    if masks.unclear_ids and len(found) > 1:
+        raise AnnotationError(
+            f"{path}: {masks.unclear_ids}. Give track ids, or one of these images alone, with --mask INDEX:FILE."
+        )
     return [found[index] for index in sorted(found)]
 
 

@@ -1,4 +1,4 @@
-"""Frames of a backward pass: they wait on disk until the forward pass comes to them."""
+"""Frames of a backward pass: they wait on disk until the forward pass, or the writers, come to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vos.errors import InputError
-from vos.types.arrays import AnyArray, FloatArray, LabelMap
+from vos.types.arrays import AnyArray, FloatArray, Image, LabelMap
 from vos.types.prediction import Prediction
 
 
@@ -27,8 +27,13 @@ class BackwardSpool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._folder is not None:
-            self._folder.cleanup()
+        self.close()
+
+    def close(self) -> None:
+        """Remove what is stored."""
+        folder, self._folder = self._folder, None
+        if folder is not None:
+            folder.cleanup()
 
     def put(self, index: int, label_map: LabelMap, prediction: Prediction, object_ids: Collection[int]) -> None:
         """Store a frame.
@@ -36,7 +41,7 @@ class BackwardSpool:
         Args:
             index: of the frame.
             label_map: uint8 (H, W).
-            prediction: of the frame; its logits are kept as probabilities in steps of 1/256.
+            prediction: of the frame; its logits are kept as probabilities in steps of 1/65536.
             object_ids: whose rows of the prediction are kept.
         Raises:
             InputError: the temporary folder cannot hold it.
@@ -51,24 +56,27 @@ class BackwardSpool:
         if prediction.label_map is None and rows:
             logits = prediction.logits[rows]
             stored["shape"] = np.array(logits.shape)
-            stored["soft"] = _png(_to_bytes(logits).reshape(-1, logits.shape[2]))
-        try:
-            if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="vos-backward-")
-            np.savez(self._path(index), **stored)
-        except OSError as error:
-            raise InputError(
-                f"{tempfile.gettempdir()}: cannot hold the frames that are tracked backward ({error.strerror}). "
-                "Name a folder with more room in TMPDIR."
-            ) from error
+            stored["soft"] = _png(_to_probabilities(logits).reshape(-1, logits.shape[2]))
+        self._save(str(index), stored)
+
+    def put_image(self, index: int, image: Image) -> None:
+        """Store a frame's image: uint8 (H, W, 3).
+
+        Raises:
+            InputError: as ``put``.
+        """
+        self._save(f"{index}-image", {"image": _png(image)})
+
+    def take_image(self, index: int) -> Image | None:
+        """Return a frame's image, and remove it; None if it is not there."""
+        held = self._load(f"{index}-image")
+        return None if held is None else _pixels(held["image"])
 
     def take(self, index: int) -> tuple[LabelMap, Prediction] | None:
         """Return a frame's label map and prediction, and remove them; None if the frame is not there."""
-        if self._folder is None or not self._path(index).exists():
+        held = self._load(str(index))
+        if held is None:
             return None
-        with np.load(self._path(index)) as stored:
-            held = dict(stored)
-        self._path(index).unlink()
         ids, scores, present = held["ids"].tolist(), held.get("scores"), held.get("present")
         label_map = _pixels(held["label_map"])
         if "soft" in held:
@@ -77,32 +85,47 @@ class BackwardSpool:
         drawn = np.where(np.isin(label_map, ids), label_map, 0).astype(np.uint8)
         return label_map, Prediction.from_label_map(drawn, ids, scores, present)
 
-    def _path(self, index: int) -> Path:
-        assert self._folder is not None, "made when the first frame is stored"
-        return Path(self._folder.name) / f"{index}.npz"
+    def _save(self, name: str, arrays: dict[str, Any]) -> None:
+        try:
+            if self._folder is None:
+                self._folder = tempfile.TemporaryDirectory(prefix="vos-backward-")
+            np.savez(Path(self._folder.name) / f"{name}.npz", **arrays)
+        except OSError as error:
+            raise InputError(
+                f"{tempfile.gettempdir()}: cannot hold the frames that are tracked backward ({error.strerror}). "
+                "Name a folder with more room in TMPDIR."
+            ) from error
+
+    def _load(self, name: str) -> dict[str, Any] | None:
+        path = None if self._folder is None else Path(self._folder.name) / f"{name}.npz"
+        if path is None or not path.exists():
+            return None
+        with np.load(path) as stored:
+            held = dict(stored)
+        path.unlink()
+        return held
 
 
-def _to_bytes(logits: FloatArray) -> AnyArray:
-    """Turn logits into probabilities, uint8: 128 and more where the logit is 0 or more."""
-    return np.minimum(256 / (1 + np.exp(-np.clip(logits, -20, 20))), 255).astype(np.uint8)
+def _to_probabilities(logits: FloatArray) -> AnyArray:
+    """Turn logits into probabilities, uint16: 32768 and more where the logit is 0 or more."""
+    return np.minimum(65536 / (1 + np.exp(-np.clip(logits, -20, 20))), 65535).astype(np.uint16)
 
 
 def _to_logits(probabilities: AnyArray) -> FloatArray:
-    """Turn what ``_to_bytes`` gives back into logits, of the same sign."""
-    prob = (np.arange(256, dtype=np.float32) + 0.5) / 256
-    table = np.log(prob / (1 - prob))
-    return np.asarray(table[probabilities], dtype=np.float32)
+    """Turn what ``_to_probabilities`` gives back into logits, of the same sign."""
+    prob = (probabilities.astype(np.float64) + 0.5) / 65536
+    return np.asarray(np.log(prob / (1 - prob)), dtype=np.float32)
 
 
 def _png(plane: AnyArray) -> AnyArray:
     import cv2  # here, so that `import vos` stays quick
 
     good, content = cv2.imencode(".png", np.ascontiguousarray(plane), [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    assert good, "a plane of bytes can be encoded"
+    assert good, "planes of 8 and 16 bits can be encoded"
     return np.asarray(content)
 
 
 def _pixels(content: AnyArray) -> AnyArray:
     import cv2
 
-    return np.asarray(cv2.imdecode(content, cv2.IMREAD_UNCHANGED), dtype=np.uint8)
+    return np.asarray(cv2.imdecode(content, cv2.IMREAD_UNCHANGED))

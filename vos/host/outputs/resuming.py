@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
 from pathlib import Path
@@ -151,8 +152,16 @@ def first_difference(record: Mapping[str, Any], run: Run, leaving: Collection[st
     Returns:
         The fact with both values, for a message; None where there is no difference.
     """
-    for name, wanted in identity_of(run).items():
+    identity = identity_of(run)
+    for name, wanted in identity.items():
         found = record.get(name)
+        if name == "source":
+            other = _source_difference(record, identity)
+            if other is not None:
+                return other
+            continue
+        if name in ("source_path", "source_content"):
+            continue
         if name in leaving:
             continue
         if isinstance(found, dict) and isinstance(wanted, dict):
@@ -162,6 +171,31 @@ def first_difference(record: Mapping[str, Any], run: Run, leaving: Collection[st
         elif found != wanted:
             return f"{name.replace('_', ' ')} ({_short(found)}, now {_short(wanted)})"
     return None
+
+
+def _source_difference(record: Mapping[str, Any], identity: Mapping[str, Any]) -> str | None:
+    """Compare two runs' sources: another spelling of a path is the same source, a file with other content is not."""
+    earlier, now = (str(one.get("source_path") or one.get("source")) for one in (record, identity))
+    same_place = earlier == now or (
+        identity["source_path"] is not None and os.path.realpath(earlier) == os.path.realpath(now)
+    )
+    if not same_place and record.get("source") != identity["source"]:  # a folder that moved has the same relative path
+        return f"source ({_short(record.get('source'))}, now {_short(identity['source'])})"
+    before, content = record.get("source_content"), identity["source_content"]
+    if before is None or content is None or before == content:  # records of before have no content
+        return None
+    if not same_place:
+        return f"source ({_short(earlier)}, now {_short(now)})"
+    return (
+        f"video: the content of {identity['source']} has changed since "
+        f"({_short_content(before)}, now {_short_content(content)})"
+    )
+
+
+def _short_content(content: Mapping[str, Any]) -> str:
+    if "bytes" in content:
+        return f"{content['bytes']} bytes with hash {str(content.get('sha256_of_ends'))[:8]}"[:LONGEST_SHOWN]
+    return f"{content.get('frames')} frames"[:LONGEST_SHOWN]
 
 
 def _short(value: Any) -> str:

@@ -18,6 +18,7 @@ from vos.host.timing import FrameTimes
 from vos.io.atomic_files import PARTIAL_PREFIX, atomic_write
 from vos.io.json_file import read_json
 from vos.io.output_lock import output_lock
+from vos.io.source_identity import absolute_path, content_of
 from vos.registry.hookspecs import hookimpl
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
@@ -34,6 +35,8 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "state": (str,),
     "sequence": (str,),
     "source": (str,),
+    "source_path": (str, type(None)),
+    "source_content": (dict, type(None)),
     "tracker": (str,),
     "frames": (int,),
     "mask_files": (int,),
@@ -78,6 +81,7 @@ class RunRecord:
         self._times = FrameTimes()
         self._frames = 0
         self._began = ""
+        self._identity: dict[str, Any] = {}
 
     @hookimpl
     def vos_run_started(self, run: Run) -> None:
@@ -120,12 +124,13 @@ class RunRecord:
 
     def _write(self, run: Run, state: str, **more: Any) -> None:
         assert run.output is not None, "added only to runs with an output folder"
+        self._identity = self._identity or identity_of(run)  # of the video as it was when the run began
         record = {
             "finished": state == "finished",
             "state": state,
             "sequence": run.sequence,
             "frames": self._kept + self._frames,
-            **identity_of(run),
+            **self._identity,
             "source_kind": run.source.kind,
             "outputs": self._outputs,
             "resumed": self._resumed,
@@ -144,10 +149,18 @@ def identity_of(run: Run) -> dict[str, Any]:
     Args:
         run: a run.
     Returns:
-        JSON-ready values: source, frames, tracker, its options, annotations, precision, seed.
+        JSON-ready values: source, frames, tracker, its options, annotations, precision, seed. ``source`` is what the
+        user typed; ``source_path`` is absolute, and None for what is no file or folder, as is ``source_content``.
     """
+    location = str(run.source.location)
+    path = absolute_path(location)
+    content = None if path is None else content_of(path)
+    if path is not None and content is None and run.source.frame_count is not None:
+        content = {"frames": min(run.source.frame_count, run.selection.get("stop", run.source.frame_count))}
     identity = {
-        "source": str(run.source.location),
+        "source": location,
+        "source_path": path,
+        "source_content": content,
         "selection": dict(run.selection),
         "both_ways": run.both_ways,
         "annotated": list(run.annotated),

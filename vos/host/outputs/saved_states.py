@@ -120,13 +120,15 @@ def find_state(run: Run) -> ResumePoint | None:
         if type(index) is not int:
             raise ValueError("its record has another type")
         conditions: dict[str, Any] = json.loads(json.dumps(_conditions(run), default=str))
+        held = record["identity"]  # one of before lacks what is compared since, and has the source's path too
+        record["identity"] = {name: held.get(name, wanted) for name, wanted in conditions["identity"].items()}
         other = next((name for name, wanted in conditions.items() if record.get(name) != wanted), None)
         if other is not None:
             raise ValueError(f"it was saved with other {other}")
         path = _state_file(folder, index)
         if path.is_symlink() or path.stat().st_size > MAX_BYTES or _sha256_of(path) != record["sha256"]:
             raise ValueError("the file is damaged")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         refuse_state(folder, error)
         return None
     return ResumePoint(index, path)
@@ -139,8 +141,9 @@ def refuse_state(folder: Path, error: BaseException) -> None:
 
 
 def _conditions(run: Run) -> dict[str, Any]:
-    """Values that a saved state and the run that loads it must share."""
-    return {"identity": identity_of(run), "runtime": dict(run.runtime), "versions": versions()}
+    """Values that a saved state and the run that loads it must share; ``run.json`` says that the source is the same."""
+    identity = {name: value for name, value in identity_of(run).items() if name not in ("source", "source_path")}
+    return {"identity": identity, "runtime": dict(run.runtime), "versions": versions()}
 
 
 def _state_file(folder: Path, index: int) -> Path:

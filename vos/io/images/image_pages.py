@@ -10,10 +10,12 @@ import numpy as np
 from vos.errors import SourceError
 from vos.io.images.foreign_messages import quietly
 from vos.io.images.image_file import open_with_pillow, pixels_of, report_damage, silent_opencv, to_rgb
+from vos.io.images.stack_axes import refuse_unclear_axes
 from vos.io.images.value_scale import ValueScale, evenly_spaced, find_value_scale
 from vos.types.arrays import AnyArray, Image
 
 _SUBFILE_TYPE, _REDUCED_OR_MASK = 254, 0b101
+_DESCRIPTION = 270
 
 
 class ImagePages:
@@ -40,6 +42,16 @@ class ImagePages:
 
     def __len__(self) -> int:
         return len(self._pages)
+
+    def check_axes(self) -> None:
+        """Check that the pages are the frames of one video, as the file itself describes them.
+
+        Raises:
+            SourceError: they have several channels, or depths and times; or some are missing.
+        """
+        if self._image.format == "TIFF":
+            self._image.seek(0)
+            refuse_unclear_axes(self._path, str(self._image.tag_v2.get(_DESCRIPTION, "")), len(self))
 
     def learn_scale(self) -> ValueScale | None:
         """Estimate from some pages the scale that reduces all pages to 8 bits; None if pages have 8 bits.

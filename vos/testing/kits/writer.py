@@ -210,9 +210,10 @@ def _read_only(settings: WriterSettings) -> None:
 
 def _frames(settings: WriterSettings) -> None:
     clause, size = "writer-frames", settings.size
-    backward = (2, 1, 0, 3, 4, 5)
+    moving = tiny_sequence("moving", size=size, length=6, object_ids=(2,), index_step=3)
     settings.run(clause, tiny_sequence("later", size=size, length=5, object_ids=(254, 9, 1), first_index=70000))
-    settings.run(clause, tiny_sequence("moving", size=size, length=6, object_ids=(2,), index_step=3), backward)
+    with settings.driver(clause) as driver:
+        driver.run(moving, (2, 1, 0, 3, 4, 5) if getattr(driver.writer, "per_frame", False) else None)
     settings.run(clause, tiny_sequence("still", size=size, length=1))
 
 
