@@ -1,4 +1,4 @@
-"""What tells one tracked source from another: its absolute path, and a cheap sign of its content."""
+"""Identity of a tracked source: its absolute path, and a cheap sign of its content."""
 
 from __future__ import annotations
 

@@ -11,6 +11,7 @@ from vos.cli import main
 from vos.example_clip import CLIP
 
 PLUGIN = """
+import dataclasses
 import pathlib
 
 import vos.plugin
@@ -21,6 +22,11 @@ class Bright:
     def initialize(self, frame):
         pathlib.Path("worked").touch()
         return (frame.image[..., 0] > 128).astype("uint8")
+
+
+@dataclasses.dataclass(frozen=True)
+class NoteOptions:
+    path: pathlib.Path | None = vos.plugin.option(None, "File to write, of any name.")
 
 
 class Notes:
@@ -47,9 +53,7 @@ def vos_initializers():
 
 @vos.plugin.hookimpl
 def vos_writers():
-    from vos_writers.options import ReportOptions
-
-    return [vos.plugin.WriterSpec("notes", "Notes.", Notes, ReportOptions)]
+    return [vos.plugin.WriterSpec("notes", "Notes.", Notes, NoteOptions)]
 """
 
 
@@ -125,15 +129,14 @@ TRACK = ["track", "-t", "still", "--overwrite"]
     ("arguments", "output"),
     [
         (["clip.mp4", "--overlay", "clip.mp4"], "clip.mp4"),
-        (["1", "--rle", "mask.png"], "mask.png"),
-        (["1", "--writer", "report:path=mask.png"], "mask.png"),
+        (["1", "--writer", "notes:path=mask.png"], "mask.png"),
         (["clip.mp4", "--writer", "notes:path=clip.mp4"], "clip.mp4"),
-        (["clip.mp4", "--overlay", "x.mp4", "--rle", "x.mp4"], "x.mp4"),
+        (["clip.mp4", "--overlay", "x.mp4", "--writer", "matte:path=x.mp4"], "x.mp4"),
         (["clip.mp4", "--sequence", "1", "--cutouts", "vos-out", "--mask", "mask.png"], "vos-out/1"),
         (["1", "--cutouts", "."], "1"),
         (["1", "-o", "."], "1"),
         (["1", "-o", "out", "--mask", "1:out/1/00000.png"], "out/1/00000.png"),
-        (["1", "-o", "out", "--report", "a.png", "-t", "exec:python a.png"], "a.png"),
+        (["1", "-o", "out", "--writer", "notes:path=a.png", "-t", "exec:python a.png"], "a.png"),
     ],
 )
 def test_track(refused, arguments, output):
@@ -146,7 +149,7 @@ def test_track_keeps_the_annotations_beside_the_frames(refused):
 
 
 def test_track_refuses_before_it_makes_the_first_mask(refused):
-    assert refused(*TRACK, "1", "--init", "bright", "--report", "1/00001.png") == "1/00001.png"
+    assert refused(*TRACK, "1", "--init", "bright", "--writer", "notes:path=1/00001.png") == "1/00001.png"
 
 
 def test_a_shared_name_of_a_text_and_a_folder_is_no_input(refused, capsys):
