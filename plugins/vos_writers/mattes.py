@@ -13,7 +13,7 @@ from vos.plugin import AnyArray, FloatArray, Frame, LabelMap, OutputFolder, Pred
 from vos_writers.alpha import ObjectAlpha
 from vos_writers.options import MatteOptions, ProresOptions, WebmAlphaOptions, chosen_file, chosen_path, output_path
 from vos_writers.timecode import shifted, timecode_of
-from vos_writers.video_file import IMAGE_FOLDER_FPS, Coding, VideoFile
+from vos_writers.video_file import IMAGE_FOLDER_FPS, Coding, VideoFile, x264_coding
 
 
 class MatteVideoWriter:
@@ -107,7 +107,7 @@ class MatteWriter(MatteVideoWriter):
 
     def coding(self) -> Coding:
         """See the base class."""
-        return Coding("libx264", "yuv420p", {"crf": str(self._options.crf), "preset": "veryfast"}, even=True)
+        return x264_coding(self._options.crf)
 
     def picture(self, frame: Frame, alpha: FloatArray) -> AnyArray:
         """Grey as RGB of 8 bits."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vos.plugin import Frame, LabelMap, Prediction, Run, draw_objects
 from vos_writers.options import OverlayOptions, chosen_file, output_path
-from vos_writers.video_file import Coding, VideoFile
+from vos_writers.video_file import Coding, VideoFile, x264_coding
 
 
 class OverlayWriter:
@@ -32,7 +32,7 @@ class OverlayWriter:
             settings = {"crf": str(options.crf), "b": "0", "deadline": "good", "cpu-used": "5", "row-mt": "1"}
             coding = Coding("libvpx-vp9", "yuv420p", settings, even=True)
         else:
-            coding = Coding("libx264", "yuv420p", {"crf": str(options.crf), "preset": "veryfast"}, even=True)
+            coding = x264_coding(options.crf)
         self._video = VideoFile(path, coding, run, fps=options.fps, sound=options.sound)
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:

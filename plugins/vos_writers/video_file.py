@@ -47,6 +47,18 @@ class Coding:
     even: bool = False
 
 
+def x264_coding(crf: int) -> Coding:
+    """Make the settings of H.264 that plays everywhere.
+
+    Without ``mbtree``: its code for AVX-512 reads memory that nothing has written, so that the same pictures sometimes
+    gave another file.
+
+    Args:
+        crf: quality, 0 (lossless) to 51.
+    """
+    return Coding("libx264", "yuv420p", {"crf": str(crf), "preset": "veryfast", "mbtree": "0"}, even=True)
+
+
 class Clock:
     """Presentation times of the frames of a run: the source's own where it has them, else a constant rate."""
 

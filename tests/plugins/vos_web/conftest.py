@@ -107,8 +107,9 @@ def browser_path():
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
+    """A browser for the tests of one file: while it is open, no other test can start an event loop in its thread."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
