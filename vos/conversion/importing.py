@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from vos.errors import InputError, OutputError, OutputExistsError
 from vos.host.annotations.imported_annotations import read_imported
 from vos.host.outputs.input_protection import refuse_replacing
+from vos.host.outputs.output_protection import refuse_existing
 from vos.io.atomic_files import output_errors, safe_name
 from vos.io.masks.mask_file import write_label_map
 from vos.registry.discovery import Plugins, load_plugins
@@ -46,6 +47,7 @@ def import_masks(
         raise InputError(f"{path}: holds {len(found)} sequences, and --sequence names one.")
     folders = [Path(output) / safe_name(sequence or masks.sequence) for masks in found]
     refuse_replacing(folders, [Path(path)])
+    refuse_existing(folders, overwrite=True)  # what is above them; PNG files are looked for below
     for folder in folders:
         held = sorted(folder.glob("[!.]*.png")) if folder.is_dir() else []
         if held and not overwrite:

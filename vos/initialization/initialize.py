@@ -11,7 +11,7 @@ import numpy as np
 
 from vos.errors import EmptyMaskError, PluginError, SourceError, WeightsError
 from vos.host.opening import open_source
-from vos.initialization.object_selection import ObjectSelection, select_objects
+from vos.initialization.object_selection import ObjectSelection, choose_objects
 from vos.protocols.initializer import Initializer
 from vos.protocols.source import Source
 from vos.registry.discovery import Plugins, load_plugins
@@ -71,7 +71,7 @@ def initialize(
     label_map = find_objects(frame, initializer, name, plugins)
     if select is False or (select is None and not segments):
         return label_map
-    return select_objects(label_map, select)
+    return choose_objects(label_map, select or ObjectSelection(), segments=segments)
 
 
 def find_objects(frame: Frame, initializer: Initializer, name: str, plugins: Plugins | None = None) -> LabelMap:

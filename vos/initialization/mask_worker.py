@@ -15,7 +15,7 @@ from vos.host.opening import open_source
 from vos.host.outputs.input_protection import files_in_options, files_of_run, refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
 from vos.initialization.initialize import find_objects, make_initializer, read_frame
-from vos.initialization.object_selection import ObjectSelection, select_objects
+from vos.initialization.object_selection import ObjectSelection, choose_objects
 from vos.io.atomic_files import replacing
 from vos.io.masks.mask_file import write_label_map
 from vos.protocols.executor import ReportFrame
@@ -160,9 +160,10 @@ class MaskWorker:
             made, spec = make_initializer(settings.initializer, settings.options, settings.runtime, self._plugins)
             self._made = made, spec.segments
         initializer, segments = self._made
-        select = ObjectSelection() if settings.select is None and segments else settings.select
         label_map = find_objects(frame, initializer, settings.initializer, self._plugins)
-        return label_map if select is None or select is False else select_objects(label_map, select)
+        if settings.select is False or (settings.select is None and not segments):
+            return label_map
+        return choose_objects(label_map, settings.select or ObjectSelection(), segments=segments)
 
 
 def _write(frame: Frame, label_map: LabelMap, files: MaskFiles) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from vos.errors import EmptyMaskError, OptionError
 from vos.types.arrays import AnyArray, LabelMap
-from vos.types.label_map import BACKGROUND, MAX_OBJECT_ID, without_void
+from vos.types.label_map import BACKGROUND, MAX_OBJECT_ID, object_ids, without_void
 
 IntArray = npt.NDArray[np.int64]
 
@@ -25,7 +26,7 @@ class ObjectSelection:
         max_area: share of the frame; larger segments are background.
         max_border: share of the frame's border pixels; segments that hold more of them are background.
         order: ``"area"``, the largest first; ``"centre"``, the nearest to the frame's centre first.
-        keep: numbers of the objects to keep, as the selection without ``keep`` gives them; all if empty.
+        keep: numbers of the objects to keep, as they are without ``keep``; all if empty.
         at: (x, y) pixels; the segments under them are the objects, background-like or not. With
             ``keep``, those come first.
     Raises:
@@ -66,8 +67,7 @@ def select_objects(segments: LabelMap, selection: ObjectSelection | None = None)
     merged = merge_fragments(without_void(segments), selection.min_area)
     objects = _objects_in_order(merged, selection)
     if selection.keep or selection.at:
-        chosen = [*_kept(objects, selection.keep), *_under(merged, selection.at)]
-        objects = list(dict.fromkeys(chosen))
+        objects = [*_kept(objects, selection.keep), *_under(merged, selection.at)]
     if not objects:
         count = len(_present(merged))
         raise EmptyMaskError(
@@ -75,9 +75,32 @@ def select_objects(segments: LabelMap, selection: ObjectSelection | None = None)
             f"frame, or on more than {selection.max_border:.0%} of its border).\n"
             "Name one with --at x,y, or raise --max-area and --max-border."
         )
-    ids = np.zeros(256, dtype=np.uint8)
-    ids[objects] = np.arange(1, len(objects) + 1)
-    return ids[merged]
+    return _renumbered(merged, objects)
+
+
+def choose_objects(found: LabelMap, selection: ObjectSelection, *, segments: bool) -> LabelMap:
+    """Choose among what an initializer found, by the numbers that a picture of it shows.
+
+    Args:
+        found: uint8 (H, W): 0 and ids from 1.
+        selection: what to keep.
+        segments: whether ``found`` are segments of the whole frame, of which objects are made first. Of anything else,
+            ``keep`` and ``at`` alone choose among the ids as they are; other rules make objects first, too.
+    Returns:
+        uint8 (H, W): 0, and ids from 1 in the selection's order.
+    Raises:
+        EmptyMaskError: as ``select_objects``.
+        OptionError: as ``select_objects``.
+    """
+    chosen = replace(ObjectSelection(), keep=selection.keep, at=selection.at)
+    if segments or selection != chosen or chosen == ObjectSelection():
+        return select_objects(found, selection)
+    there = object_ids(found)
+    for number in selection.keep:
+        if number not in there:
+            listed = ", ".join(map(str, there))
+            raise OptionError(f"keep names object {number}, the objects are {listed}. See them with --preview.")
+    return _renumbered(found, [*selection.keep, *_under(found, selection.at)])
 
 
 def merge_fragments(segments: LabelMap, min_area: float) -> LabelMap:
@@ -106,6 +129,14 @@ def merge_fragments(segments: LabelMap, min_area: float) -> LabelMap:
         small[fragments] = False
     merged: LabelMap = owners[pieces]
     return merged
+
+
+def _renumbered(segments: LabelMap, chosen: Iterable[int]) -> LabelMap:
+    """Number the chosen ids from 1, each once; all others become background."""
+    ids = np.zeros(256, dtype=np.uint8)
+    for number, segment in enumerate(dict.fromkeys(chosen), start=1):
+        ids[segment] = number
+    return ids[segments]
 
 
 def _pieces(segments: LabelMap) -> tuple[AnyArray, LabelMap, IntArray]:

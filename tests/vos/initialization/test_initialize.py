@@ -68,6 +68,17 @@ def test_segments_of_the_whole_frame_are_chosen_from_unless_told_not_to(plugins,
         vos.initialize(image, "segments", plugins=plugins)
 
 
+def test_what_finds_objects_is_chosen_from_by_the_numbers_that_it_gave(plugins, image):
+    def chosen(**rules):
+        return vos.initialize(image, "stripes", plugins=plugins, select=ObjectSelection(**rules))
+
+    columns = vos.initialize(image, "stripes", plugins=plugins)
+    assert np.array_equal(chosen(keep=(3,)), columns == 3)
+    assert np.array_equal(chosen(keep=(4,), at=((1, 1),)), np.where(columns == 4, 1, np.where(columns == 1, 2, 0)))
+    with pytest.raises(OptionError, match="keep names object 5, the objects are 1, 2, 3, 4"):
+        chosen(keep=(5,))
+
+
 def test_a_frame_of_a_source_is_read(tmp_path, plugins):
     for index in range(3):
         Image.fromarray(np.full((8, 12, 3), index * 10, dtype=np.uint8)).save(tmp_path / f"{index}.png")

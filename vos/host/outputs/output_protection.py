@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,11 +22,12 @@ def refuse_existing(outputs: Iterable[Path], *, overwrite: bool) -> None:
             as ``/dev/stdout``, hold nothing that could be lost.
         overwrite: True lets them be replaced.
     Raises:
-        InputError: an output would lie in a folder that is a file, or that cannot be written to.
+        InputError: an output is an address, or would lie in a folder that is a file, or that cannot be written to.
         OutputExistsError: a file is there, or a folder with files; the message names it.
     """
     outputs = list(outputs)
     for path in outputs:
+        _refuse_address(path)
         _refuse_file_as_folder(path)
         _refuse_read_only_folder(path)
     if overwrite:
@@ -56,6 +58,12 @@ def refuse_existing_files(outputs: Iterable[Path], *, overwrite: bool) -> None:
         if os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises for a name that is too long
             raise InputError(f"{path}: is a folder, expected the name of a file.")
     refuse_existing(outputs, overwrite=overwrite)
+
+
+def _refuse_address(path: Path) -> None:
+    """Refuse an address, of which ``Path`` makes a folder named ``s3:``."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:$", path.parts[0] if path.parts else ""):
+        raise InputError(f"{path}: is an address, expected a path on the disk.")
 
 
 def _refuse_file_as_folder(path: Path) -> None:
