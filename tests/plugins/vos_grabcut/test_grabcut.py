@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import vos
-from vos.plugin import OptionError
+from vos.plugin import EmptyMaskError, OptionError
 from vos_grabcut.rough_mask import read_rough_mask
 
 SIZE = (120, 160)
@@ -125,6 +125,20 @@ def test_painted_colours_are_objects_and_soft_edges_are_not(tmp_path, caplog):
 def test_a_polygon_is_filled(scene):
     label_map = vos.initialize(scene[0], "polygon", {"polygons": "2:10,10 50,10 50,40 10,40"})
     assert (label_map == 2).sum() == 41 * 31
+
+
+def test_a_polygon_within_another_is_in_front_in_any_order(scene):
+    small, large = "1:10,10 50,10 50,50", "2:0,0 100,0 100,100 0,100"
+    label_map = vos.initialize(scene[0], "polygon", {"polygons": f"{small};{large}"})
+    assert label_map[12, 45] == 1
+    assert label_map[45, 12] == 2
+    assert np.array_equal(label_map, vos.initialize(scene[0], "polygon", {"polygons": f"{large};{small}"}))
+
+
+def test_an_object_that_others_cover_is_refused(scene):
+    twice = "1:10,10 50,10 50,50;2:10,10 50,10 50,50"
+    with pytest.raises(EmptyMaskError, match="other objects cover all of object 1"):
+        vos.initialize(scene[0], "polygon", {"polygons": twice})
 
 
 @pytest.mark.parametrize(
