@@ -3,10 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import vos
 from vos.plugin import EmptyMaskError, OptionError
+from vos_grabcut.clicks.segment import ClickSegmenter
 from vos_grabcut.rough_mask import read_rough_mask
 
 SIZE = (120, 160)
@@ -78,6 +80,30 @@ def test_a_click_corrects_the_present_mask_where_it_lies(scene, tmp_path, points
     assert iou(found == 1, ellipse) > iou(present == 1, ellipse) + 0.05
     kept = (present == 1) & (np.arange(SIZE[1]) < 60)
     assert (found[kept] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("size", "encoded"),
+    [((1, 500), (64, 2048)), ((500, 1), (2048, 64)), ((100, 1000), (192, 2048)), ((480, 854), (384, 704))],
+)
+def test_the_long_side_of_a_strip_is_bounded(size, encoded):
+    segmenter, sizes = ClickSegmenter(), []
+
+    def network(pixels):
+        sizes.append(tuple(pixels.shape[2:]))
+        return {stride: torch.ones(1, 2, 4, 4) for stride in (4, 8, 16)}
+
+    segmenter._network = network
+    segmenter._encode(np.zeros((*size, 3), np.uint8), b"", np.s_[0 : size[0], 0 : size[1]])
+    assert sizes == [encoded]
+
+
+def test_a_click_on_a_strip_of_one_row():
+    image = np.full((1, 500, 3), 90, np.uint8)
+    image[:, 100:200] = (220, 30, 30)
+    label_map = vos.initialize(image, "clicks", {"points": "1:150,0,+;1:400,0,-"})
+    assert label_map[0, 150] == 1
+    assert label_map[0, 400] == 0
 
 
 def test_two_objects_each_get_their_pixels(scene):
