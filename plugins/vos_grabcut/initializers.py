@@ -90,14 +90,15 @@ class PolygonInitializer:
             raise OptionError('polygon needs polygons: -O "polygons=1:10,10 200,10 200,150".')
 
     def initialize(self, frame: Frame) -> LabelMap:
-        """Fill the polygons, in the order given; see ``vos.Initializer``."""
-        label_map = np.zeros(frame.size, dtype=np.uint8)
+        """Fill the polygons; see ``vos.Initializer``."""
+        masks: dict[int, BoolArray] = {}
         for object_id, polygons in self._polygons.items():
+            filled = np.zeros(frame.size, dtype=np.uint8)
             for polygon in polygons:
                 check_inside(polygon, frame.size, object_id, "corner")
-                cv2.fillPoly(label_map, [np.round(polygon).astype(np.int32)], object_id)
-        filled: LabelMap = label_map
-        return filled
+                cv2.fillPoly(filled, [np.round(polygon).astype(np.int32)], 1)
+            masks[object_id] = filled > 0
+        return merge_masks(masks, frame)
 
 
 def marks_of_others(prompts: Mapping[int, ObjectPrompts], object_id: int, frame: Frame) -> BoolArray | None:
@@ -119,12 +120,16 @@ def merge_masks(masks: dict[int, BoolArray], frame: Frame) -> LabelMap:
     """Make one label map of masks; where two meet, the smaller object is in front.
 
     Raises:
-        EmptyMaskError: an object has no pixel.
+        EmptyMaskError: an object has no pixel, or others cover all of it.
     """
     label_map = np.zeros(frame.size, dtype=np.uint8)
     for object_id, mask in sorted(masks.items(), key=lambda item: -int(item[1].sum())):
         label_map[mask] = object_id
     missing = sorted(set(masks) - set(object_ids(label_map)))
+    if missing and masks[missing[0]].any():
+        raise EmptyMaskError(
+            f"frame {frame.name}: other objects cover all of object {missing[0]}. Mark less for them, or leave one out."
+        )
     if missing:
         raise EmptyMaskError(
             f"frame {frame.name}: nothing was found for object {missing[0]}. Mark more of it, or draw a polygon."

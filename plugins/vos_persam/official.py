@@ -32,6 +32,7 @@ from vos_persam.target import (
     extreme_points,
     official_cells,
     peak_embedding,
+    refuse_more_points,
     similarity,
     unit,
 )
@@ -81,6 +82,7 @@ class OfficialTracker:
 
     def start(self, frame: Frame, label_map: LabelMap, encoding: Embedding) -> None:
         """Compute the first frame's targets and boxes; for ``persam-f`` fit the mask weights."""
+        refuse_more_points(self._options.topk, frame.size[0] * frame.size[1])
         self._ids = object_ids(label_map)
         masks = [label_map == i for i in self._ids]
         cells = [official_cells(mask, encoding.view, self._sam.grid, MASK_VALUE) > 0 for mask in masks]

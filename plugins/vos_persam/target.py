@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos.plugin import AnyArray, BoolArray, EmptyMaskError
+from vos.plugin import AnyArray, BoolArray, EmptyMaskError, OptionError
 from vos_sam.view import View, scaled_image
 
 PIXEL_MEAN, PIXEL_STD = 123.675, 58.395
@@ -174,6 +174,28 @@ def similar_points(maps: Tensor, view: View, count: int, *, largest: bool = True
     pixels = (points + 0.5) * step * np.array([width / input_width, height / input_height]) - 0.5
     clipped: AnyArray = np.clip(pixels, 0, np.array([width - 1, height - 1]))
     return clipped
+
+
+def count_places(view: View, grid: tuple[int, int]) -> int:
+    """Count the places that ``similar_points`` chooses from.
+
+    Args:
+        view: the frame's place in the model's input.
+        grid: (h, w) of the embedding.
+    Returns:
+        The places at a quarter of the model's input that the frame touches.
+    """
+    return view.crop(torch.empty(4 * grid[0], 4 * grid[1])).numel()
+
+
+def refuse_more_points(topk: int, places: int) -> None:
+    """Refuse more points of the highest similarity than there are places.
+
+    Raises:
+        OptionError: there are fewer places.
+    """
+    if topk > places:
+        raise OptionError(f"topk is {topk}, expected at most {places}: a frame of this size has no more places.")
 
 
 def boxes_of(masks: Tensor) -> list[AnyArray | None]:

@@ -27,10 +27,12 @@ from vos_persam.target import (
     boxes_of,
     cell_weights,
     center_of,
+    count_places,
     coverage,
     expanded,
     mean_embedding,
     peak_embedding,
+    refuse_more_points,
     similar_points,
     similarity,
     unit,
@@ -80,7 +82,12 @@ class PersamTracker:
             return [replace(embedding, ahead=True) for embedding in self.encode(frames)]
 
     def start(self, frame: Frame, label_map: LabelMap, encoding: Embedding) -> None:
-        """Add the first frame's objects."""
+        """Add the first frame's objects.
+
+        Raises:
+            OptionError: ``topk`` is larger than the number of places in the frame.
+        """
+        refuse_more_points(self._options.topk, count_places(encoding.view, self._sam.grid))
         self._objects = []
         self._last, self._is_started = encoding, True
         self.annotate(frame, label_map)

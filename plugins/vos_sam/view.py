@@ -34,13 +34,13 @@ class View:
 
     @property
     def input_size(self) -> Size:
-        """(H, W) of the scaled frame, without the padding.
+        """(H, W) of the scaled frame, without the padding; a side of a narrow strip is at least 1.
 
         Source: segment_anything/utils/transforms.py:93-102 at dca509f.
         """
         height, width = self.size
         scale = self.side * 1.0 / max(height, width)
-        return int(height * scale + 0.5), int(width * scale + 0.5)
+        return max(1, int(height * scale + 0.5)), max(1, int(width * scale + 0.5))
 
     def to_input(self, points_xy: AnyArray) -> FloatArray:
         """Move points from the frame to the model's input.

@@ -38,6 +38,7 @@ class ClickConfig:
 
     Attributes:
         side: short side to which the frame or a crop of it is resized, pixels.
+        longest: long side of the resized image at most, pixels; the short side of a narrow strip becomes less.
         zoom_margin: margin of the crop around the found object for the second pass, as a share of its longer side.
         zoom_below: the second pass runs if the crop has less than this share of the frame's area.
         mark_radius: half the width of a mark, as a share of the frame's shorter side.
@@ -47,6 +48,7 @@ class ClickConfig:
     """
 
     side: int = 384
+    longest: int = 2048
     zoom_margin: float = 0.35
     zoom_below: float = 0.6
     mark_radius: float = 0.005
@@ -150,8 +152,9 @@ class ClickSegmenter:
         found = self._encodings.get(key)
         if found is None:
             part = image[region]
-            scale = self._config.side / min(part.shape[:2])
-            size_wh = [max(MULTIPLE, round(length * scale / MULTIPLE) * MULTIPLE) for length in part.shape[1::-1]]
+            height, width = part.shape[:2]
+            scale = min(self._config.side / min(height, width), self._config.longest / max(height, width))
+            size_wh = [max(MULTIPLE, round(length * scale / MULTIPLE) * MULTIPLE) for length in (width, height)]
             way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
             pixels = torch.from_numpy(np.asarray(cv2.resize(part, size_wh, interpolation=way)))
             levels = self._network(pixels.permute(2, 0, 1)[None].float())

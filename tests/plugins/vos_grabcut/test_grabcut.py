@@ -3,10 +3,12 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import vos
-from vos.plugin import OptionError
+from vos.plugin import EmptyMaskError, OptionError
+from vos_grabcut.clicks.segment import ClickSegmenter
 from vos_grabcut.rough_mask import read_rough_mask
 
 SIZE = (120, 160)
@@ -80,6 +82,30 @@ def test_a_click_corrects_the_present_mask_where_it_lies(scene, tmp_path, points
     assert (found[kept] == 1).all()
 
 
+@pytest.mark.parametrize(
+    ("size", "encoded"),
+    [((1, 500), (64, 2048)), ((500, 1), (2048, 64)), ((100, 1000), (192, 2048)), ((480, 854), (384, 704))],
+)
+def test_the_long_side_of_a_strip_is_bounded(size, encoded):
+    segmenter, sizes = ClickSegmenter(), []
+
+    def network(pixels):
+        sizes.append(tuple(pixels.shape[2:]))
+        return {stride: torch.ones(1, 2, 4, 4) for stride in (4, 8, 16)}
+
+    segmenter._network = network
+    segmenter._encode(np.zeros((*size, 3), np.uint8), b"", np.s_[0 : size[0], 0 : size[1]])
+    assert sizes == [encoded]
+
+
+def test_a_click_on_a_strip_of_one_row():
+    image = np.full((1, 500, 3), 90, np.uint8)
+    image[:, 100:200] = (220, 30, 30)
+    label_map = vos.initialize(image, "clicks", {"points": "1:150,0,+;1:400,0,-"})
+    assert label_map[0, 150] == 1
+    assert label_map[0, 400] == 0
+
+
 def test_two_objects_each_get_their_pixels(scene):
     image, ellipse, square = scene
     label_map = vos.initialize(image, "grabcut", {"boxes": "3:20,20,82,98;7:100,25,145,75"})
@@ -125,6 +151,20 @@ def test_painted_colours_are_objects_and_soft_edges_are_not(tmp_path, caplog):
 def test_a_polygon_is_filled(scene):
     label_map = vos.initialize(scene[0], "polygon", {"polygons": "2:10,10 50,10 50,40 10,40"})
     assert (label_map == 2).sum() == 41 * 31
+
+
+def test_a_polygon_within_another_is_in_front_in_any_order(scene):
+    small, large = "1:10,10 50,10 50,50", "2:0,0 100,0 100,100 0,100"
+    label_map = vos.initialize(scene[0], "polygon", {"polygons": f"{small};{large}"})
+    assert label_map[12, 45] == 1
+    assert label_map[45, 12] == 2
+    assert np.array_equal(label_map, vos.initialize(scene[0], "polygon", {"polygons": f"{large};{small}"}))
+
+
+def test_an_object_that_others_cover_is_refused(scene):
+    twice = "1:10,10 50,10 50,50;2:10,10 50,10 50,50"
+    with pytest.raises(EmptyMaskError, match="other objects cover all of object 1"):
+        vos.initialize(scene[0], "polygon", {"polygons": twice})
 
 
 @pytest.mark.parametrize(

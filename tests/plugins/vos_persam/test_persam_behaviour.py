@@ -14,10 +14,11 @@ import torch
 
 import vos
 from vos.host.merging import merge_objects
-from vos.plugin import AnnotatingTracker, EncodingAheadTracker, ForgettingTracker
+from vos.plugin import AnnotatingTracker, EncodingAheadTracker, ForgettingTracker, OptionError
 from vos.testing import TinySequence, contract_test
 from vos_persam import PersamFOptions, PersamOptions, vos_trackers
 from vos_persam.official import OfficialTracker
+from vos_persam.target import count_places, similar_points
 from vos_persam.tracker import PersamTracker
 from vos_sam.model import SegmentAnything
 
@@ -206,6 +207,24 @@ def test_other_prompts(shapes, options):
     results = run(PersamTracker(shapes, options), ids=(1, 3), length=5)
     assert [result.prediction.object_ids for result in results] == [(1, 3)] * 4
     assert j(results, 1) > 0.6
+
+
+@pytest.mark.parametrize("kind", [PersamTracker, OfficialTracker])
+@pytest.mark.parametrize("options", [PersamOptions, PersamFOptions])
+def test_more_points_than_places_are_refused_at_the_first_frame(shapes, kind, options):
+    frame, label_map = draw(0)
+    tracker = kind(shapes, options(topk=SIZE[0] * SIZE[1] + 1))
+    with pytest.raises(OptionError, match=r"topk is \d+, expected at most \d+"):
+        tracker.start(frame, label_map, tracker.encode([frame])[0])
+
+
+def test_as_many_points_as_places_are_taken(shapes):
+    frame, _ = draw(0)
+    (embedding,) = shapes.encode([frame.image])
+    places = count_places(embedding.view, shapes.grid)
+    assert similar_points(embedding.features[:1], embedding.view, places).shape == (1, places, 2)
+    with pytest.raises(RuntimeError):
+        similar_points(embedding.features[:1], embedding.view, places + 1)
 
 
 def test_memory_changes_the_target_and_none_keeps_it(shapes):

@@ -199,6 +199,15 @@ def test_images_of_16_bits_give_the_masks_of_8(files, shapes_checkpoint):
     np.testing.assert_array_equal(maps[0], maps[1])
 
 
+def test_a_strip_of_one_row_does_not_end_the_images_after_it(files, shapes_checkpoint):
+    Image.fromarray(np.full((1, 500, 3), 90, np.uint8)).save(files / "row.png")
+    settings = PersonalizeSettings(checkpoint=shapes_checkpoint)
+    images = [files / "row.png", files / "b.png"]
+    written = list(personalize(files / "a.png", files / "a_mask.png", images, files / "out", settings))
+    assert vos.read_label_map(written[0], allow_empty=True).shape == (1, 500)
+    assert min(iou(written[1], files / "b_mask.png")) > 0.6
+
+
 def test_two_images_of_one_name(files, shapes_checkpoint):
     (files / "sub").mkdir()
     images = [files / "a.png", files / "sub" / "a.png"]

@@ -60,6 +60,14 @@ def test_a_crop_holds_every_cell_that_the_frame_touches():
     assert torch.equal(View((107, 60), 160).crop(maps), maps[:, :12])
 
 
+@pytest.mark.parametrize("size", [(1, 500), (500, 1)])
+def test_a_narrow_strip_keeps_a_row_of_the_input(shapes, size):
+    view = View(size, 160)
+    assert view.input_size == (max(1, size[0] * 160 // 500), max(1, size[1] * 160 // 500))
+    (embedding,) = shapes.encode([np.zeros((*size, 3), np.uint8)])
+    assert embedding.view.upsample(torch.zeros(1, 80, 80)).shape == (1, *size)
+
+
 def test_granularity_is_by_area_within_the_frame_and_best_by_rating():
     low_res = rectangles((10, 10, 30, 30), (10, 10, 50, 50), (10, 10, 20, 20))[None]
     low_res[0, 2, 60:] = 5  # all of the padding: as large as can be, and nothing to see
