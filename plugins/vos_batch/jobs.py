@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -108,17 +109,46 @@ def _from_manifest(path: Path, defaults: TrackJob) -> Iterator[TrackJob]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a manifest ({error}).") from None
-    if path.suffix.lower() == ".csv":
-        rows: Iterator[tuple[int, dict[str, Any]]]
-        rows = enumerate((dict(row) for row in csv.DictReader(text.splitlines())), 2)
-    else:
-        rows = _json_lines(path, text)
+    rows = _table_rows(path, text) if path.suffix.lower() == ".csv" else _json_lines(path, text)
     for number, row in rows:
         yield _job_of(row, f"{path}, line {number}", path.parent, defaults)
 
 
+def _table_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each row of a table by the names in its first one, with the number of the line where it begins."""
+    names: list[str] = []
+    for number, cells in _table_cells(path, text):
+        if not names:
+            names = cells
+            continue
+        if len(cells) > len(names):
+            raise InputError(
+                f"{path}, line {number}: {len(cells)} cells, but the first row names {len(names)} fields. "
+                'Write a value with a comma in quotes, such as "a,b.mp4".'
+            )
+        yield number, dict(zip(names, cells, strict=False))
+
+
+def _table_cells(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row that is not empty; a quote left open would take the rows after it into one cell."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    advice = 'Close each quote, and write a quote in a cell twice ("").'
+    while True:
+        number = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise InputError(f"{path}, line {number}: not CSV ({error}). {advice}") from None
+        if cells is None:
+            return
+        if any("\n" in cell and not cell.lstrip().startswith("{") for cell in cells):  # JSON may have several lines
+            raise InputError(f"{path}, line {number}: a cell goes on in the next line. {advice}")
+        if cells:
+            yield number, cells
+
+
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would also split at characters that JSON may hold
         if not line.strip():
             continue
         try:

@@ -106,6 +106,33 @@ def test_what_is_wrong_in_a_manifest_is_one_line(text, message, tmp_path):
     assert re.match(re.escape(str(path)), str(caught.value))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('video,sequence\na.mp4,first\nb.mp4,"second\nc.mp4,third\n', "line 3: not CSV .*Close each quote"),
+        ('video,sequence\na.mp4,"first\nb.mp4,"second"\n', "line 2: not CSV .*Close each quote"),
+        ('sequence,video\n"first,a.mp4\nsecond",b.mp4\n', "line 2: a cell goes on in the next line. Close"),
+        ("video,masks\n\na,b.mp4,a.png\n", "line 3: 3 cells, but the first row names 2 fields. .*in quotes"),
+        ("video,start\r\n\r\n\r\na.mp4,one\r\n", 'line 4: "start" is'),
+        ('video,options,start\na.mp4,"{\n}",\na.mp4,,one\n', 'line 4: "start" is'),
+    ],
+)
+def test_a_table_that_cannot_be_read_loses_no_job_and_names_the_line(text, message, tmp_path):
+    path = tmp_path / "jobs.csv"
+    path.write_bytes(text.encode())
+    with pytest.raises(InputError, match=message) as caught:
+        find_jobs(str(path), DEFAULTS)
+    assert "\n" not in str(caught.value)
+
+
+def test_json_lines_may_hold_the_line_separators_of_unicode(tmp_path):
+    lines = ['{"video": "a\u2028b.mp4", "masks": "a\x85.png"}', '{"video": "c.mp4", "masks": "c.png"}', ""]
+    (tmp_path / "jobs.jsonl").write_bytes("\r\n".join(lines).encode())
+    first, second = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+    assert (first.source, first.masks) == (str(tmp_path / "a\u2028b.mp4"), str(tmp_path / "a\x85.png"))
+    assert second.source == str(tmp_path / "c.mp4")
+
+
 def test_what_is_not_there_is_one_line(tmp_path):
     with pytest.raises(InputError, match="cannot be read as a manifest"):
         find_jobs(str(tmp_path / "no.jsonl"), DEFAULTS)
