@@ -33,6 +33,7 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a scheme; one letter would
 SHOWN_CHARACTERS = 200
 """Characters of a manifest's value that a message shows at most."""
 _NUMBERS = ("start", "stop", "step", "max_side")
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # as those of options
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ def _job_of(row: dict[str, Any], where: str, folder: Path, defaults: TrackJob) -
         if name in row:
             selection[name] = _whole_number(row[name], name, where)
     if "both_ways" in row:
-        selection["both_ways"] = str(row["both_ways"]).lower() in ("1", "true", "yes")
+        selection["both_ways"] = _truth(row["both_ways"], "both_ways", where)
     source = _relative(video, folder)
     return replace(
         defaults,
@@ -216,9 +217,18 @@ def _parsed(text: str, name: str, where: str) -> Any:
 
 def _whole_number(value: Any, name: str, where: str) -> int:
     try:
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError
         return int(value)
-    except (TypeError, ValueError, OverflowError):  # OverflowError: Infinity
+    except (TypeError, ValueError):
         raise InputError(f'{where}: "{name}" is {_shortened(value)}, expected a whole number.') from None
+
+
+def _truth(value: Any, name: str, where: str) -> bool:
+    word = str(value).lower()
+    if word not in _TRUE + _FALSE:
+        raise InputError(f'{where}: "{name}" is {_shortened(value)}, expected true or false.')
+    return word in _TRUE
 
 
 def _relative(path: str, folder: Path) -> str:

@@ -94,6 +94,10 @@ def test_a_tree_gives_a_job_for_each_sequence_of_a_set(tmp_path):
         ('{"video": "a.mp4", "options": "{"}', '"options" is .* expected JSON'),
         ('{"video": "a.mp4", "options": [1]}', '"options" is .* expected an object'),
         ('{"video": "a.mp4", "start": "first"}', '"start" is .* expected a whole number'),
+        ('{"video": "a.mp4", "start": 1.9}', 'line 1: "start" is 1.9, expected a whole number'),
+        ('{"video": "a.mp4", "stop": true}', 'line 1: "stop" is True, expected a whole number'),
+        ('{"video": "a.mp4", "both_ways": "ture"}', "line 1: \"both_ways\" is 'ture', expected true or false"),
+        ('{"video": "a.mp4", "both_ways": 2}', 'line 1: "both_ways" is 2, expected true or false'),
         ('{"video": "x/a.mp4"}\n{"video": "y/a.mp4"}', "would both be written to .*a"),
     ],
 )
@@ -138,6 +142,13 @@ def test_what_is_not_there_is_one_line(tmp_path):
         find_jobs(str(tmp_path / "no.jsonl"), DEFAULTS)
     with pytest.raises(InputError, match="no such manifest, tree or video"):
         find_jobs(str(tmp_path / "*.mp4"), DEFAULTS)
+
+
+@pytest.mark.parametrize("value", [True, "True", "yes", "on", 1, "1", False, "FALSE", "no", "off", 0, "0"])
+def test_both_ways_takes_the_words_of_options(tmp_path, value):
+    (tmp_path / "jobs.jsonl").write_text(json.dumps({"video": "a.mp4", "masks": "a.png", "both_ways": value}))
+    (job,) = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+    assert job.selection["both_ways"] is (str(value).lower() in ("true", "yes", "on", "1"))
 
 
 @pytest.mark.parametrize("value", ["x" * 5000, float("inf")])
