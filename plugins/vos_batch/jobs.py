@@ -6,6 +6,7 @@ import csv
 import glob
 import io
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -183,7 +184,7 @@ def _job_of(row: dict[str, Any], where: str, folder: Path, defaults: TrackJob) -
         tracker=str(row.get("tracker", defaults.tracker)),
         options={**defaults.options, **_options(row.get("options", {}), where)},
         output=_relative(str(row["output"]), folder) if "output" in row else defaults.output,
-        sequence=safe_name(str(row.get("sequence", Path(source).stem))),
+        sequence=safe_name(str(row["sequence"])) if "sequence" in row else _sequence_name(source),
         selection=selection,
     )
 
@@ -231,6 +232,12 @@ def _truth(value: Any, name: str, where: str) -> bool:
     return word in _TRUE
 
 
+def _sequence_name(source: str) -> str:
+    """Name a sequence as ``vos track`` does: a folder by its whole name, a file without its suffix."""
+    is_folder = os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+    return safe_name(Path(source).resolve().name if is_folder else Path(source).stem)
+
+
 def _relative(path: str, folder: Path) -> str:
     return path if _ADDRESS.match(path) else str(folder / path)
 
@@ -245,9 +252,9 @@ def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:
     for source in found:
         masks = _mask_beside(source)
         if masks is None:
-            name = Path(source).stem
+            name = _sequence_name(source)
             raise InputError(f"{source}: no mask beside it. Expected {name}.png, {name}-mask.png or a folder {name}/.")
-        yield replace(defaults, source=source, masks=masks, sequence=safe_name(Path(source).stem))
+        yield replace(defaults, source=source, masks=masks, sequence=_sequence_name(source))
 
 
 def _mask_beside(source: str) -> str | None:

@@ -2,10 +2,11 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
-from vos.plugin import InputError, OptionError
+from vos.plugin import InputError, OptionError, open_source
 from vos.testing import tiny_sequence
 from vos_batch.jobs import TrackJob, find_jobs
 
@@ -62,6 +63,19 @@ def test_a_pattern_takes_the_masks_beside_the_videos(tmp_path):
     (tmp_path / "d.mp4").touch()
     with pytest.raises(InputError, match="d.mp4: no mask beside it"):
         find_jobs(str(tmp_path / "*.mp4"), DEFAULTS)
+
+
+def test_a_sequence_has_the_name_that_a_single_run_gives_it(tmp_path):
+    tiny_sequence("moving", length=2).save(tmp_path / "made")
+    for name in ("run.1", "run.2"):
+        shutil.copytree(tmp_path / "made" / "frames", tmp_path / name)
+    (tmp_path / "link.3").symlink_to("run.2")
+    (tmp_path / "a.b.mp4").touch()
+    names = ("run.1", "link.3", "a.b.mp4")
+    (tmp_path / "jobs.jsonl").write_text("".join(f'{{"video": "{name}", "masks": "m.png"}}\n' for name in names))
+    jobs = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+    assert [job.sequence for job in jobs] == ["run.1", "run.2", "a.b"]
+    assert [job.sequence for job in jobs[:2]] == [open_source(job.source).info.name for job in jobs[:2]]
 
 
 def test_a_tree_gives_a_job_for_each_sequence_of_a_set(tmp_path):
