@@ -39,6 +39,16 @@ def test_json_lines_override_the_defaults_and_are_relative_to_the_manifest(tmp_p
     assert (second.source, second.masks, second.output) == ("s3://bucket/b.mp4", str(tmp_path / "b.png"), "out")
 
 
+def test_only_addresses_and_cameras_are_not_looked_up_beside_the_manifest(tmp_path):
+    (tmp_path / "7").mkdir()
+    videos = ["cam:a.mp4", "7", "12", "rtsp://host/live"]
+    (tmp_path / "jobs.jsonl").write_text("".join(json.dumps({"video": v, "masks": "m:1.png"}) + "\n" for v in videos))
+    jobs = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+    assert [job.source for job in jobs] == [str(tmp_path / "cam:a.mp4"), str(tmp_path / "7"), "12", "rtsp://host/live"]
+    assert {job.masks for job in jobs} == {str(tmp_path / "m:1.png")}
+    assert [job.sequence for job in jobs] == ["cam_a", "7", "camera-12", "live"]
+
+
 def test_a_table_gives_the_same_jobs_as_json_lines(tmp_path):
     (tmp_path / "jobs.csv").write_text(
         'video,masks,options,stop\na.mp4,"{""3"": ""a.png""}","{""side"": 4}",9\nb.mp4,b.png,,\n'
