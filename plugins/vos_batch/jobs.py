@@ -32,6 +32,7 @@ COLUMNS = (
 )
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _CAMERA = re.compile(r"[0-9]{1,4}")
+_OF_A_PLUGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # such as noise:64x48; one letter would be a drive
 SHOWN_CHARACTERS = 200
 """Characters of a manifest's value that a message shows at most."""
 _NUMBERS = ("start", "stop", "step", "max_side")
@@ -177,7 +178,8 @@ def _job_of(row: dict[str, Any], where: str, folder: Path, defaults: TrackJob) -
             selection[name] = _whole_number(row[name], name, where)
     if "both_ways" in row:
         selection["both_ways"] = _truth(row["both_ways"], "both_ways", where)
-    source = video if _is_camera(video, folder) else _relative(video, folder)
+    is_path = os.path.lexists(folder / video) or not (_CAMERA.fullmatch(video) or _OF_A_PLUGIN.match(video))
+    source = _relative(video, folder) if is_path else video
     return replace(
         defaults,
         source=source,
@@ -235,15 +237,10 @@ def _truth(value: Any, name: str, where: str) -> bool:
 
 def _sequence_name(source: str) -> str:
     """Name a sequence as ``vos track`` does: a folder by its whole name, a file without its suffix."""
-    if _is_camera(source):
+    if _CAMERA.fullmatch(source) and not os.path.lexists(source):
         return f"camera-{int(source)}"
     is_folder = os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
     return safe_name(Path(source).resolve().name if is_folder else Path(source).stem)
-
-
-def _is_camera(video: str, folder: Path = Path()) -> bool:
-    """Test for a camera's index; a file or folder of that name comes first."""
-    return _CAMERA.fullmatch(video) is not None and not os.path.lexists(folder / video)
 
 
 def _relative(path: str, folder: Path) -> str:

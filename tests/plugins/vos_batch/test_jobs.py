@@ -39,14 +39,15 @@ def test_json_lines_override_the_defaults_and_are_relative_to_the_manifest(tmp_p
     assert (second.source, second.masks, second.output) == ("s3://bucket/b.mp4", str(tmp_path / "b.png"), "out")
 
 
-def test_only_addresses_and_cameras_are_not_looked_up_beside_the_manifest(tmp_path):
+def test_addresses_cameras_and_locations_of_plugins_are_not_looked_up_beside_the_manifest(tmp_path):
     (tmp_path / "7").mkdir()
-    videos = ["cam:a.mp4", "7", "12", "rtsp://host/live"]
+    (tmp_path / "cam:a.mp4").touch()
+    videos = ["cam:a.mp4", "7", "12", "rtsp://host/live", "noise:64x48"]
     (tmp_path / "jobs.jsonl").write_text("".join(json.dumps({"video": v, "masks": "m:1.png"}) + "\n" for v in videos))
     jobs = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
-    assert [job.source for job in jobs] == [str(tmp_path / "cam:a.mp4"), str(tmp_path / "7"), "12", "rtsp://host/live"]
+    assert [job.source for job in jobs] == [*(str(tmp_path / name) for name in videos[:2]), *videos[2:]]
     assert {job.masks for job in jobs} == {str(tmp_path / "m:1.png")}
-    assert [job.sequence for job in jobs] == ["cam_a", "7", "camera-12", "live"]
+    assert [job.sequence for job in jobs] == ["cam_a", "7", "camera-12", "live", "noise_64x48"]
 
 
 def test_a_table_gives_the_same_jobs_as_json_lines(tmp_path):
