@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import glob
+import io
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -28,10 +30,13 @@ COLUMNS = (
     "max_side",
     "both_ways",
 )
-_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # a scheme; one letter would be a drive
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_CAMERA = re.compile(r"[0-9]{1,4}")
+_OF_A_PLUGIN = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")  # such as noise:64x48; one letter would be a drive
 SHOWN_CHARACTERS = 200
 """Characters of a manifest's value that a message shows at most."""
 _NUMBERS = ("start", "stop", "step", "max_side")
+_TRUE, _FALSE = ("true", "yes", "on", "1"), ("false", "no", "off", "0")  # as those of options
 
 
 @dataclass(frozen=True)
@@ -108,17 +113,46 @@ def _from_manifest(path: Path, defaults: TrackJob) -> Iterator[TrackJob]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as a manifest ({error}).") from None
-    if path.suffix.lower() == ".csv":
-        rows: Iterator[tuple[int, dict[str, Any]]]
-        rows = enumerate((dict(row) for row in csv.DictReader(text.splitlines())), 2)
-    else:
-        rows = _json_lines(path, text)
+    rows = _table_rows(path, text) if path.suffix.lower() == ".csv" else _json_lines(path, text)
     for number, row in rows:
         yield _job_of(row, f"{path}, line {number}", path.parent, defaults)
 
 
+def _table_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield each row of a table by the names in its first one, with the number of the line where it begins."""
+    names: list[str] = []
+    for number, cells in _table_cells(path, text):
+        if not names:
+            names = cells
+            continue
+        if len(cells) > len(names):
+            raise InputError(
+                f"{path}, line {number}: {len(cells)} cells, but the first row names {len(names)} fields. "
+                'Write a value with a comma in quotes, such as "a,b.mp4".'
+            )
+        yield number, dict(zip(names, cells, strict=False))
+
+
+def _table_cells(path: Path, text: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield the cells of each row that is not empty; a quote left open would take the rows after it into one cell."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    advice = 'Close each quote, and write a quote in a cell twice ("").'
+    while True:
+        number = reader.line_num + 1
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            raise InputError(f"{path}, line {number}: not CSV ({error}). {advice}") from None
+        if cells is None:
+            return
+        if any("\n" in cell and not cell.lstrip().startswith("{") for cell in cells):  # JSON may have several lines
+            raise InputError(f"{path}, line {number}: a cell goes on in the next line. {advice}")
+        if cells:
+            yield number, cells
+
+
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines would also split at characters that JSON may hold
         if not line.strip():
             continue
         try:
@@ -143,8 +177,9 @@ def _job_of(row: dict[str, Any], where: str, folder: Path, defaults: TrackJob) -
         if name in row:
             selection[name] = _whole_number(row[name], name, where)
     if "both_ways" in row:
-        selection["both_ways"] = str(row["both_ways"]).lower() in ("1", "true", "yes")
-    source = _relative(video, folder)
+        selection["both_ways"] = _truth(row["both_ways"], "both_ways", where)
+    is_path = os.path.lexists(folder / video) or not (_CAMERA.fullmatch(video) or _OF_A_PLUGIN.match(video))
+    source = _relative(video, folder) if is_path else video
     return replace(
         defaults,
         source=source,
@@ -152,7 +187,7 @@ def _job_of(row: dict[str, Any], where: str, folder: Path, defaults: TrackJob) -
         tracker=str(row.get("tracker", defaults.tracker)),
         options={**defaults.options, **_options(row.get("options", {}), where)},
         output=_relative(str(row["output"]), folder) if "output" in row else defaults.output,
-        sequence=safe_name(str(row.get("sequence", Path(source).stem))),
+        sequence=safe_name(str(row["sequence"])) if "sequence" in row else _sequence_name(source),
         selection=selection,
     )
 
@@ -186,9 +221,26 @@ def _parsed(text: str, name: str, where: str) -> Any:
 
 def _whole_number(value: Any, name: str, where: str) -> int:
     try:
+        if isinstance(value, bool) or (isinstance(value, float) and not value.is_integer()):
+            raise ValueError
         return int(value)
-    except (TypeError, ValueError, OverflowError):  # OverflowError: Infinity
+    except (TypeError, ValueError):
         raise InputError(f'{where}: "{name}" is {_shortened(value)}, expected a whole number.') from None
+
+
+def _truth(value: Any, name: str, where: str) -> bool:
+    word = str(value).lower()
+    if word not in _TRUE + _FALSE:
+        raise InputError(f'{where}: "{name}" is {_shortened(value)}, expected true or false.')
+    return word in _TRUE
+
+
+def _sequence_name(source: str) -> str:
+    """Name a sequence as ``vos track`` does: a folder by its whole name, a file without its suffix."""
+    if _CAMERA.fullmatch(source) and not os.path.lexists(source):
+        return f"camera-{int(source)}"
+    is_folder = os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+    return safe_name(Path(source).resolve().name if is_folder else Path(source).stem)
 
 
 def _relative(path: str, folder: Path) -> str:
@@ -205,9 +257,9 @@ def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:
     for source in found:
         masks = _mask_beside(source)
         if masks is None:
-            name = Path(source).stem
+            name = _sequence_name(source)
             raise InputError(f"{source}: no mask beside it. Expected {name}.png, {name}-mask.png or a folder {name}/.")
-        yield replace(defaults, source=source, masks=masks, sequence=safe_name(Path(source).stem))
+        yield replace(defaults, source=source, masks=masks, sequence=_sequence_name(source))
 
 
 def _mask_beside(source: str) -> str | None:

@@ -124,7 +124,8 @@ def worker_environments(options: LocalOptions, jobs: int) -> list[dict[str, str]
     """Choose the number of workers, and the threads or the GPU of each.
 
     Args:
-        options: ``workers`` (0: one a GPU, else one for every two cores) and ``threads``.
+        options: ``workers`` (0: one a GPU, else one for every two cores) and ``threads`` (0: an even share of the
+            cores, or a smaller ``OMP_NUM_THREADS``).
         jobs: their number; no more workers than jobs are made.
     Returns:
         Environment variables for each worker.
@@ -133,7 +134,7 @@ def worker_environments(options: LocalOptions, jobs: int) -> list[dict[str, str]
     gpus = _visible_gpus()
     workers = options.workers or len(gpus) or max(1, cores // 2)
     workers = max(1, min(workers, jobs))
-    threads = str(options.threads or max(1, cores // workers))
+    threads = str(options.threads or _share_of(cores, workers))
     environments = []
     for number in range(workers):
         environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
@@ -141,6 +142,13 @@ def worker_environments(options: LocalOptions, jobs: int) -> list[dict[str, str]
             environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
         environments.append(environment)
     return environments
+
+
+def _share_of(cores: int, workers: int) -> int:
+    """Threads of each worker: as many as its cores, or ``OMP_NUM_THREADS`` where that is fewer."""
+    share = max(1, cores // workers)
+    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": 4, and 2 in each of those
+    return min(share, int(given)) if given.isdecimal() and int(given) else share
 
 
 def _visible_gpus() -> list[str]:

@@ -12,7 +12,7 @@ class LocalOptions:
     """Options of ``local``."""
 
     workers: int = option(0, "Processes; 0 makes one for each GPU, or one for every two cores.")
-    threads: int = option(0, "CPU threads of each process; 0 shares the cores out evenly.")
+    threads: int = option(0, "CPU threads of each process; 0 shares the cores out evenly, OMP_NUM_THREADS at most.")
     retries: int = option(2, "How often a job is tried again after its process died.")
 
     def __post_init__(self) -> None:

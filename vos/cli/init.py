@@ -17,7 +17,7 @@ from vos.errors import OptionError, VosError
 from vos.host.jobs.job_progress import JobProgress
 from vos.host.jobs.running import error_of, failure_of, run_jobs
 from vos.host.progress import ProgressForm, show_progress
-from vos.io.atomic_files import safe_name
+from vos.io.atomic_files import sequence_name
 from vos.protocols.executor import Job, JobEvent, WorkerPlan
 from vos.registry.options import parse_assignments
 from vos.types.runtime import Runtime
@@ -146,7 +146,7 @@ def _files(args: _Args) -> list[MaskFiles]:
             raise OptionError(f'{option} is "{folder}", expected a folder: {reason}.')
     files: dict[str, MaskFiles] = {}
     for source in args.sources:
-        name = safe_name(Path(source).stem)
+        name = sequence_name(source)
         if name in files:
             raise OptionError(f"{files[name].source} and {source}: both masks would be {name}.png. Rename one of them.")
         preview = None if args.preview is None else args.preview / f"{name}.jpg"

@@ -47,7 +47,9 @@ def test_masks_and_records_equal_those_of_single_runs_and_a_second_batch_skips(c
         single, batched = (
             json.loads((tmp_path / f / row["sequence"] / "run.json").read_text()) for f in ("single", "out")
         )
-        assert [single[key] for key in ("tracker", "options")] == [batched[key] for key in ("tracker", "options")]
+        assert [single[key] for key in ("tracker", "options", "threads")] == [
+            batched[key] for key in ("tracker", "options", "threads")
+        ]
     assert batch(tmp_path, clips, *small) == 0
     assert "2 of them finished before" in capsys.readouterr().out
 

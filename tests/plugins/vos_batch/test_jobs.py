@@ -2,10 +2,11 @@
 
 import json
 import re
+import shutil
 
 import pytest
 
-from vos.plugin import InputError, OptionError
+from vos.plugin import InputError, OptionError, open_source
 from vos.testing import tiny_sequence
 from vos_batch.jobs import TrackJob, find_jobs
 
@@ -38,6 +39,17 @@ def test_json_lines_override_the_defaults_and_are_relative_to_the_manifest(tmp_p
     assert (second.source, second.masks, second.output) == ("s3://bucket/b.mp4", str(tmp_path / "b.png"), "out")
 
 
+def test_addresses_cameras_and_locations_of_plugins_are_not_looked_up_beside_the_manifest(tmp_path):
+    (tmp_path / "7").mkdir()
+    (tmp_path / "cam:a.mp4").touch()
+    videos = ["cam:a.mp4", "7", "12", "rtsp://host/live", "noise:64x48"]
+    (tmp_path / "jobs.jsonl").write_text("".join(json.dumps({"video": v, "masks": "m:1.png"}) + "\n" for v in videos))
+    jobs = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+    assert [job.source for job in jobs] == [*(str(tmp_path / name) for name in videos[:2]), *videos[2:]]
+    assert {job.masks for job in jobs} == {str(tmp_path / "m:1.png")}
+    assert [job.sequence for job in jobs] == ["cam_a", "7", "camera-12", "live", "noise_64x48"]
+
+
 def test_a_table_gives_the_same_jobs_as_json_lines(tmp_path):
     (tmp_path / "jobs.csv").write_text(
         'video,masks,options,stop\na.mp4,"{""3"": ""a.png""}","{""side"": 4}",9\nb.mp4,b.png,,\n'
@@ -62,6 +74,19 @@ def test_a_pattern_takes_the_masks_beside_the_videos(tmp_path):
     (tmp_path / "d.mp4").touch()
     with pytest.raises(InputError, match="d.mp4: no mask beside it"):
         find_jobs(str(tmp_path / "*.mp4"), DEFAULTS)
+
+
+def test_a_sequence_has_the_name_that_a_single_run_gives_it(tmp_path):
+    tiny_sequence("moving", length=2).save(tmp_path / "made")
+    for name in ("run.1", "run.2"):
+        shutil.copytree(tmp_path / "made" / "frames", tmp_path / name)
+    (tmp_path / "link.3").symlink_to("run.2")
+    (tmp_path / "a.b.mp4").touch()
+    names = ("run.1", "link.3", "a.b.mp4")
+    (tmp_path / "jobs.jsonl").write_text("".join(f'{{"video": "{name}", "masks": "m.png"}}\n' for name in names))
+    jobs = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+    assert [job.sequence for job in jobs] == ["run.1", "run.2", "a.b"]
+    assert [job.sequence for job in jobs[:2]] == [open_source(job.source).info.name for job in jobs[:2]]
 
 
 def test_a_tree_gives_a_job_for_each_sequence_of_a_set(tmp_path):
@@ -94,6 +119,10 @@ def test_a_tree_gives_a_job_for_each_sequence_of_a_set(tmp_path):
         ('{"video": "a.mp4", "options": "{"}', '"options" is .* expected JSON'),
         ('{"video": "a.mp4", "options": [1]}', '"options" is .* expected an object'),
         ('{"video": "a.mp4", "start": "first"}', '"start" is .* expected a whole number'),
+        ('{"video": "a.mp4", "start": 1.9}', 'line 1: "start" is 1.9, expected a whole number'),
+        ('{"video": "a.mp4", "stop": true}', 'line 1: "stop" is True, expected a whole number'),
+        ('{"video": "a.mp4", "both_ways": "ture"}', "line 1: \"both_ways\" is 'ture', expected true or false"),
+        ('{"video": "a.mp4", "both_ways": 2}', 'line 1: "both_ways" is 2, expected true or false'),
         ('{"video": "x/a.mp4"}\n{"video": "y/a.mp4"}', "would both be written to .*a"),
     ],
 )
@@ -106,11 +135,45 @@ def test_what_is_wrong_in_a_manifest_is_one_line(text, message, tmp_path):
     assert re.match(re.escape(str(path)), str(caught.value))
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('video,sequence\na.mp4,first\nb.mp4,"second\nc.mp4,third\n', "line 3: not CSV .*Close each quote"),
+        ('video,sequence\na.mp4,"first\nb.mp4,"second"\n', "line 2: not CSV .*Close each quote"),
+        ('sequence,video\n"first,a.mp4\nsecond",b.mp4\n', "line 2: a cell goes on in the next line. Close"),
+        ("video,masks\n\na,b.mp4,a.png\n", "line 3: 3 cells, but the first row names 2 fields. .*in quotes"),
+        ("video,start\r\n\r\n\r\na.mp4,one\r\n", 'line 4: "start" is'),
+        ('video,options,start\na.mp4,"{\n}",\na.mp4,,one\n', 'line 4: "start" is'),
+    ],
+)
+def test_a_table_that_cannot_be_read_loses_no_job_and_names_the_line(text, message, tmp_path):
+    path = tmp_path / "jobs.csv"
+    path.write_bytes(text.encode())
+    with pytest.raises(InputError, match=message) as caught:
+        find_jobs(str(path), DEFAULTS)
+    assert "\n" not in str(caught.value)
+
+
+def test_json_lines_may_hold_the_line_separators_of_unicode(tmp_path):
+    lines = ['{"video": "a\u2028b.mp4", "masks": "a\x85.png"}', '{"video": "c.mp4", "masks": "c.png"}', ""]
+    (tmp_path / "jobs.jsonl").write_bytes("\r\n".join(lines).encode())
+    first, second = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+    assert (first.source, first.masks) == (str(tmp_path / "a\u2028b.mp4"), str(tmp_path / "a\x85.png"))
+    assert second.source == str(tmp_path / "c.mp4")
+
+
 def test_what_is_not_there_is_one_line(tmp_path):
     with pytest.raises(InputError, match="cannot be read as a manifest"):
         find_jobs(str(tmp_path / "no.jsonl"), DEFAULTS)
     with pytest.raises(InputError, match="no such manifest, tree or video"):
         find_jobs(str(tmp_path / "*.mp4"), DEFAULTS)
+
+
+@pytest.mark.parametrize("value", [True, "True", "yes", "on", 1, "1", False, "FALSE", "no", "off", 0, "0"])
+def test_both_ways_takes_the_words_of_options(tmp_path, value):
+    (tmp_path / "jobs.jsonl").write_text(json.dumps({"video": "a.mp4", "masks": "a.png", "both_ways": value}))
+    (job,) = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+    assert job.selection["both_ways"] is (str(value).lower() in ("true", "yes", "on", "1"))
 
 
 @pytest.mark.parametrize("value", ["x" * 5000, float("inf")])

@@ -115,7 +115,19 @@ def alive(pid):
     return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
+@pytest.mark.parametrize(
+    ("given", "threads"), [("1", "1"), ("3,1", "3"), ("4", "4"), ("16", "4"), ("0", "4"), ("", "4"), ("all", "4")]
+)
+def test_a_worker_keeps_to_a_smaller_omp_num_threads(given, threads, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("OMP_NUM_THREADS", given)
+    assert [e["OMP_NUM_THREADS"] for e in worker_environments(LocalOptions(workers=2), 2)] == [threads] * 2
+    assert [e["OMP_NUM_THREADS"] for e in worker_environments(LocalOptions(workers=2, threads=6), 2)] == ["6"] * 2
+
+
 def test_cores_are_shared_out_and_each_gpu_has_a_worker(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert [e["OMP_NUM_THREADS"] for e in worker_environments(LocalOptions(), 100)] == ["2"] * 4

@@ -224,6 +224,14 @@ def test_several_videos_get_a_mask_each_and_one_that_fails_leaves_the_others(run
     assert err.count("is there already") == 2
 
 
+def test_folders_with_a_dot_in_their_names_get_masks_of_their_own(run, tmp_path):
+    for name in ("run.1", "run.2"):
+        shutil.copytree(tmp_path / "clip", tmp_path / name)
+    code, _, err = run("run.1", "run.2", "--with", "bright", "-o", "masks", "-j", "1")
+    assert code == 0, err
+    assert sorted(path.name for path in (tmp_path / "masks").iterdir()) == ["clip.png", "run.1.png", "run.2.png"]
+
+
 def test_one_video_gets_its_mask_in_a_folder_that_exists(run, tmp_path):
     (tmp_path / "masks").mkdir()
     code, _, _ = run("--with", "bright", "-o", "masks")

@@ -17,7 +17,16 @@ from PIL import Image
 
 import vos
 from vos.errors import PluginFailedError
-from vos.plugin import PALETTE, Annotation, OptionError, OutputError, OutputExistsError, TrackerSpec, hookimpl
+from vos.plugin import (
+    PALETTE,
+    Annotation,
+    OptionError,
+    OutputError,
+    OutputExistsError,
+    TrackerSpec,
+    hookimpl,
+    limit_threads,
+)
 from vos.testing import StubTracker, tiny_sequence
 
 
@@ -70,6 +79,14 @@ def test_run_json_says_what_was_done(sequence, tmp_path):
     assert told["seed"] == 3
     assert told["versions"]["vos"] == vos.__version__
     assert set(told["milliseconds_per_frame"]) == {"mean", "median", "p95", "max"}
+
+
+def test_run_json_has_the_number_of_threads_which_a_resumed_run_need_not_share(sequence, tmp_path):
+    with limit_threads(3):
+        track(sequence, tmp_path)
+    assert record(tmp_path / sequence.name)["threads"] == 3
+    with limit_threads(2):
+        assert track(sequence, tmp_path, resume=True).skipped
 
 
 def test_sequence_name_never_leads_out_of_the_output(sequence, tmp_path):

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import platform
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -135,6 +136,7 @@ class RunRecord:
             "outputs": self._outputs,
             "resumed": self._resumed,
             "runtime": dict(run.runtime),
+            "threads": _threads_of(run),
             "started": self._began,
             "milliseconds_per_frame": self._times.summary(),
             "versions": versions(),
@@ -217,6 +219,12 @@ def ended_by(error: BaseException) -> dict[str, Any]:
     """The state of a run that an error ended, as its record has it."""
     stopped = isinstance(error, (KeyboardInterrupt, GeneratorExit))
     return {"state": "stopped" if stopped else "failed", "error": f"{type(error).__name__}: {error}".rstrip(": ")}
+
+
+def _threads_of(run: Run) -> int | None:
+    """CPU threads of torch in this process, or the setting if the process has not loaded torch."""
+    torch = sys.modules.get("torch")
+    return run.runtime.get("threads") if torch is None else int(torch.get_num_threads())
 
 
 def _as_text(record: Mapping[str, Any]) -> str:
