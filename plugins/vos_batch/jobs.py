@@ -263,15 +263,15 @@ def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:
 
 
 def _mask_beside(source: str) -> str | None:
-    video = Path(source)
-    if "://" in source or video.is_dir():
+    if "://" in source:
         return None
+    video, of_images = Path(source), os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises for some names
     for suffix in MASK_SUFFIXES:
-        mask = video.with_name(video.stem + suffix)
+        mask = video.with_name((video.name if of_images else video.stem) + suffix)
         if mask.is_file():
             return str(mask)
     folder = video.with_suffix("")
-    return str(folder) if folder.is_dir() else None
+    return str(folder) if folder.is_dir() and not of_images else None
 
 
 def _from_tree(root: Path, defaults: TrackJob, set_name: str | None) -> Iterator[TrackJob]:

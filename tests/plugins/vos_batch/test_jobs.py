@@ -61,6 +61,15 @@ def test_a_table_gives_the_same_jobs_as_json_lines(tmp_path):
     assert (second.options, second.selection) == ({"quality": "fast"}, {"max_side": 64})
 
 
+def test_a_folder_of_images_has_its_mask_beside_it(tmp_path):
+    for name in ("run.1", "run.2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / f"{name}.png").touch()
+    jobs = find_jobs(str(tmp_path / "run.*"), DEFAULTS)
+    assert [job.masks for job in jobs] == [str(tmp_path / "run.1.png"), str(tmp_path / "run.2.png")]
+    assert [job.sequence for job in jobs] == ["run.1", "run.2"]
+
+
 def test_a_pattern_takes_the_masks_beside_the_videos(tmp_path):
     for name in ("a.mp4", "b.mp4", "c.mp4", "a.png", "b-mask.png"):
         (tmp_path / name).touch()
