@@ -99,7 +99,7 @@ def test_a_mask_and_a_numbered_preview_are_written(run, tmp_path):
 def test_objects_are_chosen_by_number_pixel_and_size(run, tmp_path):
     assert run("--with", "bright", "--max-objects", "1")[1].endswith("1 object: 1 (12.5%)\n")
     replace = ("--with", "bright", "--overwrite")
-    assert run(*replace, "--keep", "2,1")[1].endswith("2 objects: 1 (2.1%), 2 (12.5%)\n")
+    assert run(*replace, "--keep", "5,4")[1].endswith("2 objects: 1 (2.1%), 2 (12.5%)\n")
     assert run(*replace, "--frame", "1", "--at", "55,45")[1].endswith("1 object: 1 (2.1%)\n")
     assert run(*replace, "--min-area", "0.05")[1].endswith("1 object: 1 (12.5%)\n")
     assert run(*replace, "--order", "centre")[1].endswith("2 objects: 1 (12.5%), 2 (2.1%)\n")
@@ -141,7 +141,7 @@ def test_tracking_begins_with_an_initializer(run, tmp_path):
         (["--with", "bright", "--keep", "a"], '--keep is "a", expected whole numbers'),
         (["--with", "bright", "--at", "1"], '--at is "1", expected x,y in pixels'),
         (["--with", "bright", "--all", "--keep", "1"], "--all chooses nothing, --keep does"),
-        (["--with", "bright", "--keep", "3"], "keep names object 3, there are objects 1 to 2"),
+        (["--with", "bright", "--keep", "3"], "keep names object 3, the objects are 4, 5"),
         (["--with", "bright", "--frame", "7"], "clip: no frame 7, the last one is 1"),
         (["--with", "bright", "-o", "mask.jpg"], '-o is "mask.jpg", expected a name that ends in .png'),
         (["--with", "bright", "--preview", "p.mp4"], '--preview is "p.mp4", expected a name that ends in .png, .jpg'),
