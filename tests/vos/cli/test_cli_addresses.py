@@ -37,5 +37,6 @@ def test_an_address_is_refused_and_no_folder_is_made(words, folder, capsys):
     before = sorted(folder.rglob("*"))
     with pytest.raises(SystemExit, match="2"):
         main(list(words))
-    assert "is an address, expected a path on the disk." in capsys.readouterr().err
+    assert "://" in (message := capsys.readouterr().err)
+    assert "is an address, expected a path on the disk." in message
     assert sorted(folder.rglob("*")) == before

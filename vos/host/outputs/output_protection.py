@@ -63,7 +63,8 @@ def refuse_existing_files(outputs: Iterable[Path], *, overwrite: bool) -> None:
 def _refuse_address(path: Path) -> None:
     """Refuse an address, of which ``Path`` makes a folder named ``s3:``."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:$", path.parts[0] if path.parts else ""):
-        raise InputError(f"{path}: is an address, expected a path on the disk.")
+        address = str(path).replace(":/", "://", 1)
+        raise InputError(f"{address}: is an address, expected a path on the disk.")
 
 
 def _refuse_file_as_folder(path: Path) -> None:
