@@ -10,6 +10,7 @@ import time
 import pytest
 
 import vos
+from vos.io.atomic_files import PARTIAL_PREFIX
 from vos.plugin import OptionError, OutputError, OutputFolder, hookimpl
 from vos.testing import StubTracker, tiny_sequence
 
@@ -93,9 +94,14 @@ class Remover:
         if frame.index != self.after:
             return
         patience = time.monotonic() + 10  # the writer is up to eight frames behind
-        while not any(path.is_file() for path in self.folder.rglob("*")) and time.monotonic() < patience:
+        while not any(map(is_whole, self.folder.rglob("*"))) and time.monotonic() < patience:
             time.sleep(0.01)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        while self.folder.exists() and time.monotonic() < patience:  # the writer may add a file meanwhile
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def is_whole(path):
+    return path.is_file() and not path.name.startswith(PARTIAL_PREFIX)
 
 
 @pytest.mark.parametrize(("writer", "after"), [*((name, 4) for name in FOLDERS), ("cutouts", 11), ("davis", 11)])
