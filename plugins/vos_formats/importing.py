@@ -41,7 +41,7 @@ class Instance:
 
 
 def number_instances(found: Sequence[tuple[Hashable, Hashable]], path: Path) -> tuple[list[Hashable], str]:
-    """Name the objects of annotations: several of one class in an image are told apart by their order in the file.
+    """Name the objects of annotations: several of one class in an image are numbered in the order of the file.
 
     Args:
         found: the image of each annotation, and what identifies its object: a track id, or an ``Instance``.
@@ -59,18 +59,18 @@ def number_instances(found: Sequence[tuple[Hashable, Hashable]], path: Path) -> 
         else:
             numbers.append(0)
     several = {label for label, images in groups.items() if any(len(held) > 1 for held in images.values())}
-    names = [
-        one
-        if not isinstance(one, Instance)
-        else Instance(one.label, None, number)
-        if one.label in several
-        else one.label
-        for (_, one), number in zip(found, numbers, strict=True)
-    ]
+    names: list[Hashable] = []
+    for (_, one), number in zip(found, numbers, strict=True):
+        if not isinstance(one, Instance):
+            names.append(one)
+        else:
+            names.append(Instance(one.label, None, number) if one.label in several else one.label)
     unclear = next((label for label in groups if label in several and len(groups[label]) > 1), None)
     if unclear is None:
         return names, ""
-    reason = f'{len(groups[unclear])} images have "{unclear}", some of them several, and no track ids tell them apart'
+    reason = (
+        f'{len(groups[unclear])} images have "{unclear}", some of them several, and no track ids say which is which'
+    )
     logger.info("%s: %s: in each image they are numbered in the order of the file.", path, reason)
     return names, reason
 

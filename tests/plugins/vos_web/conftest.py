@@ -13,6 +13,7 @@ import vos
 from vos_web.server.paths import AllowedFolders
 from vos_web.server.serving import serve
 from vos_web.service import Service, ServiceSettings
+from vos_web.sessions.store import SessionStore
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 MAC_BROWSERS = (
@@ -105,6 +106,13 @@ def browser_path():
     if path is None:
         pytest.fail("no Chromium or Chrome found: install the package chromium, or name a browser in VOS_BROWSER.")
     return path
+
+
+@pytest.fixture
+def store(tmp_path, plugins):
+    opened = SessionStore(tmp_path / "sessions", plugins)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="module")

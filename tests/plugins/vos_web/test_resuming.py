@@ -6,7 +6,6 @@ import pytest
 import vos
 from vos.example_clip import CLIP
 from vos.plugin import MadeTracker
-from vos_web.sessions.store import SessionStore
 from vos_web.tracking import run as tracking_run
 from vos_web.tracking.plan import plan_run
 
@@ -28,13 +27,6 @@ class Mover:
         self.label_map = np.roll(self.label_map, 1, axis=1)
         seen = np.where((self.label_map == 2) & (frame.index in HIDDEN), 0, self.label_map).astype(np.uint8)
         return vos.Prediction.from_label_map(seen, self.ids)
-
-
-@pytest.fixture
-def store(tmp_path, plugins):
-    opened = SessionStore(tmp_path / "sessions", plugins)
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

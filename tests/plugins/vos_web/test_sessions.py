@@ -20,13 +20,6 @@ from vos_web.tracking.run import TrackedFrame, _store
 
 
 @pytest.fixture
-def store(tmp_path, plugins):
-    opened = SessionStore(tmp_path / "sessions", plugins)
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def session(store):
     opened = store.create(CLIP).session
     opened.add_object()

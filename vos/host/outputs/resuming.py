@@ -22,6 +22,9 @@ from vos.types.run import Run, RunSummary
 LONGEST_SHOWN = 200
 """Characters of a record's value that a message shows."""
 
+SOURCE_FACTS = ("source", "source_path", "source_content")
+"""Facts of a run that say together what is tracked."""
+
 MASKS_TRIED = 1000
 """Masks that are read, from the last one back, for one that shows every object."""
 
@@ -153,17 +156,13 @@ def first_difference(record: Mapping[str, Any], run: Run, leaving: Collection[st
         The fact with both values, for a message; None where there is no difference.
     """
     identity = identity_of(run)
+    other = _source_difference(record, identity)
+    if other is not None:
+        return other
     for name, wanted in identity.items():
+        if name in leaving or name in SOURCE_FACTS:
+            continue
         found = record.get(name)
-        if name == "source":
-            other = _source_difference(record, identity)
-            if other is not None:
-                return other
-            continue
-        if name in ("source_path", "source_content"):
-            continue
-        if name in leaving:
-            continue
         if isinstance(found, dict) and isinstance(wanted, dict):
             for key in (*wanted, *found):
                 if key not in leaving and found.get(key) != wanted.get(key):
