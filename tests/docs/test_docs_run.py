@@ -266,9 +266,9 @@ def prepare(page, folder):
         shutil.copy("dog.mp4", copy)
     masks = folder / "masks"
     if page.name == "several-objects.md":
-        for name in ("dog", "ball"):
+        for name, mask in (("puppy", "dog.png"), ("ball", "ball.png")):
             (masks / name).mkdir(parents=True)
-            shutil.copy(f"{name}.png", masks / name / "00000.png")
+            shutil.copy(mask, masks / name / "00000.png")
     elif page.name == "later-objects.md":
         masks.mkdir()
         shutil.copy("first.png", masks / "00000.png")
