@@ -127,7 +127,7 @@ def made(tmp_path_factory):
 
 SAM_SHAPES = ROOT / "tests/data/sam_shapes/sam_shapes.pth"
 NEED_HUB = ("no-mask.md", "davis.md")
-NEED_SAM = ("no-mask.md", "correct.md", "track.md")
+NEED_SAM = ("no-mask.md", "track.md")
 TINY = {
     "--diffseg": "-O image_size=256 -O points=8 -O threshold=1e-5",
     "--everything": "-O predicted_iou=0 -O stability=0 -O points_per_side=8",
