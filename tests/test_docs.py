@@ -65,6 +65,10 @@ def test_the_command_line_page_is_what_help_prints(verb):
     assert f"```text\n{result.stdout.rstrip()}\n```" in (DOCS / "cli.md").read_text()
 
 
+def test_help_shows_no_marks_of_click():
+    assert "\\b" not in (DOCS / "cli.md").read_text()
+
+
 def test_every_hook_is_documented_and_used_in_the_tests(generate):
     page = (DOCS / "hooks.md").read_text()
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))

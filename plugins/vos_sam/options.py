@@ -63,7 +63,7 @@ class EverythingOptions(SamOptions):
     max_objects: int = option(20, "How many objects at most, the largest first.")
     points_per_side: int = option(32, "Points are asked for on a grid of this many by this many.")
     predicted_iou: float = option(0.88, "Masks that the model rates lower are dropped.")
-    stability: float = option(0.95, "Masks that change more than this with the threshold are dropped.")
+    stability: float = option(0.95, "Masks are dropped whose IoU at thresholds one logit up and down is lower.")
     min_share: float = option(0.0005, "Smallest share of the frame that an object has.")
     max_share: float = option(0.5, "Largest share of the frame that an object has; larger is background.")
 

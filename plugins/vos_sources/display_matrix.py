@@ -8,8 +8,6 @@ import numpy as np
 
 from vos.plugin import Image
 
-_DISPLAY_MATRIX = "DISPLAYMATRIX"
-
 
 def upright(pixels: Image, frame: Any) -> Image:
     """Apply the display matrix of a frame to its pixels.
@@ -43,7 +41,5 @@ def swaps_axes(frame: Any) -> bool:
 
 def display_matrix(frame: Any) -> np.ndarray[Any, np.dtype[np.int32]] | None:
     """The display matrix of a PyAV frame: int32 (9,), 16.16 fixed point; None if it has none."""
-    for data in frame.side_data:
-        if data.type.name == _DISPLAY_MATRIX:
-            return np.frombuffer(bytes(data), dtype=np.int32)
-    return None
+    data = frame.side_data.get("DISPLAYMATRIX")  # iterating gives values up to PyAV 18, keys from 19 on
+    return None if data is None else np.frombuffer(bytes(data), dtype=np.int32)

@@ -33,7 +33,7 @@ import vos
 import vos_propagation
 from vos.cli import cli
 from vos.plugin import option
-from vos.testing import StubTracker
+from vos.testing import StubTracker, check_all
 from vos.weights import sha256_of
 from vos_diffseg.options import DiffSegOptions
 from vos_grounded.options import GroundedSamOptions
@@ -127,7 +127,7 @@ def made(tmp_path_factory):
 
 SAM_SHAPES = ROOT / "tests/data/sam_shapes/sam_shapes.pth"
 NEED_HUB = ("no-mask.md", "davis.md")
-NEED_SAM = ("no-mask.md", "correct.md", "track.md")
+NEED_SAM = ("no-mask.md", "track.md")
 TINY = {
     "--diffseg": "-O image_size=256 -O points=8 -O threshold=1e-5",
     "--everything": "-O predicted_iou=0 -O stability=0 -O points_per_side=8",
@@ -266,9 +266,9 @@ def prepare(page, folder):
         shutil.copy("dog.mp4", copy)
     masks = folder / "masks"
     if page.name == "several-objects.md":
-        for name in ("dog", "ball"):
+        for name, mask in (("puppy", "dog.png"), ("ball", "ball.png")):
             (masks / name).mkdir(parents=True)
-            shutil.copy(f"{name}.png", masks / name / "00000.png")
+            shutil.copy(mask, masks / name / "00000.png")
     elif page.name == "later-objects.md":
         masks.mkdir()
         shutil.copy("first.png", masks / "00000.png")
@@ -347,6 +347,19 @@ def run_line(line, page):
     assert result.exit_code == 0, f"{page.name}: {line}\n{result.output}\n{result.exception!r}"
 
 
+def run_checks(page):
+    """Run the checks of plugins that a page names, on its files in place of installed plugins."""
+    plugins = vos.load_plugins([block["title"] for block in blocks(page) if block["title"]])
+    for kind, name, more in re.findall(r"`pytest --vos-(\w+) ([\w.-]+)([^`]*)`", page.read_text()):
+        words = dict(zip(*[iter(more.split())] * 2, strict=True))
+        settings = {"plugins": plugins}
+        if "--vos-option" in words:
+            settings["options"] = dict([words["--vos-option"].split("=")])
+        if "--vos-min-iou" in words:
+            settings["min_iou"] = float(words["--vos-min-iou"])
+        assert check_all(getattr(vos.testing, f"{kind}_checks")(name, **settings))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_runs_as_it_is_typed(page, place, bucket, browser):
     prepare(page, place)
@@ -362,3 +375,5 @@ def test_a_page_runs_as_it_is_typed(page, place, bucket, browser):
             for line in re.sub(r"\\\n", " ", block["text"]).splitlines():
                 run_line(line, page)
     assert browser == [200] * (page.name == "web.md")
+    if page.parent.name == "plugins":
+        run_checks(page)

@@ -32,7 +32,7 @@ def command() -> None:
     help="Folder for the new one; here by default.",
 )
 def new(name: str, kind: str, into: Path) -> None:
-    r"""Write a distribution with a plugin that works: put your own code in its place.
+    """Write a distribution with a plugin that works: put your own code in its place.
 
     NAME is what users will type, after --tracker for a tracker: lower case letters, digits and hyphens.
 
@@ -51,7 +51,7 @@ def new(name: str, kind: str, into: Path) -> None:
 @command.command("contract")
 @click.argument("names", nargs=-1, metavar="[KIND|CLAUSE]...")
 def contract(names: tuple[str, ...]) -> None:
-    r"""Print the clauses of the contract between the toolkit and its plugins.
+    """Print the clauses of the contract between the toolkit and its plugins.
 
     All of them, or those of a kind of plugin, or one.
 

@@ -121,7 +121,8 @@ class Plugins:
             else:
                 self.register(plugin, origin, log=not required)
         if required and self.broken and self.broken[-1].origin == origin:
-            raise PluginError(f"plugin {origin.plugin} cannot be loaded: {self.broken[-1].error}")
+            broken = self.broken[-1]
+            raise PluginError(f"plugin {origin.plugin} cannot be loaded: {broken.error}") from broken.cause
 
     def _collect(self, plugin: object) -> list[tuple[Offers[Any], list[Any]]]:
         """Call the registration hooks of one plugin and check what they return."""
@@ -148,9 +149,10 @@ class Plugins:
 
     def _skip(self, origin: Origin, error: BaseException, *, log: bool = True) -> None:
         line = " ".join(in_words(error).removeprefix(f"plugin {origin.plugin}: ").split())
-        self.broken.append(BrokenPlugin(origin, line, "".join(traceback.format_exception(error))))
+        self.broken.append(BrokenPlugin(origin, line, error))
         if log:
             logger.warning("plugin %s is broken and was skipped: %s", origin, line)
+            logger.debug("%s", "".join(traceback.format_exception(error)).rstrip())
 
 
 def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, autoload: bool | None = None) -> Plugins:

@@ -41,12 +41,12 @@ class BrokenPlugin:
     Attributes:
         origin: which one.
         error: one line: what is wrong.
-        details: the traceback, for ``--debug``.
+        cause: the exception, whose traceback ``--debug`` shows.
     """
 
     origin: Origin
     error: str
-    details: str
+    cause: BaseException
 
 
 class Offers(Generic[Spec]):
@@ -87,6 +87,8 @@ class Offers(Generic[Spec]):
             PluginError: nobody offers the name, or two plugins do.
         """
         offers = self._offers.get(name, [])
+        if len({origin for _, origin in offers}) == 1 < len(offers):
+            raise PluginError(f'plugin {offers[0][1]} offers {len(offers)} {self.kind}s named "{name}". Rename one.')
         if len(offers) > 1:
             origins = " and ".join(f"plugin {origin}" for _, origin in offers)
             raise PluginError(

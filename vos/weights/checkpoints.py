@@ -72,7 +72,8 @@ def local_path(name: str | Checkpoint, cache: Path | None = None) -> Path:
     if not path.is_file():
         raise WeightsError(
             f"{path}: the weights of {known.model} are not there. `vos weights fetch {known.name}` gets them; without "
-            f"a network, put {known.file_name} ({known.address}) there, or name your file: -O checkpoint=PATH."
+            f"a network, put {known.file_name} ({known.address}) there, or name your file: -O checkpoint=PATH, or "
+            "--checkpoint PATH where the command has no -O."
         )
     size = path.stat().st_size
     if known.size is not None and size != known.size:

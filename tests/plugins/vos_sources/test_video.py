@@ -6,6 +6,7 @@ import struct
 import sys
 from fractions import Fraction
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 import vos
 from vos.plugin import TruncatedSourceError
+from vos_sources.display_matrix import display_matrix
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "sweeps"))
 from scheduling import same_scheduling
@@ -118,6 +120,15 @@ def test_rotation_is_applied(tmp_path, opened):
     assert source.info.size == (WIDTH, HEIGHT)
     expected = np.rot90(picture(3), -1)
     assert np.abs(next(source.frames(range(3, 4))).image.astype(int) - expected).mean() < 6
+
+
+@pytest.mark.parametrize("others", [{}, {"SEI_UNREGISTERED": b"x264"}])
+def test_side_data_is_asked_by_its_key(others):
+    """PyAV's side data are a mapping whose iterator gives values up to version 18, keys from 19 on."""
+    matrix = [0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30]
+    turned = SimpleNamespace(side_data={**others, "DISPLAYMATRIX": struct.pack("=9i", *matrix)})
+    assert display_matrix(turned).tolist() == matrix
+    assert display_matrix(SimpleNamespace(side_data=others)) is None
 
 
 @pytest.mark.parametrize(

@@ -149,10 +149,12 @@ def test_a_folder_for_each_object(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert gather({"7": tmp_path / "cup"}) == {0: box(2, 7).tolist(), 5: box(2, 7).tolist()}
 
 
-def test_a_folder_of_sequences_is_entered_by_name(tmp_path: Path) -> None:
+def test_a_folder_of_sequences_is_entered_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     save(tmp_path / "clip" / "00003.png", TRUTH)
     save(tmp_path / "other" / "00003.png", box(2))
-    assert gather(tmp_path) == {3: TRUTH.tolist()}
+    with caplog.at_level(logging.INFO, logger="vos"):
+        assert gather(tmp_path) == {3: TRUTH.tolist()}
+    assert f"{tmp_path}: clip is the sequence's folder; left out: other." in caplog.text
 
 
 def test_names_equal_as_numbers_are_matched_and_files_that_fit_no_frame_are_named(

@@ -57,6 +57,18 @@ def test_two_plugins_with_one_name_are_both_named_when_it_is_used():
         plugins.trackers.get("stub")
 
 
+def test_one_plugin_with_two_trackers_of_one_name_is_named_once():
+    class Plugin:
+        @hookimpl
+        def vos_trackers(self):
+            return [TrackerSpec("stub", "A stub.", lambda options, runtime: StubTracker())] * 2
+
+    plugins = Plugins()
+    plugins.register(Plugin(), origin("mine"))
+    with pytest.raises(vos.PluginError, match=r'^plugin mine \(tests 1.0\) offers 2 trackers named "stub"'):
+        plugins.trackers.get("stub")
+
+
 def test_wrong_argument_is_broken_and_named():
     class Plugin:
         @hookimpl
@@ -140,11 +152,13 @@ def test_module_named_by_the_user_is_loaded(module):
 
 @pytest.mark.parametrize("text", ["import nothing_of_that_name", "raise SystemExit(3)", "def ("])
 def test_module_named_by_the_user_that_fails_is_an_error(module, text):
-    with pytest.raises(vos.PluginError, match="plugin a_strange_plugin cannot be loaded"):
+    with pytest.raises(vos.PluginError, match="plugin a_strange_plugin cannot be loaded") as caught:
         vos.load_plugins([module(text)])
+    assert caught.value.__cause__ is not None, "--debug shows where"
 
 
-def test_installed_plugin_that_fails_to_import_is_skipped_by_name(module, monkeypatch):
+def test_installed_plugin_that_fails_to_import_is_skipped_by_name(module, monkeypatch, caplog):
+    caplog.set_level("DEBUG", logger="vos")
     name = module("import nothing_of_that_name")
     found = plugins_module._entry_points()
     monkeypatch.setattr(
@@ -154,6 +168,7 @@ def test_installed_plugin_that_fails_to_import_is_skipped_by_name(module, monkey
     (broken,) = loaded.broken
     assert str(broken.origin) == "strange (strange-dist 2.0)"
     assert "nothing_of_that_name" in broken.error
+    assert "a_strange_plugin.py" in caplog.text, "the traceback"
     assert "propagation" in loaded.trackers.names()
     assert vos.load_plugins(autoload=False).broken == []
     assert vos.load_plugins(blocked=["strange"], autoload=True).broken == []

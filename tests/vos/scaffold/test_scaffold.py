@@ -1,18 +1,21 @@
 """`vos plugin new NAME` writes a distribution that installs, passes its own tests and tracks at once."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import vos
 from vos import InputError
 from vos.cli.plugin import command
 from vos.plugin import OutputError
 from vos.scaffold import FILES, KINDS, plugin_files, write_plugin
-from vos.testing import tiny_sequence
+from vos.testing import StubTracker, tiny_sequence
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "vos-template-tracker"
 
@@ -52,12 +55,33 @@ def test_their_own_tests_pass(new):
     assert ", 5 skipped" in result.stdout.splitlines()[-1], result.stdout
 
 
-def test_a_new_tracker_tracks_from_the_command_line(new, tmp_path):
-    frames, masks = tiny_sequence("moving", length=4).save(tmp_path)
-    arguments = ["track", frames, "--mask", masks / "00000.png", "--tracker", "my-tracker", "-o", tmp_path / "out"]
-    result = run(["vos", *arguments], new)
-    assert result.returncode == 0, result.stderr
-    assert len(list((tmp_path / "out" / "frames").glob("*.png"))) == 4
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_commands_of_its_readme_run(kind, new, tmp_path):
+    sequence = tiny_sequence("moving", length=4)
+    frames, masks = sequence.save(tmp_path)
+    np.save(tmp_path / "clip.npy", np.stack(sequence.images))
+    (tmp_path / "jobs.jsonl").write_text(json.dumps({"video": str(frames), "masks": str(masks / "00000.png")}))
+    out = tmp_path / "out"
+    if kind == "format":
+        vos.track(frames, masks / "00000.png", output=out, tracker=StubTracker())
+    files = {
+        "VIDEO": frames,
+        "FIRST.png": masks / "00000.png",
+        "CLIP.npy": tmp_path / "clip.npy",
+        "JOBS": tmp_path / "jobs.jsonl",
+        "out/SEQUENCE": out / "frames",
+        "out": out,
+        "first.png": tmp_path / "first.png",
+        "centres.csv": tmp_path / "centres.csv",
+    }
+    text = plugin_files(f"my-{kind}", kind)["README.md"]
+    lines = [line.split() for line in text.splitlines() if line.startswith("    vos ")]
+    for words in lines:
+        result = run([files.get(word, word) for word in words], new)
+        assert result.returncode == 0, f"{words}: {result.stderr}"
+    assert lines
+    if kind == "tracker":
+        assert len(list((out / "frames").glob("*.png"))) == 4
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -168,7 +168,7 @@ def test_the_verb_lists_fetches_and_verifies(server, tmp_path, monkeypatch):
     assert fetched.output == f"{tmp_path / 'small.pth'}\n"
     assert "yes   A small model" in runner.invoke(command, ["list"]).output
     assert runner.invoke(command, ["verify"]).output == f"{tmp_path / 'small.pth'}: ok\n"
-    with pytest.raises(WeightsError, match="are not there"):
+    with pytest.raises(WeightsError, match="are not there.*-O checkpoint=PATH, or --checkpoint PATH"):
         runner.invoke(command, ["verify", "vit_b"], catch_exceptions=False)
 
 

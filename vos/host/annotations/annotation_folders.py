@@ -54,21 +54,15 @@ def masks_by_frame(folder: Path, info: SourceInfo, *, strict: bool = True) -> di
     return {index_of[name] if index_of is not None else int(name): path for name, path in match.files.items()}
 
 
-def object_folders(folder: Path, info: SourceInfo) -> dict[str, Path] | None:
+def object_folders(folder: Path) -> dict[str, Path] | None:
     """Find the subfolders of a folder that holds one for each object.
 
     Args:
         folder: the folder.
-        info: the source.
     Returns:
         Subfolders by name, in natural order; None where the folder holds masks itself or no subfolder does.
     """
-    if _mask_files(folder):
-        return None
-    inner = [path for path in folder.iterdir() if path.is_dir() and _mask_files(path)]
-    if any(path.name == info.name for path in inner):
-        return None
-    return {path.name: path for path in natural_order(inner)} or None
+    return {path.name: path for path in _folders_of_masks(folder)} or None
 
 
 def folder_of_sequence(folder: Path, info: SourceInfo) -> Path:
@@ -78,10 +72,15 @@ def folder_of_sequence(folder: Path, info: SourceInfo) -> Path:
         folder: the folder given.
         info: the source.
     Returns:
-        ``folder``, or its subfolder with the sequence's name.
+        ``folder``, or its subfolder with the sequence's name; a log line then names the others.
     """
-    inner = folder / info.name
-    return inner if not _mask_files(folder) and inner.is_dir() and _mask_files(inner) else folder
+    inner = _folders_of_masks(folder)
+    others = [path for path in inner if path.name != info.name]
+    if len(others) == len(inner):
+        return folder
+    if others:
+        logger.info("%s: %s is the sequence's folder; left out: %s.", folder, info.name, _names(others))
+    return folder / info.name
 
 
 def shortened(values: list[int]) -> str:
@@ -94,6 +93,13 @@ def shortened(values: list[int]) -> str:
     """
     shown = ", ".join(str(v) for v in values[:8])
     return shown + (f", ... {values[-1]}" if len(values) > 8 else "")
+
+
+def _folders_of_masks(folder: Path) -> list[Path]:
+    """Subfolders that hold masks; none where the folder holds masks itself."""
+    if _mask_files(folder):
+        return []
+    return natural_order(path for path in folder.iterdir() if path.is_dir() and _mask_files(path))
 
 
 def _mask_files(folder: Path) -> list[Path]:

@@ -242,7 +242,7 @@ def _refuse_a_frame(mask: Path, info: SourceInfo) -> None:
 def _from_folder(folder: Path, info: SourceInfo, indices: range) -> Iterator[Annotation]:
     """List a folder's masks by the frames that they are named after; subfolders hold one object each."""
     folder = folder_of_sequence(folder, info)
-    of_objects = object_folders(folder, info)
+    of_objects = object_folders(folder)
     if of_objects is not None:
         shown = ", ".join(of_objects)
         logger.info("%s: a folder for each object: %s.", folder, shown)

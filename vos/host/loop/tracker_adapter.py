@@ -228,6 +228,9 @@ def _checked_prediction(prediction: object, known: set[int]) -> Prediction:
     strange = sorted(set(prediction.object_ids) - known)
     if strange:
         raise ValueError(f"prediction has object ids {strange} that no annotation gave (known: {sorted(known)})")
+    scores = prediction.scores
+    if scores is not None and not ((scores >= 0) & (scores <= 1)).all():
+        raise ValueError(f"scores are {scores.tolist()}, expected values from 0 to 1")
     if prediction.label_map is not None or not prediction.logits.size:
         return prediction
     lowest, highest = prediction.logits.min(), prediction.logits.max()
