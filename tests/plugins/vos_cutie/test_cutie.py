@@ -116,6 +116,28 @@ def test_ids_and_memories_follow_their_objects(tracker):
     assert tracker.step(frames[5]).object_ids == (3,)
 
 
+def test_the_other_objects_go_on_where_one_ends_before_the_first_memory(tracker):
+    sequence = tiny_sequence("moving", size=(64, 80), object_ids=(3, 5))
+    tracker.start(sequence.frame(0), sequence.label_maps[0])
+    tracker.forget(5)
+    for t in range(1, 5):  # every second frame becomes a memory
+        assert tracker.step(sequence.frame(t)).object_ids == (3,)
+
+
+@pytest.mark.parametrize("size", [(21, 33), (80, 80)])
+def test_memories_of_small_frames_are_consolidated(narrow, size):
+    """A frame of 80 x 80 px has 25 cells: the 5 oldest memories hold fewer than the 128 prototypes."""
+    network, config = narrow
+    config = config.copy()
+    config.mem_every = 1
+    sequence = tiny_sequence("moving", size=size)
+    tracker = CutieTracker(network, config)
+    tracker.start(sequence.frame(0), sequence.label_maps[0])
+    for t in range(1, 16):
+        tracker.step(sequence.frame(t % 6))
+    assert tracker._core.memory.long_mem.k, "memories were consolidated"
+
+
 def test_an_object_is_corrected_before_the_first_step(narrow, monkeypatch):
     sequence = tiny_sequence("crossing")
     tracker, frame, first = CutieTracker(*narrow), sequence.frame(0), sequence.label_maps[0]
