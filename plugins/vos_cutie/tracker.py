@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,22 @@ STRIDE = 16
 class CutieTracker:
     """Segments frame by frame; the core keeps object ids and a bounded memory."""
 
-    def __init__(self, network: Any, config: Any, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        network: Any,
+        config: Any,
+        dtype: torch.dtype = torch.float32,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
         """Wrap a network.
 
         Args:
             network: as ``load_cutie`` returns it.
             config: the core's configuration.
             dtype: arithmetic of the network, by autocast; float32 is the package's.
+            details: which weights these are, for ``run.json``.
         """
+        self.details = dict(details or {})
         self._network = network
         self._config = config
         self._dtype = dtype

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import vos
-from vos.plugin import WeightsError
+from vos.plugin import OutputExistsError, WeightsError
 from vos.testing import check_plugin, tiny_sequence, tracker_checks
 from vos_cutie.model import _without_imagenet_weights, load_cutie, make_config
 from vos_cutie.options import CutieOptions
@@ -201,6 +201,30 @@ def test_through_the_host_in_bf16(checkpoint, recwarn):
     )
     assert [label_map.shape for _, label_map in results] == [(48, 64)] * 4
     assert not [warning for warning in recwarn if "cutie" in warning.filename], "the package's own are not shown"
+
+
+def test_a_finished_run_of_other_weights_is_not_taken_for_this_one(checkpoint, tmp_path):
+    file = tmp_path / "cutie.pth"
+    state = torch.load(checkpoint, weights_only=True)
+
+    def run():
+        return vos.track(
+            tiny_sequence("moving", length=2),
+            {0: tiny_sequence("moving").label_maps[0]},
+            tracker="cutie",
+            options={"checkpoint": str(file)},
+            output=tmp_path / "out",
+            runtime=vos.Runtime(device="cpu"),
+            plugins=vos.load_plugins(["vos_cutie"]),
+            resume=True,
+        )
+
+    torch.save(state, file)
+    assert set(run().run.details) == {"checkpoint", "sha256"}
+    assert run().skipped
+    torch.save({key: value * 1.5 for key, value in state.items()}, file)
+    with pytest.raises(OutputExistsError, match="details"):
+        run()
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path, checkpoint):
