@@ -21,8 +21,11 @@ def _check(options: CutieOptions, runtime: Runtime) -> None:
 
 
 def _make(options: CutieOptions, runtime: Runtime) -> Tracker:
+    from vos.weights import sha256_of
     from vos_cutie.model import load_cutie
     from vos_cutie.tracker import CutieTracker
 
+    checkpoint = check_files(options.checkpoint)
     network, config = load_cutie(options, runtime.torch_device())
-    return CutieTracker(network, config, runtime.torch_dtype())
+    details = {"checkpoint": checkpoint.name, "sha256": sha256_of(checkpoint)}
+    return CutieTracker(network, config, runtime.torch_dtype(), details)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,22 @@ STRIDE = 16
 class CutieTracker:
     """Segments frame by frame; the core keeps object ids and a bounded memory."""
 
-    def __init__(self, network: Any, config: Any, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        network: Any,
+        config: Any,
+        dtype: torch.dtype = torch.float32,
+        details: Mapping[str, str] | None = None,
+    ) -> None:
         """Wrap a network.
 
         Args:
             network: as ``load_cutie`` returns it.
             config: the core's configuration.
             dtype: arithmetic of the network, by autocast; float32 is the package's.
+            details: which weights these are, for ``run.json``.
         """
+        self.details = dict(details or {})
         self._network = network
         self._config = config
         self._dtype = dtype
@@ -84,7 +93,7 @@ class CutieTracker:
         if not kept:
             self._core = self._new_core(self._size)
             return
-        _complete_tables(core.memory)
+        _complete_tables(core.memory, object_id)
         core.delete_objects([object_id])
         core.memory.obj_v.pop(object_id, None)
         core.last_mask = core.last_mask[:, kept]  # the package leaves the removed object's mask in it
@@ -94,13 +103,17 @@ class CutieTracker:
         self._core = None
 
     def _new_core(self, size: Size) -> Any:
-        """An empty core; it reads no more memory cells for each cell than a frame of (H, W) has."""
+        """Make an empty core for frames of (H, W); where it chooses among memory cells, small frames have fewer."""
         inference: Any = importlib.import_module("cutie.inference.inference_core")
         core = inference.InferenceCore(self._network, cfg=self._config)
         longest = self._config.max_internal_size
         scale = min(1.0, longest / min(size)) if longest > 0 else 1.0
         cells = math.prod(math.ceil(int(side * scale) / STRIDE) for side in size)
-        core.memory.top_k = min(core.memory.top_k, cells)
+        memory = core.memory
+        memory.top_k = min(memory.top_k, cells)
+        if memory.use_long_term:
+            consolidated = (memory.max_mem_frames - memory.min_mem_frames) * cells
+            memory.num_prototypes = min(memory.num_prototypes, consolidated)
         self._size = size
         return core
 
@@ -117,11 +130,15 @@ class CutieTracker:
         return prob
 
 
-def _complete_tables(memory: Any) -> None:
-    """Add a row for every bucket to every table: the package deletes rows that a bucket gets only once it has grown."""
+def _complete_tables(memory: Any, object_id: int) -> None:
+    """Add a row for the bucket that holds this object alone to every table.
+
+    The package deletes that bucket's rows, which a bucket gets only once it has grown.
+    """
     stores = [memory.work_mem, *([memory.long_mem] if memory.use_long_term else [])]
     for store in stores:
         for name in ("e", "use_cnt", "life_cnt"):
             table = getattr(store, name, {})
-            for bucket in store.buckets:
-                table.setdefault(bucket, None)
+            for bucket, objects in store.buckets.items():
+                if objects == [object_id]:
+                    table.setdefault(bucket, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,20 @@ from typing import Any
 import click
 from tqdm import tqdm
 
-from vos.plugin import OptionError, OutputExistsError, Runtime, general_options, replacing, runtime_options
+from vos.plugin import (
+    OptionError,
+    OutputExistsError,
+    Runtime,
+    atomic_write,
+    general_options,
+    refuse_existing,
+    replacing,
+    runtime_options,
+)
 from vos_dreambooth.settings import Places, SaveIntervals, TrainingSettings
+
+RECORD = "made-of.json"
+"""File beside the class images: what they were made of."""
 
 
 @click.command()
@@ -80,6 +93,8 @@ def command(runtime: Runtime, **given: Any) -> None:
     )
     subjects = load_subjects(images, masks, settings.resolution)
     model = StableDiffusion.load(args.model, runtime, lora_rank=settings.lora_rank, seed=settings.seed)
+    for prompt in (settings.prompt, settings.class_prompt, args.sample_prompt):
+        model.embed(prompt)  # one that is too long is refused before pictures are made
     class_images = _class_images(model, settings, args, places)
     digests = file_digests(images, places.masks)
     dreambooth = DreamBooth(model, settings, subjects, class_images, runtime=runtime, digests=digests)
@@ -143,6 +158,7 @@ def _settings(args: _Args, runtime: Runtime) -> TrainingSettings:
 
 def _check_output(places: Places, *, resume: bool) -> None:
     """Refuse a folder whose files this run would replace without being their next part."""
+    refuse_existing([places.checkpoint], overwrite=True)  # what is above it
     if resume and places.checkpoint.exists():
         return
     there = [path for path in (places.checkpoint, places.model, places.samples) if path.exists()]
@@ -161,7 +177,8 @@ def _class_images(model: Any, settings: TrainingSettings, args: _Args, places: P
     folder = args.class_images
     if folder is None:
         folder = places.class_images
-        folder.mkdir(parents=True, exist_ok=True)
+        if not places.checkpoint.exists():  # else its settings are compared
+            _refuse_other_pictures(folder, settings, args.model)
         for number in tqdm(range(args.class_count), unit="class image", disable=not sys.stderr.isatty()):
             path = folder / f"{number:04d}.png"
             if not path.exists():
@@ -174,3 +191,22 @@ def _class_images(model: Any, settings: TrainingSettings, args: _Args, places: P
                 with replacing(path) as partial:
                     picture.save(partial)
     return load_class_images(image_files(folder), settings.resolution)
+
+
+def _refuse_other_pictures(folder: Path, settings: TrainingSettings, model: str) -> None:
+    """Refuse class images that were made of something else; without any, record what they are made of now."""
+    record = folder / RECORD
+    wanted = {"model": model} | {name: getattr(settings, name) for name in ("class_prompt", "resolution", "seed")}
+    if not any(folder.glob("*.png")):
+        folder.mkdir(parents=True, exist_ok=True)
+        atomic_write(record, json.dumps(wanted, indent=1) + "\n")
+        return
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if found != wanted:
+        raise OutputExistsError(
+            f"{folder}: holds pictures of another class prompt, model, resolution or seed (see {RECORD} there). "
+            "Remove them, give another -o, or --class-images for pictures of your own."
+        )

@@ -35,6 +35,9 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, text in (("prompt", self.prompt), ("class-prompt", self.class_prompt)):
+            if any("\ud800" <= letter <= "\udfff" for letter in text):
+                raise OptionError(f"--{name} is {text!a}, which is not UTF-8.")
         if not self.prompt.strip():
             raise OptionError('--prompt is empty, expected words that name the subject: "a photo of sks cat".')
         if not 0 < self.rate < math.inf:

@@ -26,23 +26,20 @@ class Detections:
         boxes: float32 (N, 4), x0, y0, x1, y1 in pixels of the frame; x1 and y1 are the right and lower border.
         scores: float32 (N,), in [0, 1].
         phrases: int64 (N,), indices into the prompt's phrases.
+        highest: float32 (P,), each phrase's highest score in any box, also where another phrase is likelier.
     """
 
     boxes: Tensor
     scores: Tensor
     phrases: Tensor
+    highest: Tensor
 
     def inside(self, size: Size) -> Detections:
         """Cut boxes off at the border of a frame of (H, W) pixels, and leave out those of less than a pixel in it."""
         height, width = size
         boxes = clip_boxes_to_image(self.boxes.float(), (height, width))
         kept = ((boxes[:, 2:] - boxes[:, :2]) >= 1).all(dim=1).nonzero()[:, 0]
-        return Detections(boxes[kept], self.scores[kept], self.phrases[kept])
-
-    def best_score(self, phrase: int) -> float:
-        """The highest score of a phrase, 0 where no box has it."""
-        scores = self.scores[self.phrases == phrase]
-        return float(scores.max()) if len(scores) else 0.0
+        return Detections(boxes[kept], self.scores[kept], self.phrases[kept], self.highest)
 
 
 def choose_objects(
@@ -68,9 +65,9 @@ def choose_objects(
     if options.max_per_phrase:
         by_phrase = [of_phrase[: options.max_per_phrase] for of_phrase in by_phrase]
     absent = [
-        f"no {phrase} (at most {found.best_score(row):.2f})"
-        for row, phrase in enumerate(phrases)
-        if not len(by_phrase[row])
+        f"no {phrase} (at most {highest:.2f}{', where another phrase is likelier' if highest >= threshold else ''})"
+        for phrase, highest, own in zip(phrases, found.highest.tolist(), by_phrase, strict=True)
+        if not len(own)
     ]
     message = (
         f"frame {frame.name}: found {' and '.join(absent[:MAX_NAMED])} with a probability of {threshold:g} or more"

@@ -44,7 +44,9 @@ class GroundingDino:
     def detect(self, image: Image, phrases: Sequence[str]) -> Detections:
         """Find boxes; as ``Detector.detect``."""
         network, processor = self._loaded.network, self._loaded.processor
-        prepared = processor.image_processor(images=image.copy(), return_tensors="pt").to(network.device)
+        prepared = processor.image_processor(
+            images=image.copy(), return_tensors="pt", input_data_format="channels_last"
+        ).to(network.device)
         found = []
         for first, tokens, spans in self._texts(phrases):
             ids = torch.tensor([tokens], device=network.device)
@@ -93,7 +95,10 @@ class Owlv2:
         """Find boxes; as ``Detector.detect``."""
         network, processor = self._loaded.network, self._loaded.processor
         prepared = processor(
-            text=[[f"a photo of a {phrase.lower()}" for phrase in phrases]], images=image.copy(), return_tensors="pt"
+            text=[[f"a photo of a {phrase.lower()}" for phrase in phrases]],
+            images=image.copy(),
+            return_tensors="pt",
+            input_data_format="channels_last",
         ).to(network.device)
         longest = network.config.text_config.max_position_embeddings
         if prepared["input_ids"].shape[1] > longest:
@@ -110,9 +115,9 @@ class Owlv2:
         return Detections(*_detections(output.pred_boxes[0], output.logits[0].float().sigmoid(), (side, side), 0))
 
 
-def _detections(boxes: Tensor, scores: Tensor, size: Size, first: int) -> tuple[Tensor, Tensor, Tensor]:
+def _detections(boxes: Tensor, scores: Tensor, size: Size, first: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Fields of ``Detections``, from relative centres and sizes (N, 4), and scores (N, P) of phrases from ``first``."""
     height, width = size
     corners = box_convert(boxes.float(), "cxcywh", "xyxy") * boxes.new_tensor([width, height, width, height]).float()
     best, phrase = scores.max(dim=1)
-    return corners, best, phrase + first
+    return corners, best, phrase + first, scores.amax(dim=0)

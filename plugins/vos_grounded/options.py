@@ -18,8 +18,15 @@ class TextOptions:
     text: str = option("", 'What to find: phrases with ; between them, such as "dog; red ball".')
     max_per_phrase: int = option(0, "So many objects of a phrase at most, the likeliest; 0 for no limit.")
     nms: float = option(0.7, "Of two boxes whose IoU is larger than this, the less likely is left out.")
+    threshold: float | None = option(
+        None, "Boxes below this probability are left out; the default is the detector's: 0.35, and 0.2 for OWLv2."
+    )
 
     def __post_init__(self) -> None:
+        if any("\ud800" <= letter <= "\udfff" for letter in self.text):
+            raise ValueError(f"text is {self.text!a}, which is not UTF-8")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(f"threshold is {self.threshold}, expected 0 to 1")
         if self.max_per_phrase < 0:
             raise ValueError(f"max_per_phrase is {self.max_per_phrase}, expected 0 or more")
         if not 0 <= self.nms <= 1:
@@ -39,9 +46,6 @@ class GroundedSamOptions(TextOptions):
 
     model: str = option(
         "IDEA-Research/grounding-dino-tiny", "Grounding DINO or OWLv2: a folder in transformers' layout, or a hub id."
-    )
-    threshold: float | None = option(
-        None, "Boxes below this probability are left out; the default is the detector's: 0.35, and 0.2 for OWLv2."
     )
     checkpoint: Path | None = option(None, "Segment Anything or MobileSAM checkpoint file; its type is recognised.")
     sam: Literal["vit_b", "vit_l", "vit_h", "vit_t"] = option(

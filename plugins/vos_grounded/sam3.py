@@ -57,7 +57,9 @@ class Sam3TextInitializer:
         (transformers, Sam3ImageProcessor.post_process_instance_segmentation).
         """
         network, processor = self._loaded.network, self._loaded.processor
-        pixels = processor.image_processor(images=frame.image.copy(), return_tensors="pt").pixel_values
+        pixels = processor.image_processor(
+            images=frame.image.copy(), return_tensors="pt", input_data_format="channels_last"
+        ).pixel_values
         vision = network.get_vision_features(pixels.to(network.device, network.dtype))
         height, width = frame.size
         parts = []
@@ -73,8 +75,9 @@ class Sam3TextInitializer:
             scores = output.pred_logits[0].float().sigmoid() * output.presence_logits[0].float().sigmoid()
             boxes = output.pred_boxes[0].float() * torch.tensor([width, height, width, height], device=network.device)
             parts.append((boxes, scores, torch.full_like(scores, row, dtype=torch.int64), output.pred_masks[0]))
+        highest = torch.stack([scores.max() for _, scores, *_ in parts])
         boxes, scores, phrases, logits = (torch.cat(part) for part in zip(*parts, strict=True))
-        return Detections(boxes, scores, phrases), logits
+        return Detections(boxes, scores, phrases, highest), logits
 
 
 def load_initializer(options: Sam3TextOptions, runtime: Runtime) -> Initializer:

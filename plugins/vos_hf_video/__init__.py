@@ -45,8 +45,8 @@ def _check(options: HfVideoOptions, runtime: Runtime) -> None:
 
 
 def _make(options: HfVideoOptions, runtime: Runtime) -> EncodingTracker:
-    from vos_hf_video.models import load_model
+    from vos_hf_video.models import describe_model, load_model
     from vos_hf_video.tracker import HfVideoTracker
 
     model = load_model(options, runtime.torch_device(), runtime.torch_dtype())
-    return HfVideoTracker(model, options)
+    return HfVideoTracker(model, options, describe_model(options))

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from vos.plugin import ExtraMissingError, load_network
-from vos_hf_video.options import HfVideoOptions, find_folder
+from vos.weights import sha256_of
+from vos_hf_video.options import NEEDED, HfVideoOptions, find_folder
 
 
 def load_model(options: HfVideoOptions, device: torch.device, dtype: torch.dtype) -> Any:
@@ -38,3 +39,15 @@ def load_model(options: HfVideoOptions, device: torch.device, dtype: torch.dtype
         model.vision_encoder.compile()
         model.memory_encoder.compile()
     return model
+
+
+def describe_model(options: HfVideoOptions) -> dict[str, str]:
+    """Digest the files of the model that the options name, for a tracker's ``details``.
+
+    Args:
+        options: as in ``load_model``, which has loaded it.
+    Returns:
+        SHA-256 by file name.
+    """
+    folder = find_folder(options)
+    return {file.name: sha256_of(file) for pattern in NEEDED for file in sorted(folder.glob(pattern))}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,18 +18,20 @@ Encoding: TypeAlias = dict[str, list[Tensor]]
 
 
 class HfVideoTracker:
-    """Tracks with SAM 2, EdgeTAM or SAM 3; has every capability but ``close``.
+    """Tracks with SAM 2, EdgeTAM or SAM 3; has every capability but ``save``, ``load`` and ``close``.
 
     The session's time counts the frames since ``start``, whichever way the host runs.
     """
 
-    def __init__(self, model: Any, options: HfVideoOptions) -> None:
+    def __init__(self, model: Any, options: HfVideoOptions, details: Mapping[str, str] | None = None) -> None:
         """Wrap a loaded model.
 
         Args:
             model: as ``load_model`` returns it.
             options: give the normalisation and ``encode_batch``.
+            details: which weights these are, for ``run.json``.
         """
+        self.details = dict(details or {})
         self.encode_batch = options.encode_batch
         self._model = model
         self._mean_std = options.mean_std

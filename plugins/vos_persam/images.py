@@ -73,6 +73,9 @@ def personalize(
     checkpoints = [] if settings.checkpoint is None else [settings.checkpoint]
     refuse_replacing(paths, [reference, mask, *images, *checkpoints])
     refuse_existing(paths, overwrite=overwrite)
+    for path in images:
+        if not path.is_file():
+            raise InputError(f"{path}: is no file, expected an image.")
     image = read_image(reference)
     label_map = read_label_map(mask, (int(image.shape[0]), int(image.shape[1])))
     sam = SegmentAnything.load(settings.runtime, checkpoint=settings.checkpoint, model=settings.model)

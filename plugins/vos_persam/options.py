@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from vos.plugin import option
@@ -32,8 +33,9 @@ class PersamOptions(SamOptions):
             raise ValueError(f"topk is {self.topk}, expected 1 or more")
         if self.margin < 0:
             raise ValueError(f"margin is {self.margin}, expected 0 or more pixels")
-        if not 0 <= self.memory <= 1:
-            raise ValueError(f"memory is {self.memory}, expected 0 to 1")
+        for name in ("memory", "found", "lost"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
         unused = [name for name in NOT_IN_OFFICIAL_CODE if getattr(self, name) != getattr(type(self), name)]
         if self.compat and unused:
             raise ValueError(
@@ -52,5 +54,5 @@ class PersamFOptions(PersamOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.epochs < 1 or self.rate <= 0:
+        if self.epochs < 1 or not 0 < self.rate < math.inf:
             raise ValueError(f"epochs is {self.epochs} and rate {self.rate}, expected both above 0")

@@ -26,6 +26,7 @@ from vos.plugin import (
     natural_order,
     read_image,
     read_label_map,
+    refuse_existing,
     runtime_options,
     write_label_map,
 )
@@ -84,6 +85,7 @@ def command(
     precision = "fp32" if runtime.precision == "auto" else runtime.precision
     method = "PerSAM-F" if learnt else "PerSAM"
     rows = [MaskSettings(method, radius, sam.details["sha256"], precision, runtime.seed) for radius in radii]
+    refuse_existing([settings.folder(output) for settings in rows], overwrite=True)  # what is above them
     categories = [Category.read(root, path.name) for path in names]
     for settings in rows:
         for category in categories:

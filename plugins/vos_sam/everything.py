@@ -116,7 +116,7 @@ class EverythingInitializer:
         if not label_map.any():
             raise EmptyMaskError(
                 f"frame {frame.name}: no mask passed ({len(found.stability)} were left after rating). "
-                "Lower predicted_iou or stability, or give points."
+                "Lower predicted_iou, stability or min_share, raise max_share, or give points."
             )
         return label_map
 

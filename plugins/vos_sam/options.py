@@ -71,6 +71,9 @@ class EverythingOptions(SamOptions):
         super().__post_init__()
         if not 1 <= self.max_objects <= 254:
             raise ValueError(f"max_objects is {self.max_objects}, expected 1 to 254")
+        for name in ("predicted_iou", "stability", "min_share", "max_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
         if self.points_per_side < 1:
             raise ValueError(f"points_per_side is {self.points_per_side}, expected 1 or more")
 
@@ -80,9 +83,11 @@ class EdgesOptions(SamOptions):
     """Options of ``sam-edges``."""
 
     points_per_side: int = option(16, "Points are asked for on a grid of this many by this many.")
-    threshold: float = option(0.1, "Strength, 0 to 1, from which a pixel is an edge.")
+    threshold: float = option(0.1, "Strength, above 0 up to 1, from which a pixel is an edge.")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.points_per_side < 1:
             raise ValueError(f"points_per_side is {self.points_per_side}, expected 1 or more")
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold is {self.threshold}, expected above 0, up to 1")

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import vos
-from vos.plugin import WeightsError
+from vos.plugin import OutputExistsError, WeightsError
 from vos.testing import check_plugin, tiny_sequence, tracker_checks
 from vos_cutie.model import _without_imagenet_weights, load_cutie, make_config
 from vos_cutie.options import CutieOptions
@@ -116,6 +116,28 @@ def test_ids_and_memories_follow_their_objects(tracker):
     assert tracker.step(frames[5]).object_ids == (3,)
 
 
+def test_the_other_objects_go_on_where_one_ends_before_the_first_memory(tracker):
+    sequence = tiny_sequence("moving", size=(64, 80), object_ids=(3, 5))
+    tracker.start(sequence.frame(0), sequence.label_maps[0])
+    tracker.forget(5)
+    for t in range(1, 5):  # every second frame becomes a memory
+        assert tracker.step(sequence.frame(t)).object_ids == (3,)
+
+
+@pytest.mark.parametrize("size", [(21, 33), (80, 80)])
+def test_memories_of_small_frames_are_consolidated(narrow, size):
+    """A frame of 80 x 80 px has 25 cells: the 5 oldest memories hold fewer than the 128 prototypes."""
+    network, config = narrow
+    config = config.copy()
+    config.mem_every = 1
+    sequence = tiny_sequence("moving", size=size)
+    tracker = CutieTracker(network, config)
+    tracker.start(sequence.frame(0), sequence.label_maps[0])
+    for t in range(1, 16):
+        tracker.step(sequence.frame(t % 6))
+    assert tracker._core.memory.long_mem.k, "memories were consolidated"
+
+
 def test_an_object_is_corrected_before_the_first_step(narrow, monkeypatch):
     sequence = tiny_sequence("crossing")
     tracker, frame, first = CutieTracker(*narrow), sequence.frame(0), sequence.label_maps[0]
@@ -179,6 +201,30 @@ def test_through_the_host_in_bf16(checkpoint, recwarn):
     )
     assert [label_map.shape for _, label_map in results] == [(48, 64)] * 4
     assert not [warning for warning in recwarn if "cutie" in warning.filename], "the package's own are not shown"
+
+
+def test_a_finished_run_of_other_weights_is_not_taken_for_this_one(checkpoint, tmp_path):
+    file = tmp_path / "cutie.pth"
+    state = torch.load(checkpoint, weights_only=True)
+
+    def run():
+        return vos.track(
+            tiny_sequence("moving", length=2),
+            {0: tiny_sequence("moving").label_maps[0]},
+            tracker="cutie",
+            options={"checkpoint": str(file)},
+            output=tmp_path / "out",
+            runtime=vos.Runtime(device="cpu"),
+            plugins=vos.load_plugins(["vos_cutie"]),
+            resume=True,
+        )
+
+    torch.save(state, file)
+    assert set(run().run.details) == {"checkpoint", "sha256"}
+    assert run().skipped
+    torch.save({key: value * 1.5 for key, value in state.items()}, file)
+    with pytest.raises(OutputExistsError, match="details"):
+        run()
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path, checkpoint):

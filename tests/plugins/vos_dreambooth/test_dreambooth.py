@@ -262,3 +262,28 @@ def test_wrong_input_is_refused_before_the_images_are_segmented(tmp_path):
     refused("--rate -1", OptionError, "--rate is -1.0, expected more than 0")
     refused("--prior-weight nan", OptionError, "--prior-weight is nan, expected 0 or more")
     assert not list((tmp_path / "out").iterdir())
+    refused("--prompt \udcff", OptionError, r"--prompt is '\\udcff', which is not UTF-8")
+    refused("-o s3://bucket/out", InputError, "s3://bucket/out/checkpoint.pt: is an address, expected a path")
+    refused(f"-o {tmp_path}/one.png", InputError, "one.png: is a file, expected a folder")
+
+
+def test_class_images_of_another_prompt_are_not_taken_for_these(folder, tmp_path, monkeypatch):
+    """They stay where a training was stopped before its first checkpoint."""
+    monkeypatch.setattr("vos_dreambooth.training.train", lambda *_: None)
+    Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(tmp_path / "one.png")
+    (tmp_path / "out/masks").mkdir(parents=True)
+    vos.write_label_map(tmp_path / "out/masks/one.png", np.ones((64, 64), np.uint8))
+    words = f"--reference x --mask x --images {tmp_path} --prompt a --model {folder} -o {tmp_path}/out --class-count 1"
+    words = [*f"{words} --resolution 64 --sample-steps 1 --device cpu --class-prompt".split()]
+    pictures = tmp_path / "out/class-images"
+    CliRunner().invoke(command, [*words, "a a"], catch_exceptions=False)
+    before = (pictures / "0000.png").stat().st_mtime_ns
+    assert CliRunner().invoke(command, [*words, "a a"], catch_exceptions=False).exit_code == 0
+    with pytest.raises(OutputExistsError, match="class-images: holds pictures of another class prompt, model"):
+        CliRunner().invoke(command, [*words, "a a a"], catch_exceptions=False)
+    assert (pictures / "0000.png").stat().st_mtime_ns == before
+    with pytest.raises(OptionError, match=r"the prompt .* is 13 tokens, the model reads 8"):
+        CliRunner().invoke(command, [*words, "a " * 11, "-o", str(tmp_path / "out")], catch_exceptions=False)
+    (pictures / "made-of.json").unlink()
+    with pytest.raises(OutputExistsError, match="holds pictures of another"):
+        CliRunner().invoke(command, [*words, "a a"], catch_exceptions=False)

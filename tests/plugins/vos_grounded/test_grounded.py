@@ -1,10 +1,12 @@
 """Text to objects: against the library's own pre- and post-processing, and by hand."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import vos
 from vos.plugin import EmptyMaskError, OptionError, WeightsError, load_plugins
@@ -95,7 +97,7 @@ def test_sam3_equals_the_library_and_is_read_from_the_video_models_folder(sam3_f
 
     kept = load_initializer(Sam3TextOptions(text="dog", model=str(sam3_folder), threshold=0.0, max_per_phrase=1), CPU)
     kept._segment = lambda frame: (
-        Detections(torch.tensor([[0.0, 0, 9, 9]]), torch.tensor([0.9]), torch.tensor([0])),
+        Detections(torch.tensor([[0.0, 0, 9, 9]]), torch.tensor([0.9]), torch.tensor([0]), torch.tensor([0.9])),
         torch.tensor([[[3.0, -3.0]]]),
     )
     label_map = kept.initialize(FRAME)
@@ -103,9 +105,10 @@ def test_sam3_equals_the_library_and_is_read_from_the_video_models_folder(sam3_f
     assert not label_map[:, 41:].any()
 
 
-def found(*boxes):
+def found(*boxes, highest=(0.9, 0.5)):
     corners, scores, phrases = zip(*boxes, strict=True)
-    return Detections(torch.tensor(corners, dtype=torch.float32), torch.tensor(scores), torch.tensor(phrases))
+    fields = (torch.tensor(corners, dtype=torch.float32), *map(torch.tensor, (scores, phrases, highest)))
+    return Detections(*fields)
 
 
 def test_boxes_are_chosen_by_threshold_overlap_and_phrase(caplog):
@@ -122,10 +125,51 @@ def test_boxes_are_chosen_by_threshold_overlap_and_phrase(caplog):
     assert choose_objects(all_boxes, phrases, TextOptions(), 0.3, FRAME).tolist() == [1, 2, 3]
     assert choose_objects(all_boxes, phrases, TextOptions(nms=0.95), 0.3, FRAME).tolist() == [1, 2, 0, 3]
     assert choose_objects(all_boxes, phrases, TextOptions(max_per_phrase=1), 0.1, FRAME).tolist() == [1, 3]
-    assert choose_objects(all_boxes, [*phrases, "cat"], TextOptions(), 0.55, FRAME).tolist() == [1, 2]
+    with_cat = replace(all_boxes, highest=torch.tensor([0.9, 0.5, 0.0]))
+    assert choose_objects(with_cat, [*phrases, "cat"], TextOptions(), 0.55, FRAME).tolist() == [1, 2]
     assert "frame 00000: found no ball (at most 0.50) and no cat (at most 0.00) with" in caplog.text
     with pytest.raises(EmptyMaskError, match="found no dog .at most 0.90. and no ball .*Try other words"):
         choose_objects(all_boxes, phrases, TextOptions(), 0.95, FRAME)
+
+
+def test_a_phrase_on_the_boxes_of_a_likelier_one_is_said_with_its_own_probability(caplog, dino):
+    boxes = found(((0, 0, 10, 10), 0.8, 0), highest=(0.8, 0.7))
+    assert choose_objects(boxes, ["dog", "animal"], TextOptions(), 0.35, FRAME).tolist() == [0]
+    assert "found no animal (at most 0.70, where another phrase is likelier) with a probability of 0.35" in caplog.text
+    both = GroundingDino(dino).detect(IMAGE, ["dog", "cat"])
+    alone = GroundingDino(dino).detect(IMAGE, ["cat"])
+    assert both.highest.shape == (2,)
+    assert both.highest.max() == both.scores.max()
+    torch.testing.assert_close(alone.highest, alone.scores.max()[None])
+
+
+@pytest.mark.parametrize("options", [GroundedSamOptions, Sam3TextOptions])
+def test_options_that_fit_no_text_are_refused(options):
+    for threshold in (-0.1, 35, float("nan")):
+        with pytest.raises(ValueError, match="expected 0 to 1"):
+            options(text="dog", threshold=threshold)
+    with pytest.raises(ValueError, match=r"text is 'chien \\udce9', which is not UTF-8"):
+        options(text="chien \udce9")
+
+
+def test_frames_of_three_rows_are_read_as_images(dino, owl_folder, sam3_folder):
+    """Left to themselves, the library's processors take three rows for three channels."""
+    frame = vos.Frame(0, np.random.default_rng(1).integers(0, 255, (3, 40, 3), dtype=np.uint8), "00000")
+    owl = load(owl_folder, "Owlv2ForObjectDetection", "Owlv2Processor", CPU)
+    sam3 = load_initializer(Sam3TextOptions(text="dog", model=str(sam3_folder)), CPU)
+    for loaded, run in (
+        (dino, lambda: GroundingDino(dino).detect(frame.image, ["dog"])),
+        (owl, lambda: Owlv2(owl).detect(frame.image, ["dog"])),
+        (sam3._loaded, lambda: sam3._segment(frame)),
+    ):
+        expected = loaded.processor.image_processor(images=Image.fromarray(frame.image), return_tensors="pt")
+        module = next(one for one in loaded.network.modules() if isinstance(one, torch.nn.Conv2d))
+        seen = []
+        hook = module.register_forward_pre_hook(lambda _, inputs, seen=seen: seen.append(inputs[0]))
+        run()
+        hook.remove()
+        height, width = expected.pixel_values.shape[2:]
+        torch.testing.assert_close(seen[0][..., :height, :width], expected.pixel_values)  # a network may pad
 
 
 class StubDetector:

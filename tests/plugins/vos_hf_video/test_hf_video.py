@@ -1,12 +1,15 @@
 """The trackers keep the contract, and equal transformers' own session that keeps everything."""
 
 import importlib
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import vos
+from vos.host.tracker_making import make_tracker
 from vos.plugin import WeightsError
 from vos.testing import check_plugin, tiny_sequence, tracker_checks
 from vos_hf_video.models import load_model
@@ -184,6 +187,20 @@ def test_from_a_folder_through_the_host(name, folder, capfd):
     )
     assert [label_map.shape for _, label_map in results] == [(48, 64)] * 4
     assert "Loading weights" not in capfd.readouterr().err, "no progress bar where there is no terminal"
+
+
+def test_a_run_with_other_weights_is_not_taken_for_the_same(name, folder, tmp_path):
+    """``--resume`` skips a finished run only where the weights are the same."""
+    model = tmp_path / "model"
+    shutil.copytree(folder, model)
+    digests = []
+    for _ in range(2):
+        made = make_tracker(name, {"model": str(model)}, vos.Runtime(device="cpu"), vos.load_plugins(["vos_hf_video"]))
+        digests.append(made.tracker.details)
+        state = load_file(model / "model.safetensors")
+        save_file({key: value * 1.5 for key, value in state.items()}, model / "model.safetensors", {"format": "pt"})
+    assert digests[0].keys() == digests[1].keys() == {"config.json", "model.safetensors"}
+    assert digests[0]["model.safetensors"] != digests[1]["model.safetensors"]
 
 
 def test_compiling_covers_the_encoders(monkeypatch, options, folder):

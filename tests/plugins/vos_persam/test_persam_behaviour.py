@@ -305,3 +305,11 @@ test_contract = contract_test("persam", options={"checkpoint": CHECKPOINT}, min_
 test_contract_with_learnt_weights = contract_test(
     "persam-f", options={"checkpoint": CHECKPOINT, "epochs": 50}, warm_up=4
 )
+
+
+@pytest.mark.parametrize(
+    "options", [{"lost": 2.0}, {"lost": float("nan")}, {"found": -1.0}, {"rate": float("nan")}, {"rate": float("inf")}]
+)
+def test_options_with_which_all_objects_would_be_lost_are_refused(options):
+    with pytest.raises(ValueError, match="expected"):
+        PersamFOptions(**options)

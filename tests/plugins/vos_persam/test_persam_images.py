@@ -248,6 +248,13 @@ def test_a_file_that_is_no_image(files, shapes_checkpoint):
         list(personalize(files / "missing.png", files / "a_mask.png", [files / "b.png"], files / "out"))
 
 
+def test_an_image_that_is_not_there_is_refused_before_any_is_segmented(files, refused, shapes_checkpoint):
+    words = ["--reference", files / "a.png", "--mask", files / "a_mask.png", "--checkpoint", shapes_checkpoint]
+    message = refused(*words, files / "b.png", files / "none.png", "-o", files / "out")
+    assert f"{files}/none.png: is no file, expected an image." in message
+    assert not (files / "out").exists()
+
+
 def test_a_mask_of_another_size(files):
     with pytest.raises(AnnotationError, match="mask is 120x160, the frame is 160x120"):
         list(personalize(files / "a.png", files / "c_mask.png", [files / "b.png"], files / "out"))

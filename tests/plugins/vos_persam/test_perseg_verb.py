@@ -84,6 +84,14 @@ def test_masks_of_other_settings_are_not_scored_as_these(perseg, masks, shapes_c
     assert [path.name for path in (perseg / "out").iterdir()] == ["grow+0"], "refused before anything is made"
 
 
+def test_an_output_that_is_no_folder_is_refused_before_the_work(perseg, shapes_checkpoint, monkeypatch):
+    monkeypatch.chdir(perseg)
+    (perseg / "file").touch()
+    for output, message in (("s3://bucket/out", "is an address"), ("file", "is a file, expected a folder")):
+        assert message in refusal([*words_for(perseg, shapes_checkpoint), "-o", output])
+    assert not (perseg / "s3:").exists()
+
+
 def test_masks_of_another_checkpoint_are_not_scored_as_its_own(perseg, masks, shapes_checkpoint):
     same, other = perseg / "same.pth", perseg / "other.pth"
     shutil.copy(shapes_checkpoint, same)

@@ -257,3 +257,16 @@ def test_a_prompt_is_checked_before_weights_are_looked_for(name, options, tmp_pa
 def test_a_checkpoint_beside_a_model_is_refused():
     with pytest.raises(OptionError, match=r"checkpoint \(a.pth\) and model \(vit_l\) are both given"):
         vos.initialize(np.zeros((9, 9, 3), np.uint8), "sam-points", options={"checkpoint": "a.pth", "model": "vit_l"})
+
+
+@pytest.mark.parametrize("threshold", [-1.0, 0.0, 5.0, float("nan")])
+def test_a_threshold_that_makes_every_pixel_an_edge_or_none_is_refused(threshold):
+    with pytest.raises(ValueError, match="threshold is .*, expected above 0, up to 1"):
+        EdgesOptions(threshold=threshold)
+
+
+@pytest.mark.parametrize("name", ["predicted_iou", "stability", "min_share", "max_share"])
+def test_shares_and_ratings_are_from_0_to_1(name):
+    for value in (-0.1, 88.0, float("nan")):
+        with pytest.raises(ValueError, match=f"{name} is .*, expected 0 to 1"):
+            EverythingOptions(**{name: value})
