@@ -26,6 +26,7 @@ from vos.plugin import (
     TrackerSpec,
     hookimpl,
     limit_threads,
+    load_plugins,
 )
 from vos.testing import StubTracker, tiny_sequence
 
@@ -122,6 +123,15 @@ def test_resume_skips_a_finished_run(sequence, tmp_path):
     assert second.skipped
     assert (second.frames, second.object_ids) == (first.frames, first.object_ids)
     assert tracker.calls == []
+
+
+def test_resume_redoes_a_finished_run_whose_file_in_the_folder_is_gone(sequence, tmp_path):
+    track(sequence, tmp_path, writers=["davis", "tar"], plugins=load_plugins())
+    shards = tmp_path / sequence.name / "masks.tar"
+    assert track(sequence, tmp_path, writers=["davis", "tar"], plugins=load_plugins(), resume=True).skipped
+    shards.unlink()
+    assert not track(sequence, tmp_path, writers=["davis", "tar"], plugins=load_plugins(), resume=True).skipped
+    assert shards.is_file()
 
 
 def test_resume_redoes_an_unfinished_run(sequence, tmp_path):

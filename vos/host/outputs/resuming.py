@@ -35,14 +35,14 @@ logger = logging.getLogger(__name__)
 
 
 def finished_summary(
-    run: Run, record: Mapping[str, Any], outputs: Sequence[Mapping[str, str]], masks: int
+    run: Run, record: Mapping[str, Any], outputs: Sequence[tuple[Mapping[str, str], bool]], masks: int
 ) -> RunSummary | None:
     """Compare a run with the record in its folder.
 
     Args:
         run: what is asked for, with its output folder.
         record: of the earlier run, as ``read_record`` gives it.
-        outputs: what is asked for: ``writer``, its name, and its options as text.
+        outputs: what is asked for: ``writer``, its name, and its options as text; and whether its files are there.
         masks: how many masks are there.
     Returns:
         A summary of the earlier run if it is finished and has all outputs; None if it is to be tracked again.
@@ -203,11 +203,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
-def _missing_outputs(record: Mapping[str, Any], outputs: Sequence[Mapping[str, str]]) -> list[str]:
-    """Name the outputs that a recorded run did not write, or whose file is gone."""
-    there = record.get("outputs", [])
+def _missing_outputs(record: Mapping[str, Any], outputs: Sequence[tuple[Mapping[str, str], bool]]) -> list[str]:
+    """Name the outputs that a recorded run did not write, or whose files are gone."""
+    recorded = record.get("outputs", [])
     return [
         output["writer"]
-        for output in outputs
-        if dict(output) not in there or ("path" in output and not Path(output["path"]).exists())
+        for output, is_there in outputs
+        if dict(output) not in recorded or not is_there or ("path" in output and not Path(output["path"]).exists())
     ]
