@@ -138,13 +138,14 @@ class SequenceResult:
 
     Attributes:
         sequence: its name.
-        frames: number of tracked frames.
+        frames: number of frames.
         seconds: wall time of tracking, reading and writing included.
         skipped: whether an earlier run had finished the sequence; the time is that run's.
         details: the tracker's ``details`` attribute.
         scores: scores of this sequence alone.
         init_seconds: wall time of the initializer; None without one.
         compute: device, precision and threads of the tracking process, from ``compute_facts``.
+        frames_before: how many of the frames a stopped run had tracked; ``seconds`` is the time of the others.
     """
 
     sequence: str
@@ -155,6 +156,7 @@ class SequenceResult:
     scores: Scores
     init_seconds: float | None = None
     compute: Mapping[str, Any] = field(default_factory=dict)
+    frames_before: int = 0
 
     def to_plain(self) -> dict[str, Any]:
         """Convert the result to JSON data, which a worker process sends."""
@@ -175,7 +177,12 @@ class SequenceResult:
     @property
     def fps(self) -> float:
         """Frames per second; 0 if the time is unknown."""
-        return self.frames / self.seconds if self.seconds > 0 else 0.0
+        return self.tracked / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def tracked(self) -> int:
+        """The number of frames that were tracked in ``seconds``."""
+        return self.frames - self.frames_before
 
     def line(self) -> str:
         """Format the result as one line for the terminal."""
@@ -217,7 +224,7 @@ class BenchmarkResult:
     def fps(self) -> float:
         """Frames per second of one worker: all frames over the sum of the sequences' times; 0 if none was tracked."""
         tracked = [result for result in self.sequences if result.seconds > 0]
-        return sum(result.frames for result in tracked) / sum(result.seconds for result in tracked) if tracked else 0.0
+        return sum(result.tracked for result in tracked) / sum(result.seconds for result in tracked) if tracked else 0.0
 
     def table(self) -> str:
         """Format the final table: tracker, options, versions, and the scores times 100."""
@@ -271,6 +278,7 @@ class BenchmarkResult:
                 {
                     "sequence": r.sequence,
                     "frames": r.frames,
+                    "frames_before": r.frames_before,
                     "seconds": r.seconds,
                     "init_seconds": r.init_seconds,
                     "skipped": r.skipped,

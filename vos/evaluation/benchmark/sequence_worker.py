@@ -91,8 +91,17 @@ class SequenceWorker:
             (sequence,) = scores.sequences
             scores = replace(scores, sequences=(replace(sequence, notes=(*sequence.notes, NOTHING_FOUND)),))
             return SequenceResult(name, len(job.tree.frames(name)), 0.0, False, {}, scores, seconds, compute)
-        details = dict(summary.run.details)
-        return SequenceResult(name, summary.frames, summary.seconds, summary.skipped, details, scores, seconds, compute)
+        return SequenceResult(
+            name,
+            summary.frames,
+            summary.seconds,
+            summary.skipped,
+            dict(summary.run.details),
+            scores,
+            seconds,
+            compute,
+            summary.run.frames_before,
+        )
 
     def close(self) -> None:
         """Close the tracker."""

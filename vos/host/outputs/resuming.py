@@ -64,7 +64,7 @@ def finished_summary(
         return None
     logger.info("%s: finished, skipped.", folder)
     return RunSummary(
-        run,
+        dataclasses.replace(run, frames_before=_frames_before(record)),
         int(record.get("frames", 0)),
         tuple(record.get("object_ids", ())),
         float(record.get("seconds", 0.0)),
@@ -72,6 +72,13 @@ def finished_summary(
         skipped=True,
         doubts=recorded_doubts(record),
     )
+
+
+def _frames_before(record: Mapping[str, Any]) -> int:
+    """Frames of a recorded run that were tracked before its last resumption, and are not in its ``seconds``."""
+    last = (record.get("resumed") or [None])[-1]
+    before = last.get("frames_before") if isinstance(last, dict) else None
+    return before if isinstance(before, int) else 0
 
 
 def resume_stopped_run(
