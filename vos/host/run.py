@@ -27,6 +27,7 @@ from vos.host.remote_inputs import local_annotations
 from vos.host.run_config import RunConfig
 from vos.host.tracker_making import MadeTracker, make_tracker
 from vos.io.atomic_files import safe_name
+from vos.io.json_file import plain_json
 from vos.protocols.source import Source
 from vos.protocols.tracker import EncodingTracker, Tracker
 from vos.protocols.writer import Writer
@@ -246,7 +247,8 @@ def _details(tracker: object, name: str) -> dict[str, Any]:
     details = getattr(tracker, "details", {})
     if not isinstance(details, Mapping):
         raise TrackerError(f'tracker "{name}": details is a {type(details).__name__}, expected a dict of plain values.')
-    return dict(details)
+    plain: dict[str, Any] = plain_json(dict(details))
+    return plain
 
 
 def _merge_of(plugins: Plugins) -> Merge:

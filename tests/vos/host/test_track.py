@@ -116,6 +116,19 @@ def test_masks_of_unknown_origin_are_not_replaced_unasked(sequence, tmp_path):
     assert (folder / "mine.png").read_bytes() == b"mine"
 
 
+def test_details_of_a_tracker_are_written_as_json(sequence, tmp_path):
+    class Detailed(StubTracker):
+        @property
+        def details(self):
+            return {"gain": float("nan"), "rates": [float("inf"), np.float32(0.5)], "side": 480}
+
+    summary = track(sequence, tmp_path, tracker=Detailed())
+    plain = {"gain": None, "rates": [None, "0.5"], "side": 480}
+    text = (tmp_path / sequence.name / "run.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["details"] == summary.run.details == plain
+    assert track(sequence, tmp_path, tracker=Detailed(), resume=True).skipped  # NaN differs from NaN
+
+
 def test_resume_skips_a_finished_run(sequence, tmp_path):
     first = track(sequence, tmp_path)
     tracker = StubTracker()

@@ -6,7 +6,6 @@ later run skips finished sequences if tracker, options, annotations and versions
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +26,7 @@ from vos.host.outputs.input_protection import refuse_replacing
 from vos.host.outputs.run_record import read_record, versions
 from vos.host.tracker_making import tracker_options
 from vos.io.atomic_files import safe_name
-from vos.io.json_file import read_json
+from vos.io.json_file import plain_json, read_json
 from vos.protocols.executor import Executor, Job, JobEvent, WorkerPlan
 from vos.registry.discovery import load_plugins
 from vos.registry.options import make_options
@@ -199,7 +198,7 @@ def _refuse_other_runs(job: BenchmarkJob, names: Sequence[str], options: Mapping
     """Refuse, before anything is tracked, an output folder with masks of another tracker or other options."""
     wanted = {
         "tracker": job.tracker,
-        "options": json.loads(json.dumps(dict(options), default=str)),
+        "options": plain_json(dict(options)),
         "selection": {} if job.max_side is None else {"max_side": job.max_side},
         "precision": job.runtime.precision,
         "seed": job.runtime.seed,

@@ -17,6 +17,7 @@ from vos.evaluation.reports.tables import percent, table
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores
 from vos.initialization.object_selection import ObjectSelection
+from vos.io.json_file import plain_json
 from vos.types.runtime import Runtime
 
 NOTHING_FOUND = "the initializer found no object in the first frame; every frame was scored as empty"
@@ -161,7 +162,7 @@ class SequenceResult:
     def to_plain(self) -> dict[str, Any]:
         """Convert the result to JSON data, which a worker process sends."""
         kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "scores"}
-        plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
+        plain: dict[str, Any] = plain_json(kept)
         return {**plain, "scores": plain_scores.to_plain(self.scores)}
 
     @classmethod
@@ -265,9 +266,9 @@ class BenchmarkResult:
         return {
             "set": self.job.set_name,
             "initializer": self.job.initializer,
-            "init_options": json.loads(json.dumps(dict(self.job.init_options), default=str)),
+            "init_options": plain_json(dict(self.job.init_options)),
             "tracker": self.job.tracker,
-            "options": json.loads(json.dumps(dict(self.options), default=str)),
+            "options": plain_json(dict(self.options)),
             "details": dict(self.sequences[0].details) if self.sequences else {},
             "versions": dict(self.versions),
             **(self.sequences[0].compute if self.sequences else compute_facts(self.job.runtime)),

@@ -17,7 +17,7 @@ from typing import Any
 from vos.errors import InputError, OutputError, VosError
 from vos.host.timing import FrameTimes
 from vos.io.atomic_files import PARTIAL_PREFIX, atomic_write
-from vos.io.json_file import read_json
+from vos.io.json_file import plain_json, read_json
 from vos.io.output_lock import output_lock
 from vos.io.source_identity import absolute_path, content_of
 from vos.registry.hookspecs import hookimpl
@@ -173,7 +173,7 @@ def identity_of(run: Run) -> dict[str, Any]:
         "seed": run.runtime.get("seed"),
         "precision": run.runtime.get("precision"),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(identity, default=str))
+    plain: dict[str, Any] = plain_json(identity)
     return plain
 
 

@@ -18,7 +18,7 @@ from vos.errors import InputError, VosError
 from vos.host.loop.resume_point import ResumePoint
 from vos.host.outputs.run_record import identity_of, versions
 from vos.io.atomic_files import atomic_write, replacing
-from vos.io.json_file import read_json
+from vos.io.json_file import plain_json, read_json
 from vos.registry.plugin_errors import in_words, is_stop
 from vos.types.run import Run
 
@@ -119,7 +119,7 @@ def find_state(run: Run) -> ResumePoint | None:
         index = record["frame_index"]
         if type(index) is not int:
             raise ValueError("its record has another type")
-        conditions: dict[str, Any] = json.loads(json.dumps(_conditions(run), default=str))
+        conditions: dict[str, Any] = plain_json(_conditions(run))
         held = record["identity"]  # one of before lacks what is compared since, and has the source's path too
         record["identity"] = {name: held.get(name, wanted) for name, wanted in conditions["identity"].items()}
         other = next((name for name, wanted in conditions.items() if record.get(name) != wanted), None)
