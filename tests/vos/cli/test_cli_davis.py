@@ -293,6 +293,22 @@ def test_the_speed_of_a_resumed_sequence_counts_the_frames_that_were_timed(
     assert f"{timed['frames']} frames, {(timed['frames'] - 1) / 2:.1f} frames/s, finished before" in said
 
 
+def test_frames_before_the_first_object_have_masks_without_objects(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(tree, own)
+    for n in range(2):
+        vos.write_label_map(own / f"Annotations/480p/bear/{n:05d}.png", np.zeros((40, 60), np.uint8))
+    protocol = ("--protocol", "youtube-vos")
+    arguments = ("--root", own, "--set", "2016/val", "--sequence", "bear", *protocol, "-o", tmp_path / "out")
+    assert davis(capsys, *arguments)[0] == 0
+    assert len(list((tmp_path / "out" / "bear").glob("*.png"))) == FRAMES
+    assert not vos.read_label_map(tmp_path / "out/bear/00001.png", allow_empty=True).any()
+    assert vos.evaluate(own, tmp_path / "out", sequences=["bear"], protocol="youtube-vos").sequences[0].objects
+    assert "finished before" in davis(capsys, *arguments)[1]
+
+
 def test_processes_keep_to_a_smaller_omp_num_threads(
     tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
