@@ -248,7 +248,8 @@ def _relative(path: str, folder: Path) -> str:
 
 
 def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:
-    paths = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207  # the pattern may be absolute
+    names = [pattern] if os.path.lexists(pattern) else glob.glob(pattern, recursive=True)  # noqa: PTH207  # absolute too
+    paths = map(Path, names)
     found = sorted(str(path) for path in paths if path.suffix.lower() != ".png")
     if not found:
         raise InputError(
