@@ -86,6 +86,8 @@ def find_jobs(where: str, defaults: TrackJob, set_name: str | None = None) -> li
     Raises:
         InputError: nothing there, a line that cannot be read, or two jobs with one output.
     """
+    if _ADDRESS.match(where):
+        raise InputError(f"{where}: is an address, expected a manifest, a tree or a pattern on the disk.")
     path = Path(where)
     if path.suffix.lower() in (".jsonl", ".ndjson", ".csv"):
         jobs = list(_from_manifest(path, defaults))

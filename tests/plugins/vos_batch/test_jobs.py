@@ -85,6 +85,11 @@ def test_a_pattern_takes_the_masks_beside_the_videos(tmp_path):
         find_jobs(str(tmp_path / "*.mp4"), DEFAULTS)
 
 
+def test_an_address_of_a_manifest_is_refused():
+    with pytest.raises(InputError, match=r"^s3://b/jobs.jsonl: is an address, expected a manifest"):
+        find_jobs("s3://b/jobs.jsonl", DEFAULTS)
+
+
 def test_a_video_whose_name_reads_as_a_pattern_is_itself(tmp_path):
     for name in ("a[1].mp4", "a[1].png", "a1.mp4", "a1.png"):
         (tmp_path / name).touch()

@@ -158,6 +158,24 @@ def test_masks_of_other_frames_count_and_the_state_of_a_replaced_run_goes(memory
     assert vos.track(CLIP / "clip.mp4", resume=True, **given).skipped
 
 
+def test_states_of_a_killed_run_go_when_it_ends(memory, cache, monkeypatch, caplog):
+    """A killed process leaves its local copy, from which the run goes on, and the states at the address."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(saved_states, "EVERY_FRAMES", 2)
+    monkeypatch.setattr(remote_output.RemoteOutput, "push_or_warn", lambda self: None)
+    with pytest.raises(vos.TrackerError):
+        track(CLIP / "clip.mp4", first_mask(), "memory://out", Sliding(fail_at=3))
+    assert memory.exists("/out/clip/.state/00000001.state")
+    assert track(CLIP / "clip.mp4", first_mask(), "memory://out", resume=True).run.frames_before == 2
+    assert not [name for name in memory.find("/out/clip") if ".state" in name]
+    assert "memory://out/clip: goes on after frame 1." in caplog.text
+
+
+def test_an_address_without_a_folder_is_refused(memory):
+    with pytest.raises(vos.InputError, match=r"^memory://: names no folder, expected one such as s3://bucket/out"):
+        track(CLIP / "clip.mp4", first_mask(), "memory://")
+
+
 def test_one_file_of_all_masks_is_replaced_and_missed(memory):
     """``tar`` writes no PNG file: neither the count of masks nor ``run.json`` tells that it is new, or gone."""
     moved = np.roll(vos.read_label_map(first_mask()), 40, axis=0)

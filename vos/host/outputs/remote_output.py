@@ -46,12 +46,14 @@ class RemoteOutput:
             output: address of the runs' folder.
             sequence: name of the run's own folder.
         Raises:
-            OptionError: a web server, to which nothing can be written, or an unknown kind of address.
+            OptionError: a web server, to which nothing can be written, no folder, or an unknown kind of address.
         """
         if output.lower().startswith(("http://", "https://")):
             raise OptionError(
                 f"{shown(output)}: a web server takes no output. Give a folder, or a bucket such as s3://."
             )
+        if not output.partition("://")[2].strip("/"):
+            raise OptionError(f"{output}: names no folder, expected one such as s3://bucket/out.")
         self.address = f"{output.rstrip('/')}/{sequence}"
         self.root = staging_root(output)
         self.folder = self.root / sequence
@@ -90,7 +92,9 @@ class RemoteOutput:
             record = json.loads(self._files.cat_file(f"{self._path}/{RECORD_NAME}"))
             is_finished = isinstance(record, dict) and bool(record.get("finished"))
             if read_record(self.folder) is not None and not is_finished and not overwrite:
-                return  # a run that was stopped on this machine: what is here is newer
+                # A run that was stopped on this machine: what is here is newer, and replaces the states there.
+                self._there = {name: (-1, -1) for name in names if name.startswith(f"{STATE_FOLDER}/")}
+                return
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
             wanted = names if whole or overwrite or (resume and not is_finished) else {RECORD_NAME}

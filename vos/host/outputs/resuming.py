@@ -60,9 +60,9 @@ def finished_summary(
         return None
     missing = _missing_outputs(record, outputs)
     if missing:
-        logger.info("%s: finished, but without %s: tracked again.", folder, " and ".join(missing))
+        logger.info("%s: finished, but without %s: tracked again.", run.address or folder, " and ".join(missing))
         return None
-    logger.info("%s: finished, skipped.", folder)
+    logger.info("%s: finished, skipped.", run.address or folder)
     return RunSummary(
         dataclasses.replace(run, frames_before=_frames_before(record)),
         int(record.get("frames", 0)),
@@ -95,21 +95,22 @@ def resume_stopped_run(
     Returns:
         The run with its ``frames_before``; and "state" or "mask", or "" if it starts from its first frame.
     """
+    place = run.address or run.output
     whole = next((writer for writer in writers if not getattr(writer, "per_frame", False)), None)
     if whole is not None:
-        logger.info("%s: tracked anew: %s writes one file of all frames.", run.output, type(whole).__name__)
+        logger.info("%s: tracked anew: %s writes one file of all frames.", place, type(whole).__name__)
         return run, ""
     if not run.source.seekable or not loop.can_resume:
         return run, ""
     point = _from_state(run, loop, masks) if loop.tracker.saves else None if exact else _from_mask(run, loop, masks)
     if point is None:
         return run, ""
-    logger.info("%s: goes on after frame %d.", run.output, point.frame_index)
+    logger.info("%s: goes on after frame %d.", place, point.frame_index)
     if point.state is None:
         logger.warning(
             '%s: tracker "%s" cannot save its state and starts again from the mask of frame %d: '
             "later masks can differ from those of an unbroken run.",
-            run.output,
+            place,
             run.tracker,
             point.frame_index,
         )
