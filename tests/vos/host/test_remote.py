@@ -171,6 +171,15 @@ def test_states_of_a_killed_run_go_when_it_ends(memory, cache, monkeypatch, capl
     assert "memory://out/clip: goes on after frame 1." in caplog.text
 
 
+def test_a_video_that_is_written_again_is_another_one(memory):
+    given = ("memory://in/dog.mp4", first_mask(), "memory://out")
+    track(*given)
+    assert track(*given, resume=True).skipped
+    memory.pipe_file("/in/dog.mp4", (CLIP / "clip.mp4").read_bytes() + b"\0\0\0\x08free")
+    with pytest.raises(vos.InputError, match=r"the content of memory://in/dog.mp4 has changed since"):
+        track(*given, resume=True)
+
+
 def test_an_address_without_a_folder_is_refused(memory):
     with pytest.raises(vos.InputError, match=r"^memory://: names no folder, expected one such as s3://bucket/out"):
         track(CLIP / "clip.mp4", first_mask(), "memory://")

@@ -191,6 +191,9 @@ def _source_difference(record: Mapping[str, Any], identity: Mapping[str, Any]) -
     before, content = record.get("source_content"), identity["source_content"]
     if before is None or content is None or before == content:  # records of before have no content
         return None
+    stops = [one.get("selection", {}).get("stop") for one in (record, identity)]
+    if "frames" in content and stops[0] != stops[1]:  # they bound the number of frames, and are compared by themselves
+        return None
     if not same_place:
         return f"source ({_short(earlier)}, now {_short(now)})"
     return (

@@ -152,12 +152,13 @@ def identity_of(run: Run) -> dict[str, Any]:
         run: a run.
     Returns:
         JSON-ready values: source, frames, tracker, its options, annotations, precision, seed. ``source`` is what the
-        user typed; ``source_path`` is absolute, and None for what is no file or folder, as is ``source_content``.
+        user typed; ``source_path`` is absolute, and None for what is no file or folder; ``source_content`` is that of
+        a file, or the number of frames, and None where neither is known.
     """
     location = str(run.source.location)
     path = absolute_path(location)
-    content = None if path is None else content_of(path)
-    if path is not None and content is None and run.source.frame_count is not None:
+    content = content_of(str(run.source.local_copy or path or ""))
+    if content is None and run.source.frame_count is not None:
         content = {"frames": min(run.source.frame_count, run.selection.get("stop", run.source.frame_count))}
     identity = {
         "source": location,
