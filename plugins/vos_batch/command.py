@@ -82,7 +82,7 @@ def _defaults(given: dict[str, Any]) -> TrackJob:
 
 
 def _finish(summary: JobSummary, where: str) -> None:
-    write_summary(summary, where)
-    for line in summary.failures:
+    for line in summary.failures:  # first: the disk may be full
         click.echo(f"vos: {line}", err=True)
+    write_summary(summary, where)
     click.echo(f"{summary_line(summary)} -> {where}")

@@ -86,6 +86,8 @@ def find_jobs(where: str, defaults: TrackJob, set_name: str | None = None) -> li
     Raises:
         InputError: nothing there, a line that cannot be read, or two jobs with one output.
     """
+    if _ADDRESS.match(where):
+        raise InputError(f"{where}: is an address, expected a manifest, a tree or a pattern on the disk.")
     path = Path(where)
     if path.suffix.lower() in (".jsonl", ".ndjson", ".csv"):
         jobs = list(_from_manifest(path, defaults))
@@ -248,7 +250,8 @@ def _relative(path: str, folder: Path) -> str:
 
 
 def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:
-    paths = map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207  # the pattern may be absolute
+    names = [pattern] if os.path.lexists(pattern) else glob.glob(pattern, recursive=True)  # noqa: PTH207  # absolute too
+    paths = map(Path, names)
     found = sorted(str(path) for path in paths if path.suffix.lower() != ".png")
     if not found:
         raise InputError(

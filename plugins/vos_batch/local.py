@@ -16,7 +16,16 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from vos.plugin import Job, JobEvent, VosError, WorkerPlan, end_with_parent, end_workers, ending_cleanly
+from vos.plugin import (
+    Job,
+    JobEvent,
+    Runtime,
+    VosError,
+    WorkerPlan,
+    end_with_parent,
+    end_workers,
+    ending_cleanly,
+)
 from vos_batch.one_job import run_job
 from vos_batch.options import LocalOptions
 
@@ -134,7 +143,7 @@ def worker_environments(options: LocalOptions, jobs: int) -> list[dict[str, str]
     gpus = _visible_gpus()
     workers = options.workers or len(gpus) or max(1, cores // 2)
     workers = max(1, min(workers, jobs))
-    threads = str(options.threads or _share_of(cores, workers))
+    threads = str(options.threads or Runtime.threads_of_worker(workers))
     environments = []
     for number in range(workers):
         environment = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), threads)
@@ -142,13 +151,6 @@ def worker_environments(options: LocalOptions, jobs: int) -> list[dict[str, str]
             environment["CUDA_VISIBLE_DEVICES"] = gpus[number % len(gpus)]
         environments.append(environment)
     return environments
-
-
-def _share_of(cores: int, workers: int) -> int:
-    """Threads of each worker: as many as its cores, or ``OMP_NUM_THREADS`` where that is fewer."""
-    share = max(1, cores // workers)
-    given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": 4, and 2 in each of those
-    return min(share, int(given)) if given.isdecimal() and int(given) else share
 
 
 def _visible_gpus() -> list[str]:

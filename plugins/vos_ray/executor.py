@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import queue
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,8 @@ class RayExecutor:
         ray = _import_ray()
         started = self._connect(ray)
         try:
+            if started:
+                self._refuse_more_than(ray.cluster_resources())
             yield from _Run(ray, self._options, plan, jobs).events()
         finally:
             if started:
@@ -48,6 +50,15 @@ class RayExecutor:
             where = self._options.address or "this machine"
             raise VosError(f"Ray on {where} cannot be reached ({type(error).__name__}: {error}).") from error
         return True
+
+    def _refuse_more_than(self, here: Mapping[str, float]) -> None:
+        """Refuse an actor that needs more than this machine has; Ray would wait for it without end."""
+        for name, option, wanted in (("CPU", "cpus", self._options.cpus), ("GPU", "gpus", self._options.gpus)):
+            if wanted > here.get(name, 0):
+                raise VosError(
+                    f"Ray on this machine has {here.get(name, 0):g} {name}s, and an actor takes {wanted:g}. "
+                    f"Give a smaller -E {option}=, or a cluster's -E address=."
+                )
 
 
 def _import_ray() -> Any:
@@ -105,6 +116,10 @@ class _Run:
                 while idle and waiting:
                     actor, job = idle.pop(), waiting.popleft()
                     at_work[actor.run.remote(job, progress)] = (actor, job)
+                while idle:  # nothing waits: an actor that has no processors yet gets theirs
+                    actor = idle.pop()
+                    actors.remove(actor)
+                    self.ray.kill(actor)
                 ready, _ = self.ray.wait(list(at_work), timeout=POLL_SECONDS)
                 yield from _drained(progress)
                 for reference in ready:

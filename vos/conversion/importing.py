@@ -55,12 +55,13 @@ def import_masks(
                 f"{folder} holds {len(held)} PNG files (first {held[0].name}). "
                 "Choose another folder with -o, or --overwrite."
             )
+    # Of a file that fails, no folder of the output is left either.
+    above = next(place for place in (Path(output), *Path(output).absolute().parents) if place.is_dir())
     try:
-        Path(output).mkdir(parents=True, exist_ok=True)
         for folder in folders:
             if folder.exists():
                 folder.mkdir(exist_ok=True)  # refuses a file
-        stage = TemporaryDirectory(prefix=".vos-import-", dir=output)
+        stage = TemporaryDirectory(prefix=".vos-import-", dir=above)
     except OSError as error:
         raise OutputError(f"{error.filename}: cannot be made ({error.strerror}). Choose another folder.") from error
     with stage:
@@ -79,6 +80,7 @@ def _move_into(part: Path, folder: Path) -> None:
     """Move a folder of masks to its place; what the place holds already stays, but for files of the same names."""
     with output_errors(folder):
         if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
             part.rename(folder)
             return
         for mask in sorted(part.iterdir()):

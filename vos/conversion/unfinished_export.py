@@ -12,6 +12,7 @@ from typing import Any
 
 from vos.errors import OutputExistsError
 from vos.io.atomic_files import PARTIAL_PREFIX, output_errors
+from vos.io.json_file import plain_json
 from vos.io.regular_files import read_regular_file
 
 GRACE_NS = 10 * 10**9
@@ -36,7 +37,7 @@ class UnfinishedExport:
             identity: JSON data that the same export has again: the run, the format and its options.
         """
         self._outputs = outputs
-        self._identity = json.loads(json.dumps(identity, default=str))
+        self._identity = plain_json(identity)
         self._path: Path | None = None
         if outputs and (outputs[0].is_dir() or outputs[0].is_file() or not outputs[0].exists()):
             token = sha256(os.fsencode(outputs[0].name)).hexdigest()[:16]

@@ -63,7 +63,7 @@ def check_earlier_run(run: Run, record: Mapping[str, Any], index: int) -> None:
         record: of the earlier run, as ``read_record`` gives it; empty if there is none.
         index: the frame to continue from.
     Raises:
-        InputError: there is no run in the folder.
+        InputError: there is no run in the folder, or one that continued from an earlier frame and was stopped.
         OutputExistsError: it differs in more than the annotations.
     """
     if not record:
@@ -72,6 +72,12 @@ def check_earlier_run(run: Run, record: Mapping[str, Any], index: int) -> None:
     if other is not None:
         raise OutputExistsError(
             f"{run.output}: --from {index} found a run with another {other}. Leave out --from, with --overwrite or -o."
+        )
+    before = record.get("selection", {}).get("from")
+    if before is not None and before < index and not record.get("finished"):
+        raise InputError(
+            f"{run.output}: the run from frame {before} on was stopped, and later masks lack its correction. "
+            f"Finish it first, with --from {before} and its masks."
         )
     missing = sorted(set(record.get("annotated", ())) - set(run.annotated))
     if missing:

@@ -26,7 +26,7 @@ class RemoteSource:
             source: reads the copy.
         """
         self._copy, self._source = copy, source
-        self._info = dataclasses.replace(source.info, location=shown(address))
+        self._info = dataclasses.replace(source.info, location=shown(address), local_copy=copy.path)
 
     @property
     def info(self) -> SourceInfo:

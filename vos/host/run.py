@@ -27,6 +27,7 @@ from vos.host.remote_inputs import local_annotations
 from vos.host.run_config import RunConfig
 from vos.host.tracker_making import MadeTracker, make_tracker
 from vos.io.atomic_files import safe_name
+from vos.io.json_file import plain_json
 from vos.protocols.source import Source
 from vos.protocols.tracker import EncodingTracker, Tracker
 from vos.protocols.writer import Writer
@@ -55,7 +56,7 @@ class PreparedRun:
         observers: objects with observation hooks for this run alone.
         states: writes the tracker's state every so many frames, or None.
         summary: what was done, once the run has ended well.
-        earlier_doubts: doubtful spans of a continued earlier run, in the frames that this run does not change.
+        earlier_doubts: doubtful spans of a continued or resumed run, in the frames that this run does not change.
         frame_doubts: reasons to check the latest frame's masks, by object id.
     """
 
@@ -81,6 +82,10 @@ class PreparedRun:
         began = time.perf_counter()
         frames = self.facts.frames_before
         doubts = DoubtDetector(self.loop.passes[1].step)
+
+        def all_doubts() -> tuple[DoubtfulSpan, ...]:
+            return joined_spans([*self.earlier_doubts, *doubts.spans], self.loop.passes[1].step)
+
         with self.opened, ExitStack() as observed:
             for observer in self.observers:
                 self.plugins.add_hooks(observer, f"observer {type(observer).__name__}")
@@ -102,7 +107,7 @@ class PreparedRun:
                         tracked.frame.index, tracked.label_map, tracked.prediction, annotated
                     )
                     if self.states is not None:
-                        self.states.frame_done(tracked.frame.index, outputs.flush)
+                        self.states.frame_done(tracked.frame.index, outputs.flush, all_doubts)
                     yield tracked
                 if not frames:
                     raise SourceError(f"{self.source.info.location}: it gave no frame to track.")
@@ -114,7 +119,7 @@ class PreparedRun:
                     self.object_ids,
                     seconds,
                     truncated=self.loop.truncated,
-                    doubts=joined_spans([*self.earlier_doubts, *doubts.spans], self.loop.passes[1].step),
+                    doubts=all_doubts(),
                 )
                 self.plugins.hook.vos_run_finished(run=self.facts, summary=summary)
             except BaseException as error:
@@ -246,7 +251,8 @@ def _details(tracker: object, name: str) -> dict[str, Any]:
     details = getattr(tracker, "details", {})
     if not isinstance(details, Mapping):
         raise TrackerError(f'tracker "{name}": details is a {type(details).__name__}, expected a dict of plain values.')
-    return dict(details)
+    plain: dict[str, Any] = plain_json(dict(details))
+    return plain
 
 
 def _merge_of(plugins: Plugins) -> Merge:

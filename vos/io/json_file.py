@@ -23,3 +23,15 @@ def read_json(path: Path) -> Any:
         return json.loads(text)
     except RecursionError:
         raise ValueError("brackets are nested too deeply") from None
+
+
+def plain_json(data: Any) -> Any:
+    """Convert data to what a JSON file gives back.
+
+    Args:
+        data: dicts, lists and values; keys are text, numbers, booleans or None.
+    Returns:
+        The same in dicts with text keys, lists, text, numbers, booleans and None. NaN and infinities, which JSON lacks,
+        become None; a value of any other type becomes its text.
+    """
+    return json.loads(json.dumps(data, default=str), parse_constant=lambda constant: None)

@@ -76,6 +76,20 @@ class Runtime:
         if not -(2**63) <= self.seed < 2**64:
             raise OptionError(f"seed is {self.seed}, expected a number of at most 64 bits, such as 0.")
 
+    @staticmethod
+    def threads_of_worker(workers: int) -> int:
+        """Share out the cores that this process may use.
+
+        Args:
+            workers: number of processes at work at a time, 1 or more.
+        Returns:
+            CPU threads of each: its share of the cores, or ``OMP_NUM_THREADS`` where that is fewer.
+        """
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        share = max(1, cores // workers)
+        given = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2": 4, and 2 in each of those
+        return min(share, int(given)) if given.isdecimal() and int(given) else share
+
     def torch_device(self) -> torch.device:
         """Seed torch, set its threads, and choose the device.
 

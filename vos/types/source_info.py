@@ -30,6 +30,7 @@ class SourceInfo:
             a frame has no file of its own.
         left_out: indices of frames that a source over another one does not give: a run passes over them, and they get
             no masks. What a plugin opens leaves none out.
+        local_copy: where the copy of what an address names lies, which the host reads; None for other locations.
     """
 
     location: str
@@ -44,3 +45,4 @@ class SourceInfo:
     sample_aspect_ratio: Fraction = Fraction(1)
     frame_files: tuple[str, ...] | None = None
     left_out: frozenset[int] = frozenset()
+    local_copy: Path | None = None

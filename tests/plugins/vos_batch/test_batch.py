@@ -10,8 +10,9 @@ import torch
 
 import vos
 from vos.cli import main
-from vos.plugin import JobEvent, Runtime, load_plugins, make_tracker, read_text, write_text
+from vos.plugin import JobEvent, OutputError, Runtime, load_plugins, make_tracker, read_text, write_text
 from vos.testing import tiny_sequence
+from vos_batch import command
 from vos_batch.batch import run_batch
 from vos_batch.jobs import TrackJob
 
@@ -64,6 +65,15 @@ def test_failures_are_listed_and_the_rest_is_done(clips, tmp_path, capsys, monke
     summary = json.loads((tmp_path / "out" / "batch.json").read_text())
     assert summary["failed"][str(tmp_path / "out" / "no")]["bad_input"] is True
     assert list(summary["done"]) == [str(tmp_path / "out" / "s0")]
+
+    def full(*given):
+        raise OutputError("no space")
+
+    monkeypatch.setattr(command, "write_summary", full)
+    assert batch(tmp_path, rows, "-t", "still", plugins=["-p", "still_tracker"]) == 1
+    told = capsys.readouterr()
+    assert "no.mp4: no such file" in told.err
+    assert "no space" in told.err
 
 
 @pytest.mark.parametrize(

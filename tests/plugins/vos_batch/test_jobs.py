@@ -85,6 +85,17 @@ def test_a_pattern_takes_the_masks_beside_the_videos(tmp_path):
         find_jobs(str(tmp_path / "*.mp4"), DEFAULTS)
 
 
+def test_an_address_of_a_manifest_is_refused():
+    with pytest.raises(InputError, match=r"^s3://b/jobs.jsonl: is an address, expected a manifest"):
+        find_jobs("s3://b/jobs.jsonl", DEFAULTS)
+
+
+def test_a_video_whose_name_reads_as_a_pattern_is_itself(tmp_path):
+    for name in ("a[1].mp4", "a[1].png", "a1.mp4", "a1.png"):
+        (tmp_path / name).touch()
+    assert [job.sequence for job in find_jobs(str(tmp_path / "a[1].mp4"), DEFAULTS)] == ["a[1]"]
+
+
 def test_a_sequence_has_the_name_that_a_single_run_gives_it(tmp_path):
     tiny_sequence("moving", length=2).save(tmp_path / "made")
     for name in ("run.1", "run.2"):

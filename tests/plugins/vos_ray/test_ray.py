@@ -1,6 +1,7 @@
 """The Ray executor on this machine: every job once, and a killed actor's job again."""
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import ray
 
 import vos
 from vos.cli import main
-from vos.plugin import Job, WorkerPlan
+from vos.plugin import Job, VosError, WorkerPlan
 from vos.testing import StubTracker, check_executor, tiny_sequence
 from vos_ray.executor import RayExecutor
 from vos_ray.options import RayOptions
@@ -44,6 +45,29 @@ def test_every_job_is_done_once_and_a_killed_actors_job_again(tmp_path):
     assert [event.job_id for event in events if event.kind == "retried"] == ["b"]
     started = [line.split()[0] for line in (tmp_path / "log.txt").read_text().splitlines()]
     assert sorted(started) == ["a", "b", "b", "c", "d"]
+
+
+def test_more_actors_than_the_processors_allow_do_all_jobs(tmp_path):
+    plan = WorkerPlan("batch_workers:Worker", {"log": str(tmp_path / "log.txt")})
+    jobs = [Job(name, {"name": name}) for name in "abc"]
+
+    def waited(number, frame):
+        raise TimeoutError("a job waits for an actor that never has its processors")
+
+    before = signal.signal(signal.SIGALRM, waited)
+    signal.alarm(90)
+    try:
+        events = list(RayExecutor(RayOptions(workers=2, cpus=2)).run(plan, jobs))  # of two processors
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+    assert sorted(event.job_id for event in events if event.kind == "done") == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(("options", "message"), [({"cpus": 3}, "has 2 CPUs, .* takes 3"), ({"gpus": 0.5}, "0 GPUs")])
+def test_an_actor_that_this_machine_cannot_hold_is_refused(options, message):
+    with pytest.raises(VosError, match=message):
+        RayExecutor(RayOptions(**options))._refuse_more_than({"CPU": 2.0})
 
 
 def test_masks_equal_those_of_a_serial_run(tmp_path, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import sys
@@ -277,6 +278,45 @@ def test_two_processes_share_the_work(
     one, two = (result_in(tmp_path / name) for name in ("one", "two"))
     assert one["sequences"] == two["sequences"]
     assert one["summary"] == two["summary"]
+
+
+def test_the_speed_of_a_resumed_sequence_counts_the_frames_that_were_timed(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("--root", tree, "--set", "2016/val", "-o", tmp_path / "out")
+    davis(capsys, *arguments)
+    timed = result_in(tmp_path / "out")["run"]["timing"][0]
+    path = tmp_path / "out" / timed["sequence"] / "run.json"
+    resumed = {"resumed": [{"frames_before": 1, "from": "state"}], "seconds": 2.0}
+    path.write_text(json.dumps(json.loads(path.read_text()) | resumed))
+    _, said, _ = davis(capsys, *arguments)
+    assert f"{timed['frames']} frames, {(timed['frames'] - 1) / 2:.1f} frames/s, finished before" in said
+
+
+def test_frames_before_the_first_object_have_masks_without_objects(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = tmp_path / "own"
+    shutil.copytree(tree, own)
+    for n in range(2):
+        vos.write_label_map(own / f"Annotations/480p/bear/{n:05d}.png", np.zeros((40, 60), np.uint8))
+    protocol = ("--protocol", "youtube-vos")
+    arguments = ("--root", own, "--set", "2016/val", "--sequence", "bear", *protocol, "-o", tmp_path / "out")
+    assert davis(capsys, *arguments)[0] == 0
+    assert len(list((tmp_path / "out" / "bear").glob("*.png"))) == FRAMES
+    assert not vos.read_label_map(tmp_path / "out/bear/00001.png", allow_empty=True).any()
+    assert vos.evaluate(own, tmp_path / "out", sequences=["bear"], protocol="youtube-vos").sequences[0].objects
+    assert "finished before" in davis(capsys, *arguments)[1]
+
+
+def test_processes_keep_to_a_smaller_omp_num_threads(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert davis(capsys, "--root", tree, "--set", "2017/val", "-j", 2, "-o", tmp_path / "out")[0] == 0
+    for path in (tmp_path / "out").glob("*/run.json"):
+        assert json.loads(path.read_text())["runtime"]["threads"] == 1
 
 
 @pytest.fixture

@@ -77,6 +77,18 @@ def test_a_new_object_goes_on_from_its_frame_in_an_earlier_run(earlier):
     assert rows(earlier) == {i: {1: 1, 2: 2, 3: 12} for i in range(9)}
 
 
+def test_a_correction_that_was_stopped_is_finished_before_a_later_one(earlier):
+    given = {0: marked(o1=1, o2=2), 3: marked(o1=9)}
+    with pytest.raises(vos.TrackerError):
+        track(earlier, given, from_frame=3, tracker=StubTracker(fail_at=5))
+    later = {**given, 7: marked(o2=12)}
+    with pytest.raises(InputError, match=r"the run from frame 3 on was stopped, .* with --from 3"):
+        track(earlier, later, from_frame=7)
+    track(earlier, given, from_frame=3)
+    track(earlier, later, from_frame=7)
+    assert rows(earlier) == {i: {1: 1 if i < 3 else 9, 2: 2 if i < 7 else 12} for i in range(9)}
+
+
 def test_what_does_not_fit_is_refused_and_changes_nothing(earlier, tmp_path):
     before = rows(earlier)
     given = {0: marked(o1=1, o2=2), 6: marked(o1=9)}

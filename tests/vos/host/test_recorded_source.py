@@ -11,7 +11,7 @@ import vos
 from vos.host.outputs import saved_states
 from vos.io.source_identity import END_BYTES, content_of
 from vos.plugin import InputError, OutputExistsError
-from vos.testing import StubTracker
+from vos.testing import StubTracker, tiny_sequence
 
 
 def write_stack(path, frames, grey=0):
@@ -154,3 +154,19 @@ def test_an_export_refuses_a_video_whose_content_has_changed(project):
         vos.export("vos-out/clip", "cutouts")
     assert len(vos.export("vos-out/clip", "npz")) == 1
     assert greys(vos.export("vos-out/clip", "cutouts", source="clip.tif")[0]) == 100
+
+
+def test_the_number_of_frames_in_memory_is_compared_and_another_stop_is_named(tmp_path):
+    sequence = tiny_sequence("moving", length=8)
+    frames = [frame.image for frame in sequence.frames()]
+
+    def track(frames, source="a", **more):
+        return vos.track(frames, sequence.label_maps[0], tracker=StubTracker(), output=tmp_path / source, **more)
+
+    track(frames[:5])
+    assert track(frames[:5], resume=True).skipped
+    with pytest.raises(OutputExistsError, match=r"has changed since \(5 frames, now 8 frames\)"):
+        track(frames, resume=True)
+    track(frames, "b", stop=4)
+    with pytest.raises(OutputExistsError, match=r"another stop in its selection \(4, now 6\)"):
+        track(frames, "b", stop=6, resume=True)

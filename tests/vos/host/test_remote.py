@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import vos
-from vos.host.outputs import saved_states
+from vos.host.outputs import remote_output, saved_states
 from vos.io import remote_files
 from vos.plugin import load_plugins, open_source
 from vos.testing import StubTracker
@@ -106,6 +106,97 @@ def test_from_goes_on_in_a_run_at_an_address(memory, tmp_path, monkeypatch):
     assert after == {path.name: path.read_bytes() for path in (tmp_path / "local").rglob("*.png")}
     assert [name for name in sorted(before) if before[name] != after[name]] == ["00003.png", "00004.png", "00005.png"]
     assert json.loads(memory.cat_file("/out/dog/run.json"))["finished"]
+
+
+class WithoutState:
+    """A tracker that cannot save its state."""
+
+    def __init__(self, **more):
+        tracker = StubTracker(**more)
+        self.start, self.step = tracker.start, tracker.step
+
+
+def test_masks_of_a_replaced_run_are_never_those_of_the_new_one(memory, tmp_path):
+    """A stopped run that replaces another one goes on after its own last mask, not after the other's."""
+    moved = np.roll(vos.read_label_map(first_mask()), 40, axis=0)
+    given = (CLIP / "clip.mp4", moved)
+    track(CLIP / "clip.mp4", first_mask(), "memory://out", WithoutState())
+    with pytest.raises(vos.TrackerError):
+        track(*given, "memory://out", WithoutState(fail_at=3), overwrite=True)
+    assert sorted(masks_of(memory, "/out/clip")) == ["00000.png", "00001.png", "00002.png"]
+    assert track(*given, "memory://out", WithoutState(), resume=True).run.frames_before == 3
+    track(*given, tmp_path / "local", WithoutState())
+    assert masks_of(memory, "/out/clip") == {p.name: p.read_bytes() for p in (tmp_path / "local").rglob("*.png")}
+
+
+def test_a_replaced_run_is_unfinished_while_its_masks_are_replaced(memory, monkeypatch):
+    track(CLIP / "clip.mp4", first_mask(), "memory://out")
+    put, names = remote_output.put_file, []
+
+    def put_three(files, local, path):
+        if len(names) == 3:
+            raise ConnectionError("the network is down")
+        names.append(path)
+        put(files, local, path)
+
+    monkeypatch.setattr(remote_output, "put_file", put_three)
+    with pytest.raises(vos.VosError, match="the network is down"):
+        track(CLIP / "clip.mp4", first_mask(), "memory://out", overwrite=True)
+    assert len(names) == 3
+    assert not json.loads(memory.cat_file("/out/clip/run.json"))["finished"]
+
+
+def test_masks_of_other_frames_count_and_the_state_of_a_replaced_run_goes(memory, monkeypatch):
+    monkeypatch.setattr(saved_states, "EVERY_FRAMES", 2)
+    with pytest.raises(vos.TrackerError):
+        track(CLIP / "clip.mp4", first_mask(), "memory://out", Sliding(fail_at=5))
+    later = {"start": 3, "annotations": {3: first_mask()}}
+    given = {"tracker": WithoutState(), "output": "memory://out", "plugins": PLUGINS, "stop": 6, **later}
+    vos.track(CLIP / "clip.mp4", overwrite=True, **given)
+    assert sorted(masks_of(memory, "/out/clip")) == [f"0000{index}.png" for index in range(6)]
+    assert not [name for name in memory.find("/out/clip") if ".state" in name]
+    assert vos.track(CLIP / "clip.mp4", resume=True, **given).skipped
+
+
+def test_states_of_a_killed_run_go_when_it_ends(memory, cache, monkeypatch, caplog):
+    """A killed process leaves its local copy, from which the run goes on, and the states at the address."""
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr(saved_states, "EVERY_FRAMES", 2)
+    monkeypatch.setattr(remote_output.RemoteOutput, "push_or_warn", lambda self: None)
+    with pytest.raises(vos.TrackerError):
+        track(CLIP / "clip.mp4", first_mask(), "memory://out", Sliding(fail_at=3))
+    assert memory.exists("/out/clip/.state/00000001.state")
+    assert track(CLIP / "clip.mp4", first_mask(), "memory://out", resume=True).run.frames_before == 2
+    assert not [name for name in memory.find("/out/clip") if ".state" in name]
+    assert "memory://out/clip: goes on after frame 1." in caplog.text
+
+
+def test_a_video_that_is_written_again_is_another_one(memory):
+    given = ("memory://in/dog.mp4", first_mask(), "memory://out")
+    track(*given)
+    assert track(*given, resume=True).skipped
+    memory.pipe_file("/in/dog.mp4", (CLIP / "clip.mp4").read_bytes() + b"\0\0\0\x08free")
+    with pytest.raises(vos.InputError, match=r"the content of memory://in/dog.mp4 has changed since"):
+        track(*given, resume=True)
+
+
+def test_an_address_without_a_folder_is_refused(memory):
+    with pytest.raises(vos.InputError, match=r"^memory://: names no folder, expected one such as s3://bucket/out"):
+        track(CLIP / "clip.mp4", first_mask(), "memory://")
+
+
+def test_one_file_of_all_masks_is_replaced_and_missed(memory):
+    """``tar`` writes no PNG file: neither the count of masks nor ``run.json`` tells that it is new, or gone."""
+    moved = np.roll(vos.read_label_map(first_mask()), 40, axis=0)
+    given = {"output": "memory://out", "writers": ["tar"]}
+    track(CLIP / "clip.mp4", first_mask(), **given)
+    before = memory.cat_file("/out/clip/masks.tar")
+    track(CLIP / "clip.mp4", moved, **given, overwrite=True)
+    assert memory.cat_file("/out/clip/masks.tar") != before
+    assert track(CLIP / "clip.mp4", moved, **given, resume=True).skipped
+    memory.rm_file("/out/clip/masks.tar")
+    assert not track(CLIP / "clip.mp4", moved, **given, resume=True).skipped
+    assert memory.exists("/out/clip/masks.tar")
 
 
 def test_files_without_atomic_writes_are_moved_to_their_names(tmp_path):

@@ -26,6 +26,7 @@ from vos.plugin import (
     TrackerSpec,
     hookimpl,
     limit_threads,
+    load_plugins,
 )
 from vos.testing import StubTracker, tiny_sequence
 
@@ -115,6 +116,19 @@ def test_masks_of_unknown_origin_are_not_replaced_unasked(sequence, tmp_path):
     assert (folder / "mine.png").read_bytes() == b"mine"
 
 
+def test_details_of_a_tracker_are_written_as_json(sequence, tmp_path):
+    class Detailed(StubTracker):
+        @property
+        def details(self):
+            return {"gain": float("nan"), "rates": [float("inf"), np.float32(0.5)], "side": 480}
+
+    summary = track(sequence, tmp_path, tracker=Detailed())
+    plain = {"gain": None, "rates": [None, "0.5"], "side": 480}
+    text = (tmp_path / sequence.name / "run.json").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["details"] == summary.run.details == plain
+    assert track(sequence, tmp_path, tracker=Detailed(), resume=True).skipped  # NaN differs from NaN
+
+
 def test_resume_skips_a_finished_run(sequence, tmp_path):
     first = track(sequence, tmp_path)
     tracker = StubTracker()
@@ -122,6 +136,15 @@ def test_resume_skips_a_finished_run(sequence, tmp_path):
     assert second.skipped
     assert (second.frames, second.object_ids) == (first.frames, first.object_ids)
     assert tracker.calls == []
+
+
+def test_resume_redoes_a_finished_run_whose_file_in_the_folder_is_gone(sequence, tmp_path):
+    track(sequence, tmp_path, writers=["davis", "tar"], plugins=load_plugins())
+    shards = tmp_path / sequence.name / "masks.tar"
+    assert track(sequence, tmp_path, writers=["davis", "tar"], plugins=load_plugins(), resume=True).skipped
+    shards.unlink()
+    assert not track(sequence, tmp_path, writers=["davis", "tar"], plugins=load_plugins(), resume=True).skipped
+    assert shards.is_file()
 
 
 def test_resume_redoes_an_unfinished_run(sequence, tmp_path):

@@ -6,8 +6,6 @@ later run skips finished sequences if tracker, options, annotations and versions
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -28,10 +26,11 @@ from vos.host.outputs.input_protection import refuse_replacing
 from vos.host.outputs.run_record import read_record, versions
 from vos.host.tracker_making import tracker_options
 from vos.io.atomic_files import safe_name
-from vos.io.json_file import read_json
+from vos.io.json_file import plain_json, read_json
 from vos.protocols.executor import Executor, Job, JobEvent, WorkerPlan
 from vos.registry.discovery import load_plugins
 from vos.registry.options import make_options
+from vos.types.runtime import Runtime
 
 
 @dataclass(frozen=True)
@@ -90,8 +89,9 @@ def benchmark(
         _refuse_other_runs(job, names, options)
     workers = max(1, min(workers, len(names)))
     if workers > 1 and executor is None:
-        job = replace(job, runtime=replace(job.runtime, threads=job.runtime.threads or max(1, _cpu_count() // workers)))
-        executor = make_executor(plugins, LOCAL, {"workers": workers, "threads": job.runtime.threads})
+        threads = job.runtime.threads or Runtime.threads_of_worker(workers)
+        job = replace(job, runtime=replace(job.runtime, threads=threads))
+        executor = make_executor(plugins, LOCAL, {"workers": workers, "threads": threads})
     results, names_of_workers = _all_results(job, names, executor, callbacks)
     scores = Scores(
         job.tracker,
@@ -198,7 +198,7 @@ def _refuse_other_runs(job: BenchmarkJob, names: Sequence[str], options: Mapping
     """Refuse, before anything is tracked, an output folder with masks of another tracker or other options."""
     wanted = {
         "tracker": job.tracker,
-        "options": json.loads(json.dumps(dict(options), default=str)),
+        "options": plain_json(dict(options)),
         "selection": {} if job.max_side is None else {"max_side": job.max_side},
         "precision": job.runtime.precision,
         "seed": job.runtime.seed,
@@ -226,7 +226,3 @@ def _longest_first(tree: DavisTree, names: Sequence[str]) -> list[str]:
             return 0
 
     return sorted(names, key=length, reverse=True)
-
-
-def _cpu_count() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -23,7 +23,7 @@ from vos.host.outputs.run_record import versions
 from vos.initialization.initialize import find_objects, make_initializer, read_frame
 from vos.initialization.object_selection import ObjectSelection, select_objects
 from vos.io.atomic_files import safe_name
-from vos.io.json_file import read_json
+from vos.io.json_file import plain_json, read_json
 from vos.io.masks.mask_file import read_label_map, write_label_map
 from vos.protocols.initializer import Initializer
 from vos.registry.discovery import load_plugins
@@ -148,7 +148,7 @@ def _mask_settings(job: BenchmarkJob) -> dict[str, Any]:
     options = asdict(make_options(spec.options, job.init_options, f'initializer "{job.initializer}"'))
     settings: dict[str, Any] = {
         "initializer": job.initializer,
-        "init_options": json.loads(json.dumps(options, default=str)),
+        "init_options": plain_json(options),
         "max_objects": job.most_objects,
         "precision": job.runtime.precision,
         "seed": job.runtime.seed,

@@ -17,6 +17,7 @@ from vos.evaluation.reports.tables import percent, table
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores
 from vos.initialization.object_selection import ObjectSelection
+from vos.io.json_file import plain_json
 from vos.types.runtime import Runtime
 
 NOTHING_FOUND = "the initializer found no object in the first frame; every frame was scored as empty"
@@ -138,13 +139,14 @@ class SequenceResult:
 
     Attributes:
         sequence: its name.
-        frames: number of tracked frames.
+        frames: number of frames.
         seconds: wall time of tracking, reading and writing included.
         skipped: whether an earlier run had finished the sequence; the time is that run's.
         details: the tracker's ``details`` attribute.
         scores: scores of this sequence alone.
         init_seconds: wall time of the initializer; None without one.
         compute: device, precision and threads of the tracking process, from ``compute_facts``.
+        frames_before: how many of the frames a stopped run had tracked; ``seconds`` is the time of the others.
     """
 
     sequence: str
@@ -155,11 +157,12 @@ class SequenceResult:
     scores: Scores
     init_seconds: float | None = None
     compute: Mapping[str, Any] = field(default_factory=dict)
+    frames_before: int = 0
 
     def to_plain(self) -> dict[str, Any]:
         """Convert the result to JSON data, which a worker process sends."""
         kept = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "scores"}
-        plain: dict[str, Any] = json.loads(json.dumps(kept, default=str))
+        plain: dict[str, Any] = plain_json(kept)
         return {**plain, "scores": plain_scores.to_plain(self.scores)}
 
     @classmethod
@@ -175,7 +178,12 @@ class SequenceResult:
     @property
     def fps(self) -> float:
         """Frames per second; 0 if the time is unknown."""
-        return self.frames / self.seconds if self.seconds > 0 else 0.0
+        return self.tracked / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def tracked(self) -> int:
+        """The number of frames that were tracked in ``seconds``."""
+        return self.frames - self.frames_before
 
     def line(self) -> str:
         """Format the result as one line for the terminal."""
@@ -217,7 +225,7 @@ class BenchmarkResult:
     def fps(self) -> float:
         """Frames per second of one worker: all frames over the sum of the sequences' times; 0 if none was tracked."""
         tracked = [result for result in self.sequences if result.seconds > 0]
-        return sum(result.frames for result in tracked) / sum(result.seconds for result in tracked) if tracked else 0.0
+        return sum(result.tracked for result in tracked) / sum(result.seconds for result in tracked) if tracked else 0.0
 
     def table(self) -> str:
         """Format the final table: tracker, options, versions, and the scores times 100."""
@@ -258,9 +266,9 @@ class BenchmarkResult:
         return {
             "set": self.job.set_name,
             "initializer": self.job.initializer,
-            "init_options": json.loads(json.dumps(dict(self.job.init_options), default=str)),
+            "init_options": plain_json(dict(self.job.init_options)),
             "tracker": self.job.tracker,
-            "options": json.loads(json.dumps(dict(self.options), default=str)),
+            "options": plain_json(dict(self.options)),
             "details": dict(self.sequences[0].details) if self.sequences else {},
             "versions": dict(self.versions),
             **(self.sequences[0].compute if self.sequences else compute_facts(self.job.runtime)),
@@ -271,6 +279,7 @@ class BenchmarkResult:
                 {
                     "sequence": r.sequence,
                     "frames": r.frames,
+                    "frames_before": r.frames_before,
                     "seconds": r.seconds,
                     "init_seconds": r.init_seconds,
                     "skipped": r.skipped,

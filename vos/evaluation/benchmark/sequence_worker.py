@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,10 +22,11 @@ from vos.io.atomic_files import safe_name
 from vos.io.masks.mask_file import read_label_map, write_label_map
 from vos.protocols.executor import ReportFrame
 from vos.registry.discovery import load_plugins
+from vos.registry.hookspecs import hookimpl
 from vos.types.annotation import Annotation
 from vos.types.arrays import LabelMap
 from vos.types.label_map import VOID, object_ids
-from vos.types.run import RunSummary
+from vos.types.run import Run, RunSummary
 
 SEQUENCE_WORKER = "vos.evaluation.benchmark.sequence_worker:worker_of"
 
@@ -91,8 +92,17 @@ class SequenceWorker:
             (sequence,) = scores.sequences
             scores = replace(scores, sequences=(replace(sequence, notes=(*sequence.notes, NOTHING_FOUND)),))
             return SequenceResult(name, len(job.tree.frames(name)), 0.0, False, {}, scores, seconds, compute)
-        details = dict(summary.run.details)
-        return SequenceResult(name, summary.frames, summary.seconds, summary.skipped, details, scores, seconds, compute)
+        return SequenceResult(
+            name,
+            summary.frames,
+            summary.seconds,
+            summary.skipped,
+            dict(summary.run.details),
+            scores,
+            seconds,
+            compute,
+            summary.run.frames_before,
+        )
 
     def close(self) -> None:
         """Close the tracker."""
@@ -115,8 +125,27 @@ class SequenceWorker:
             overwrite=replace_it,
             sequence=name,
             plugins=self._plugins,
-            observers=observers,
+            observers=[*observers, _EmptyMasks({path.stem for path in job.tree.annotations(name)})],
         )
+
+
+class _EmptyMasks:
+    """Observer that writes a mask without objects for each scored frame before the first object appears.
+
+    The host calls it before the run's record, which counts the masks.
+    """
+
+    def __init__(self, scored: Collection[str]) -> None:
+        self._scored = scored
+
+    @hookimpl
+    def vos_run_finished(self, run: Run) -> None:
+        """Write the masks."""
+        assert run.output is not None, "a benchmark writes masks"
+        assert run.source.size is not None, "a folder of images has a size"
+        names = (run.source.frame_names or ())[: run.annotated[0]]
+        for name in (name for name in names if name in self._scored):
+            write_label_map(run.output / f"{safe_name(name)}.png", np.zeros(run.source.size, np.uint8))
 
 
 def to_replace(job: BenchmarkJob, name: str) -> bool:

@@ -47,6 +47,7 @@ class PlannedOutputs:
         continues: True continues in the folder of an earlier run.
         address: of the folder of the runs' own folders, or empty.
         remote: the run's own folder at the address, once the source is known.
+        paths: files and folders that each writer names, once the source is known.
     """
 
     output: Path | None
@@ -59,6 +60,7 @@ class PlannedOutputs:
     continues: bool = False
     address: str = ""
     remote: RemoteOutput | None = None
+    paths: Sequence[Sequence[Path]] = ()
 
     @classmethod
     def plan(
@@ -120,18 +122,18 @@ class PlannedOutputs:
         if folder is not None and self.address:
             self.remote = RemoteOutput(self.address, folder.name)
             self.remote.pull(resume=self.resume, overwrite=self.overwrite, whole=self.continues)
-        files = [
+        self.paths = [
             outputs_of(writer, name, options_of(one), folder)
             for one, writer, name in zip(self.asked, self.writers, self.names, strict=True)
         ]
         own = [] if folder is None else replaceable(folder)
         inputs = [*files_of_run(source.info, annotations), *files_in_options(*named)]
-        refuse_replacing([*own, *(path for paths in files for path in paths)], inputs)
+        refuse_replacing([*own, *(path for paths in self.paths for path in paths)], inputs)
         record = None if folder is None else read_record(folder)
         if folder is not None and not self.continues and not (self.resume and record is not None):
             _refuse_earlier_run(folder, record, overwrite=self.overwrite)
         recorded = record.get("outputs", []) if self.resume and record is not None else []
-        for description, paths in zip(self.descriptions, files, strict=True):
+        for description, paths in zip(self.descriptions, self.paths, strict=True):
             if description not in recorded:  # the files of a run that is resumed are its own
                 refuse_existing(paths, overwrite=self.overwrite)
 
@@ -155,7 +157,10 @@ class PlannedOutputs:
         record = read_record(folder)
         if self.resume and not self.overwrite and record is not None:
             masks = self.remote.finished_masks if self.remote is not None else None
-            return finished_summary(run, record, self.descriptions, len(masks_in(folder)) if masks is None else masks)
+            exists = Path.exists if self.remote is None else self.remote.has
+            there = [not paths or any(map(exists, paths)) for paths in self.paths]
+            outputs = list(zip(self.descriptions, there, strict=True))
+            return finished_summary(run, record, outputs, len(masks_in(folder)) if masks is None else masks)
         return None
 
     def stopped_run(self, folder: Path) -> dict[str, Any] | None:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 
 from vos.errors import OptionError, OutputError, OutputExistsError, SourceError, VosError
 from vos.host.outputs.output_protection import refuse_existing
-from vos.host.outputs.run_record import RECORD_NAME, ended_by, masks_in, read_record, record_interruption
+from vos.host.outputs.run_record import RECORD_NAME, ended_by, read_record, record_interruption
 from vos.host.outputs.saved_states import STATE_FOLDER
-from vos.io.atomic_files import atomic_write, output_errors
+from vos.io.atomic_files import PARTIAL_PREFIX, atomic_write, output_errors
 from vos.io.remote_files import is_address, open_file_system, put_file, read_bytes, remote_errors, shown
 from vos.types.runtime import cache_folder
 
@@ -46,25 +46,29 @@ class RemoteOutput:
             output: address of the runs' folder.
             sequence: name of the run's own folder.
         Raises:
-            OptionError: a web server, to which nothing can be written, or an unknown kind of address.
+            OptionError: a web server, to which nothing can be written, no folder, or an unknown kind of address.
         """
         if output.lower().startswith(("http://", "https://")):
             raise OptionError(
                 f"{shown(output)}: a web server takes no output. Give a folder, or a bucket such as s3://."
             )
+        if not output.partition("://")[2].strip("/"):
+            raise OptionError(f"{output}: names no folder, expected one such as s3://bucket/out.")
         self.address = f"{output.rstrip('/')}/{sequence}"
         self.root = staging_root(output)
         self.folder = self.root / sequence
         self.finished_masks: int | None = None
         self._files, self._path = open_file_system(self.address)
         self._there: dict[str, tuple[int, int]] = {}
+        self._announced = False
+        self._at_address: set[str] = set()
 
     def pull(self, *, resume: bool, overwrite: bool, whole: bool = False) -> None:
-        """Fetch an earlier run's record and, to resume it, its masks and state.
+        """Fetch an earlier run's record and, to resume or replace it, its masks and state.
 
         Args:
             resume: fetch all of a run that is not finished.
-            overwrite: the earlier run is replaced, so that its record is enough.
+            overwrite: fetch all, so that what the new run removes here is removed at the address too.
             whole: fetch all in any case.
 
         Raises:
@@ -74,7 +78,7 @@ class RemoteOutput:
         with remote_errors(self.address, SourceError, "read"):
             self._files.invalidate_cache()
             found = self._files.find(self._path) if self._files.exists(self._path) else []
-            names = {str(path)[len(self._path.rstrip("/")) + 1 :] for path in found}
+            self._at_address = names = {str(path)[len(self._path.rstrip("/")) + 1 :] for path in found}
             masks = [name for name in names if name.endswith(".png") and "/" not in name]
             if RECORD_NAME not in names:
                 if read_record(self.folder) is not None:
@@ -87,35 +91,48 @@ class RemoteOutput:
                 return
             record = json.loads(self._files.cat_file(f"{self._path}/{RECORD_NAME}"))
             is_finished = isinstance(record, dict) and bool(record.get("finished"))
-            if read_record(self.folder) is not None and not is_finished:
-                return  # a run that was stopped on this machine: what is here is newer
+            if read_record(self.folder) is not None and not is_finished and not overwrite:
+                # A run that was stopped on this machine: what is here is newer, and replaces the states there.
+                self._there = {name: (-1, -1) for name in names if name.startswith(f"{STATE_FOLDER}/")}
+                return
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-            wanted = names if whole or (resume and not overwrite and not is_finished) else {RECORD_NAME}
+            wanted = names if whole or overwrite or (resume and not is_finished) else {RECORD_NAME}
             for name in sorted(name for name in wanted if _is_plain(name)):
                 (self.folder / name).parent.mkdir(exist_ok=True)
                 self._files.get_file(f"{self._path}/{name}", str(self.folder / name))
                 self._there[name] = _stamp(self.folder / name)
             self.finished_masks = len(masks) if is_finished else None
 
+    def has(self, path: Path) -> bool:
+        """True if a path of the local copy was a file, or a folder with files, at the address when it was read."""
+        if not path.is_relative_to(self.folder):
+            return path.exists()
+        name = path.relative_to(self.folder).as_posix()
+        return any(other == name or other.startswith(f"{name}/") for other in self._at_address)
+
     def push(self) -> None:
-        """Upload new files, each one complete, the record last.
+        """Upload new files, each one complete, the record last; nothing happens if nothing is new.
 
         Raises:
             OutputError: the upload fails; the local files stay.
         """
-        local = {path.relative_to(self.folder).as_posix(): path for path in self.folder.rglob("*") if path.is_file()}
+        whole = (path for path in self.folder.rglob("*") if not path.name.startswith(PARTIAL_PREFIX))
+        local = {path.relative_to(self.folder).as_posix(): path for path in whole if path.is_file()}
+        stamps = {name: _stamp(path) for name, path in local.items() if _is_plain(name)}
+        if stamps == self._there:
+            return
         with remote_errors(self.address, OutputError, "written"):
             self._files.makedirs(self._path, exist_ok=True)
-            if RECORD_NAME not in self._there:
+            if not self._announced:
                 self._announce()
-            for name in sorted(local, key=lambda name: (name == RECORD_NAME, name)):
-                stamp = _stamp(local[name])
-                if _is_plain(name) and self._there.get(name) != stamp:
+                self._announced = True
+            for name in sorted(stamps, key=lambda name: (name == RECORD_NAME, name)):
+                if self._there.get(name) != stamps[name]:
                     if name.startswith(f"{STATE_FOLDER}/"):
                         self._files.makedirs(f"{self._path}/{STATE_FOLDER}", exist_ok=True)
                     put_file(self._files, local[name], f"{self._path}/{name}")
-                    self._there[name] = stamp
+                    self._there[name] = stamps[name]
             for name in [name for name in self._there if name not in local]:
                 self._files.rm_file(f"{self._path}/{name}")
                 del self._there[name]
@@ -124,7 +141,7 @@ class RemoteOutput:
                     self._files.rmdir(f"{self._path}/{STATE_FOLDER}")
 
     def _announce(self) -> None:
-        """Write the record of an unfinished run first, so that masks without an end are known as ours."""
+        """Write the record of an unfinished run first: masks that follow are no earlier run's."""
         record = read_record(self.folder)
         if record is not None:
             first = self.root / f".{self.folder.name}.json"
@@ -134,8 +151,7 @@ class RemoteOutput:
 
     def finish(self) -> None:
         """Upload the remaining files of a finished run, and remove the local copy."""
-        if len(masks_in(self.folder)) or self.finished_masks is None:
-            self.push()
+        self.push()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def push_or_warn(self) -> None:

@@ -35,14 +35,14 @@ logger = logging.getLogger(__name__)
 
 
 def finished_summary(
-    run: Run, record: Mapping[str, Any], outputs: Sequence[Mapping[str, str]], masks: int
+    run: Run, record: Mapping[str, Any], outputs: Sequence[tuple[Mapping[str, str], bool]], masks: int
 ) -> RunSummary | None:
     """Compare a run with the record in its folder.
 
     Args:
         run: what is asked for, with its output folder.
         record: of the earlier run, as ``read_record`` gives it.
-        outputs: what is asked for: ``writer``, its name, and its options as text.
+        outputs: what is asked for: ``writer``, its name, and its options as text; and whether its files are there.
         masks: how many masks are there.
     Returns:
         A summary of the earlier run if it is finished and has all outputs; None if it is to be tracked again.
@@ -60,11 +60,11 @@ def finished_summary(
         return None
     missing = _missing_outputs(record, outputs)
     if missing:
-        logger.info("%s: finished, but without %s: tracked again.", folder, " and ".join(missing))
+        logger.info("%s: finished, but without %s: tracked again.", run.address or folder, " and ".join(missing))
         return None
-    logger.info("%s: finished, skipped.", folder)
+    logger.info("%s: finished, skipped.", run.address or folder)
     return RunSummary(
-        run,
+        dataclasses.replace(run, frames_before=_frames_before(record)),
         int(record.get("frames", 0)),
         tuple(record.get("object_ids", ())),
         float(record.get("seconds", 0.0)),
@@ -72,6 +72,13 @@ def finished_summary(
         skipped=True,
         doubts=recorded_doubts(record),
     )
+
+
+def _frames_before(record: Mapping[str, Any]) -> int:
+    """Frames of a recorded run that were tracked before its last resumption, and are not in its ``seconds``."""
+    last = (record.get("resumed") or [None])[-1]
+    before = last.get("frames_before") if isinstance(last, dict) else None
+    return before if isinstance(before, int) else 0
 
 
 def resume_stopped_run(
@@ -88,21 +95,22 @@ def resume_stopped_run(
     Returns:
         The run with its ``frames_before``; and "state" or "mask", or "" if it starts from its first frame.
     """
+    place = run.address or run.output
     whole = next((writer for writer in writers if not getattr(writer, "per_frame", False)), None)
     if whole is not None:
-        logger.info("%s: tracked anew: %s writes one file of all frames.", run.output, type(whole).__name__)
+        logger.info("%s: tracked anew: %s writes one file of all frames.", place, type(whole).__name__)
         return run, ""
     if not run.source.seekable or not loop.can_resume:
         return run, ""
     point = _from_state(run, loop, masks) if loop.tracker.saves else None if exact else _from_mask(run, loop, masks)
     if point is None:
         return run, ""
-    logger.info("%s: goes on after frame %d.", run.output, point.frame_index)
+    logger.info("%s: goes on after frame %d.", place, point.frame_index)
     if point.state is None:
         logger.warning(
             '%s: tracker "%s" cannot save its state and starts again from the mask of frame %d: '
             "later masks can differ from those of an unbroken run.",
-            run.output,
+            place,
             run.tracker,
             point.frame_index,
         )
@@ -183,6 +191,9 @@ def _source_difference(record: Mapping[str, Any], identity: Mapping[str, Any]) -
     before, content = record.get("source_content"), identity["source_content"]
     if before is None or content is None or before == content:  # records of before have no content
         return None
+    stops = [one.get("selection", {}).get("stop") for one in (record, identity)]
+    if "frames" in content and stops[0] != stops[1]:  # they bound the number of frames, and are compared by themselves
+        return None
     if not same_place:
         return f"source ({_short(earlier)}, now {_short(now)})"
     return (
@@ -203,11 +214,11 @@ def _short(value: Any) -> str:
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
-def _missing_outputs(record: Mapping[str, Any], outputs: Sequence[Mapping[str, str]]) -> list[str]:
-    """Name the outputs that a recorded run did not write, or whose file is gone."""
-    there = record.get("outputs", [])
+def _missing_outputs(record: Mapping[str, Any], outputs: Sequence[tuple[Mapping[str, str], bool]]) -> list[str]:
+    """Name the outputs that a recorded run did not write, or whose files are gone."""
+    recorded = record.get("outputs", [])
     return [
         output["writer"]
-        for output in outputs
-        if dict(output) not in there or ("path" in output and not Path(output["path"]).exists())
+        for output, is_there in outputs
+        if dict(output) not in recorded or not is_there or ("path" in output and not Path(output["path"]).exists())
     ]

@@ -17,7 +17,7 @@ from typing import Any
 from vos.errors import InputError, OutputError, VosError
 from vos.host.timing import FrameTimes
 from vos.io.atomic_files import PARTIAL_PREFIX, atomic_write
-from vos.io.json_file import read_json
+from vos.io.json_file import plain_json, read_json
 from vos.io.output_lock import output_lock
 from vos.io.source_identity import absolute_path, content_of
 from vos.registry.hookspecs import hookimpl
@@ -152,12 +152,13 @@ def identity_of(run: Run) -> dict[str, Any]:
         run: a run.
     Returns:
         JSON-ready values: source, frames, tracker, its options, annotations, precision, seed. ``source`` is what the
-        user typed; ``source_path`` is absolute, and None for what is no file or folder, as is ``source_content``.
+        user typed; ``source_path`` is absolute, and None for what is no file or folder; ``source_content`` is that of
+        a file, or the number of frames, and None where neither is known.
     """
     location = str(run.source.location)
     path = absolute_path(location)
-    content = None if path is None else content_of(path)
-    if path is not None and content is None and run.source.frame_count is not None:
+    content = content_of(str(run.source.local_copy or path or ""))
+    if content is None and run.source.frame_count is not None:
         content = {"frames": min(run.source.frame_count, run.selection.get("stop", run.source.frame_count))}
     identity = {
         "source": location,
@@ -173,7 +174,7 @@ def identity_of(run: Run) -> dict[str, Any]:
         "seed": run.runtime.get("seed"),
         "precision": run.runtime.get("precision"),
     }
-    plain: dict[str, Any] = json.loads(json.dumps(identity, default=str))
+    plain: dict[str, Any] = plain_json(identity)
     return plain
 
 
