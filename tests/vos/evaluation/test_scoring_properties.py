@@ -15,6 +15,7 @@ from vos.errors import InputError, OptionError
 from vos.evaluation import (
     HungarianScorer,
     SemanticScorer,
+    SequenceScorer,
     boundary_accuracy,
     boundary_iou,
     boundary_of,
@@ -238,3 +239,14 @@ def test_boundary_iou_of_a_video_by_frames_and_as_a_tube() -> None:
     assert one.b_tube == sum(a for a, _ in areas) / sum(b for _, b in areas)
     with pytest.raises(OptionError, match="matches proposals"):
         protocol_named("davis-2017-unsupervised", boundary_iou=True)
+
+
+def test_scores_may_be_asked_for_in_the_middle_of_a_sequence() -> None:
+    early, late = np.zeros((2, 20, 30), np.uint8)
+    early[2:9, 3:12] = late[2:9, 3:12] = 1
+    late[12:18, 5:25] = 2
+    scorer = SequenceScorer("v", early, "youtube-vos")
+    for n, truth in enumerate((early, late, late)):
+        scorer.add(scorer.score(truth, truth), f"{n:05d}")
+        assert scorer.stray_ids() == []
+        assert [one.object_id for one in scorer.scores().objects] == ([1] if n == 0 else [1, 2])

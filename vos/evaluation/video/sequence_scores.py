@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -128,7 +127,7 @@ class SequenceScorer:
         ids = self.first_ids if protocol.of_first_frame else sorted({*self.first_ids, *self._truth_ids})
         return SequenceScores(self.name, tuple(self._object(i) for i in ids), self._notes())
 
-    @cached_property
+    @property
     def _truth_ids(self) -> set[int]:
         return {i for _, scores in self._frames for i in scores.truth_ids}
 
