@@ -161,11 +161,15 @@ class _FolderScoring:
         return _joined([scores for scores in finished if scores is not None], self._rules)
 
     def files(self) -> dict[str, SequenceFiles]:
-        """List the folders of each sequence: truth, predictions and frames."""
-        return {
-            sequence: SequenceFiles(folder, self._folders[sequence], frames_beside(folder))
-            for sequence, folder in self._truth_folders.items()
-        }
+        """List the folders of each sequence, or of each object: truth, predictions and frames."""
+        found = {}
+        for name, folder in self._truth_folders.items():
+            key, images = name, folder
+            if self._rules.object_folders:
+                sequence, _, number = name.rpartition("/")
+                key, images = f"{sequence}/{int(number)}", folder.parent
+            found[key] = SequenceFiles(folder, self._folders[name], frames_beside(images))
+        return found
 
 
 def _prediction_folders(
