@@ -250,3 +250,10 @@ def test_scores_may_be_asked_for_in_the_middle_of_a_sequence() -> None:
         scorer.add(scorer.score(truth, truth), f"{n:05d}")
         assert scorer.stray_ids() == []
         assert [one.object_id for one in scorer.scores().objects] == ([1] if n == 0 else [1, 2])
+
+
+def test_a_tolerance_beyond_the_frame_is_no_wait() -> None:
+    truth, mask = np.zeros((2, 30, 70), np.uint8)
+    truth[2:5, 2:5] = mask[25:28, 64:68] = 1
+    assert boundary_accuracy(truth, mask, tolerance=1e9) == boundary_accuracy(truth, mask, tolerance=76) == 1
+    assert boundary_accuracy(truth, mask, tolerance=30) == 0
