@@ -165,18 +165,6 @@ def safe_name(name: str) -> str:
     return cleaned or "sequence"
 
 
-def sequence_name(location: str) -> str:
-    """Name the sequence of a video as ``vos track`` does: a folder by its whole name, a file without its suffix.
-
-    Args:
-        location: a video file, a folder of images, or the address of one.
-    Returns:
-        A name that ``safe_name`` has made safe.
-    """
-    is_folder = os.path.isdir(location)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
-    return safe_name(Path(location).resolve().name if is_folder else Path(location).stem)
-
-
 def refuse_equal_names(names: Iterable[str], where: str) -> None:
     """Refuse frames whose masks would have one file name and overwrite each other.
 
