@@ -43,9 +43,8 @@ def create_partial(path: Path) -> Path:
         raise OutputError(f"{path}: cannot be written (it is {special}). Give the name of a file.")
     with output_errors(path):
         descriptor, partial = _create_exclusively(path)
-        _held[partial] = descriptor
         _found_at_first[partial] = _identity(path)
-        _lock(descriptor)
+        _hold(partial, descriptor)
         _remove_abandoned(path, partial)
     return partial
 
@@ -232,11 +231,15 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _lock(descriptor: int) -> None:
-    """Lock a temporary file for as long as it is written."""
-    with suppress(ImportError, OSError):  # no locks on this platform or file system: nothing is removed as abandoned
+def _hold(partial: Path, descriptor: int) -> None:
+    """Lock a temporary file for as long as it is written, where the platform has such locks."""
+    try:
         import fcntl
-
+    except ImportError:  # Windows, which renames no open file: nothing is removed as abandoned
+        os.close(descriptor)
+        return
+    _held[partial] = descriptor
+    with suppress(OSError):  # no locks on this file system: nothing is removed as abandoned
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
