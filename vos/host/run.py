@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from vos.errors import PluginError, SourceError, TrackerError
@@ -50,12 +51,13 @@ class PreparedRun:
         plugins: whose observers are called.
         facts: what writers, observers and ``run.json`` learn of the run.
         opened: what the run opened and closes at its end.
+        object_ids: all objects of the annotations, ascending.
         writers: write each frame.
         writer_names: what messages call each writer.
         observers: objects with observation hooks for this run alone.
         states: writes the tracker's state every so many frames, or None.
         summary: what was done, once the run has ended well.
-        earlier_doubts: doubtful spans of a continued earlier run, in the frames that this run does not change.
+        earlier_doubts: doubtful spans of an earlier run that this one continues, in the frames that it does not change.
         frame_doubts: reasons to check the latest frame's masks, by object id.
     """
 
@@ -102,7 +104,7 @@ class PreparedRun:
                         tracked.frame.index, tracked.label_map, tracked.prediction, annotated
                     )
                     if self.states is not None:
-                        self.states.frame_done(tracked.frame.index, outputs.flush)
+                        self.states.frame_done(tracked.frame.index, outputs.flush, partial(self._all_doubts, doubts))
                     yield tracked
                 if not frames:
                     raise SourceError(f"{self.source.info.location}: it gave no frame to track.")
@@ -114,7 +116,7 @@ class PreparedRun:
                     self.object_ids,
                     seconds,
                     truncated=self.loop.truncated,
-                    doubts=joined_spans([*self.earlier_doubts, *doubts.spans], self.loop.passes[1].step),
+                    doubts=self._all_doubts(doubts),
                 )
                 self.plugins.hook.vos_run_finished(run=self.facts, summary=summary)
             except BaseException as error:
@@ -124,6 +126,9 @@ class PreparedRun:
             self.summary = summary
             if self.states is not None:
                 self.states.remove()
+
+    def _all_doubts(self, found: DoubtDetector) -> tuple[DoubtfulSpan, ...]:
+        return joined_spans([*self.earlier_doubts, *found.spans], self.loop.passes[1].step)
 
     def _observe(self, tracked: TrackedFrame) -> None:
         self.plugins.hook.vos_frame_done(

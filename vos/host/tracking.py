@@ -265,8 +265,10 @@ def _go_on(run: PreparedRun, planned: PlannedOutputs, folder: Path, *, exact: bo
     record = planned.stopped_run(folder)
     if record is not None:
         masks = masks_by_index(folder, run.source.info)
-        run.facts, source = resume_stopped_run(run.facts, run.loop, run.writers, masks, exact=exact)
-        if source:
+        run.facts, point = resume_stopped_run(run.facts, run.loop, run.writers, masks, exact=exact)
+        if point is not None:
+            run.earlier_doubts = point.doubts
+            source = "mask" if point.state is None else "state"
             return [*record.get("resumed", ()), {"frames_before": run.facts.frames_before, "from": source}]
     run.states.remove()
     return []

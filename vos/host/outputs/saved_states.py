@@ -6,21 +6,22 @@ is there only while a run is unfinished.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vos.errors import InputError, VosError
 from vos.host.loop.resume_point import ResumePoint
-from vos.host.outputs.run_record import identity_of, versions
+from vos.host.outputs.run_record import identity_of, recorded_doubts, versions
 from vos.io.atomic_files import atomic_write, replacing
 from vos.io.json_file import read_json
 from vos.registry.plugin_errors import in_words, is_stop
-from vos.types.run import Run
+from vos.types.run import DoubtfulSpan, Run
 
 STATE_FOLDER = ".state"
 RECORD = "state.json"
@@ -53,19 +54,22 @@ class StateWriter:
         self._every = -(-EVERY_FRAMES // loop.tracker.batch) * loop.tracker.batch
         self._works = loop.tracker.saves and loop.can_resume
 
-    def frame_done(self, index: int, flush: Callable[[], None]) -> None:
+    def frame_done(
+        self, index: int, flush: Callable[[], None], doubts: Callable[[], Sequence[DoubtfulSpan]] = tuple
+    ) -> None:
         """Write the state if this frame's turn has come; a failure is a warning, and then no more are written.
 
         Args:
             index: of the frame that was tracked last.
             flush: waits until the masks up to this frame are written, so that no state is ahead of them.
+            doubts: gives the doubtful spans up to this frame.
         """
         position = self._loop.position(index)
         if not self._works or not position or position % self._every:
             return
         flush()
         try:
-            self._write(index)
+            self._write(index, doubts())
         except BaseException as error:
             if is_stop(error):
                 raise
@@ -86,7 +90,7 @@ class StateWriter:
             self._folder.unlink()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _write(self, index: int) -> None:
+    def _write(self, index: int, doubts: Sequence[DoubtfulSpan]) -> None:
         self._folder.mkdir(exist_ok=True)
         path = _state_file(self._folder, index)
         with replacing(path) as partial:
@@ -95,7 +99,8 @@ class StateWriter:
             if not 0 < size <= MAX_BYTES:
                 raise InputError(f"it has {size:,} bytes, expected 1 to {MAX_BYTES:,}")
             digest = _sha256_of(partial)
-        record = {**_conditions(self._run), "frame_index": index, "sha256": digest}
+        look_at = [dataclasses.asdict(span) for span in doubts]
+        record = {**_conditions(self._run), "frame_index": index, "sha256": digest, "look_at": look_at}
         atomic_write(self._folder / RECORD, json.dumps(record, indent=1, default=str) + "\n")
         for other in self._folder.glob("*.state"):
             if other.name != path.name:
@@ -131,7 +136,7 @@ def find_state(run: Run) -> ResumePoint | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         refuse_state(folder, error)
         return None
-    return ResumePoint(index, path)
+    return ResumePoint(index, path, doubts=recorded_doubts(record))
 
 
 def refuse_state(folder: Path, error: BaseException) -> None:
