@@ -398,6 +398,8 @@ def test_results_are_compared_by_j_where_f_is_not_measured(
     scores = vos.evaluate(tree, tree / "moved", protocol="vost")
     j = 100 * scores.j.mean
     assert out.splitlines()[-1].split() == ["All", "objects", "100.0", f"{j:.1f}", f"{j - 100:+.1f}"]
+    summary = scores.to_json()["summary"]
+    assert [summary[f"f_{kind}"] for kind in ("mean", "recall", "decay")] == [None] * 3
     text = (tmp_path / "r.html").read_text()
     assert "nan" not in text.lower()
     assert "<th>J_tr</th>" in text
