@@ -157,8 +157,8 @@ def _report(
     args: _Args, images: LabelledImages, options: dict[str, Any], scorer: SemanticScorer | HungarianScorer, count: int
 ) -> None:
     """Print the scores, and write them to the files that options name."""
+    from vos.evaluation.reports.tables import write_text
     from vos.evaluation.video.scores import without_nan
-    from vos.io.atomic_files import atomic_write
 
     by_class = {name: float(iou) for name, iou in zip(images.classes, scorer.iou, strict=True)}
     click.echo(
@@ -180,4 +180,4 @@ def _report(
             "mean_iou": scorer.mean_iou,
             "iou": by_class,
         }
-        atomic_write(args.json_path, json.dumps(without_nan(scores), indent=2) + "\n")
+        write_text(args.json_path, json.dumps(without_nan(scores), indent=2) + "\n")

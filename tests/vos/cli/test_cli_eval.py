@@ -597,7 +597,7 @@ def test_a_file_in_place_of_an_outputs_folder_is_refused_before_the_work(
 
 def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tree / "exact" / "results.json").write_text("{}")
-    target = tmp_path / "submission.zip"
+    target = tmp_path / "new" / "submission.zip"  # its folder is made
     assert run(capsys, "eval", "submission", tree / "exact", "-o", target)[0] == 0
     with zipfile.ZipFile(target) as archive:
         names = archive.namelist()
