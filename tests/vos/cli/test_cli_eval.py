@@ -253,6 +253,9 @@ def test_semantic(tmp_path: Path, capsys: pytest.CaptureFixture[str], hungarian:
     assert f"Mean IoU {100 * scorer.mean_iou:.1f}".split() == out.splitlines()[-2].split()
     written = json.loads((tmp_path / "r.json").read_text())
     assert (written["mean_iou"], written["pixel_accuracy"]) == (scorer.mean_iou, scorer.accuracy)
+    code, out, err = run(capsys, *arguments, "--overwrite", "--layout", "voc")
+    assert (code, out) == (2, "")
+    assert "--layout knows its labels and classes" in err
     (tmp_path / "mine/0.png").unlink()
     Image.fromarray(np.zeros((5, 5), dtype=np.uint8)).save(tmp_path / "mine/1.png")
     code, _, err = run(capsys, *arguments, "--overwrite")
