@@ -257,3 +257,19 @@ def test_a_tolerance_beyond_the_frame_is_no_wait() -> None:
     truth[2:5, 2:5] = mask[25:28, 64:68] = 1
     assert boundary_accuracy(truth, mask, tolerance=1e9) == boundary_accuracy(truth, mask, tolerance=76) == 1
     assert boundary_accuracy(truth, mask, tolerance=30) == 0
+
+
+def test_a_proposal_inside_void_alone_is_an_empty_proposal() -> None:
+    """The official tool counts it (davis2017-evaluation, evaluation.py:61-72), so that an absent object can have it."""
+    truth = np.zeros((3, 30, 40), np.uint8)
+    truth[0, 2:8, 2:8], truth[:, 12:20, 12:20], truth[:, 24:] = 1, 2, 255
+    prediction = np.zeros_like(truth)
+    prediction[:, 12:20, 12:20], prediction[1:, 2:8, 30:36], prediction[:, 26:29] = 1, 2, 3
+    scores = score_sequence(truth, prediction, "davis-2017-unsupervised")
+    assert [one.proposal_id for one in scores.objects] == [3, 1]
+    assert [one.j.tolist() for one in scores.objects] == [[0, 1, 1], [1, 1, 1]]
+    assert [one.f.tolist() for one in scores.objects] == [[0, 1, 1], [1, 1, 1]]
+    prediction[:, 12:20, 12:20] = 0
+    assert [one.j.tolist() for one in score_sequence(truth, prediction, "davis-2017-unsupervised").objects][1] == [
+        0
+    ] * 3
