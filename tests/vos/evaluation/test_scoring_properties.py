@@ -260,7 +260,7 @@ def test_a_tolerance_beyond_the_frame_is_no_wait() -> None:
 
 
 def test_a_proposal_inside_void_alone_is_an_empty_proposal() -> None:
-    """The official tool counts it (davis2017-evaluation, evaluation.py:61-72), so that an absent object can have it."""
+    """The official tool counts ids before it cuts void out, so that an absent object can have this one."""
     truth = np.zeros((3, 30, 40), np.uint8)
     truth[0, 2:8, 2:8], truth[:, 12:20, 12:20], truth[:, 24:] = 1, 2, 255
     prediction = np.zeros_like(truth)
