@@ -116,7 +116,8 @@ def _in_order(
                 yield item, future.result()
         except BrokenProcessPool:
             raise VosError(
-                "a scoring process died (out of memory, or killed). Run again with fewer processes (-j)."
+                "a scoring process died (out of memory, or killed). Run again with fewer processes (-j). A script "
+                'needs if __name__ == "__main__": around what it runs.'
             ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)

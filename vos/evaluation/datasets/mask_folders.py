@@ -78,7 +78,8 @@ def evaluate(
         meta: YouTube-VOS ``meta.json`` with the objects' categories, for scores by seen and unseen.
         seen_meta: the training set's ``meta.json``: its categories are the seen ones. Without it,
             the objects in ``meta`` say ``"seen": true`` or ``false`` themselves.
-        workers: processes.
+        workers: processes. More than one may be started with ``spawn``, so a script that asks for them needs the usual
+            ``if __name__ == "__main__":``.
         progress: called from time to time with the number of frames done and of all frames.
     Returns:
         The scores.
