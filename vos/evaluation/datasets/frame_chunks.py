@@ -110,8 +110,8 @@ def _in_order(
     from concurrent.futures.process import BrokenProcessPool
 
     with ProcessPoolExecutor(workers, process_context(), initializer=_prepare_worker) as pool:
-        futures = [pool.submit(_score_chunk, chunk) for _, chunk in work]
         try:
+            futures = [pool.submit(_score_chunk, chunk) for _, chunk in work]
             for item, future in zip(work, futures, strict=True):
                 yield item, future.result()
         except BrokenProcessPool:
