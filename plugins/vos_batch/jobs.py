@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from vos.evaluation import DavisTree
 from vos.plugin import InputError, Job, OptionError, Runtime, safe_name
@@ -238,11 +239,20 @@ def _truth(value: Any, name: str, where: str) -> bool:
 
 
 def _sequence_name(source: str) -> str:
-    """Name a sequence as ``vos track`` does: a folder by its whole name, a file without its suffix."""
+    """Name a sequence as ``vos track`` does: a folder by its whole name, a file without its suffix.
+
+    An address is named without its query, which may be a signature.
+    """
     if _CAMERA.fullmatch(source) and not os.path.lexists(source):
         return f"camera-{int(source)}"
-    is_folder = os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
-    return safe_name(Path(source).resolve().name if is_folder else Path(source).stem)
+    if _ADDRESS.match(source):
+        parts = urlsplit(source)
+        path = Path(parts.path.rstrip("/") or parts.netloc.rpartition("@")[2])
+        is_folder = path.suffix[1:].isdecimal()  # run.1
+    else:
+        is_folder = os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
+        path = Path(source).resolve() if is_folder else Path(source)
+    return safe_name(path.name if is_folder else path.stem)
 
 
 def _relative(path: str, folder: Path) -> str:
@@ -258,21 +268,21 @@ def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:
             f"{pattern}: no such manifest, tree or video. Expected a .jsonl or .csv file, a folder, or a pattern."
         )
     for source in found:
-        masks = _mask_beside(source)
+        masks, name = _mask_beside(source), _sequence_name(source)
         if masks is None:
-            name = _sequence_name(source)
             raise InputError(f"{source}: no mask beside it. Expected {name}.png, {name}-mask.png or a folder {name}/.")
-        yield replace(defaults, source=source, masks=masks, sequence=_sequence_name(source))
+        yield replace(defaults, source=source, masks=masks, sequence=name)
 
 
 def _mask_beside(source: str) -> str | None:
     if "://" in source:
         return None
     video, of_images = Path(source), os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises for some names
-    for suffix in MASK_SUFFIXES:
-        mask = video.with_name((video.name if of_images else video.stem) + suffix)
-        if mask.is_file():
-            return str(mask)
+    for name in (video.name if of_images else video.stem, _sequence_name(source)):  # vos init writes the second
+        for suffix in MASK_SUFFIXES:
+            mask = video.with_name(name + suffix)
+            if mask.is_file():
+                return str(mask)
     folder = video.with_suffix("")
     return str(folder) if folder.is_dir() and not of_images else None
 

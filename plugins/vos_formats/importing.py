@@ -18,8 +18,6 @@ from vos_formats.run_lengths import checked_size
 logger = logging.getLogger("vos.formats")
 
 MAX_ID = 254
-JSON_BYTES = 1 << 12
-"""Number of bytes at the start of a JSON file that are searched for its format."""
 
 
 @dataclass(frozen=True)

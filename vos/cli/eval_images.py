@@ -9,6 +9,9 @@ from typing import Any
 
 import click
 
+from vos.cli.labelled_data import LabelledData
+from vos.cli_options.option_groups import option_group
+
 
 @click.command("semantic")
 @click.argument("root", type=click.Path(path_type=Path), metavar="DATA")
@@ -32,23 +35,16 @@ def semantic(**values: Any) -> None:
       vos eval semantic coco --layout coco-stuff-27 --pred out --hungarian
     """
     from vos.evaluation.images.class_maps import evaluate_semantic
-    from vos.evaluation.images.labelled_images import folders, labelled_images
     from vos.evaluation.reports.tables import percent, table, write_text
     from vos.evaluation.video.scores import without_nan
     from vos.host.outputs.input_protection import files_of_tree, refuse_replacing
     from vos.host.outputs.output_protection import refuse_existing_files
 
-    options = _SemanticOptions(**values)
+    data, options = option_group(LabelledData, values), option_group(_SemanticOptions, values)
     outputs = [options.json_path] if options.json_path else []
-    inputs = [options.root, options.predictions, *([options.labels] if options.labels else [])]
-    refuse_replacing(outputs, files_of_tree(inputs, outputs))
+    refuse_replacing(outputs, files_of_tree([*data.folders, options.predictions], outputs))
     refuse_existing_files(outputs, overwrite=options.overwrite)
-    if options.layout is not None:
-        images = labelled_images(options.root, options.layout, options.split)
-    elif options.labels is None or options.classes is None:
-        raise click.UsageError("say where the labels are: --layout NAME, or --labels DIR with --classes N.")
-    else:
-        images = folders(options.root, options.labels, options.classes)
+    images = data.images()
     scorer = evaluate_semantic(images, options.predictions, hungarian=options.hungarian)
     rows = [["Class", "IoU"], *([name, percent(iou)] for name, iou in zip(images.classes, scorer.iou, strict=True))]
     click.echo(table([*rows, ["Mean IoU", percent(scorer.mean_iou)], ["Pixel accuracy", percent(scorer.accuracy)]]))
@@ -61,14 +57,9 @@ def semantic(**values: Any) -> None:
 
 @dataclass(frozen=True)
 class _SemanticOptions:
-    """The options of ``vos eval semantic``, by the names of their parameters."""
+    """The other options of ``vos eval semantic``, by the names of their parameters."""
 
-    root: Path
     predictions: Path
-    layout: str | None
-    split: str
-    labels: Path | None
-    classes: int | None
     hungarian: bool
     json_path: Path | None
     overwrite: bool

@@ -17,7 +17,7 @@ from vos.errors import OptionError, VosError
 from vos.host.jobs.job_progress import JobProgress
 from vos.host.jobs.running import error_of, failure_of, run_jobs
 from vos.host.progress import ProgressForm, show_progress
-from vos.io.atomic_files import sequence_name
+from vos.io.sequence_names import sequence_name
 from vos.protocols.executor import Job, JobEvent, WorkerPlan
 from vos.registry.options import parse_assignments
 from vos.types.runtime import Runtime

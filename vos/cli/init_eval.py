@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from vos.cli.labelled_data import LabelledData
 from vos.cli_options.option_groups import option_group
 from vos.cli_options.settings import command_plugins
 from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
-from vos.errors import InputError, OptionError
+from vos.errors import OptionError
 from vos.host.progress import ProgressForm, show_progress
 from vos.registry.options import parse_assignments
 from vos.types.runtime import Runtime
@@ -71,7 +71,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
     from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
     from vos.initialization.initialize import make_initializer
 
-    args, data = option_group(_Args, given), option_group(_Data, given)
+    args, data = option_group(_Args, given), option_group(LabelledData, given)
     images = data.images()
     plugins = command_plugins(ctx)
     spec = plugins.initializers.get(args.initializer)
@@ -119,37 +119,13 @@ class _Args:
     progress: ProgressForm
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Images and their labels, by the names of the options."""
-
-    root: Path
-    layout: str | None
-    split: str
-    labels: Path | None
-    classes: int | None
-
-    def images(self) -> LabelledImages:
-        """Find the images of the data set, or of the two folders."""
-        from vos.evaluation.images.labelled_images import folders, labelled_images
-
-        if self.layout is not None:
-            if self.labels is not None or self.classes is not None:
-                raise OptionError("--layout knows its labels and classes; leave out --labels and --classes.")
-            return labelled_images(self.root, self.layout, self.split)
-        if self.labels is None or self.classes is None:
-            raise InputError("say where the labels are: --layout NAME, or --labels FOLDER with --classes N.")
-        return folders(self.root, self.labels, self.classes)
-
-
-def _check_output(args: _Args, data: _Data, options: dict[str, Any]) -> None:
+def _check_output(args: _Args, data: LabelledData, options: dict[str, Any]) -> None:
     """Refuse an output that would replace an input or an existing file."""
     from vos.host.outputs.input_protection import files_in_options, files_of_tree, refuse_replacing
     from vos.host.outputs.output_protection import refuse_existing_files
 
     outputs = [args.json_path] if args.json_path else []
-    trees = [data.root, *([data.labels] if data.labels else [])]
-    refuse_replacing(outputs, [*files_of_tree(trees, outputs), *files_in_options(options)])
+    refuse_replacing(outputs, [*files_of_tree(data.folders, outputs), *files_in_options(options)])
     refuse_existing_files(outputs, overwrite=args.overwrite)
 
 
@@ -157,17 +133,17 @@ def _report(
     args: _Args, images: LabelledImages, options: dict[str, Any], scorer: SemanticScorer | HungarianScorer, count: int
 ) -> None:
     """Print the scores, and write them to the files that options name."""
+    from vos.evaluation.reports.tables import percent, write_text
     from vos.evaluation.video.scores import without_nan
-    from vos.io.atomic_files import atomic_write
 
     by_class = {name: float(iou) for name, iou in zip(images.classes, scorer.iou, strict=True)}
     click.echo(
         f"{args.initializer}, {images.name}, {args.protocol}: {count} images, pixel accuracy "
-        f"{scorer.accuracy * 100:.1f}, mean IoU {scorer.mean_iou * 100:.1f}"
+        f"{percent(scorer.accuracy)}, mean IoU {percent(scorer.mean_iou)}"
     )
     if args.per_class:
         for name, iou in by_class.items():
-            click.echo(f"  {name:20s} {'-' if math.isnan(iou) else f'{iou * 100:5.1f}'}")
+            click.echo(f"  {name:20s} {percent(iou):>5}")
     if args.json_path is not None:
         scores = {
             "initializer": args.initializer,
@@ -180,4 +156,4 @@ def _report(
             "mean_iou": scorer.mean_iou,
             "iou": by_class,
         }
-        atomic_write(args.json_path, json.dumps(without_nan(scores), indent=2) + "\n")
+        write_text(args.json_path, json.dumps(without_nan(scores), indent=2) + "\n")

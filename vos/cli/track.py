@@ -223,12 +223,13 @@ def _frames(first: int, last: int) -> str:
 
 
 def _ends(texts: tuple[str, ...]) -> dict[int, int]:
-    ends = {}
+    ends: dict[int, int] = {}
     for text in texts:
         object_id, at, frame = text.partition("@")
         if not at or not object_id.isdecimal() or not frame.isdecimal():
             raise OptionError(f'--end is "{text}", expected ID@INDEX, such as 2@120.')
-        ends[int(object_id)] = int(frame)
+        if ends.setdefault(int(object_id), int(frame)) != int(frame):
+            raise OptionError(f"object {int(object_id)} has two ends: frames {ends[int(object_id)]} and {int(frame)}.")
     return ends
 
 

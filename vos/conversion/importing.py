@@ -37,7 +37,7 @@ def import_masks(
     Returns:
         The sequences' folders.
     Raises:
-        InputError: no format reads it, or it is damaged.
+        InputError: no format reads it, it is damaged, or two of its images have one name.
         OutputExistsError: a sequence's folder holds PNG files.
     """
     found = read_imported(path, plugins or load_plugins())
@@ -69,7 +69,13 @@ def import_masks(
         for masks, part in zip(found, parts, strict=True):
             part.mkdir()
             for frame in masks.frames():
-                write_label_map(part / f"{safe_name(frame.name)}.png", frame.label_map)
+                mask = part / f"{safe_name(frame.name)}.png"
+                if mask.exists():
+                    raise InputError(
+                        f"{path}: two of its images would both be {mask.name}, as images of two folders. Give each a "
+                        "name of its own, or import the folders one by one."
+                    )
+                write_label_map(mask, frame.label_map)
         # Only now is it known that the file is whole.
         for part, folder in zip(parts, folders, strict=True):
             _move_into(part, folder)

@@ -51,6 +51,7 @@ class PreparedRun:
         plugins: whose observers are called.
         facts: what writers, observers and ``run.json`` learn of the run.
         opened: what the run opened and closes at its end.
+        object_ids: all objects of the annotations, ascending.
         writers: write each frame.
         writer_names: what messages call each writer.
         observers: objects with observation hooks for this run alone.

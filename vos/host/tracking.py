@@ -18,7 +18,7 @@ from vos.host.outputs.planned_outputs import PlannedOutputs, masks_by_index, sta
 from vos.host.outputs.remote_output import publishing
 from vos.host.outputs.resuming import resume_stopped_run
 from vos.host.outputs.run_record import RunRecord, masks_in, read_record, recorded_doubts, remove_partials
-from vos.host.outputs.saved_states import StateWriter, saved_doubts
+from vos.host.outputs.saved_states import StateWriter
 from vos.host.outputs.writer_making import GivenWriter
 from vos.host.run import PreparedRun, prepare_run
 from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER, RunConfig
@@ -265,10 +265,10 @@ def _go_on(run: PreparedRun, planned: PlannedOutputs, folder: Path, *, exact: bo
     record = planned.stopped_run(folder)
     if record is not None:
         masks = masks_by_index(folder, run.source.info)
-        run.facts, source = resume_stopped_run(run.facts, run.loop, run.writers, masks, exact=exact)
-        if source == "state":
-            run.earlier_doubts = saved_doubts(folder)
-        if source:
+        run.facts, point = resume_stopped_run(run.facts, run.loop, run.writers, masks, exact=exact)
+        if point is not None:
+            run.earlier_doubts = point.doubts
+            source = "mask" if point.state is None else "state"
             return [*record.get("resumed", ()), {"frames_before": run.facts.frames_before, "from": source}]
     run.states.remove()
     return []

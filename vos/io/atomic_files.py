@@ -43,9 +43,8 @@ def create_partial(path: Path) -> Path:
         raise OutputError(f"{path}: cannot be written (it is {special}). Give the name of a file.")
     with output_errors(path):
         descriptor, partial = _create_exclusively(path)
-        _held[partial] = descriptor
         _found_at_first[partial] = _identity(path)
-        _lock(descriptor)
+        _hold(partial, descriptor)
         _remove_abandoned(path, partial)
     return partial
 
@@ -165,18 +164,6 @@ def safe_name(name: str) -> str:
     return cleaned or "sequence"
 
 
-def sequence_name(location: str) -> str:
-    """Name the sequence of a video as ``vos track`` does: a folder by its whole name, a file without its suffix.
-
-    Args:
-        location: a video file, a folder of images, or the address of one.
-    Returns:
-        A name that ``safe_name`` has made safe.
-    """
-    is_folder = os.path.isdir(location)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
-    return safe_name(Path(location).resolve().name if is_folder else Path(location).stem)
-
-
 def refuse_equal_names(names: Iterable[str], where: str) -> None:
     """Refuse frames whose masks would have one file name and overwrite each other.
 
@@ -244,11 +231,15 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_ino, status.st_mtime_ns
 
 
-def _lock(descriptor: int) -> None:
-    """Lock a temporary file for as long as it is written."""
-    with suppress(ImportError, OSError):  # no locks on this platform or file system: nothing is removed as abandoned
+def _hold(partial: Path, descriptor: int) -> None:
+    """Lock a temporary file for as long as it is written, where the platform has such locks."""
+    try:
         import fcntl
-
+    except ImportError:  # Windows, which renames no open file: nothing is removed as abandoned
+        os.close(descriptor)
+        return
+    _held[partial] = descriptor
+    with suppress(OSError):  # no locks on this file system: nothing is removed as abandoned
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 

@@ -62,6 +62,12 @@ def shown(address: str) -> str:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
+def file_name(address: str) -> str:
+    """The name of the file or folder at an address, or of the bucket."""
+    parts = urlsplit(address)
+    return Path(parts.path.rstrip("/") or parts.netloc.rpartition("@")[2]).name
+
+
 @contextmanager
 def remote_errors(address: str, kind: type[InputError] | type[OutputError], verb: str) -> Iterator[None]:
     """Raise what a remote file system raises as an error of one line that names the address."""
@@ -131,7 +137,7 @@ def fetch(address: str) -> LocalCopy:
         key = hashlib.sha256(repr((shown(address), [_version(info) for info in files])).encode()).hexdigest()[:24]
         root = cache_folder() / "remote"
         root.mkdir(parents=True, exist_ok=True)
-        name = safe_name(Path(urlsplit(address).path.rstrip("/") or urlsplit(address).netloc).name)
+        name = safe_name(file_name(address))
         while (copy := _locked(root / key, name)) is None:
             _make_room(root, size, address)
             partial = root / f"{PARTIAL_PREFIX}{secrets.token_hex(6)}"

@@ -12,6 +12,7 @@ from torch import Tensor
 
 # Regularisation, as a share of the mean diagonal element of the Gram matrix.
 RIDGE = 1e-3
+SMALLEST_RIDGE = 1e-12
 # A cell with a larger share of background is a background cell.
 BACKGROUND_SHARE = 0.95
 # Only every n-th background cell of a tracked frame is a sample, with n times the weight: thousands of them look alike.
@@ -80,6 +81,8 @@ class TargetModel:
 
 def _solve(gram: Tensor, moment: Tensor) -> Tensor:
     """Solve for the weights (D, V) of the ridge regression."""
-    ridge = RIDGE * gram.trace() / len(gram) * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
+    # Where objects share every cell, no cell is certain, and the Gram matrix is 0.
+    least = (RIDGE * gram.trace() / len(gram)).clamp_min(SMALLEST_RIDGE)
+    ridge = least * torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
     weights: Tensor = torch.linalg.solve(gram + ridge, moment)
     return weights

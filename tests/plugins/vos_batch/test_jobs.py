@@ -50,6 +50,13 @@ def test_addresses_cameras_and_locations_of_plugins_are_not_looked_up_beside_the
     assert [job.sequence for job in jobs] == ["cam_a", "7", "camera-12", "live", "noise_64x48"]
 
 
+def test_the_sequence_of_an_address_is_named_without_its_signature(tmp_path):
+    videos = ["https://host/cups/a.b.mp4?Signature=secret.x", "s3://bucket/clips/run.1", "s3://bucket"]
+    (tmp_path / "jobs.jsonl").write_text("".join(json.dumps({"video": v, "masks": "m.png"}) + "\n" for v in videos))
+    jobs = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+    assert [job.sequence for job in jobs] == ["a.b", "run.1", "bucket"]
+
+
 def test_a_table_gives_the_same_jobs_as_json_lines(tmp_path):
     (tmp_path / "jobs.csv").write_text(
         'video,masks,options,stop\na.mp4,"{""3"": ""a.png""}","{""side"": 4}",9\nb.mp4,b.png,,\n'
@@ -80,6 +87,9 @@ def test_a_pattern_takes_the_masks_beside_the_videos(tmp_path):
         ("b", str(tmp_path / "b-mask.png")),
         ("c", str(tmp_path / "c")),
     ]
+    for name in ("x:y.mp4", "x_y.png"):  # the name that `vos init` and `vos track` make of x:y
+        (tmp_path / name).touch()
+    assert find_jobs(str(tmp_path / "x:*.mp4"), DEFAULTS)[0].masks == str(tmp_path / "x_y.png")
     (tmp_path / "d.mp4").touch()
     with pytest.raises(InputError, match="d.mp4: no mask beside it"):
         find_jobs(str(tmp_path / "*.mp4"), DEFAULTS)

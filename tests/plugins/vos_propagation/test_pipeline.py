@@ -590,3 +590,11 @@ def test_the_decoder_sees_the_found_region_of_an_object_in_place_of_its_last_mas
     assert (given.warped_s8[0][region > 0] == 1).all()
     assert given.warped_s4[0, 4:12, 60:72].min() > 0.5
     assert given.warped_s8[1, 2:6, 30:36].max() < 0.1
+
+
+def test_objects_that_share_every_cell_are_tracked() -> None:
+    frame, _ = picture((1, 20, 20))
+    rows, columns = np.indices(SIZE)
+    label_map = (1 + (rows + columns) % 2).astype(np.uint8)
+    results = [found for _, found in vos.stream(np.stack([frame.image] * 3), label_map, options={"quality": "fast"})]
+    assert [found.shape for found in results] == [SIZE] * 3

@@ -174,7 +174,11 @@ def test_an_end_that_cannot_be_read_is_refused(files, run, text):
 
 def test_an_object_ends_and_the_record_says_where(files, tmp_path, run):
     images, masks = files
-    assert run("track", images, "--mask", masks / "00000.png", "--end", "2@2", "-o", tmp_path)[0] == 0
+    words = ["track", images, "--mask", masks / "00000.png", "--end", "2@2", "-o", tmp_path]
+    code, _, err = run(*words, "--end", "02@3")
+    assert code == 2
+    assert "object 2 has two ends: frames 2 and 3" in err
+    assert run(*words)[0] == 0
     found = [vos.object_ids(vos.read_label_map(tmp_path / "frames" / f"0000{i}.png")) for i in range(4)]
     assert [2 in ids for ids in found] == [True, True, False, False]
     assert all(1 in ids for ids in found)

@@ -253,6 +253,9 @@ def test_semantic(tmp_path: Path, capsys: pytest.CaptureFixture[str], hungarian:
     assert f"Mean IoU {100 * scorer.mean_iou:.1f}".split() == out.splitlines()[-2].split()
     written = json.loads((tmp_path / "r.json").read_text())
     assert (written["mean_iou"], written["pixel_accuracy"]) == (scorer.mean_iou, scorer.accuracy)
+    code, out, err = run(capsys, *arguments, "--overwrite", "--layout", "voc")
+    assert (code, out) == (2, "")
+    assert "--layout knows its labels and classes" in err
     (tmp_path / "mine/0.png").unlink()
     Image.fromarray(np.zeros((5, 5), dtype=np.uint8)).save(tmp_path / "mine/1.png")
     code, _, err = run(capsys, *arguments, "--overwrite")
@@ -389,6 +392,24 @@ def test_f_that_a_protocol_does_not_measure_is_an_empty_field(
     assert {row["F"] for row in csv.DictReader(frames.read_text().splitlines())} == {""}
 
 
+def test_results_are_compared_by_j_where_f_is_not_measured(
+    tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "--gt", tree, "--pred", tree / "exact", "--pred", tree / "moved", "--protocol", "vost"]
+    code, out, _ = run(capsys, *words, "--html", tmp_path / "r.html")
+    assert code == 0
+    scores = vos.evaluate(tree, tree / "moved", protocol="vost")
+    j = 100 * scores.j.mean
+    assert out.splitlines()[-1].split() == ["All", "objects", "100.0", f"{j:.1f}", f"{j - 100:+.1f}"]
+    summary = scores.to_json()["summary"]
+    assert [summary[f"f_{kind}"] for kind in ("mean", "recall", "decay")] == [None] * 3
+    text = (tmp_path / "r.html").read_text()
+    assert "nan" not in text.lower()
+    assert "<th>J_tr</th>" in text
+    worst = min((one.j.min(), f"frame {one.frames[one.j.argmin()]}: J ") for _, one in scores.objects)
+    assert worst[1] in re.findall("<figcaption>[^<]*</figcaption>", text.split("<h3>moved</h3>")[1])[0]
+
+
 def test_scores_by_attribute(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "eval", "--gt", tree, "--pred", tree / "exact", "--slices")
     assert code == 0
@@ -408,6 +429,34 @@ def test_attributes_come_from_areas_and_centres_of_the_label_maps(tmp_path: Path
     first, second = slices([scores, scores])
     assert {one.name: one.objects for one in first} == {"large": 1, "slow": 1, "small": 1, "fast": 1}
     assert second == first
+
+
+def test_folders_of_objects_may_have_any_number_of_zeros(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Pictures and attributes are found; B sees object 2 from a frame before A on, and their curves end together."""
+    for kind in ("gt/Annotations", "A", "B"):
+        for number in ("1", "02"):
+            (tmp_path / kind / "v" / number).mkdir(parents=True)
+            for n in range(6):
+                mask = np.zeros((40, 60), dtype=np.uint8)
+                mask[5:15, 5:20] = number == "1" or n > 2 or (kind == "B" and n == 2)
+                vos.write_label_map(tmp_path / kind / "v" / number / f"{n:05d}.png", mask)
+    (tmp_path / "gt/JPEGImages/v").mkdir(parents=True)
+    for n in range(6):
+        Image.fromarray(np.full((40, 60, 3), 90, np.uint8)).save(tmp_path / f"gt/JPEGImages/v/{n:05d}.jpg")
+    words = ["eval", "--gt", tmp_path / "gt", "--protocol", "sa-v", "--slices", "--html", tmp_path / "r.html"]
+    code, out, _ = run(capsys, *words, "--pred", tmp_path / "A", "--pred", tmp_path / "B")
+    assert code == 0
+    assert out.splitlines()[-1].split()[:2] == ["slow", "2"]
+    text = (tmp_path / "r.html").read_text()
+    assert text.count("<img") == 4
+    data = json.loads(re.findall('<script type="application/json">(.*?)</script>', text)[1])
+    assert data["frames"] == ["00002", "00003", "00004"]
+    assert [one["j"] for one in data["series"]] == [[None, 1, 1], [0, 1, 1]]
+    curves = [points.split() for points in re.findall('points="([^"]*)"', text)]
+    assert [line[-1] for line in curves[4:]] == ["452.0,8.0"] * 4
+    found = vos.evaluate(tmp_path / "gt", tmp_path / "A", protocol="sa-v").files_of("v", 2)
+    assert found is not None
+    assert found.frames == tmp_path / "gt/JPEGImages/v"
 
 
 @pytest.mark.parametrize("order", ["AB", "BA"])
@@ -551,7 +600,7 @@ def test_a_file_in_place_of_an_outputs_folder_is_refused_before_the_work(
 
 def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tree / "exact" / "results.json").write_text("{}")
-    target = tmp_path / "submission.zip"
+    target = tmp_path / "new" / "submission.zip"  # its folder is made
     assert run(capsys, "eval", "submission", tree / "exact", "-o", target)[0] == 0
     with zipfile.ZipFile(target) as archive:
         names = archive.namelist()

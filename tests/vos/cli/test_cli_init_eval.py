@@ -72,11 +72,11 @@ FOLDERS = ["images", "--labels", "labels", "--classes", "3"]
 
 
 def test_segments_are_matched_to_classes(run, tmp_path):
-    code, out, err = run(*FOLDERS, "--with", "level-segments", "--per-class", "--json", "scores.json")
+    code, out, err = run(*FOLDERS, "--with", "level-segments", "--per-class", "--json", "new/scores.json")
     assert (code, err) == (0, "")
     right, pixels = 32 + 24 + 2, 64
     assert out.startswith(f"level-segments, folders, hungarian: 2 images, pixel accuracy {right / pixels * 100:.1f}, ")
-    scores = json.loads((tmp_path / "scores.json").read_text())
+    scores = json.loads((tmp_path / "new/scores.json").read_text())
     assert scores["pixel_accuracy"] == pytest.approx(right / pixels)
     ious = [14 / 16, 16 / 22, 28 / 32]
     assert list(scores["iou"].values()) == pytest.approx(ious)

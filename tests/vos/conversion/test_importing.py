@@ -27,6 +27,19 @@ def test_of_a_damaged_file_nothing_is_left(tmp_path):
     assert not list(tmp_path.glob(".*"))
 
 
+def test_images_of_one_name_are_not_written_over_each_other(tmp_path):
+    path = coco_of_three_frames(tmp_path)
+    content = json.loads(path.read_text())
+    for image, name in zip(content["images"], ("a/00001.jpg", "b/00001.jpg", "b/00002.jpg"), strict=True):
+        image["file_name"] = name
+    path.write_text(json.dumps(content))
+    with pytest.raises(vos.InputError, match=r"c\.json: two of its images would both be 00001\.png"):
+        vos.import_masks(path, tmp_path / "masks")
+    assert list((tmp_path / "masks").iterdir()) == []
+    with pytest.raises(vos.InputError, match=r"c\.json: holds two images of frame 1 \(00001\)"):
+        vos.track(tiny_sequence("moving", length=3), path, tracker=StubTracker())
+
+
 def test_files_of_other_names_stay_when_masks_are_replaced(tmp_path):
     path = coco_of_three_frames(tmp_path)
     (folder,) = vos.import_masks(path, tmp_path / "masks")

@@ -121,7 +121,7 @@ def test_a_disk_that_is_off_centre_is_that_of_opencv() -> None:
     import cv2
 
     rng = np.random.default_rng(0)
-    for radius in (0.9, 2.4, 3.5, 7.8378):
+    for radius in (0.3, 0.58, 0.9, 2.4, 3.5, 7.8378):
         mask = (rng.random((40, 150)) > 0.97).astype(np.uint8)
         steps = np.arange(-radius, radius + 1)
         disk = (steps[:, None] ** 2 + steps[None] ** 2 <= radius**2).astype(np.uint8)

@@ -15,6 +15,7 @@ from vos.errors import InputError, OptionError
 from vos.evaluation import (
     HungarianScorer,
     SemanticScorer,
+    SequenceScorer,
     boundary_accuracy,
     boundary_iou,
     boundary_of,
@@ -238,3 +239,37 @@ def test_boundary_iou_of_a_video_by_frames_and_as_a_tube() -> None:
     assert one.b_tube == sum(a for a, _ in areas) / sum(b for _, b in areas)
     with pytest.raises(OptionError, match="matches proposals"):
         protocol_named("davis-2017-unsupervised", boundary_iou=True)
+
+
+def test_scores_may_be_asked_for_in_the_middle_of_a_sequence() -> None:
+    early, late = np.zeros((2, 20, 30), np.uint8)
+    early[2:9, 3:12] = late[2:9, 3:12] = 1
+    late[12:18, 5:25] = 2
+    scorer = SequenceScorer("v", early, "youtube-vos")
+    for n, truth in enumerate((early, late, late)):
+        scorer.add(scorer.score(truth, truth), f"{n:05d}")
+        assert scorer.stray_ids() == []
+        assert [one.object_id for one in scorer.scores().objects] == ([1] if n == 0 else [1, 2])
+
+
+def test_a_tolerance_beyond_the_frame_is_no_wait() -> None:
+    truth, mask = np.zeros((2, 30, 70), np.uint8)
+    truth[2:5, 2:5] = mask[25:28, 64:68] = 1
+    assert boundary_accuracy(truth, mask, tolerance=1e9) == boundary_accuracy(truth, mask, tolerance=76) == 1
+    assert boundary_accuracy(truth, mask, tolerance=30) == 0
+
+
+def test_a_proposal_inside_void_alone_is_an_empty_proposal() -> None:
+    """The official tool counts ids before it cuts void out, so that an absent object can have this one."""
+    truth = np.zeros((3, 30, 40), np.uint8)
+    truth[0, 2:8, 2:8], truth[:, 12:20, 12:20], truth[:, 24:] = 1, 2, 255
+    prediction = np.zeros_like(truth)
+    prediction[:, 12:20, 12:20], prediction[1:, 2:8, 30:36], prediction[:, 26:29] = 1, 2, 3
+    scores = score_sequence(truth, prediction, "davis-2017-unsupervised")
+    assert [one.proposal_id for one in scores.objects] == [3, 1]
+    assert [one.j.tolist() for one in scores.objects] == [[0, 1, 1], [1, 1, 1]]
+    assert [one.f.tolist() for one in scores.objects] == [[0, 1, 1], [1, 1, 1]]
+    prediction[:, 12:20, 12:20] = 0
+    assert [one.j.tolist() for one in score_sequence(truth, prediction, "davis-2017-unsupervised").objects][1] == [
+        0
+    ] * 3

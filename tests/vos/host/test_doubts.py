@@ -6,7 +6,6 @@ import pytest
 import vos
 from vos.cli.track import describe
 from vos.host.doubts import CELL, DoubtDetector, joined_spans
-from vos.host.outputs import saved_states
 from vos.testing import StubTracker, tiny_sequence
 from vos.types.run import DoubtfulSpan
 
@@ -83,16 +82,13 @@ def test_the_jump_between_the_passes_is_not_judged_and_spans_of_both_are_joined(
     assert joined_spans([apart, one, other], 1) == (DoubtfulSpan(1, 3, 8, ("vanishes", "low score")), apart)
 
 
-class Loses(StubTracker):
-    """Loses all objects in frame 5."""
-
-    def step(self, frame):
-        prediction = super().step(frame)
-        kept = prediction.label_map * (frame.index < 5)
-        return vos.Prediction.from_label_map(kept.astype(np.uint8), prediction.object_ids)
-
-
 def test_a_run_names_its_spans_in_the_summary_in_run_json_and_in_lines(tmp_path):
+    class Loses(StubTracker):
+        def step(self, frame):
+            prediction = super().step(frame)
+            kept = prediction.label_map * (frame.index < 5)
+            return vos.Prediction.from_label_map(kept.astype(np.uint8), prediction.object_ids)
+
     sequence = tiny_sequence("still", size=(96, 128))
     summary = vos.track(sequence, sequence.label_maps[0], tracker=Loses(), output=tmp_path)
     assert [(span.object_id, span.first, span.last) for span in summary.doubts] == [(1, 5, 5), (2, 5, 5)]
@@ -102,15 +98,3 @@ def test_a_run_names_its_spans_in_the_summary_in_run_json_and_in_lines(tmp_path)
     assert describe(summary).splitlines()[1:] == [f"object {i}: look at frames 5 (vanishes)" for i in (1, 2)]
     again = vos.track(sequence, sequence.label_maps[0], tracker=Loses(), output=tmp_path, resume=True)
     assert again.doubts == summary.doubts
-
-
-def test_a_resumed_run_names_the_spans_before_the_stop_too(tmp_path, monkeypatch):
-    monkeypatch.setattr(saved_states, "EVERY_FRAMES", 3)
-    sequence = tiny_sequence("still", size=(96, 128), length=12)
-    given = {"source": sequence, "annotations": sequence.label_maps[0], "output": tmp_path}
-    for fail_at in (7, 10):  # stopped twice
-        with pytest.raises(vos.TrackerError):
-            vos.track(tracker=Loses(fail_at=fail_at), resume=True, **given)
-    summary = vos.track(tracker=Loses(), resume=True, **given)
-    assert summary.run.frames_before == 9
-    assert [(span.object_id, span.first, span.last) for span in summary.doubts] == [(1, 5, 5), (2, 5, 5)]

@@ -87,6 +87,26 @@ def test_a_stopped_run_goes_on_exactly(sequence, tmp_path, fail_at, more):
     assert len([call for call in tracker.calls if call[0] == "step"]) <= unbroken.frames - before
 
 
+@pytest.mark.parametrize("fail_at", [6, 10])
+def test_a_run_that_goes_on_has_the_frames_to_look_at_from_before(tmp_path, fail_at):
+    class Vanishing(Sliding):
+        """Loses both objects in frames 3 and 11."""
+
+        def step(self, frame):
+            prediction = super().step(frame)
+            lost = frame.index in (3, 11)
+            return vos.Prediction.from_label_map(prediction.label_map * np.uint8(not lost), prediction.object_ids)
+
+    sequence = tiny_sequence("moving", length=14, size=(60, 90))
+    unbroken = track(sequence, tmp_path / "a", Vanishing())
+    assert {span.first for span in unbroken.doubts} == {3, 11}
+    stop(sequence, tmp_path / "b", fail_at, Vanishing)
+    stop(sequence, tmp_path / "b", 13, Vanishing, resume=True)
+    summary = track(sequence, tmp_path / "b", Vanishing(), resume=True)
+    assert summary.run.frames_before >= 4
+    assert {(span.object_id, span.first) for span in summary.doubts} == {(1, 3), (2, 3), (1, 11), (2, 11)}
+
+
 def test_objects_that_come_and_end_are_known_after_going_on(sequence, tmp_path):
     later = np.where(sequence.label_maps[0] == 2, 3, 0).astype(np.uint8)
     given = [vos.Annotation(sequence.label_maps[0], 0), vos.Annotation(later, 5), vos.Annotation(later, 10)]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import vos
 from vos.errors import PluginFailedError
+from vos.host.loop.resizing import shrink_label_map
 from vos.host.threads import map_ahead
 from vos.plugin import (
     AnnotationError,
@@ -187,6 +188,17 @@ def test_max_side_shrinks_what_the_tracker_sees_and_not_the_output():
     assert seen == [((20, 30), (20, 30), (1, 2))]
     assert {lm.shape for lm in results} == {(60, 90)}
     assert (results[-1] == sequence.label_maps[0]).mean() > 0.95
+
+
+def test_max_side_loses_no_object_beside_another_one():
+    label_map = np.zeros((200, 300), np.uint8)
+    label_map[40:42, 60:62], label_map[40:42, 63:65], label_map[40, 66] = 1, 2, 3
+    shrunk = shrink_label_map(label_map, (10, 15))
+    assert vos.object_ids(shrunk) == (1, 2, 3)
+    assert shrunk[2, 3] == 1
+    rows, columns = np.nonzero(shrunk)
+    assert max(np.abs(rows - 2).max(), np.abs(columns - 3).max()) == 1
+    assert len(vos.object_ids(shrink_label_map(label_map, (1, 2)))) == 2
 
 
 def test_a_tracker_that_max_side_makes_no_faster_says_so(caplog):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from pathlib import Path
 
@@ -52,6 +53,22 @@ def test_an_error_leaves_the_earlier_file_and_no_temporary_one(tmp_path: Path) -
     assert (names(tmp_path), path.read_text()) == (["a.txt"], "earlier")
     with pytest.raises(OutputError, match=r"none/a.txt: cannot be written \(No such file"):
         atomic_write(tmp_path / "none" / "a.txt", "x")
+
+
+def test_without_locks_no_file_is_open_when_it_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where an open file cannot be renamed; the lowest free descriptor is the next."""
+
+    def next_descriptor() -> int:
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        os.close(descriptor)
+        return descriptor
+
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    free = next_descriptor()
+    with replacing(tmp_path / "a.txt") as partial:
+        assert next_descriptor() == free
+        partial.write_text("a")
+    assert names(tmp_path) == ["a.txt"]
 
 
 def test_the_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:

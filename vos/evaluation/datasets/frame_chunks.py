@@ -110,13 +110,14 @@ def _in_order(
     from concurrent.futures.process import BrokenProcessPool
 
     with ProcessPoolExecutor(workers, process_context(), initializer=_prepare_worker) as pool:
-        futures = [pool.submit(_score_chunk, chunk) for _, chunk in work]
         try:
+            futures = [pool.submit(_score_chunk, chunk) for _, chunk in work]
             for item, future in zip(work, futures, strict=True):
                 yield item, future.result()
         except BrokenProcessPool:
             raise VosError(
-                "a scoring process died (out of memory, or killed). Run again with fewer processes (-j)."
+                "a scoring process died (out of memory, or killed). Run again with fewer processes (-j). A script "
+                'needs if __name__ == "__main__": around what it runs.'
             ) from None
         except BaseException:
             pool.shutdown(cancel_futures=True)

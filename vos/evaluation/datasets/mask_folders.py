@@ -78,7 +78,8 @@ def evaluate(
         meta: YouTube-VOS ``meta.json`` with the objects' categories, for scores by seen and unseen.
         seen_meta: the training set's ``meta.json``: its categories are the seen ones. Without it,
             the objects in ``meta`` say ``"seen": true`` or ``false`` themselves.
-        workers: processes.
+        workers: processes. More than one may be started with ``spawn``, so a script that asks for them needs the usual
+            ``if __name__ == "__main__":``.
         progress: called from time to time with the number of frames done and of all frames.
     Returns:
         The scores.
@@ -161,11 +162,15 @@ class _FolderScoring:
         return _joined([scores for scores in finished if scores is not None], self._rules)
 
     def files(self) -> dict[str, SequenceFiles]:
-        """List the folders of each sequence: truth, predictions and frames."""
-        return {
-            sequence: SequenceFiles(folder, self._folders[sequence], frames_beside(folder))
-            for sequence, folder in self._truth_folders.items()
-        }
+        """List the folders of each sequence, or of each object: truth, predictions and frames."""
+        found = {}
+        for name, folder in self._truth_folders.items():
+            key, images = name, folder
+            if self._rules.object_folders:
+                sequence, _, number = name.rpartition("/")
+                key, images = f"{sequence}/{int(number)}", folder.parent
+            found[key] = SequenceFiles(folder, self._folders[name], frames_beside(images))
+        return found
 
 
 def _prediction_folders(

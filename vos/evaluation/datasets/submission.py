@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vos.errors import InputError
 from vos.evaluation.datasets.sequence_folders import png_files
-from vos.io.atomic_files import atomic_write
+from vos.io.atomic_files import atomic_write, output_errors
 from vos.io.masks.mask_file import read_stored_label_map
 
 
@@ -18,7 +18,7 @@ def write_submission(results: Path, target: Path, sequences: Sequence[str] | Non
 
     Args:
         results: a folder with a folder of masks for each sequence, as of ``vos davis`` or ``vos track``.
-        target: the zip file; replaced once it is whole.
+        target: the zip file; replaced once it is whole. Its folder is made.
         sequences: only these, each of which must be there; None for all. A name counts once.
     Returns:
         The number of masks.
@@ -46,5 +46,7 @@ def write_submission(results: Path, target: Path, sequences: Sequence[str] | Non
         for name, path in files:
             # A fixed date makes equal masks an equal file.
             archive.writestr(zipfile.ZipInfo(f"{name}/{path.name}", (1980, 1, 1, 0, 0, 0)), path.read_bytes())
+    with output_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     atomic_write(target, packed.getvalue())
     return len(files)

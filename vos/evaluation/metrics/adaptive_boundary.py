@@ -96,6 +96,8 @@ def _disk_rows(radius: float) -> dict[tuple[int, int], list[int]]:
     for row, columns in rows:
         if len(columns):
             spans.setdefault((int(columns[0]), int(columns[-1])), []).append(row)
+    if not spans:  # below a radius of 0.586; OpenCV takes the first element of a kernel without elements
+        spans[-anchor, -anchor] = [-anchor]
     return dict(sorted(spans.items(), key=lambda item: item[0][1] - item[0][0]))
 
 

@@ -15,7 +15,7 @@ from vos.evaluation.metrics.adaptive_boundary import score_pair_adaptive
 from vos.evaluation.metrics.boundary_accuracy import f_measure
 from vos.evaluation.metrics.boundary_iou import boundary_areas, boundary_width
 from vos.evaluation.metrics.region_similarity import jaccard
-from vos.types.arrays import LabelMap
+from vos.types.arrays import BoolArray, LabelMap
 from vos.types.label_map import FEW_IDS
 
 Measures = Literal["j-f", "j", "j-f-adaptive"]
@@ -100,20 +100,24 @@ def score_region(truth: bits.Bits, mask: bits.Bits) -> float:
     return jaccard(bits.count(truth & mask), bits.count(truth), bits.count(mask))
 
 
-def score_proposals(truth: LabelMap, prediction: LabelMap, radius: int) -> FrameScores:
+def score_proposals(truth: LabelMap, prediction: LabelMap, radius: int, void: BoolArray | None = None) -> FrameScores:
     """Measure J and F of every proposal against every object.
 
     Args:
         truth: uint8 (H, W), without void.
-        prediction: uint8 (H, W), background where the truth is void; its ids need not be those of the truth.
+        prediction: uint8 (H, W); its ids need not be those of the truth.
         radius: boundary tolerance in pixels.
+        void: bool (H, W), pixels that do not count; a proposal of these alone is empty.
     Returns:
         Tables (P + 1, K + 1) in the order of ``prediction_ids`` and ``truth_ids``; the last row is an
         empty proposal, the last column an absent object.
     """
     truths, predictions = split(truth), split(prediction)
+    if void is not None and void.any():
+        counted = ~bits.pack(void)
+        predictions = {i: mask & counted for i, mask in predictions.items()}
     j, f = np.zeros((2, len(predictions) + 1, len(truths) + 1))
-    j[-1, -1] = f[-1, -1] = 1
+    j[:, -1] = f[:, -1] = [*(not mask.any() for mask in predictions.values()), True]
     cropped = bits.crop([*truths.values(), *predictions.values()], truth.shape[1])
     if cropped is not None:
         masks, last_bit = cropped

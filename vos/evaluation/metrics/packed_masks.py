@@ -92,6 +92,7 @@ def dilate(bits: Bits, radius: int) -> Bits:
         Packed masks of the same shape. Bits past the last pixel of a row may be set.
     """
     *outer, height, words = bits.shape
+    radius = min(radius, height + words * WORD)  # no two pixels are farther apart
     run = np.zeros((*outer, height, words + -(-radius // WORD)), dtype=np.uint64)
     run[..., :words] = bits
     dilated = np.zeros_like(run)

@@ -41,7 +41,7 @@ def statistics(scores: npt.ArrayLike, *, official: bool = False) -> Statistics:
         quarters share their border frame, as there.
     """
     values = np.asarray(scores, dtype=np.float64)
-    if not len(values):
+    if np.isnan(values).all():
         return Statistics(math.nan, math.nan, math.nan)
     edges = np.round(np.linspace(1, len(values), DECAY_BINS + 1) + 1e-10).astype(np.int64) - 1
     if official:

@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 from vos.errors import InputError
 from vos.evaluation.datasets.sequence_folders import png_files
 from vos.evaluation.metrics.boundary_accuracy import boundary_of
-from vos.evaluation.reports.tables import CATEGORY_COLUMNS, GLOBAL_COLUMNS, percent
+from vos.evaluation.reports.tables import percent, summary_columns
 from vos.evaluation.video.black_and_white import annotated_in_black_and_white
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.scores import Scores, SequenceFiles
@@ -87,9 +87,7 @@ def html_report(results: Sequence[Scores]) -> str:
 
 
 def _summary(results: Sequence[Scores]) -> str:
-    columns = dict(GLOBAL_COLUMNS)
-    if any(scores.by_category() for scores in results):
-        columns |= CATEGORY_COLUMNS
+    columns = summary_columns(results)
     rows = []
     for scores in results:
         numbers = scores.summary()
@@ -98,7 +96,7 @@ def _summary(results: Sequence[Scores]) -> str:
 
 
 def _objects(results: Sequence[Scores]) -> str:
-    """A row for each object: all numbers of one result, or J&F of several with differences to the first."""
+    """A row for each object: all numbers of one result, or J&F (else J) of several with differences to the first."""
     if len(results) == 1:
         heads = ["Object", "Frames", "J&F", "J", "J recall", "J decay", "F", "F recall", "F decay"]
         rows = []
@@ -114,7 +112,7 @@ def _objects(results: Sequence[Scores]) -> str:
     heads = ["Object", results[0].name, *(head for scores in results[1:] for head in (scores.name, "+/-"))]
     rows = []
     for sequence, same in _same_objects(results):
-        values = [scores.j_and_f for scores in same]
+        values = [scores.main for scores in same]
         cells = [_text_cell(f"{sequence}_{same[0].label}"), _cell(values[0])]
         for value in values[1:]:
             cells += [_cell(value), _cell(value - values[0], signed=True)]
@@ -168,29 +166,32 @@ def _colour(n: int) -> str:
 def _curves(results: Sequence[Scores]) -> list[str]:
     figures = []
     for sequence, same in _same_objects(results):
-        scores = same[0]
-        if not scores.frames:
+        # With sa-v, predictions determine the first scored frame; the last one is the same.
+        frames = max((scores.frames for scores in same), key=len)
+        if not frames:
             continue
         data = {
-            "frames": scores.frames,
+            "frames": frames,
             "series": [
-                {"name": result.name, "j": _rounded(other.j), "f": _rounded(other.f)}
+                {"name": result.name, "j": _rounded(other.j, len(frames)), "f": _rounded(other.f, len(frames))}
                 for result, other in zip(results, same, strict=True)
             ],
         }
-        lines = "".join(_polylines(other, _colour(n)) for n, other in enumerate(same))
-        caption = f"{sequence}_{scores.label}: " + " · ".join(
+        lines = "".join(_polylines(other, _colour(n), len(frames)) for n, other in enumerate(same))
+        caption = f"{sequence}_{same[0].label}: " + " · ".join(
             f"J {percent(other.j_statistics.mean)}, F {percent(other.f_statistics.mean)}" for other in same
         )
         figures.append(
-            f"<figure><figcaption>{escape(caption)}</figcaption>{_axes(scores.frames, lines)}"
+            f"<figure><figcaption>{escape(caption)}</figcaption>{_axes(frames, lines)}"
             f'<div class="reading"></div><script type="application/json">{_script_json(data)}</script></figure>'
         )
     return figures
 
 
-def _rounded(values: AnyArray) -> list[float]:
-    return [round(float(v), 4) for v in values]
+def _rounded(values: AnyArray, count: int) -> list[float | None]:
+    """Values of the last of ``count`` frames for JSON: None where there is none."""
+    rounded = [None if math.isnan(v) else round(float(v), 4) for v in values]
+    return [None] * (count - len(rounded)) + rounded
 
 
 def _script_json(data: object) -> str:
@@ -198,12 +199,16 @@ def _script_json(data: object) -> str:
     return json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
 
 
-def _polylines(scores: ObjectScores, colour: str) -> str:
-    last = max(len(scores.frames) - 1, 1)
+def _polylines(scores: ObjectScores, colour: str, count: int) -> str:
+    """The curves of J and F in the last of ``count`` frames."""
+    last = max(count - 1, 1)
     parts = []
     for kind, values in (("j", scores.j), ("f", scores.f)):
+        if np.isnan(values).all():  # F, where it is not measured
+            continue
         points = " ".join(
-            f"{_LEFT + _SPAN * n / last:.1f},{_TOP + _RISE * (1 - value):.1f}" for n, value in enumerate(values)
+            f"{_LEFT + _SPAN * n / last:.1f},{_TOP + _RISE * (1 - value):.1f}"
+            for n, value in enumerate(values, start=count - len(values))
         )
         parts.append(f'<polyline class="{kind}" stroke="{colour}" points="{points}"/>')
     return "".join(parts)
@@ -230,7 +235,7 @@ def _worst(scores: Scores, *, titled: bool) -> str:
     for sequence in scores.sequences:
         for object_scores in sequence.objects:
             if object_scores.frames:
-                both = (object_scores.j + object_scores.f) / 2
+                both = np.where(np.isnan(object_scores.f), object_scores.j, (object_scores.j + object_scores.f) / 2)
                 n = int(both.argmin())
                 found.append((float(both[n]), sequence, object_scores, n))
     found.sort(key=lambda item: item[0])
@@ -245,7 +250,7 @@ def _figure(scores: Scores, sequence: SequenceScores, object_scores: ObjectScore
         f"{sequence.name}_{object_scores.label}, frame {frame}: "
         f"J {percent(object_scores.j[n])}, F {percent(object_scores.f[n])}"
     )
-    files = scores.files.get(sequence.name)
+    files = scores.files_of(sequence.name, object_scores.object_id)
     picture = ""
     if files is not None:
         proposals = scores.protocol.max_proposals is not None

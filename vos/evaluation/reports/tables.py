@@ -12,7 +12,7 @@ from typing import Literal
 
 from vos.errors import OutputError
 from vos.evaluation.video.attributes import Slice, slices
-from vos.evaluation.video.object_scores import ObjectScores, SequenceScores, Series
+from vos.evaluation.video.object_scores import ObjectScores, SequenceScores, Series, main_score
 from vos.evaluation.video.scores import Scores
 from vos.evaluation.video.significance import bootstrap_interval, paired_test
 from vos.io.atomic_files import atomic_write
@@ -82,8 +82,19 @@ def percent(value: float, *, signed: bool = False, digits: int = 1) -> str:
     return f"{100 * value:{'+' if signed else ''}.{digits}f}"
 
 
+def summary_columns(results: Sequence[Scores]) -> dict[str, str]:
+    """Choose the columns of the table of results: label and key in ``Scores.summary`` of what some result measures."""
+    columns = dict(GLOBAL_COLUMNS)
+    columns |= {label: key for label, key in PROTOCOL_COLUMNS.items() if any(key in one.summary() for one in results)}
+    if all(scores.protocol.measures == "j" for scores in results):
+        columns = {label: key for label, key in columns.items() if key.startswith(("j_", "b_")) and "and" not in key}
+    if any(scores.by_category() for scores in results):
+        columns |= CATEGORY_COLUMNS
+    return columns
+
+
 def summary_table(results: Sequence[Scores], style: Style = "text", digits: int = 1) -> str:
-    """Make the table of the seven DAVIS numbers (and those by category), a row for each result, times 100.
+    """Make the table of the DAVIS numbers and those of the protocol, a row for each result, times 100.
 
     Args:
         results: one for each set of predictions.
@@ -92,12 +103,7 @@ def summary_table(results: Sequence[Scores], style: Style = "text", digits: int 
     Returns:
         The table's text.
     """
-    columns = dict(GLOBAL_COLUMNS)
-    columns |= {label: key for label, key in PROTOCOL_COLUMNS.items() if any(key in one.summary() for one in results)}
-    if all(scores.protocol.measures == "j" for scores in results):
-        columns = {label: key for label, key in columns.items() if key.startswith(("j_", "b_")) and "and" not in key}
-    if any(scores.by_category() for scores in results):
-        columns |= CATEGORY_COLUMNS
+    columns = summary_columns(results)
     rows = [["", *columns]]
     for scores in results:
         numbers = scores.summary()
@@ -107,6 +113,8 @@ def summary_table(results: Sequence[Scores], style: Style = "text", digits: int 
 
 def sequence_table(results: Sequence[Scores], style: Style = "text", digits: int = 1) -> str:
     """Make the table of sequences: J&F, J and F of one result, or J&F of several with differences to the first.
+
+    Where F is not measured, several are compared by J.
 
     Args:
         results: one for each set of predictions, of the same sequences.
@@ -129,8 +137,8 @@ def sequence_table(results: Sequence[Scores], style: Style = "text", digits: int
     first, *others = results
     rows = [["Sequence", first.name, *(cell for scores in others for cell in (scores.name, "+/-"))]]
     for sequences in zip(*(scores.sequences for scores in results), strict=True):
-        rows.append([sequences[0].name, *_compared([sequence.j_and_f for sequence in sequences], digits)])
-    rows.append(["All objects", *_compared([scores.j_and_f for scores in results], digits)])
+        rows.append([sequences[0].name, *_compared([sequence.main for sequence in sequences], digits)])
+    rows.append(["All objects", *_compared([scores.main for scores in results], digits)])
     return table(rows, style)
 
 
@@ -175,7 +183,7 @@ def slice_table(results: Sequence[Scores], style: Style = "text", digits: int = 
         found = [one.get(name, Slice(name, 0, math.nan, math.nan)) for one in tables]
         counts = [str(one.objects) for one in found]  # with sa-v, predictions determine which objects are scored
         shown = counts[0] if len({*counts}) == 1 else "/".join(counts)
-        numbers = [one.j if math.isnan(one.f) else (one.j + one.f) / 2 for one in found]
+        numbers = [main_score(one.j, one.f) for one in found]
         rows.append([name, shown, *(percent(value, digits=digits) for value in numbers)])
     return table(rows, style)
 

@@ -86,13 +86,15 @@ def slices(results: Sequence[Scores], limits: AttributeLimits | None = None) -> 
 
 
 def _slices_of(scores: Scores, limits: AttributeLimits, tracks: dict[Path, Mapping[int, set[str]]]) -> list[Slice]:
-    merge = scores.protocol.merge and not scores.protocol.object_folders
+    merge = scores.protocol.merge or scores.protocol.object_folders
     members: dict[str, list[int]] = {}
     objects = [(name, one) for name, one in scores.objects if len(one.j)]
     for at, (name, one) in enumerate(objects):
-        folder = scores.files[f"{name}/{one.object_id:03d}" if scores.protocol.object_folders else name].truth
+        files = scores.files_of(name, one.object_id)
+        assert files is not None, "given with the scores"
+        folder = files.truth
         if folder not in tracks:
-            tracks[folder] = _attributes_in(folder, merge or scores.protocol.object_folders, limits)
+            tracks[folder] = _attributes_in(folder, merge, limits)
         object_id = 1 if scores.protocol.object_folders else one.object_id
         for attribute in tracks[folder].get(object_id, ()):
             members.setdefault(attribute, []).append(at)

@@ -17,6 +17,11 @@ LAST_QUARTER = 0.75
 """Share of the frames after which VOST's J_tr begins."""
 
 
+def main_score(j: float, f: float) -> float:
+    """Return J&F; J where F is not measured (VOST), which is NaN then."""
+    return j if math.isnan(f) else (j + f) / 2
+
+
 @dataclass(frozen=True, eq=False)
 class ObjectScores:
     """One object's scores over time.
@@ -94,6 +99,11 @@ class ObjectScores:
         """Mean of mean J and mean F."""
         return (self.j_statistics.mean + self.f_statistics.mean) / 2
 
+    @property
+    def main(self) -> float:
+        """J&F, by which objects are compared; J where F is not measured."""
+        return main_score(self.j_statistics.mean, self.f_statistics.mean)
+
 
 @dataclass(frozen=True, eq=False)
 class SequenceScores:
@@ -123,3 +133,8 @@ class SequenceScores:
     def j_and_f(self) -> float:
         """Mean of mean J and mean F."""
         return (self.j.mean + self.f.mean) / 2
+
+    @property
+    def main(self) -> float:
+        """J&F, by which sequences are compared; J where F is not measured."""
+        return main_score(self.j.mean, self.f.mean)

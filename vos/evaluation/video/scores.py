@@ -11,7 +11,7 @@ from typing import Any
 
 from vos.evaluation.metrics.statistics import Statistics, mean_of
 from vos.evaluation.video.disappearance import disappearance_and_reappearance
-from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
+from vos.evaluation.video.object_scores import ObjectScores, SequenceScores, main_score
 from vos.evaluation.video.protocol import Protocol
 
 
@@ -42,7 +42,7 @@ class Scores:
         tolerance: of the boundary, as given.
         sequences: the sequences' scores, in order.
         unseen: sequences and object ids of unseen categories (YouTube-VOS); None where not requested.
-        files: where each sequence's pictures are.
+        files: where each sequence's pictures are; with a folder for each object, by ``SEQUENCE/ID``.
         remarks: what a reader should know of the data set, such as folders that were left out.
     """
 
@@ -73,6 +73,15 @@ class Scores:
     def j_and_f(self) -> float:
         """Mean of mean J and mean F, in [0, 1]."""
         return (self.j.mean + self.f.mean) / 2
+
+    @property
+    def main(self) -> float:
+        """J&F, by which results are compared; J where F is not measured."""
+        return main_score(self.j.mean, self.f.mean)
+
+    def files_of(self, sequence: str, object_id: int) -> SequenceFiles | None:
+        """Find the folders of an object's masks and images; None where they are not known."""
+        return self.files.get(f"{sequence}/{object_id}" if self.protocol.object_folders else sequence)
 
     @property
     def notes(self) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from functools import cached_property
 
 import numpy as np
 
@@ -65,13 +64,14 @@ class SequenceScorer:
             found, expected = _size_text(prediction), _size_text(truth)
             raise InputError(f"prediction is {found}, annotation is {expected}. Predict at the annotation's size.")
         protocol = self.protocol
-        if protocol.use_void:
-            prediction = np.where(truth == VOID, 0, prediction).astype(np.uint8, copy=False)
+        void = np.asarray(truth == VOID) if protocol.use_void else None
         truth = without_void(truth)
         if protocol.merge:
             truth, prediction = (truth > 0).view(np.uint8), (prediction > 0).view(np.uint8)
         if protocol.max_proposals is not None:
-            return score_proposals(truth, prediction, math.ceil(self.tolerance))
+            return score_proposals(truth, prediction, math.ceil(self.tolerance), void)
+        if void is not None:
+            prediction = np.where(void, 0, prediction).astype(np.uint8, copy=False)
         # An object that appears later is scored in every frame, also where the truth lacks it.
         wanted = self.first_ids if protocol.of_first_frame else None
         return score_frame(
@@ -128,7 +128,7 @@ class SequenceScorer:
         ids = self.first_ids if protocol.of_first_frame else sorted({*self.first_ids, *self._truth_ids})
         return SequenceScores(self.name, tuple(self._object(i) for i in ids), self._notes())
 
-    @cached_property
+    @property
     def _truth_ids(self) -> set[int]:
         return {i for _, scores in self._frames for i in scores.truth_ids}
 

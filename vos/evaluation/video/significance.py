@@ -100,8 +100,4 @@ def paired_test(first: Scores, second: Scores, *, seed: int = 0) -> Comparison:
 
 def _values(scores: Scores) -> list[npt.NDArray[np.float64]]:
     """J&F of each sequence's scored objects; J where F is not measured."""
-    only_j = scores.protocol.measures == "j"
-    return [
-        np.array([one.j_statistics.mean if only_j else one.j_and_f for one in sequence.objects if len(one.j)])
-        for sequence in scores.sequences
-    ]
+    return [np.array([one.main for one in sequence.objects if len(one.j)]) for sequence in scores.sequences]

@@ -145,6 +145,10 @@ def _annotations(path: Path, masks: ImportedMasks, info: SourceInfo, indices: ra
         alone = frame if count == 1 else None
         index = _index_of(frame, info)
         if index is not None and index in indices:
+            if index in found:
+                raise AnnotationError(
+                    f"{path}: holds two images of frame {index} ({frame.name}). Give the images of one video."
+                )
             found[index] = Annotation(frame.label_map, index)
     if not found and alone is not None:
         return [Annotation(alone.label_map, indices[0])]
@@ -165,8 +169,3 @@ def _index_of(frame: ImportedFrame, info: SourceInfo) -> int | None:
     if info.frame_names is not None:
         return info.frame_names.index(frame.name) if frame.name in info.frame_names else None
     return int(frame.name) if frame.name.isdecimal() else None
-
-
-def _is_one_frame(key: object, given: object) -> bool:
-    """Test whether an entry is one annotation by frame index; a text key names an object, a mapping holds several."""
-    return isinstance(key, (int, np.integer)) and not isinstance(given, Mapping)

@@ -35,14 +35,14 @@ def resize_frame(frame: Frame, size: Size) -> Frame:
 
 
 def shrink_label_map(label_map: LabelMap, size: Size) -> LabelMap:
-    """Shrink a label map so that no object is lost.
+    """Shrink a label map so that no object is lost, where there are as many pixels as objects.
 
     Args:
         label_map: uint8 (H, W) of 0 and ids.
         size: (H, W) wanted, no larger.
     Returns:
         uint8 ``size``: each pixel has the id that covers most of it; an object too small to win any
-        pixel gets the one that it covers best.
+        pixel gets the one that it covers best, or the nearest to it that is not all that another object has.
     """
     if label_map.shape == size:
         return label_map
@@ -60,5 +60,10 @@ def shrink_label_map(label_map: LabelMap, size: Size) -> LabelMap:
         best = np.maximum(best, cover)
     for object_id, cover in zip(ids, covers, strict=True):
         if not (shrunk == object_id).any():
-            shrunk[np.unravel_index(int(np.argmax(cover)), size)] = object_id
+            counts = np.bincount(shrunk.ravel(), minlength=256)
+            rows, columns = np.nonzero((shrunk == 0) | (counts[shrunk] > 1))
+            row, column = np.unravel_index(int(np.argmax(cover)), size)
+            if len(rows):  # else there are more objects than pixels
+                nearest = int(np.argmin((rows - row) ** 2 + (columns - column) ** 2))
+                shrunk[rows[nearest], columns[nearest]] = object_id
     return shrunk

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vos.types.arrays import LabelMap
+from vos.types.run import DoubtfulSpan
 
 
 @dataclass(frozen=True)
@@ -17,11 +18,13 @@ class ResumePoint:
         state: file of the tracker's state after that frame, with which masks become those of an unbroken run; None
             where the tracker starts again from ``label_map``.
         label_map: uint8 (H, W), the frame's mask; None with ``state``.
+        doubts: doubtful spans up to that frame; none with ``label_map``.
     """
 
     frame_index: int
     state: Path | None = None
     label_map: LabelMap | None = None
+    doubts: tuple[DoubtfulSpan, ...] = ()
 
     def after(self, indices: range) -> range:
         """The frames of the way forward that are left."""

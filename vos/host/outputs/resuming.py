@@ -83,7 +83,7 @@ def _frames_before(record: Mapping[str, Any]) -> int:
 
 def resume_stopped_run(
     run: Run, loop: FrameLoop, writers: Sequence[Writer], masks: Mapping[int, str], *, exact: bool
-) -> tuple[Run, str]:
+) -> tuple[Run, ResumePoint | None]:
     """Resume the loop after the last frame that a stopped run completed, if it completed any.
 
     Args:
@@ -93,18 +93,18 @@ def resume_stopped_run(
         masks: file names of the masks that are there, by frame index.
         exact: resume only from a saved state, which gives the masks of an uninterrupted run.
     Returns:
-        The run with its ``frames_before``; and "state" or "mask", or "" if it starts from its first frame.
+        The run with its ``frames_before``; and where it resumes, or None if it starts from its first frame.
     """
     place = run.address or run.output
     whole = next((writer for writer in writers if not getattr(writer, "per_frame", False)), None)
     if whole is not None:
         logger.info("%s: tracked anew: %s writes one file of all frames.", place, type(whole).__name__)
-        return run, ""
+        return run, None
     if not run.source.seekable or not loop.can_resume:
-        return run, ""
+        return run, None
     point = _from_state(run, loop, masks) if loop.tracker.saves else None if exact else _from_mask(run, loop, masks)
     if point is None:
-        return run, ""
+        return run, None
     logger.info("%s: goes on after frame %d.", place, point.frame_index)
     if point.state is None:
         logger.warning(
@@ -115,7 +115,7 @@ def resume_stopped_run(
             point.frame_index,
         )
     before = sum(1 for _ in loop.up_to(point.frame_index))
-    return dataclasses.replace(run, frames_before=before), "mask" if point.state is None else "state"
+    return dataclasses.replace(run, frames_before=before), point
 
 
 def _from_state(run: Run, loop: FrameLoop, masks: Mapping[int, str]) -> ResumePoint | None:

@@ -60,7 +60,7 @@ class StateWriter:
         Args:
             index: of the frame that was tracked last.
             flush: waits until the masks up to this frame are written, so that no state is ahead of them.
-            doubts: lists the doubtful spans so far; a resumed run adds its own.
+            doubts: gives the doubtful spans up to this frame.
         """
         position = self._loop.position(index)
         if not self._works or not position or position % self._every:
@@ -134,16 +134,7 @@ def find_state(run: Run) -> ResumePoint | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         refuse_state(folder, error)
         return None
-    return ResumePoint(index, path)
-
-
-def saved_doubts(folder: Path) -> tuple[DoubtfulSpan, ...]:
-    """Return the doubtful spans up to the newest state.
-
-    Args:
-        folder: the run's own folder, whose state ``find_state`` has found.
-    """
-    return recorded_doubts(read_json(folder / STATE_FOLDER / RECORD))
+    return ResumePoint(index, path, doubts=recorded_doubts(record))
 
 
 def refuse_state(folder: Path, error: BaseException) -> None:

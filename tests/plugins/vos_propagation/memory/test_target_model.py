@@ -44,6 +44,13 @@ def test_cells_without_a_label_teach_nothing() -> None:
     torch.testing.assert_close(target.scores(features), other.scores(features))
 
 
+def test_without_a_certain_cell_all_scores_are_0() -> None:
+    features, labels = samples(0)
+    target = model(features)
+    target.learn(features, torch.full_like(labels, 1 / 3), annotated=True)
+    assert not target.scores(features).any()
+
+
 def test_of_alike_cells_of_the_background_every_fourth_teaches_as_much_as_all() -> None:
     """Four of each one after the other: what is left out is what is in. An object's cells all differ, and all teach."""
     generator = torch.Generator().manual_seed(0)
