@@ -20,7 +20,7 @@ class TrackWorker:
         """Track one video; a finished run of the same job is skipped.
 
         Args:
-            work: ``TrackJob.to_json``.
+            work: a ``TrackJob`` as a dict, as ``TrackJob.to_job`` has it.
             report: called at each frame.
         Returns:
             Frames, seconds, object ids, the output folder, and whether an earlier run had finished it.

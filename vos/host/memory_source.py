@@ -22,7 +22,7 @@ EXPECTED = (
 
 
 class MemorySource:
-    """A source over images in memory; ``as_frames`` lists the accepted types."""
+    """A source over images in memory; ``frames_in_memory`` lists the accepted types."""
 
     def __init__(self, images: Any) -> None:
         """Keep the images; an iterator is read lazily and once.

@@ -38,9 +38,9 @@ class Annotation:
             raise AnnotationError(f"annotation of frame {self.frame_index}: {error}.") from None
         if self.frame_index < 0:
             raise AnnotationError(f"annotation's frame index is {self.frame_index}, expected 0 or more")
-        view = np.ascontiguousarray(label_map).view()
-        view.flags.writeable = False
-        object.__setattr__(self, "label_map", view)
+        own = np.array(label_map, order="C")  # a copy: it is read when its frame is tracked
+        own.flags.writeable = False
+        object.__setattr__(self, "label_map", own)
         if not self.object_ids:
             raise EmptyMaskError(
                 f"annotation of frame {self.frame_index}: no object in it (all pixels are 0 or {VOID}). "

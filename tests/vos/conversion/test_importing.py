@@ -38,6 +38,8 @@ def test_images_of_one_name_are_not_written_over_each_other(tmp_path):
     assert list((tmp_path / "masks").iterdir()) == []
     with pytest.raises(vos.InputError, match=r"c\.json: holds two images of frame 1 \(00001\)"):
         vos.track(tiny_sequence("moving", length=3), path, tracker=StubTracker())
+    with pytest.raises(vos.InputError, match=r"c\.json: holds two images of frame 1 \(00001\)"):
+        vos.track(tiny_sequence("moving", length=3), {1: path}, tracker=StubTracker())
 
 
 def test_files_of_other_names_stay_when_masks_are_replaced(tmp_path):

@@ -3,6 +3,7 @@ import pytest
 
 import vos
 from vos.plugin import AnnotationError, EmptyMaskError, OptionError
+from vos.testing import StubTracker
 
 
 def test_frame_is_read_only_and_does_not_lock_its_owner():
@@ -25,6 +26,13 @@ def test_frame_refuses_other_images(image):
 
 def test_frame_is_contiguous():
     assert vos.Frame(0, np.zeros((4, 6, 3), np.uint8)[:, ::-1], "x").image.flags.c_contiguous
+
+
+def test_an_annotation_stays_when_the_array_that_was_given_changes():
+    label_map = np.ones((4, 6), np.uint8)
+    results = vos.stream([np.zeros((4, 6, 3), np.uint8)], label_map, tracker=StubTracker())
+    label_map[:] = 0
+    assert [found.all() for _, found in results] == [True]
 
 
 def test_annotation_needs_an_object():

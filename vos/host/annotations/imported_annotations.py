@@ -122,6 +122,8 @@ def _one(given: OneAnnotation, index: int, info: SourceInfo, plugins: Plugins) -
     wanted = frames if len(frames) == 1 else [f for f in frames if _index_of(f, info) == index]
     if not wanted:
         raise AnnotationError(f"{given}: holds {len(frames)} frames with objects, and none of them is frame {index}.")
+    if len(wanted) > 1:
+        raise _two_images(Path(given), index, wanted[1])
     return Annotation(wanted[0].label_map, index)
 
 
@@ -146,9 +148,7 @@ def _annotations(path: Path, masks: ImportedMasks, info: SourceInfo, indices: ra
         index = _index_of(frame, info)
         if index is not None and index in indices:
             if index in found:
-                raise AnnotationError(
-                    f"{path}: holds two images of frame {index} ({frame.name}). Give the images of one video."
-                )
+                raise _two_images(path, index, frame)
             found[index] = Annotation(frame.label_map, index)
     if not found and alone is not None:
         return [Annotation(alone.label_map, indices[0])]
@@ -161,6 +161,10 @@ def _annotations(path: Path, masks: ImportedMasks, info: SourceInfo, indices: ra
             f"{path}: {masks.unclear_ids}. Give track ids, or one of these images alone, with --mask INDEX:FILE."
         )
     return [found[index] for index in sorted(found)]
+
+
+def _two_images(path: Path, index: int, frame: ImportedFrame) -> AnnotationError:
+    return AnnotationError(f"{path}: holds two images of frame {index} ({frame.name}). Give the images of one video.")
 
 
 def _index_of(frame: ImportedFrame, info: SourceInfo) -> int | None:
