@@ -373,6 +373,8 @@ def bad_step(answer):
         (lambda f: None, "step returned NoneType, expected a vos.Prediction"),
         (lambda f: vos.Prediction((7,), np.ones((1, 2, 2), np.float32)), r"object ids \[7\] that no annotation gave"),
         (lambda f: vos.Prediction((1,), np.full((1, 2, 2), np.nan, np.float32)), "logits hold NaN"),
+        (lambda f: vos.Prediction((1,), np.ones((1, 64, 48), np.float32)), r"\(64, 48\) for a frame of \(48, 64\)"),
+        (lambda f: vos.Prediction.from_label_map(np.ones((64, 48), np.uint8)), "rows and columns are swapped"),
         (lambda f: vos.Prediction.from_label_map(np.ones((1, 1), np.uint8), scores=[np.nan]), r"scores are \[nan\]"),
         (lambda f: vos.Prediction.from_label_map(np.ones((1, 1), np.uint8), scores=[1.5]), "expected values from 0"),
     ],
