@@ -652,6 +652,18 @@ def test_an_object_ends_at_its_frame_and_a_later_mask_begins_it_anew(tracker):
     assert ids == [(3, 7)] * 4 + [(3,)] * 2 + [(3, 7)] * 2
 
 
+def test_an_ended_object_of_a_tracker_that_cannot_forget_competes_no_more():
+    class Overlapping(Keeping):
+        def step(self, frame):
+            logits = np.stack([np.full((4, 4), 1, np.float32), np.full((4, 4), 5, np.float32)])
+            return vos.Prediction((3, 7), logits, scores=[0.9, 0.9], present=[True, True])
+
+    sequence = tiny_sequence("still", length=4, object_ids=(3, 7))
+    maps = [m for _, m in vos.stream(sequence, sequence.label_maps[0], tracker=Overlapping(), ends={7: 2})]
+    assert [vos.object_ids(m) for m in maps[1:]] == [(7,), (3,), (3,)]
+    assert vos.track(sequence, sequence.label_maps[0], tracker=Keeping(), writers=[], ends={7: 2}).doubts == ()
+
+
 def test_an_end_of_an_object_that_is_not_there_is_refused():
     sequence = tiny_sequence("still", length=3, object_ids=(3,))
     with pytest.raises(vos.InputError, match="--end 7@1: no mask has object 7. There are: 3"):
