@@ -81,6 +81,11 @@ def test_only_the_command_line_prints_and_exits():
     assert not found
 
 
+def test_log_lines_of_plugins_reach_the_command_line():
+    found = [relative(path) for path in PLUGINS if "getLogger(__name__)" in text_of(path)]
+    assert not found, "the command line shows what loggers below `vos` say: getLogger('vos.NAME')"
+
+
 def test_no_docstring_begins_with_a_question_word():
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     found = [

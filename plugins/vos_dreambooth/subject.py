@@ -26,7 +26,7 @@ from vos.plugin import (
 from vos_persam.personal import PersonalOptions, PersonalSegmenter
 from vos_sam.model import SegmentAnything
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("vos.dreambooth")
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,6 @@ never stopped, bit for bit.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -22,8 +21,6 @@ from vos_dreambooth.loss import latent_mask, subject_loss
 from vos_dreambooth.settings import Places, SaveIntervals, TrainingSettings
 from vos_dreambooth.stable_diffusion import StableDiffusion
 from vos_dreambooth.subject import Subject
-
-logger = logging.getLogger(__name__)
 
 LARGEST_GRADIENT = 1.0
 """Norm that gradients are clipped to, as in diffusers' example."""

@@ -12,7 +12,7 @@ from torchvision.ops import clip_boxes_to_image, nms
 from vos.plugin import EmptyMaskError, Frame, Size
 from vos_grounded.options import MAX_OBJECTS, TextOptions
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("vos.grounded")
 
 MAX_NAMED = 5
 """How many phrases a message names."""
@@ -80,6 +80,6 @@ def choose_objects(
 
 
 def log_objects(found: Detections, phrases: Sequence[str], rows: Tensor, object_ids: Sequence[int]) -> None:
-    """Log which object is of which phrase."""
+    """Say with --debug which object is of which phrase."""
     for object_id, row in zip(object_ids, rows.tolist(), strict=True):
-        logger.info("object %d: %s, %.2f", object_id, phrases[int(found.phrases[row])], float(found.scores[row]))
+        logger.debug("object %d: %s, %.2f", object_id, phrases[int(found.phrases[row])], float(found.scores[row]))

@@ -12,7 +12,7 @@ import numpy as np
 
 from vos.plugin import AnyArray, Frame, InputError, split_phrases
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("vos.sam")
 
 MAX_ID = 254
 MAX_NAMED = 5

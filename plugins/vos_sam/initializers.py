@@ -19,7 +19,7 @@ from vos_sam.options import BoxesOptions, Granularity, MaskOptions, PointsOption
 from vos_sam.prompt import Prompt
 from vos_sam.view import merge_objects
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("vos.sam")
 
 SURE = 10.0
 """Logit that a rough mask is given as."""

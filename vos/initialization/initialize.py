@@ -161,6 +161,8 @@ def _checked(label_map: Any, frame: Frame, name: str) -> LabelMap:
     found = np.asarray(label_map)
     if found.dtype != np.uint8 or found.shape != frame.size or (found == VOID).any():
         what = f"{found.dtype} {found.shape}" if found.dtype != np.uint8 or found.shape != frame.size else "void (255)"
+        if found.dtype == object:
+            what = f"a {type(label_map).__name__}"
         raise PluginError(
             f'initializer "{name}" returned {what} for frame {frame.name}, '
             f"expected uint8 {frame.size} of 0 and ids 1..254."

@@ -385,6 +385,8 @@ def bad_step(answer):
         (lambda f: None, "step returned NoneType, expected a vos.Prediction"),
         (lambda f: vos.Prediction((7,), np.ones((1, 2, 2), np.float32)), r"object ids \[7\] that no annotation gave"),
         (lambda f: vos.Prediction((1,), np.full((1, 2, 2), np.nan, np.float32)), "logits hold NaN"),
+        (lambda f: vos.Prediction((1,), np.ones((1, 64, 48), np.float32)), r"\(64, 48\) for a frame of \(48, 64\)"),
+        (lambda f: vos.Prediction.from_label_map(np.ones((64, 48), np.uint8)), "rows and columns are swapped"),
         (lambda f: vos.Prediction.from_label_map(np.ones((1, 1), np.uint8), scores=[np.nan]), r"scores are \[nan\]"),
         (lambda f: vos.Prediction.from_label_map(np.ones((1, 1), np.uint8), scores=[1.5]), "expected values from 0"),
     ],
@@ -660,6 +662,18 @@ def test_an_object_ends_at_its_frame_and_a_later_mask_begins_it_anew(tracker):
     masks = {0: first, 6: np.where(first == 7, 7, 0).astype(np.uint8)}
     ids = [vos.object_ids(m) for _, m in vos.stream(sequence, masks, tracker=tracker(), ends={7: 4})]
     assert ids == [(3, 7)] * 4 + [(3,)] * 2 + [(3, 7)] * 2
+
+
+def test_an_ended_object_of_a_tracker_that_cannot_forget_competes_no_more():
+    class Overlapping(Keeping):
+        def step(self, frame):
+            logits = np.stack([np.full((4, 4), 1, np.float32), np.full((4, 4), 5, np.float32)])
+            return vos.Prediction((3, 7), logits, scores=[0.9, 0.9], present=[True, True])
+
+    sequence = tiny_sequence("still", length=4, object_ids=(3, 7))
+    maps = [m for _, m in vos.stream(sequence, sequence.label_maps[0], tracker=Overlapping(), ends={7: 2})]
+    assert [vos.object_ids(m) for m in maps[1:]] == [(7,), (3,), (3,)]
+    assert vos.track(sequence, sequence.label_maps[0], tracker=Keeping(), writers=[], ends={7: 2}).doubts == ()
 
 
 def test_an_end_of_an_object_that_is_not_there_is_refused():

@@ -106,6 +106,7 @@ def test_a_label_map_that_breaks_the_contract_is_the_plugins_error(image):
         ),
         (np.zeros((20, 41), dtype=np.uint8), r"returned uint8 \(20, 41\)"),
         (np.full((20, 40), 255, dtype=np.uint8), r"returned void \(255\)"),
+        (None, "returned a NoneType for frame"),
     ]:
         with pytest.raises(PluginError, match=message):
             vos.initialize(image, Wrong(label_map))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -79,9 +79,9 @@ class ObjectTracking:
         """Track a frame, and lay its annotation over the result if it has one."""
         frame = encoded.frame
         prediction = self._tracker.step(encoded.small, encoded.encoding, set(self.known.annotated))
-        label_map = self._merge(prediction, frame.size)
         if self.known.ended & set(prediction.object_ids):  # a tracker that cannot forget still answers for them
-            label_map = np.where(np.isin(label_map, list(self.known.ended)), 0, label_map).astype(np.uint8)
+            prediction = _without(prediction, self.known.ended)
+        label_map = self._merge(prediction, frame.size)
         if annotation is None:
             return TrackedFrame.of(frame, prediction, label_map)
         given = _label_map_of(annotation, frame)
@@ -123,6 +123,18 @@ class ObjectTracking:
 def _for_tracker(label_map: LabelMap, encoded: EncodedFrame) -> LabelMap:
     """A copy for the tracker alone: one that writes through the read-only flag, as torch can, changes no mask."""
     return read_only(shrink_label_map(label_map, encoded.small.size).copy())
+
+
+def _without(prediction: Prediction, ended: Set[int]) -> Prediction:
+    """Leave out the rows of objects that have ended: nothing of them competes with other objects, or is reported."""
+    rows = [row for row, object_id in enumerate(prediction.object_ids) if object_id not in ended]
+    ids = [prediction.object_ids[row] for row in rows]
+    scores = None if prediction.scores is None else prediction.scores[rows]
+    present = None if prediction.present is None else prediction.present[rows]
+    if prediction.label_map is None:
+        return Prediction(ids, prediction.logits[rows], scores, present)
+    left = np.where(np.isin(prediction.label_map, ids), prediction.label_map, 0).astype(np.uint8)
+    return Prediction.from_label_map(left, ids, scores, present)
 
 
 def _label_map_of(annotation: Annotation, frame: Frame) -> LabelMap:

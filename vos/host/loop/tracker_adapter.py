@@ -24,7 +24,7 @@ from vos.protocols.tracker import (
     Tracker,
 )
 from vos.registry.plugin_errors import in_words, is_stop
-from vos.types.arrays import LabelMap
+from vos.types.arrays import LabelMap, Size
 from vos.types.frame import Frame
 from vos.types.prediction import Prediction
 
@@ -119,7 +119,7 @@ class TrackerAdapter:
                 prediction = cast("EncodingTracker", self._tracker).step(frame, encoding)
             else:
                 prediction = cast("Tracker", self._tracker).step(frame)
-            prediction = _checked_prediction(prediction, known)
+            prediction = _checked_prediction(prediction, known, frame.size)
         self._warn_of_missing_rows(prediction, known, frame)
         return prediction
 
@@ -221,8 +221,8 @@ def _batch_of(tracker: object, name: str) -> int:
         raise TrackerError(f'tracker "{name}": encode_batch is {wanted!r}, expected a number of frames.') from None
 
 
-def _checked_prediction(prediction: object, known: set[int]) -> Prediction:
-    """Refuse what is no prediction of known objects, and make infinite logits finite."""
+def _checked_prediction(prediction: object, known: set[int], size: Size) -> Prediction:
+    """Refuse what is no prediction of known objects in a frame of ``size``, and make infinite logits finite."""
     if not isinstance(prediction, Prediction):
         raise TypeError(f"step returned {type(prediction).__name__}, expected a vos.Prediction")
     strange = sorted(set(prediction.object_ids) - known)
@@ -231,6 +231,11 @@ def _checked_prediction(prediction: object, known: set[int]) -> Prediction:
     scores = prediction.scores
     if scores is not None and not ((scores >= 0) & (scores <= 1)).all():
         raise ValueError(f"scores are {scores.tolist()}, expected values from 0 to 1")
+    answer = prediction.logits if prediction.label_map is None else prediction.label_map
+    if answer.shape[-2:] == size[::-1] != size:
+        raise ValueError(
+            f"step answered with (H, W) {answer.shape[-2:]} for a frame of {size}: rows and columns are swapped"
+        )
     if prediction.label_map is not None or not prediction.logits.size:
         return prediction
     lowest, highest = prediction.logits.min(), prediction.logits.max()
