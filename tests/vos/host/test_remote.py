@@ -215,7 +215,12 @@ def test_masks_that_no_run_recorded_are_refused(memory):
 @pytest.fixture
 def web(tmp_path):
     shutil.copy(CLIP / "clip.mp4", tmp_path / "dog.mp4")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def send_head(self):
+            return self.send_error(501) if "refused" in self.path else super().send_head()
+
+    handler = functools.partial(Handler, directory=str(tmp_path))
     handler.log_message = lambda *_: None
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -233,6 +238,22 @@ def test_a_video_of_a_web_server(web, tmp_path):
     assert "secret" not in str(caught.value)
     with pytest.raises(vos.InputError, match="a web server takes no output"):
         track(CLIP / "clip.mp4", first_mask(), f"{web}/out")
+
+
+def test_errors_name_the_address_and_what_the_server_said(web, memory, tmp_path):
+    pytest.importorskip("aiohttp", reason="the extra `remote`")
+    memory.pipe_file("/in/cut.mp4", (CLIP / "clip.mp4").read_bytes()[:3000])
+    memory.pipe_file("/in/text.png", b"text")
+    with pytest.raises(vos.InputError, match=r"^memory://in/cut.mp4: "):
+        open_source("memory://in/cut.mp4", PLUGINS)
+    with pytest.raises(vos.InputError, match=r"^memory://in/text.png: not a picture"):
+        track(CLIP / "clip.mp4", {0: "memory://in/text.png"}, tmp_path / "out")
+    with pytest.raises(vos.SourceError, match=r"^http://127.0.0.1:1/a.mp4: cannot be read \(Cannot connect"):
+        open_source("http://127.0.0.1:1/a.mp4", PLUGINS)
+    with pytest.raises(vos.SourceError, match=r"a.mp4: cannot be read \(the server answers with the status 501\)"):
+        open_source(f"{web}/refused/a.mp4", PLUGINS)
+    with pytest.raises(vos.SourceError, match=r"^ftp://127.0.0.1:1/a.mp4: cannot be reached"):
+        open_source("ftp://127.0.0.1:1/a.mp4", PLUGINS)
 
 
 def test_the_cache_is_bounded_and_keeps_what_is_read(memory, cache, monkeypatch):
