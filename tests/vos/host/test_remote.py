@@ -116,11 +116,14 @@ class WithoutState:
         self.start, self.step = tracker.start, tracker.step
 
 
-def test_masks_of_a_replaced_run_are_never_those_of_the_new_one(memory, tmp_path):
+@pytest.mark.parametrize("recorded", [True, False])
+def test_masks_of_a_replaced_run_are_never_those_of_the_new_one(memory, tmp_path, recorded):
     """A stopped run that replaces another one goes on after its own last mask, not after the other's."""
     moved = np.roll(vos.read_label_map(first_mask()), 40, axis=0)
     given = (CLIP / "clip.mp4", moved)
     track(CLIP / "clip.mp4", first_mask(), "memory://out", WithoutState())
+    if not recorded:
+        memory.rm_file("/out/clip/run.json")
     with pytest.raises(vos.TrackerError):
         track(*given, "memory://out", WithoutState(fail_at=3), overwrite=True)
     assert sorted(masks_of(memory, "/out/clip")) == ["00000.png", "00001.png", "00002.png"]
@@ -178,6 +181,34 @@ def test_a_video_that_is_written_again_is_another_one(memory):
     memory.pipe_file("/in/dog.mp4", (CLIP / "clip.mp4").read_bytes() + b"\0\0\0\x08free")
     with pytest.raises(vos.InputError, match=r"the content of memory://in/dog.mp4 has changed since"):
         track(*given, resume=True)
+
+
+def test_a_second_run_to_one_address_leaves_the_first_alone(memory, tmp_path):
+    """Both have one local folder, whose files a run that fails uploads and removes."""
+    refused = []
+
+    class Second(Sliding):
+        def step(self, frame):
+            if frame.index == 3:
+                for more in ({}, {"resume": True}, {"overwrite": True}):
+                    with pytest.raises(vos.InputError, match=r"^memory://out/clip: another run is writing") as caught:
+                        track(CLIP / "clip.mp4", first_mask(), "memory://out", **more)
+                    refused.append(caught)
+            return super().step(frame)
+
+    track(CLIP / "clip.mp4", first_mask(), "memory://out", Second())
+    assert len(refused) == 3
+    assert masks_of(memory, "/out/clip") == expected(tmp_path)
+
+
+def test_a_run_with_folders_in_folders_goes_on_on_another_machine(memory, tmp_path, monkeypatch):
+    monkeypatch.setattr(saved_states, "EVERY_FRAMES", 2)
+    given = (CLIP / "clip.mp4", first_mask(), "memory://out")
+    with pytest.raises(vos.TrackerError):
+        track(*given, Sliding(fail_at=5), writers=["davis", "cutouts"])
+    monkeypatch.setenv("VOS_CACHE", str(tmp_path / "another"))
+    assert track(*given, writers=["davis", "cutouts"], resume=True).run.frames_before == 4
+    assert memory.exists("/out/clip/cutouts/1/00005.png")
 
 
 def test_an_address_without_a_folder_is_refused(memory):
