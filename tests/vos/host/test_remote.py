@@ -231,9 +231,11 @@ def test_one_file_of_all_masks_is_replaced_and_missed(memory):
 
 
 def test_files_without_atomic_writes_are_moved_to_their_names(tmp_path):
-    track(str(CLIP / "clip.mp4"), first_mask(), f"file://{tmp_path}/out", stop=2)
+    writers = ["davis", "cutouts"]
+    track(str(CLIP / "clip.mp4"), first_mask(), f"file://{tmp_path}/out", stop=2, writers=writers)
     names = [path.name for path in (tmp_path / "out" / "clip").iterdir()]
-    assert sorted(names) == ["00000.png", "00001.png", "run.json"]
+    assert sorted(names) == ["00000.png", "00001.png", "cutouts", "run.json"]
+    assert (tmp_path / "out" / "clip" / "cutouts" / "1" / "00001.png").is_file()
 
 
 def test_masks_that_no_run_recorded_are_refused(memory):

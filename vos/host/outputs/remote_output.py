@@ -127,12 +127,12 @@ class RemoteOutput:
             if not self._announced:
                 self._announce()
                 self._announced = True
-            for name in sorted(stamps, key=lambda name: (name == RECORD_NAME, name)):
-                if self._there.get(name) != stamps[name]:
-                    if name.startswith(f"{STATE_FOLDER}/"):
-                        self._files.makedirs(f"{self._path}/{STATE_FOLDER}", exist_ok=True)
-                    put_file(self._files, local[name], f"{self._path}/{name}")
-                    self._there[name] = stamps[name]
+            new = [name for name in stamps if self._there.get(name) != stamps[name]]
+            for folder in sorted({name.rpartition("/")[0] for name in new} - {""}):
+                self._files.makedirs(f"{self._path}/{folder}", exist_ok=True)
+            for name in sorted(new, key=lambda name: (name == RECORD_NAME, name)):
+                put_file(self._files, local[name], f"{self._path}/{name}")
+                self._there[name] = stamps[name]
             for name in [name for name in self._there if name not in local]:
                 self._files.rm_file(f"{self._path}/{name}")
                 del self._there[name]
