@@ -73,7 +73,7 @@ class _Flag(click.Option):
             [shorthand.flag],
             help=shorthand.help,
             metavar=shorthand.metavar,
-            is_flag=shorthand.metavar is None,
+            is_flag=shorthand.metavar is None or None,  # False would take the flag at the end without a value
             multiple=shorthand.metavar is not None,
             type=click.Path() if shorthand.metavar in PATH_METAVARS else None,
             expose_value=False,

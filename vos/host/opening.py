@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from vos.errors import SourceError
 from vos.host.memory_source import frames_in_memory
-from vos.host.remote_inputs import RemoteSource
+from vos.host.remote_inputs import RemoteSource, naming
 from vos.io.remote_files import fetch, is_remote
 from vos.protocols.source import Source
 from vos.registry.discovery import Plugins, load_plugins
@@ -40,7 +40,8 @@ def open_source(location: GivenSource, plugins: Plugins | None = None) -> Source
         address = str(location)
         copy = fetch(address)
         try:
-            return RemoteSource(address, copy, open_source(copy.path, plugins))
+            with naming(address, copy):
+                return RemoteSource(address, copy, open_source(copy.path, plugins))
         except BaseException:
             copy.close()
             raise

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from vos.errors import VosError
 from vos.io.remote_files import LocalCopy, fetch, is_remote, shown
 from vos.protocols.source import Source
 from vos.types.frame import Frame
@@ -35,12 +36,23 @@ class RemoteSource:
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
         """Read frames; see ``vos.Source``."""
-        return self._source.frames(indices)
+        with naming(self._info.location, self._copy):
+            yield from self._source.frames(indices)
 
     def close(self) -> None:
         """Close the source and leave the copy to the cache."""
         self._source.close()
         self._copy.close()
+
+
+@contextmanager
+def naming(address: str, copy: LocalCopy) -> Iterator[None]:
+    """Name the address in place of its local copy in the errors of the block."""
+    try:
+        yield
+    except VosError as error:
+        error.args = (str(error).replace(str(copy.path), shown(address)), *error.args[1:])
+        raise
 
 
 def local_annotations(given: Any, opened: ExitStack) -> Any:
@@ -60,4 +72,5 @@ def local_annotations(given: Any, opened: ExitStack) -> Any:
         return given
     copy = fetch(given)
     opened.callback(copy.close)
+    opened.enter_context(naming(given, copy))
     return Path(copy.path)

@@ -76,9 +76,20 @@ def remote_errors(address: str, kind: type[InputError] | type[OutputError], verb
     except (InputError, OutputError):
         raise
     except Exception as error:  # each file system has its own
-        reason = str(error).split("\n", 1)[0] or type(error).__name__
-        reason = "no such file" if isinstance(error, FileNotFoundError) else reason.replace(address, shown(address))
-        raise kind(f"{shown(address)}: cannot be {verb} ({reason}).") from error
+        raise kind(f"{shown(address)}: cannot be {verb} ({_reason(error, address)}).") from error
+
+
+def _reason(error: Exception, address: str) -> str:
+    """Say in one line why a remote file system failed; fsspec takes any failure of a web server for a missing file."""
+    if isinstance(error, FileNotFoundError):
+        cause = error.__cause__
+        status = getattr(cause, "status", 404)
+        if status != 404:
+            return f"the server answers with the status {status}"
+        if not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError):
+            return "no such file"
+        error = cause
+    return (str(error).split("\n", 1)[0] or type(error).__name__).replace(address, shown(address))
 
 
 def open_file_system(address: str) -> tuple[Any, str]:
@@ -87,6 +98,7 @@ def open_file_system(address: str) -> tuple[Any, str]:
     Raises:
         ExtraMissingError: fsspec, or what it needs for this scheme, is not installed.
         OptionError: fsspec knows no such scheme.
+        SourceError: its server cannot be reached.
     """
     try:
         import fsspec
@@ -98,6 +110,8 @@ def open_file_system(address: str) -> tuple[Any, str]:
         ) from error
     except ValueError as error:
         raise OptionError(f"{shown(address)}: no such kind of address ({error}).") from error
+    except Exception as error:  # some connect at once, and each has errors of its own
+        raise SourceError(f"{shown(address)}: cannot be reached ({_reason(error, address)}).") from error
     return file_system, path
 
 

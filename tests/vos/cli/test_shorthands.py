@@ -155,6 +155,13 @@ def test_a_flag_chooses_an_initializer_and_sets_its_option(run, tmp_path):
     assert (vos.read_label_map(tmp_path / "b.png") == 1).all()
 
 
+@pytest.mark.parametrize("flag", ["--areas", "--pace", "--overlay"])
+def test_a_flag_at_the_end_without_its_value_is_an_error(run, flag):
+    code, _, err = run("track", "video", "--mask", "m.png", "-o", "out", flag)
+    assert code == 2
+    assert f"Option '{flag}' requires an argument" in err
+
+
 def test_a_list_may_be_given_in_parts_and_any_other_value_once(run, tmp_path):
     parts = ("--polygon", "1:5,5 30,5 30,30", "--polygon", "2:50,30 70,30 70,50")
     code, _, err = run("init", "video", *parts, "-o", "a.png")

@@ -116,11 +116,14 @@ class WithoutState:
         self.start, self.step = tracker.start, tracker.step
 
 
-def test_masks_of_a_replaced_run_are_never_those_of_the_new_one(memory, tmp_path):
+@pytest.mark.parametrize("recorded", [True, False])
+def test_masks_of_a_replaced_run_are_never_those_of_the_new_one(memory, tmp_path, recorded):
     """A stopped run that replaces another one goes on after its own last mask, not after the other's."""
     moved = np.roll(vos.read_label_map(first_mask()), 40, axis=0)
     given = (CLIP / "clip.mp4", moved)
     track(CLIP / "clip.mp4", first_mask(), "memory://out", WithoutState())
+    if not recorded:
+        memory.rm_file("/out/clip/run.json")
     with pytest.raises(vos.TrackerError):
         track(*given, "memory://out", WithoutState(fail_at=3), overwrite=True)
     assert sorted(masks_of(memory, "/out/clip")) == ["00000.png", "00001.png", "00002.png"]
@@ -180,6 +183,34 @@ def test_a_video_that_is_written_again_is_another_one(memory):
         track(*given, resume=True)
 
 
+def test_a_second_run_to_one_address_leaves_the_first_alone(memory, tmp_path):
+    """Both have one local folder, whose files a run that fails uploads and removes."""
+    refused = []
+
+    class Second(Sliding):
+        def step(self, frame):
+            if frame.index == 3:
+                for more in ({}, {"resume": True}, {"overwrite": True}):
+                    with pytest.raises(vos.InputError, match=r"^memory://out/clip: another run is writing") as caught:
+                        track(CLIP / "clip.mp4", first_mask(), "memory://out", **more)
+                    refused.append(caught)
+            return super().step(frame)
+
+    track(CLIP / "clip.mp4", first_mask(), "memory://out", Second())
+    assert len(refused) == 3
+    assert masks_of(memory, "/out/clip") == expected(tmp_path)
+
+
+def test_a_run_with_folders_in_folders_goes_on_on_another_machine(memory, tmp_path, monkeypatch):
+    monkeypatch.setattr(saved_states, "EVERY_FRAMES", 2)
+    given = (CLIP / "clip.mp4", first_mask(), "memory://out")
+    with pytest.raises(vos.TrackerError):
+        track(*given, Sliding(fail_at=5), writers=["davis", "cutouts"])
+    monkeypatch.setenv("VOS_CACHE", str(tmp_path / "another"))
+    assert track(*given, writers=["davis", "cutouts"], resume=True).run.frames_before == 4
+    assert memory.exists("/out/clip/cutouts/1/00005.png")
+
+
 def test_an_address_without_a_folder_is_refused(memory):
     with pytest.raises(vos.InputError, match=r"^memory://: names no folder, expected one such as s3://bucket/out"):
         track(CLIP / "clip.mp4", first_mask(), "memory://")
@@ -200,9 +231,11 @@ def test_one_file_of_all_masks_is_replaced_and_missed(memory):
 
 
 def test_files_without_atomic_writes_are_moved_to_their_names(tmp_path):
-    track(str(CLIP / "clip.mp4"), first_mask(), f"file://{tmp_path}/out", stop=2)
+    writers = ["davis", "cutouts"]
+    track(str(CLIP / "clip.mp4"), first_mask(), f"file://{tmp_path}/out", stop=2, writers=writers)
     names = [path.name for path in (tmp_path / "out" / "clip").iterdir()]
-    assert sorted(names) == ["00000.png", "00001.png", "run.json"]
+    assert sorted(names) == ["00000.png", "00001.png", "cutouts", "run.json"]
+    assert (tmp_path / "out" / "clip" / "cutouts" / "1" / "00001.png").is_file()
 
 
 def test_masks_that_no_run_recorded_are_refused(memory):
@@ -215,7 +248,12 @@ def test_masks_that_no_run_recorded_are_refused(memory):
 @pytest.fixture
 def web(tmp_path):
     shutil.copy(CLIP / "clip.mp4", tmp_path / "dog.mp4")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def send_head(self):
+            return self.send_error(501) if "refused" in self.path else super().send_head()
+
+    handler = functools.partial(Handler, directory=str(tmp_path))
     handler.log_message = lambda *_: None
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -233,6 +271,22 @@ def test_a_video_of_a_web_server(web, tmp_path):
     assert "secret" not in str(caught.value)
     with pytest.raises(vos.InputError, match="a web server takes no output"):
         track(CLIP / "clip.mp4", first_mask(), f"{web}/out")
+
+
+def test_errors_name_the_address_and_what_the_server_said(web, memory, tmp_path):
+    pytest.importorskip("aiohttp", reason="the extra `remote`")
+    memory.pipe_file("/in/cut.mp4", (CLIP / "clip.mp4").read_bytes()[:3000])
+    memory.pipe_file("/in/text.png", b"text")
+    with pytest.raises(vos.InputError, match=r"^memory://in/cut.mp4: "):
+        open_source("memory://in/cut.mp4", PLUGINS)
+    with pytest.raises(vos.InputError, match=r"^memory://in/text.png: not a picture"):
+        track(CLIP / "clip.mp4", {0: "memory://in/text.png"}, tmp_path / "out")
+    with pytest.raises(vos.SourceError, match=r"^http://127.0.0.1:1/a.mp4: cannot be read \(Cannot connect"):
+        open_source("http://127.0.0.1:1/a.mp4", PLUGINS)
+    with pytest.raises(vos.SourceError, match=r"a.mp4: cannot be read \(the server answers with the status 501\)"):
+        open_source(f"{web}/refused/a.mp4", PLUGINS)
+    with pytest.raises(vos.SourceError, match=r"^ftp://127.0.0.1:1/a.mp4: cannot be reached"):
+        open_source("ftp://127.0.0.1:1/a.mp4", PLUGINS)
 
 
 def test_the_cache_is_bounded_and_keeps_what_is_read(memory, cache, monkeypatch):

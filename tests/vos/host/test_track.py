@@ -196,8 +196,12 @@ def test_overwrite_replaces_only_the_masks_that_the_run_writes(sequence, tmp_pat
     assert (folder / "notes.txt").read_text() == "mine"
 
 
-def test_a_stopped_overwrite_leaves_no_mask_of_the_earlier_run_among_its_frames(sequence, tmp_path):
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_stopped_overwrite_leaves_no_mask_of_the_earlier_run_among_its_frames(sequence, tmp_path, recorded):
+    """``--resume`` would take them for its own: masks of a run, or of another tool."""
     track(sequence, tmp_path)
+    if not recorded:
+        (tmp_path / sequence.name / "run.json").unlink()
     annotations, tracker = Annotation(sequence.label_maps[2], 2), StubTracker(fail_at=4)
     with pytest.raises(vos.TrackerError):
         track(sequence, tmp_path, overwrite=True, start=2, tracker=tracker, annotations=annotations)

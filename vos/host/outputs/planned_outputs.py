@@ -212,17 +212,15 @@ def masks_by_index(folder: Path, info: SourceInfo) -> dict[int, str]:
 
 
 def stale_masks(folder: Path, info: SourceInfo, indices: Sequence[range]) -> list[str]:
-    """List an earlier run's masks that a run writes again; those of other frames stay.
+    """List the masks that a run writes again, whoever wrote them; those of other frames stay.
 
     Args:
         folder: the run's own folder.
         info: what is tracked.
         indices: the frames that will be tracked.
     Returns:
-        File names; none in a folder whose masks no run recorded.
+        File names.
     """
-    if read_record(folder) is None:
-        return []
     held = masks_by_index(folder, info)
     return [name for index, name in held.items() if any(index in part for part in indices)]
 

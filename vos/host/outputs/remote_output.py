@@ -16,11 +16,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from vos.errors import OptionError, OutputError, OutputExistsError, SourceError, VosError
+from vos.errors import InputError, OptionError, OutputError, OutputExistsError, SourceError, VosError
 from vos.host.outputs.output_protection import refuse_existing
 from vos.host.outputs.run_record import RECORD_NAME, ended_by, read_record, record_interruption
 from vos.host.outputs.saved_states import STATE_FOLDER
 from vos.io.atomic_files import PARTIAL_PREFIX, atomic_write, output_errors
+from vos.io.output_lock import output_lock
 from vos.io.remote_files import is_address, open_file_system, put_file, read_bytes, remote_errors, shown
 from vos.types.runtime import cache_folder
 
@@ -74,22 +75,21 @@ class RemoteOutput:
         Raises:
             SourceError: the address cannot be read.
             OutputExistsError: it holds masks without a record, and ``overwrite`` is not set.
+            InputError: another run on this machine writes there.
         """
-        with remote_errors(self.address, SourceError, "read"):
+        with output_lock(self.folder), remote_errors(self.address, SourceError, "read"):
             self._files.invalidate_cache()
             found = self._files.find(self._path) if self._files.exists(self._path) else []
             self._at_address = names = {str(path)[len(self._path.rstrip("/")) + 1 :] for path in found}
             masks = [name for name in names if name.endswith(".png") and "/" not in name]
-            if RECORD_NAME not in names:
-                if read_record(self.folder) is not None:
-                    return
-                if masks and not overwrite:
+            if RECORD_NAME not in names and not overwrite:
+                if masks and read_record(self.folder) is None:
                     raise OutputExistsError(
                         f"{shown(self.address)} holds {len(masks)} PNG files that no run of vos recorded. "
                         "Choose another folder with -o, or --overwrite."
                     )
                 return
-            record = json.loads(self._files.cat_file(f"{self._path}/{RECORD_NAME}"))
+            record = json.loads(self._files.cat_file(f"{self._path}/{RECORD_NAME}")) if RECORD_NAME in names else None
             is_finished = isinstance(record, dict) and bool(record.get("finished"))
             if read_record(self.folder) is not None and not is_finished and not overwrite:
                 # A run that was stopped on this machine: what is here is newer, and replaces the states there.
@@ -99,7 +99,7 @@ class RemoteOutput:
             self.folder.mkdir(parents=True)
             wanted = names if whole or overwrite or (resume and not is_finished) else {RECORD_NAME}
             for name in sorted(name for name in wanted if _is_plain(name)):
-                (self.folder / name).parent.mkdir(exist_ok=True)
+                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
                 self._files.get_file(f"{self._path}/{name}", str(self.folder / name))
                 self._there[name] = _stamp(self.folder / name)
             self.finished_masks = len(masks) if is_finished else None
@@ -127,12 +127,12 @@ class RemoteOutput:
             if not self._announced:
                 self._announce()
                 self._announced = True
-            for name in sorted(stamps, key=lambda name: (name == RECORD_NAME, name)):
-                if self._there.get(name) != stamps[name]:
-                    if name.startswith(f"{STATE_FOLDER}/"):
-                        self._files.makedirs(f"{self._path}/{STATE_FOLDER}", exist_ok=True)
-                    put_file(self._files, local[name], f"{self._path}/{name}")
-                    self._there[name] = stamps[name]
+            new = [name for name in stamps if self._there.get(name) != stamps[name]]
+            for folder in sorted({name.rpartition("/")[0] for name in new} - {""}):
+                self._files.makedirs(f"{self._path}/{folder}", exist_ok=True)
+            for name in sorted(new, key=lambda name: (name == RECORD_NAME, name)):
+                put_file(self._files, local[name], f"{self._path}/{name}")
+                self._there[name] = stamps[name]
             for name in [name for name in self._there if name not in local]:
                 self._files.rm_file(f"{self._path}/{name}")
                 del self._there[name]
@@ -158,8 +158,11 @@ class RemoteOutput:
         """Upload the files of a failed run and remove the local copy; if that fails, warn and keep the local copy."""
         try:
             if self.folder.is_dir():
-                self.push()
-                shutil.rmtree(self.folder, ignore_errors=True)
+                with output_lock(self.folder):
+                    self.push()
+                    shutil.rmtree(self.folder, ignore_errors=True)
+        except InputError:  # another run has the folder, whose files are its own
+            return
         except VosError as error:
             logger.warning("%s What was written is in %s.", error, self.folder)
 

@@ -71,7 +71,7 @@ class RunRecord:
 
         Args:
             outputs: the writers of the run with their options, as ``describe_writer`` gives them.
-            stale: an earlier run's masks that this one writes again; removed once this run has started.
+            stale: masks in the folder that this run writes again; removed once it has started.
             kept: number of masks of a continued earlier run that this run does not write again.
             resumed: each resumption of the run: the number of frames before it, and ``from``, "state" or "mask".
         """
