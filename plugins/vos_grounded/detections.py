@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torchvision.ops import clip_boxes_to_image, nms
 
-from vos.plugin import EmptyMaskError, Frame, Size
+from vos.plugin import EmptyMaskError, Frame, Size, VosError
 from vos_grounded.options import MAX_OBJECTS, TextOptions
 
 logger = logging.getLogger("vos.grounded")
@@ -57,7 +57,13 @@ def choose_objects(
         int64 (K,), rows of ``found``: by phrase, the likeliest of each first; at most 254.
     Raises:
         EmptyMaskError: no box is left.
+        VosError: the scores are no numbers.
     """
+    if found.highest.isnan().any():
+        raise VosError(
+            f"frame {frame.name}: the probabilities are not numbers. "
+            "With --precision fp16 try bf16 or fp32; otherwise the weights are damaged: fetch them again."
+        )
     rows = (found.scores >= threshold).nonzero()[:, 0]
     # Boxes of all phrases suppress one another: an object that is "dog" and "animal" has one id.
     rows = rows[nms(found.boxes[rows], found.scores[rows].float(), options.nms)][:MAX_OBJECTS].cpu()
@@ -65,7 +71,7 @@ def choose_objects(
     if options.max_per_phrase:
         by_phrase = [of_phrase[: options.max_per_phrase] for of_phrase in by_phrase]
     absent = [
-        f"no {phrase} (at most {highest:.2f}{', where another phrase is likelier' if highest >= threshold else ''})"
+        f"no {phrase} (at most {highest:.2f}{', on no box of its own in the frame' if highest >= threshold else ''})"
         for phrase, highest, own in zip(phrases, found.highest.tolist(), by_phrase, strict=True)
         if not len(own)
     ]

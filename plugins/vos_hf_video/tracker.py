@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos.plugin import BoolArray, Frame, LabelMap, Prediction, object_ids
+from vos.plugin import BoolArray, Frame, LabelMap, Prediction, TrackerError, object_ids
 from vos_hf_video.options import HfVideoOptions
 from vos_hf_video.session import adopt_objects, drop_unreachable, new_session, remove_object
 
@@ -40,8 +40,17 @@ class HfVideoTracker:
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> list[Encoding]:
-        """Compute each frame's features and their positions: three levels of (h * w, 1, C)."""
+        """Compute each frame's features and their positions: three levels of (h * w, 1, C).
+
+        Raises:
+            TrackerError: a feature is not finite, as where half precision overflows: all objects would vanish.
+        """
         found = self._model.get_image_features(self.pixels(frames), return_dict=True)
+        if not all(level.isfinite().all() for level in found.fpn_hidden_states):
+            raise TrackerError(
+                f"the network gives no numbers for this image in {str(self._model.dtype).removeprefix('torch.')}. "
+                "With --precision fp16 try bf16 or fp32; otherwise the weights are damaged: fetch them again."
+            )
         positions = [level[:, :1].clone() for level in found.fpn_position_encoding]  # they depend on the size alone
         return [
             {

@@ -33,9 +33,11 @@ class PersamOptions(SamOptions):
             raise ValueError(f"topk is {self.topk}, expected 1 or more")
         if self.margin < 0:
             raise ValueError(f"margin is {self.margin}, expected 0 or more pixels")
-        for name in ("memory", "found", "lost"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, expected 0 to 1")
+        if not 0 <= self.memory <= 1:
+            raise ValueError(f"memory is {self.memory}, expected 0 to 1")
+        for name in ("found", "lost"):
+            if not math.isfinite(getattr(self, name)):
+                raise ValueError(f"{name} is {getattr(self, name)}, expected a number")
         unused = [name for name in NOT_IN_OFFICIAL_CODE if getattr(self, name) != getattr(type(self), name)]
         if self.compat and unused:
             raise ValueError(

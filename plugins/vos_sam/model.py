@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos.plugin import Image, Runtime, Size
+from vos.plugin import Image, Runtime, Size, VosError
 from vos.weights import sha256_of
 from vos_sam.checkpoint import load_sam
 from vos_sam.decoder import Decoded, Decoder, DecoderHooks
@@ -106,6 +106,8 @@ class SegmentAnything:
             images: uint8 (H, W, 3), RGB, of any sizes.
         Returns:
             One embedding each, in order.
+        Raises:
+            VosError: an embedding is not finite, as where half precision overflows.
         """
         views = [View((int(image.shape[0]), int(image.shape[1])), self.side) for image in images]
         found = [None if self._cache is None else self._cache.read(image) for image in images]
@@ -114,6 +116,7 @@ class SegmentAnything:
             batch = torch.stack([self._input(images[row], views[row]) for row in missing])
             heights, widths = zip(*(views[row].input_size for row in missing), strict=True)
             for row, features in zip(missing, self._encode(batch, (max(heights), max(widths))), strict=True):
+                self._check_finite(features)
                 found[row] = features
                 if self._cache is not None:
                     self._cache.write(images[row], features)
@@ -130,6 +133,14 @@ class SegmentAnything:
             else:
                 features = self._encoder(batch.to(memory_format=torch.channels_last))
         return features.float().contiguous()
+
+    def _check_finite(self, features: Tensor) -> None:
+        """Refuse an embedding that is not finite: it decodes to empty masks."""
+        if not features.isfinite().all():
+            raise VosError(
+                f"Segment Anything gives no numbers for this image in {str(self._dtype).removeprefix('torch.')}. "
+                "With --precision fp16 try bf16 or fp32; otherwise the weights are damaged: fetch them again."
+            )
 
     def _input(self, image: Image, view: View) -> Tensor:
         """The normalised, padded input: float32 (3, S, S)."""

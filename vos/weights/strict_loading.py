@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from vos.errors import WeightsError
+from vos.errors import ExtraMissingError, WeightsError
 from vos.weights.model_configs import refuse_code
 from vos.weights.stored_tensors import refuse_nan
 
@@ -29,6 +29,7 @@ def load_part(kind: Any, folder: Path, subfolder: str = "", **settings: Any) -> 
     Returns:
         What ``from_pretrained`` returns.
     Raises:
+        ExtraMissingError: the part needs a package that is not installed.
         WeightsError: files are missing, damaged, cut short or of something else, or name code to run.
     """
     refuse_code(folder / subfolder)
@@ -37,6 +38,10 @@ def load_part(kind: Any, folder: Path, subfolder: str = "", **settings: Any) -> 
         settings["trust_remote_code"] = False
     try:
         return kind.from_pretrained(folder, local_files_only=True, **place, **settings)
+    except ImportError as error:  # some models need a further package, as EdgeTAM needs timm
+        raise ExtraMissingError(
+            f"{folder / subfolder}: {kind.__name__} needs a package that is not installed: {_reason(error)}."
+        ) from error
     except Exception as error:  # several libraries read the files, each with errors of its own
         raise WeightsError(
             f"{folder / subfolder}: {kind.__name__} cannot be loaded from it ({_reason(error)}). "
@@ -60,6 +65,7 @@ def load_network(kind: Any, folder: Path, subfolder: str = "", *, optional: Sequ
     Returns:
         The network, in evaluation mode, on the CPU.
     Raises:
+        ExtraMissingError: the network needs a package that is not installed.
         WeightsError: files are missing or cannot be read, tensors do not fit the configuration, or one holds NaN.
     """
     library = kind.__module__.partition(".")[0]

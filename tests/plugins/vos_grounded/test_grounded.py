@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 import vos
-from vos.plugin import EmptyMaskError, OptionError, WeightsError, load_plugins
+from vos.plugin import EmptyMaskError, OptionError, VosError, WeightsError, load_plugins
 from vos.testing import check_plugin
 from vos_grounded.detections import Detections, choose_objects
 from vos_grounded.detectors import GroundingDino, Owlv2
@@ -135,7 +135,9 @@ def test_boxes_are_chosen_by_threshold_overlap_and_phrase(caplog):
 def test_a_phrase_on_the_boxes_of_a_likelier_one_is_said_with_its_own_probability(caplog, dino):
     boxes = found(((0, 0, 10, 10), 0.8, 0), highest=(0.8, 0.7))
     assert choose_objects(boxes, ["dog", "animal"], TextOptions(), 0.35, FRAME).tolist() == [0]
-    assert "found no animal (at most 0.70, where another phrase is likelier) with a probability of 0.35" in caplog.text
+    assert "found no animal (at most 0.70, on no box of its own in the frame) with a probability of 0.35" in caplog.text
+    with pytest.raises(VosError, match="the probabilities are not numbers. With --precision fp16 try bf16 or fp32"):
+        choose_objects(replace(boxes, highest=torch.tensor([torch.nan])), ["dog"], TextOptions(), 0, FRAME)
     both = GroundingDino(dino).detect(IMAGE, ["dog", "cat"])
     alone = GroundingDino(dino).detect(IMAGE, ["cat"])
     assert both.highest.shape == (2,)

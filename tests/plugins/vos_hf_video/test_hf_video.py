@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 import vos
 from vos.host.tracker_making import make_tracker
-from vos.plugin import WeightsError
+from vos.plugin import TrackerError, WeightsError
 from vos.testing import check_plugin, tiny_sequence, tracker_checks
 from vos_hf_video.models import load_model
 from vos_hf_video.options import IMAGENET
@@ -201,6 +201,13 @@ def test_a_run_with_other_weights_is_not_taken_for_the_same(name, folder, tmp_pa
         save_file({key: value * 1.5 for key, value in state.items()}, model / "model.safetensors", {"format": "pt"})
     assert digests[0].keys() == digests[1].keys() == {"config.json", "model.safetensors"}
     assert digests[0]["model.safetensors"] != digests[1]["model.safetensors"]
+
+
+def test_features_that_are_no_numbers_end_the_run_instead_of_the_objects(options, folder):
+    model = load_model(type(options)(model=str(folder)), torch.device("cpu"), torch.float32)
+    next(model.vision_encoder.parameters()).data.fill_(torch.inf)
+    with pytest.raises(TrackerError, match="no numbers for this image in float32. With --precision fp16 try bf16"):
+        HfVideoTracker(model, options).encode([tiny_sequence("moving").frame(0)])
 
 
 def test_compiling_covers_the_encoders(monkeypatch, options, folder):

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vos
-from vos.plugin import EmptyMaskError, Initializer, InputError, OptionError
+from vos.plugin import EmptyMaskError, Initializer, InputError, OptionError, VosError
 from vos.registry.options import make_options
 from vos_sam import vos_initializers
 from vos_sam.checkpoint import load_sam
@@ -270,3 +270,10 @@ def test_shares_and_ratings_are_from_0_to_1(name):
     for value in (-0.1, 88.0, float("nan")):
         with pytest.raises(ValueError, match=f"{name} is .*, expected 0 to 1"):
             EverythingOptions(**{name: value})
+
+
+def test_an_embedding_that_is_no_number_is_said_and_not_that_nothing_was_found(shapes_checkpoint):
+    sam = SegmentAnything(load_sam(shapes_checkpoint), torch.float16)
+    sam._sam.image_encoder.neck[0].weight.fill_(torch.inf)
+    with pytest.raises(VosError, match="no numbers for this image in float16. With --precision fp16 try bf16 or fp32"):
+        sam.encode([np.zeros((20, 30, 3), np.uint8)])

@@ -6,7 +6,7 @@ import logging.handlers
 import pytest
 import torch
 
-from vos.plugin import WeightsError, load_network, load_part
+from vos.plugin import ExtraMissingError, WeightsError, load_network, load_part
 
 transformers = pytest.importorskip("transformers")
 safetensors_torch = pytest.importorskip("safetensors.torch")
@@ -103,6 +103,16 @@ def test_a_pickle_cut_short_is_refused(folder, content):
 def test_a_configuration_that_makes_no_network_is_refused(folder, settings):
     configure(folder, **settings)
     check_refused(folder, r"ViTModel cannot be loaded from it \(.+\)\.")
+
+
+def test_a_package_that_is_not_installed_is_said_and_not_that_files_are_damaged(tmp_path):
+    class EdgeTam:
+        @classmethod
+        def from_pretrained(cls, *_, **__):
+            raise ImportError("TimmWrapperModel requires the timm library but it was not found. Please install it")
+
+    with pytest.raises(ExtraMissingError, match="EdgeTam needs a package that is not installed: .*the timm library"):
+        load_part(EdgeTam, tmp_path)
 
 
 def test_a_part_names_its_subfolder(tmp_path):
