@@ -145,7 +145,7 @@ class Jobs:
             levels = {int(i): int(level) for i, level in event["levels"].items()}
             doubts = {int(i): reason for i, reason in event["doubts"].items()}
             with opened.session.lock:
-                if event["frame"] not in opened.session.facts.pins or event["ids"] is None or event["ids"]:
+                if event["frame"] not in opened.session.facts.pins or event["ids"]:
                     opened.session.presence.set(event["frame"], levels, event["ids"], doubts)
         if kind in ("frame", "progress"):
             current.update(done=event["done"], total=event["total"], state="running", fps=event.get("fps"))
@@ -153,7 +153,7 @@ class Jobs:
             self._progress.add(current, facts)
             return
         if kind == "exported":
-            current.update({name: event[name] for name in ("path", "left_out", "first_left_out")})
+            current.update({name: event[name] for name in ("path", "left_out", "first_left_out", "gaps")})
             if current.get("download"):
                 current["download"] = str(_zipped(Path(event["path"])).name)
             return

@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from vos.plugin import InputError
+from vos.plugin import InputError, object_ids
 from vos_web.sessions.session import Session
 
 Direction = Literal["forward", "backward"]
 Until = Literal["end", "pin"]
 
 MAX_PRIOR_PINS = 4
-"""Annotated frames before the start that the tracker sees first, so that it remembers those views too."""
+"""Annotated frames before the start that the tracker sees first, so that it remembers those views too. It sees more
+where these show none of an object that the start frame does not show."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class TrackingPlan:
         annotated: frames after ``start`` with annotations that are taken on the way.
         targets: ids of the objects that the run tracks.
         kept_from: by id, the frame from which an object's earlier masks are kept: its next annotation.
-        absent: ids that the annotation of ``start`` says are absent.
+        absent: ids that the person said are absent, in ``start`` or last before it.
     """
 
     start: int
@@ -48,8 +49,9 @@ class TrackingPlan:
 def plan_run(session: Session, frame: int, direction: Direction, until: Until) -> TrackingPlan:
     """Plan a run from a frame.
 
-    Objects that the person annotated in the start frame are tracked, and so are those that have no masks yet. The
-    others keep the masks that they have. An object's masks behind its next annotation are kept too.
+    Objects that the person annotated in the start frame are tracked, and so are those that nobody annotated or tracked
+    in the next one. The others keep the masks that they have. An object's masks behind its next annotation are kept
+    too. An object that the start frame does not show is tracked on from its annotations before it.
 
     Args:
         session: the session.
@@ -64,8 +66,15 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
     step = 1 if direction == "forward" else -1
     start = _start(session, frame, step)
     label_map = session.mask(start)
-    ids = [] if label_map is None else sorted({int(i) for i in set(label_map.ravel().tolist())} - {0})
-    if not ids:
+    ids = set() if label_map is None else set(object_ids(label_map))
+    absent = _absent(session, start, step) - ids
+    prior = _prior(session, start, step, set(session.live_ids(start)) - ids - absent)
+    remembered = {i for pin in prior for i in _shown(session, pin)} - absent
+    if not ids | remembered:
+        if absent:
+            raise InputError(
+                f"all objects are absent from frame {start} on. Mark one there, or track from a frame that shows one."
+            )
         raise InputError(f"no object is marked in frame {start}. Mark one there first.")
     count = session.facts.frame_count
     ahead = [pin for pin in sorted(session.facts.pins)[::step] if (pin - start) * step > 0]
@@ -73,21 +82,19 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
     stop = ahead[0] if until == "pin" and ahead else end
     if start + step == stop:
         raise InputError("there is no frame left to track in that direction.")
-    live = set(session.live_ids())
-    targets = _targets(session, start, step, ids)
+    targets = _targets(session, start, step, ids | remembered | absent) or sorted(ids or remembered)
     kept_from: dict[int, int] = {}
     for pin in reversed(ahead):
         kept_from.update(dict.fromkeys(set(session.facts.pins[pin]) & set(targets), pin))
-    touched = set(session.facts.pins.get(start, []))
     return TrackingPlan(
         start=start,
         stop=_early_stop(session, stop, step, targets, kept_from),
         step=step,
-        prior=_prior(session, start, step),
-        annotated=tuple(pin for pin in ahead if set(session.facts.pins[pin]) & live),
+        prior=prior,
+        annotated=tuple(pin for pin in ahead if _shown(session, pin)),
         targets=tuple(targets),
         kept_from=kept_from,
-        absent=tuple(sorted(touched - set(ids))),
+        absent=tuple(sorted(absent)),
     )
 
 
@@ -102,25 +109,47 @@ def _start(session: Session, frame: int, step: int) -> int:
     raise InputError("no object is marked yet. Mark one in this frame, or go to an annotated frame.")
 
 
-def _targets(session: Session, start: int, step: int, ids: list[int]) -> list[int]:
+def _targets(session: Session, start: int, step: int, ids: set[int]) -> list[int]:
+    """Objects that were annotated in the start frame, and those that nobody annotated or tracked in the next one."""
     touched = set(session.facts.pins.get(start, []))
-    beyond = start + step
-    tracked_beyond = 0 <= beyond < session.facts.frame_count and session.presence.known[beyond]
-    if not touched or not tracked_beyond:
-        return ids
-    return [i for i in ids if i in touched] or ids
+    return sorted(i for i in ids if i in touched or not session.presence.level(start + step, i))
 
 
 def _early_stop(session: Session, stop: int, step: int, targets: list[int], kept_from: dict[int, int]) -> int:
-    """End at the last object's next annotation where every frame from there on has its masks."""
+    """End at the last object's next annotation where every frame from there on has their masks."""
     if not targets or set(targets) - set(kept_from):
         return stop
     last = max(kept_from.values()) if step == 1 else min(kept_from.values())
-    rest = session.presence.known[last:stop] if step == 1 else session.presence.known[stop + 1 : last + 1]
-    return last if (last - stop) * step < 0 and rest.all() else stop
+    rest = range(last, stop, step)
+    return last if all(session.presence.level(frame, i) for frame in rest for i in targets) else stop
 
 
-def _prior(session: Session, start: int, step: int) -> tuple[int, ...]:
-    behind = [pin for pin in sorted(session.facts.pins) if (pin - start) * step < 0][::step]
-    with_objects = [pin for pin in behind if session.pin(pin) is not None and session.pin(pin).any()]  # type: ignore[union-attr]
-    return tuple(with_objects[-MAX_PRIOR_PINS:])
+def _behind(session: Session, start: int, step: int) -> list[int]:
+    """The annotated frames before the start, in the run's order."""
+    return [pin for pin in sorted(session.facts.pins) if (pin - start) * step < 0][::step]
+
+
+def _shown(session: Session, pin: int) -> set[int]:
+    """Ids of the objects that an annotation shows."""
+    found = session.pin(pin)
+    return set() if found is None else set(object_ids(found))
+
+
+def _absent(session: Session, start: int, step: int) -> set[int]:
+    """Ids whose last annotation, in the start frame or before it, says that they are absent."""
+    absent: set[int] = set()
+    for pin in [*_behind(session, start, step), start]:
+        shown = _shown(session, pin)
+        absent = (absent | set(session.facts.pins.get(pin, []))) - shown
+    return absent & set(session.live_ids(start))
+
+
+def _prior(session: Session, start: int, step: int, unseen: set[int]) -> tuple[int, ...]:
+    """The annotated frames before the start that the tracker sees first; each of the ``unseen`` objects is in one."""
+    shown = {pin: ids for pin in _behind(session, start, step) if (ids := _shown(session, pin))}
+    chosen = set(list(shown)[-MAX_PRIOR_PINS:])
+    for object_id in unseen:
+        views = [pin for pin, ids in shown.items() if object_id in ids]
+        if not chosen & set(views):
+            chosen.update(views[-1:])
+    return tuple(pin for pin in shown if pin in chosen)

@@ -90,7 +90,7 @@ class Worker:
         done = export_session(session, Path(job["output"]), job["writers"], self._plugins, progress, job["overwrite"])
         if done is not None:
             left_out = {"left_out": len(done.left_out), "first_left_out": next(iter(done.left_out), None)}
-            self._emit({"type": "exported", "path": str(done.folder), **left_out})
+            self._emit({"type": "exported", "path": str(done.folder), **left_out, "gaps": done.gaps})
         return done is not None
 
     def _emit(self, event: dict[str, Any]) -> None:

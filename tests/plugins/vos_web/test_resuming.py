@@ -21,7 +21,10 @@ class Mover:
         self.label_map = label_map
 
     def annotate(self, frame, label_map):
-        self.start(frame, label_map)
+        annotated = vos.object_ids(label_map)
+        self.ids = sorted({*self.ids, *annotated})
+        others = np.where(np.isin(self.label_map, annotated), 0, self.label_map)
+        self.label_map = np.where(label_map > 0, label_map, others)
 
     def step(self, frame):
         self.label_map = np.roll(self.label_map, 1, axis=1)
@@ -48,6 +51,18 @@ def track(monkeypatch):
 
     yield run
     runner.close()
+
+
+def square(session, **places):
+    """A label map with a square of each id: ``_1=(y, x)``."""
+    label_map = np.zeros(session.facts.size, np.uint8)
+    for name, (y, x) in places.items():
+        label_map[y : y + 8, x : x + 8] = int(name[1:])
+    return label_map
+
+
+def first_column(label_map, object_id):
+    return int(np.flatnonzero((label_map == object_id).any(axis=0))[0])
 
 
 def begin(store):
@@ -79,3 +94,66 @@ def test_a_run_is_not_resumed_once_something_was_annotated(store, track):
     session.annotate(reached, corrected, [1])
     track(session, reached)
     assert 1 not in vos.object_ids(session.mask(30))
+
+
+def test_a_run_goes_on_from_a_frame_that_shows_no_object(store, track):
+    session = begin(store)
+    session.change_object(1, {"deleted": True})
+    reached = track(session, 0, 5)[-1]
+    assert not session.mask(reached).any()
+    session.change_object(1, {"deleted": True})  # the stopped run is not resumed
+    assert track(session, reached)[0] == reached + 1
+    assert vos.object_ids(session.mask(30)) == (2,)
+
+
+def test_a_correction_that_says_absent_holds_in_frames_that_were_tracked(store, track):
+    session = begin(store)
+    track(session, 0)
+    kept = session.mask(40) == 2
+    session.annotate(30, np.where(session.mask(30) == 1, 0, session.mask(30)).astype(np.uint8), [1])
+    track(session, 30)
+    assert vos.object_ids(session.mask(29)) == (1, 2)
+    assert vos.object_ids(session.mask(31)) == (2,)
+    assert np.array_equal(session.mask(40) == 2, kept)
+    session.annotate(50, np.where(session.mask(50) == 2, 2, square(session, _1=(100, 0))).astype(np.uint8), [1])
+    track(session, 50)
+    assert [1 in vos.object_ids(session.mask(frame)) for frame in (49, 50, 51)] == [False, True, True]
+    session.change_object(2, {"deleted": True})
+    with pytest.raises(vos.InputError, match="all objects are absent from frame 30 on"):
+        plan_run(session, 30, "forward", "end")
+
+
+def test_masks_belong_to_their_frames_where_an_object_of_earlier_annotations_is_absent(store, track):
+    session = begin(store)
+    session.annotate(0, square(session, _1=(0, 0)), [1, 2])
+    session.annotate(10, square(session, _1=(0, 10), _2=(20, 0)), [2])
+    session.annotate(20, square(session, _2=(20, 0)), [1])
+    assert track(session, 20)[-1] == session.facts.frame_count - 1
+    assert [first_column(session.mask(frame), 2) for frame in (20, 21, 30)] == [0, 1, 10]
+
+
+def test_an_object_that_others_were_corrected_after_is_tracked_on_unseen(store, track):
+    session = begin(store)
+    track(session, 0)
+    for frame in (1, 2, 3, 4, 5):
+        session.annotate(frame, session.mask(frame), [1])
+    for frame in range(6, session.facts.frame_count):
+        session.mask_path(frame).unlink()
+        session.presence.clear(frame)
+    assert 2 not in vos.object_ids(session.mask(5))
+    track(session, 5)
+    assert 2 in vos.object_ids(session.mask(30))
+
+
+def test_only_the_object_that_was_not_tracked_beyond_is_tracked_on(store, track):
+    session = begin(store)
+    session.annotate(0, square(session, _1=(0, 0)), [1, 2])
+    session.unpin(0, {"ids": [2], "levels": {"1": 255}, "known": True})
+    track(session, 0)
+    session.annotate(10, square(session, _1=(0, 10), _2=(20, 0)), [2])
+    reached = track(session, 10, 12)[-1]
+    assert session.presence.level(reached, 2) > 1
+    assert session.presence.level(reached + 1, 2) == 0
+    session.change_object(1, {"end": None})  # the stopped run is not resumed
+    plan = plan_run(session, reached, "forward", "end")
+    assert plan.targets == (2,)
