@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vos.plugin import InputError, object_ids
@@ -29,6 +29,7 @@ class TrackingPlan:
         targets: ids of the objects that the run tracks.
         kept_from: by id, the frame from which an object's earlier masks are kept: its next annotation.
         absent: ids that the person said are absent, in ``start`` or last before it.
+        until: the end, or the next annotated frame, whatever ``stop`` came of it.
     """
 
     start: int
@@ -39,6 +40,7 @@ class TrackingPlan:
     targets: tuple[int, ...] = ()
     kept_from: dict[int, int] = field(default_factory=dict)
     absent: tuple[int, ...] = ()
+    until: Until = "end"
 
     @property
     def frames(self) -> range:
@@ -95,7 +97,30 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
         targets=tuple(targets),
         kept_from=kept_from,
         absent=tuple(sorted(absent)),
+        until=until,
     )
+
+
+def plan_all(session: Session) -> list[TrackingPlan]:
+    """Plan the runs over the whole video: forward from the first annotation that shows an object, then backward.
+
+    They track every object anew, also behind its later annotations.
+
+    Raises:
+        InputError: nothing to begin from, or the video has one frame.
+    """
+    first = next((pin for pin in sorted(session.facts.pins) if _shown(session, pin)), None)
+    if first is None:
+        raise InputError("no object is marked yet. Mark one first.")
+    count = session.facts.frame_count
+    plans = []
+    if first + 1 < count:
+        plans.append(replace(plan_run(session, first, "forward", "end"), stop=count))
+    if first > 0:
+        plans.append(replace(plan_run(session, first, "backward", "end"), stop=-1))
+    if not plans:
+        raise InputError("there is no frame left to track.")
+    return [replace(plan, targets=tuple(session.live_ids()), kept_from={}) for plan in plans]
 
 
 def _start(session: Session, frame: int, step: int) -> int:

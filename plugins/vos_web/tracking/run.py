@@ -97,7 +97,8 @@ class TrackingRunner:
         """
         run = self._resume(session, plan) or self._begin(session, plan, options)
         # The frame at which a run was stopped need not show all of its objects.
-        plan = replace(plan, targets=run.plan.targets, kept_from=run.plan.kept_from)
+        stop = run.plan.stop if plan.until == run.plan.until else plan.stop
+        plan = replace(plan, stop=stop, targets=run.plan.targets, kept_from=run.plan.kept_from)
         finished = False
         try:
             finished = self._drain(run, session, plan, emit, should_stop)
@@ -236,8 +237,9 @@ def _store(session: Session, plan: TrackingPlan, frame: int, tracked: TrackedFra
     kept = {i for i, first in plan.kept_from.items() if (frame - first) * plan.step >= 0}
     scores = _scores(tracked.prediction)
     answered = {*scores, *object_ids(tracked.label_map), *plan.absent}
-    unknown = {i for i in answered if not session.presence.level(frame, i)}
-    fresh = [i for i in live if i in unknown or (i in plan.targets and i not in kept)]
+    kept.update(session.facts.pins.get(frame, []))
+    wanted = set(plan.targets) - kept | {i for i in answered if not session.presence.level(frame, i)}
+    fresh = [i for i in live if i in wanted & answered]
     composed = keep_ids(tracked.label_map, fresh)
     if earlier is not None:
         composed = np.where(composed > 0, composed, keep_ids(earlier, set(live) - set(fresh)))

@@ -7,7 +7,7 @@ import vos
 from vos.example_clip import CLIP
 from vos.plugin import MadeTracker
 from vos_web.tracking import run as tracking_run
-from vos_web.tracking.plan import plan_run
+from vos_web.tracking.plan import plan_all, plan_run
 
 HIDDEN = range(4, 7)
 """Frames in which object 2 is not seen."""
@@ -38,15 +38,11 @@ def track(monkeypatch):
     runner = tracking_run.TrackingRunner(vos.load_plugins(), vos.Runtime(threads=1))
 
     def run(session, frame, last=None):
-        """Track from a frame, and stop after ``last``; gives the frames that were tracked."""
+        """Track from a frame, or all where it is None, and stop after ``last``; gives the frames that were tracked."""
         done = []
-        runner.run(
-            session,
-            plan_run(session, frame, "forward", "end"),
-            {},
-            lambda event: done.append(event["frame"]),
-            lambda: last is not None and session.mask_path(last).exists(),
-        )
+        for plan in plan_all(session) if frame is None else [plan_run(session, frame, "forward", "end")]:
+            if not runner.run(session, plan, {}, lambda event: done.append(event["frame"]), lambda: last in done):
+                break
         return done
 
     yield run
@@ -152,8 +148,35 @@ def test_only_the_object_that_was_not_tracked_beyond_is_tracked_on(store, track)
     track(session, 0)
     session.annotate(10, square(session, _1=(0, 10), _2=(20, 0)), [2])
     reached = track(session, 10, 12)[-1]
-    assert session.presence.level(reached, 2) > 1
+    assert session.presence.level(reached, 2)
     assert session.presence.level(reached + 1, 2) == 0
     session.change_object(1, {"end": None})  # the stopped run is not resumed
     plan = plan_run(session, reached, "forward", "end")
     assert plan.targets == (2,)
+
+
+def test_all_is_tracked_anew_behind_later_annotations_too(store, track):
+    session = begin(store)
+    last = session.facts.frame_count - 1
+    session.annotate(0, square(session, _1=(0, 0)), [1])
+    session.unpin(0, {"ids": [2], "levels": {"1": 255}, "known": True})
+    session.annotate(10, square(session, _2=(20, 0)), [2])
+    assert track(session, None) == list(range(1, last + 1))
+    session.annotate(20, np.where(session.mask(20) == 2, 2, square(session, _1=(60, 0))).astype(np.uint8), [1])
+    session.annotate(5, np.where(session.mask(5) == 1, 1, square(session, _2=(90, 0))).astype(np.uint8), [2])
+    session.unpin(5)  # object 2 has a mask before its first annotation
+    reached = track(session, None, 12)[-1]
+    assert reached < last
+    assert track(session, reached)[-1] == last
+    assert first_column(session.mask(last), 1) == last - 20
+    assert session.presence.level(20, 1) == 255
+    assert first_column(session.mask(5), 2) == 0
+    session.annotate(0, square(session), [1])
+    assert track(session, None)[0] == 11
+
+
+def test_a_video_of_one_frame_has_nothing_to_track(store, track, monkeypatch):
+    session = begin(store)
+    monkeypatch.setattr(session.facts, "frame_count", 1)
+    with pytest.raises(vos.InputError, match="no frame left to track"):
+        plan_all(session)
