@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from vos.plugin import InputError, VosError, safe_name
 from vos_web.catalogue import catalogue
+from vos_web.messages import page_message
 from vos_web.server.paths import VIDEO_SUFFIXES, OutsideError
 from vos_web.server.run_length import decode_runs, encode_runs
 from vos_web.server.security import TooLargeError, check_declared, read_body
@@ -260,7 +261,7 @@ def _answering(handler: Handler) -> Handler:
         except BusyError as error:
             return _error(str(error), 409)
         except InputError as error:
-            return _error(str(error), 400)
+            return _error(page_message(error), 400)
         except VosError as error:
             return _error(str(error), 500)
 

@@ -230,6 +230,7 @@ async function goToStep(step, goTo, what) {
 
 // Takes all pixels of an object out of the frame: the person says that it is absent here.
 export function eraseObject(id) {
+  if (current.frame !== store.frame) return false;
   const before = current.ids.slice();
   for (let i = 0; i < current.ids.length; i++) if (current.ids[i] === id) current.ids[i] = 0;
   redraw();

@@ -82,8 +82,10 @@ function drawTool() {
   $("option-accept").hidden = !hasPrompts();
   $("brush-size").value = options.size;
   $("brush-size-text").textContent = options.size;
-  $("sign-plus").classList.toggle("on", !options.beside);
-  $("sign-minus").classList.toggle("on", options.beside);
+  for (const [id, on] of [["sign-plus", !options.beside], ["sign-minus", options.beside]]) {
+    $(id).classList.toggle("on", on);
+    $(id).setAttribute("aria-pressed", on);
+  }
   const untouched = store.session && !store.pins.size && !liveObjects().length;
   $("hint").hidden = !untouched;
   $("hint").textContent = "Click on the object that you want to track. Alt+click beside it takes a part away.";

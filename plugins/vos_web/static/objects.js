@@ -119,6 +119,9 @@ export function drawObjects() {
     list.replaceChildren(empty);
     return;
   }
+  // The keyboard's focus stays on its button.
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
+  const row = focused?.closest("li"), place = [...(row?.querySelectorAll("button, input") ?? [])].indexOf(focused);
   list.replaceChildren(
     ...objects.map((object, place) => {
       const row = document.createElement("li");
@@ -132,6 +135,7 @@ export function drawObjects() {
       name.className = "name";
       name.textContent = object.name;
       name.title = place < 9 ? `${object.name} (key ${place + 1}); double-click to rename` : object.name;
+      name.setAttribute("aria-pressed", object.id === store.selected);
       name.onclick = () => choose(object.id);
       name.ondblclick = () => rename(object);
       row.append(
@@ -145,6 +149,7 @@ export function drawObjects() {
       return row;
     }),
   );
+  if (place >= 0) list.querySelector(`[data-id="${row.dataset.id}"]`)?.querySelectorAll("button")[place]?.focus();
 }
 
 // What the frame is: annotated, tracked or untouched.
