@@ -199,10 +199,12 @@ class Service:
         """Output folder of an export: None for a download, the default for an empty text, else an allowed folder.
 
         Raises:
-            InputError: the folder is outside the allowed ones.
+            InputError: the folder is outside the allowed ones, or an address.
         """
         if text is None:
             return None
+        if "://" in str(text):
+            raise InputError(f"{text}: is an address, expected a folder of this computer.")
         return self.allowed.resolve(str(text)) if text else self.settings.output
 
     def checked_writers(self, given: object) -> Sequence[tuple[str, Mapping[str, Any]]]:

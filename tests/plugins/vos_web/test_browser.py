@@ -238,6 +238,7 @@ def step_add_an_object_at_a_later_frame(editor):
 def step_export_and_score(editor, tmp_path):
     editor.page.click("#export")
     expect(editor.page.locator("#dialog")).to_contain_text("alpha has hard edges")
+    editor.page.locator("#dialog input[type=text]").evaluate("(folder) => (folder.value = '/home/ada/vos-out')")
     editor.picture("web-export")
     editor.page.keyboard.press("Escape")
     exported = exported_masks(editor, tmp_path / "whole")
@@ -503,6 +504,12 @@ def step_a_click_takes_free_pixels_and_those_of_an_object_clicked_in(editor):
             editor.page.mouse.click(*editor.at(x + 0.5, y + 0.5))
         assert np.array_equal(editor.mask(55, new), taken)
         assert np.array_equal(editor.mask(55, 2), second)
+    editor.page.unroute("**/prompt")
+    held = []
+    editor.page.route("**/prompt", lambda route: held.append(route))
+    editor.page.mouse.click(*editor.at(x + 0.5, y + 0.5))
+    editor.page.keyboard.press("b")
+    editor.says("The mark in frame 55 is given up")
     editor.page.unroute("**/prompt")
     for _ in range(2):
         editor.page.keyboard.press("Control+z")
