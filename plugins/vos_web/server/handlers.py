@@ -95,7 +95,7 @@ class Handlers:
         return StreamingResponse(stream(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     async def upload(self, request: Request) -> Response:
-        """Store an uploaded video."""
+        """Store an uploaded video; of one that cannot be opened nothing stays."""
         name = safe_name(request.query_params.get("name", ""))
         if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
             raise InputError(f"{name}: is no video ({', '.join(sorted(VIDEO_SUFFIXES))}).")
@@ -111,8 +111,10 @@ class Handlers:
                         raise TooLargeError(f"the video is larger than {limit} bytes. Open it by its path instead.")
                     await run_in_threadpool(file.write, part)
             partial.replace(path)
+            await run_in_threadpool(self._service.check_upload, path)
         except BaseException:
             partial.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             folder.rmdir()
             raise
         return JSONResponse({"path": str(path)})

@@ -169,7 +169,9 @@ async function drain() {
         if (change.undone.length) await api.unpin(store.session.id, frame, { ...change.said, ids: change.undone });
       } catch (error) {
         emit("error", error);
-        if (error.status === 0) {
+        if (error.status >= 400 && error.status < 500) {
+          emit("refused"); // it will not be taken a second time either
+        } else {
           waiting.set(frame, merged(change, waiting.get(frame)));
           await new Promise((resolve) => setTimeout(resolve, 2000));
         }

@@ -78,8 +78,9 @@ function begin(event) {
     viewport.classList.add("panning");
     return;
   }
-  if (event.button !== 0 || current.frame !== store.frame) return;
+  if (event.button !== 0) return;
   stopFollowing(); // what is marked belongs to this frame
+  if (current.frame !== store.frame) return;
   if (store.tool === "brush" || store.tool === "eraser") {
     const object = selectedObject();
     if (!object && store.tool === "eraser") return;

