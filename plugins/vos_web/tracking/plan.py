@@ -75,7 +75,7 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
     if not ids | remembered:
         if absent:
             raise InputError(
-                f"all objects are absent from frame {start} on. Mark one there, or track from a frame that shows one."
+                f"all objects are absent from frame {start} on. Mark one there, or track from another one."
             )
         raise InputError(f"no object is marked in frame {start}. Mark one there first.")
     count = session.facts.frame_count

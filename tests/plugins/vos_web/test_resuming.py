@@ -1,5 +1,7 @@
 """A run that was stopped goes on with the masks of an unbroken one."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -95,7 +97,7 @@ def test_a_run_is_not_resumed_once_something_was_annotated(store, track):
 def test_a_run_goes_on_from_a_frame_that_shows_no_object(store, track):
     session = begin(store)
     session.change_object(1, {"deleted": True})
-    reached = track(session, 0, 5)[-1]
+    reached = track(session, 0, 4)[-1]
     assert not session.mask(reached).any()
     session.change_object(1, {"deleted": True})  # the stopped run is not resumed
     assert track(session, reached)[0] == reached + 1
@@ -180,3 +182,14 @@ def test_a_video_of_one_frame_has_nothing_to_track(store, track, monkeypatch):
     monkeypatch.setattr(session.facts, "frame_count", 1)
     with pytest.raises(vos.InputError, match="no frame left to track"):
         plan_all(session)
+
+
+def test_a_tracker_of_one_annotation_needs_an_object_in_the_frame(store, track, monkeypatch):
+    plain = SimpleNamespace(start=(mover := Mover()).start, step=mover.step)
+    monkeypatch.setattr(tracking_run, "make_tracker", lambda *given: MadeTracker("plain", {}, plain))
+    session = begin(store)
+    session.change_object(1, {"deleted": True})
+    reached = track(session, 0, 4)[-1]
+    session.change_object(1, {"deleted": True})  # the stopped run is not resumed
+    with pytest.raises(vos.InputError, match="propagation takes annotations of one frame alone"):
+        track(session, reached)
