@@ -67,8 +67,7 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
     """
     step = 1 if direction == "forward" else -1
     start = _start(session, frame, step)
-    label_map = session.mask(start)
-    ids = set() if label_map is None else set(object_ids(label_map))
+    ids = set() if (label_map := session.mask(start)) is None else set(object_ids(label_map))
     absent = _absent(session, start, step) - ids
     prior = _prior(session, start, step, set(session.live_ids(start)) - ids - absent)
     remembered = {i for pin in prior for i in _shown(session, pin)} - absent
@@ -78,9 +77,8 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
                 f"all objects are absent from frame {start} on. Mark one there, or track from another one."
             )
         raise InputError(f"no object is marked in frame {start}. Mark one there first.")
-    count = session.facts.frame_count
     ahead = [pin for pin in sorted(session.facts.pins)[::step] if (pin - start) * step > 0]
-    end = count if step == 1 else -1
+    end = session.facts.frame_count if step == 1 else -1
     stop = ahead[0] if until == "pin" and ahead else end
     if start + step == stop:
         raise InputError("there is no frame left to track in that direction.")
