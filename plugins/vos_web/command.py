@@ -12,13 +12,16 @@ import click
 from vos.plugin import (
     ExtraMissingError,
     InputError,
+    LabelMap,
     OptionError,
     Plugins,
     Runtime,
     check_can_start,
     command_plugins,
     general_options,
+    open_source,
     read_label_map,
+    refuse_existing,
     runtime_options,
 )
 
@@ -99,6 +102,8 @@ def command(ctx: click.Context, /, runtime: Runtime, **values: Any) -> None:
     path = Path(options.video).expanduser().resolve() if options.video is not None else None
     if path is not None and not path.exists():
         raise InputError(f"{options.video}: no such file or folder.")
+    if options.output != DEFAULT_OUTPUT:
+        refuse_existing([options.output], overwrite=True)
     output = options.output.resolve()
     plugins = command_plugins(ctx)
     tracker_options = _tracker_options(options.assignments, runtime, plugins)
@@ -157,21 +162,34 @@ def _tracker_options(assignments: tuple[str, ...], runtime: Runtime, plugins: Pl
 
 
 def _open(service: Any, video: Path, mask: str | None) -> str:
+    given = None if mask is None else _read_mask(service, video, mask)
     opened = service.open_video(video)
     session = opened.session
     if opened.notice:
         click.echo(opened.notice, err=True)
-    if mask is not None:
-        index, colon, file = mask.partition(":")
-        later = bool(colon) and index.isdecimal() and not Path(mask).exists()
-        label_map = read_label_map(file if later else mask, session.facts.size)
-        frame = int(index) if later else 0
-        kept = service.add_first_mask(opened, frame, label_map * (label_map != 255))
+    if given is not None:
+        frame, label_map = given
+        kept = service.add_first_mask(opened, frame, label_map)
         if kept:
             them = ", ".join(map(str, kept))
             click.echo(f"--mask: frame {frame} stays as the session has it for object {them}.", err=True)
     session_id: str = session.facts.id
     return session_id
+
+
+def _read_mask(service: Any, video: Path, mask: str) -> tuple[int, LabelMap]:
+    """The frame and the label map that ``--mask`` names, without void; read before a session is made."""
+    source = open_source(video, service.plugins)
+    info = source.info
+    source.close()
+    index, colon, file = mask.partition(":")
+    later = bool(colon) and index.isdecimal() and not Path(mask).exists()
+    frame = int(index) if later else 0
+    if info.frame_count is not None and frame >= info.frame_count:
+        raise InputError(f"--mask {mask}: there is no frame {frame}: the last one is {info.frame_count - 1}.")
+    label_map = read_label_map(file if later else mask, info.size)
+    without_void: LabelMap = label_map * (label_map != 255)
+    return frame, without_void
 
 
 def _announce(address: str, browser: bool) -> None:

@@ -11,11 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vos.plugin import InputError, replacing, safe_name
+from vos.plugin import replacing, safe_name
 from vos_web.server.events import EventHub
 from vos_web.server.progress_events import ProgressEvents
 from vos_web.sessions.store import OpenSession
-from vos_web.tracking.plan import TrackingPlan, plan_run
+from vos_web.tracking.plan import TrackingPlan, plan_all, plan_run
 from vos_web.tracking.worker_process import BusyError, WorkerProcess
 
 FRAME_FACTS = ("frame", "levels", "ids", "doubts")
@@ -145,7 +145,7 @@ class Jobs:
             levels = {int(i): int(level) for i, level in event["levels"].items()}
             doubts = {int(i): reason for i, reason in event["doubts"].items()}
             with opened.session.lock:
-                if event["frame"] not in opened.session.facts.pins or event["ids"] is None or event["ids"]:
+                if event["frame"] not in opened.session.facts.pins or event["ids"]:
                     opened.session.presence.set(event["frame"], levels, event["ids"], doubts)
         if kind in ("frame", "progress"):
             current.update(done=event["done"], total=event["total"], state="running", fps=event.get("fps"))
@@ -153,7 +153,7 @@ class Jobs:
             self._progress.add(current, facts)
             return
         if kind == "exported":
-            current.update({name: event[name] for name in ("path", "left_out", "first_left_out")})
+            current.update({name: event[name] for name in ("path", "left_out", "first_left_out", "gaps")})
             if current.get("download"):
                 current["download"] = str(_zipped(Path(event["path"])).name)
             return
@@ -172,15 +172,7 @@ def make_plans(opened: OpenSession, frame: int, direction: str, until: str) -> l
         return [plan_run(session, frame, "forward", "pin" if until == "pin" else "end")]
     if direction == "backward":
         return [plan_run(session, frame, "backward", "pin" if until == "pin" else "end")]
-    pins = sorted(pin for pin in session.facts.pins if session.pin(pin) is not None)
-    if not pins:
-        raise InputError("no object is marked yet. Mark one first.")
-    plans = []
-    if pins[0] + 1 < session.facts.frame_count:
-        plans.append(plan_run(session, pins[0], "forward", "end"))
-    if pins[0] > 0:
-        plans.append(plan_run(session, pins[0], "backward", "end"))
-    return plans
+    return plan_all(session)
 
 
 def _zipped(folder: Path) -> Path:

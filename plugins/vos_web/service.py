@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vos.plugin import Frame, InputError, LabelMap, Plugins, Runtime, VosError, object_ids
+from vos.plugin import Frame, InputError, LabelMap, Plugins, Runtime, VosError, object_ids, open_source
 from vos_web.jobs import Jobs
 from vos_web.prompts import mask_from_prompts, read_mask
 from vos_web.server.events import EventHub
@@ -195,14 +195,27 @@ class Service:
         folder.mkdir(parents=True)
         return folder
 
+    def check_upload(self, path: Path) -> None:
+        """Open an uploaded video.
+
+        Raises:
+            InputError: it cannot be opened; the message has the file's name alone.
+        """
+        try:
+            open_source(path, self.plugins).close()
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), path.name)) from None
+
     def export_folder(self, text: object) -> Path | None:
         """Output folder of an export: None for a download, the default for an empty text, else an allowed folder.
 
         Raises:
-            InputError: the folder is outside the allowed ones.
+            InputError: the folder is outside the allowed ones, or an address.
         """
         if text is None:
             return None
+        if "://" in str(text):
+            raise InputError(f"{text}: is an address, expected a folder of this computer.")
         return self.allowed.resolve(str(text)) if text else self.settings.output
 
     def checked_writers(self, given: object) -> Sequence[tuple[str, Mapping[str, Any]]]:

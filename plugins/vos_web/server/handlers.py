@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Route
 
 from vos.plugin import InputError, VosError, safe_name
 from vos_web.catalogue import catalogue
+from vos_web.messages import page_message
 from vos_web.server.paths import VIDEO_SUFFIXES, OutsideError
 from vos_web.server.run_length import decode_runs, encode_runs
 from vos_web.server.security import TooLargeError, check_declared, read_body
@@ -94,7 +95,7 @@ class Handlers:
         return StreamingResponse(stream(), media_type="text/event-stream", headers={"cache-control": "no-store"})
 
     async def upload(self, request: Request) -> Response:
-        """Store an uploaded video."""
+        """Store an uploaded video; of one that cannot be opened nothing stays."""
         name = safe_name(request.query_params.get("name", ""))
         if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
             raise InputError(f"{name}: is no video ({', '.join(sorted(VIDEO_SUFFIXES))}).")
@@ -110,8 +111,10 @@ class Handlers:
                         raise TooLargeError(f"the video is larger than {limit} bytes. Open it by its path instead.")
                     await run_in_threadpool(file.write, part)
             partial.replace(path)
+            await run_in_threadpool(self._service.check_upload, path)
         except BaseException:
             partial.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
             folder.rmdir()
             raise
         return JSONResponse({"path": str(path)})
@@ -260,7 +263,7 @@ def _answering(handler: Handler) -> Handler:
         except BusyError as error:
             return _error(str(error), 409)
         except InputError as error:
-            return _error(str(error), 400)
+            return _error(page_message(error), 400)
         except VosError as error:
             return _error(str(error), 500)
 

@@ -21,8 +21,8 @@ from vos.plugin import (
     open_source,
     track,
 )
-from vos_web.sessions.known_frames import KnownFrames, unknown_frames
-from vos_web.sessions.presence import SURE
+from vos_web.sessions.known_frames import KnownFrames, object_gaps, unknown_frames
+from vos_web.sessions.presence import ABSENT, SURE
 from vos_web.sessions.session import Session, keep_ids
 
 Progress = Callable[[int, int], bool]
@@ -39,10 +39,13 @@ class Exported:
     Attributes:
         folder: where the results are.
         left_out: indices of the frames without results: nobody annotated or tracked them.
+        gaps: objects that nobody annotated or tracked in some of the other frames, where they are missing: the name,
+            the number of these frames and the first one.
     """
 
     folder: Path
     left_out: list[int]
+    gaps: list[tuple[str, int, int]]
 
 
 class ReplayTracker:
@@ -79,8 +82,9 @@ class ReplayTracker:
         if label_map is None:
             raise InputError(f"frame {frame.index} has lost its mask since the export began. Export again.")
         label_map = keep_ids(label_map, self._ids)
-        levels = [self._session.presence.level(frame.index, i) / SURE for i in self._ids]
-        return Prediction.from_label_map(label_map, self._ids, scores=levels)
+        levels = [self._session.presence.level(frame.index, i) for i in self._ids]
+        scores = [level / SURE if level > ABSENT else 0.0 for level in levels]
+        return Prediction.from_label_map(label_map, self._ids, scores=scores)
 
 
 def export_session(
@@ -106,7 +110,7 @@ def export_session(
         InputError: no frame has a mask, or an earlier run's results are there.
     """
     annotations = first_appearances(session)
-    left_out = unknown_frames(session)
+    left_out, gaps = unknown_frames(session), object_gaps(session)
     source = open_source(session.facts.source, plugins)
     try:
         summary = track(
@@ -129,7 +133,7 @@ def export_session(
     finally:
         source.close()
     assert summary.run.output is not None, "an output folder was given"
-    return Exported(summary.run.output, left_out)
+    return Exported(summary.run.output, left_out, gaps)
 
 
 def first_appearances(session: Session) -> list[Annotation]:
@@ -142,7 +146,7 @@ def first_appearances(session: Session) -> list[Annotation]:
     found = []
     for frame in np.flatnonzero(session.presence.known):
         index = int(frame)
-        new = {i for i in session.live_ids(index) if i not in seen and session.presence.level(index, i)}
+        new = {i for i in session.live_ids(index) if i not in seen and session.presence.level(index, i) > ABSENT}
         if not new:
             continue
         label_map = session.mask(index)

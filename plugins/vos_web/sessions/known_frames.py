@@ -40,6 +40,20 @@ class KnownFrames:
         """The other source stays open."""
 
 
+def object_gaps(session: Session) -> list[tuple[str, int, int]]:
+    """Objects that some frame shows, but that nobody annotated or tracked in some of the known frames.
+
+    Returns:
+        Each object's name, the number of these frames and the first of them.
+    """
+    gaps = []
+    for entry in session.facts.objects:
+        unknown = [frame for frame in session.presence.unknown(entry.id) if entry.end is None or frame < entry.end]
+        if unknown and not entry.deleted and session.presence.shown(entry.id):
+            gaps.append((entry.name, len(unknown), unknown[0]))
+    return gaps
+
+
 def unknown_frames(session: Session) -> list[int]:
     """Indices of the frames that are neither annotated nor tracked, ascending."""
     known = np.flatnonzero(session.presence.known).tolist()

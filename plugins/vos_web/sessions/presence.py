@@ -11,17 +11,17 @@ import numpy as np
 
 from vos.plugin import VosError, atomic_write
 
-UNKNOWN, TRACKED = 0, 1
-ABSENT = 0
+UNKNOWN, ABSENT = 0, 1
 SURE = 255
 IDS = 255
 
 
 class Presence:
-    """A byte for each frame and object id: 0 absent, else 1 (unsure) to 255 (sure).
+    """A byte for each frame and object id: how sure the tracker is of it.
 
-    It is kept as a log of JSON lines beside the masks, to which a frame's line is appended once its mask is written;
-    the last line of a frame counts.
+    It is 0 where nobody annotated or tracked the object, 1 where it is absent, else 2 (unsure) to 255 (sure). It is
+    kept as a log of JSON lines beside the masks, to which a frame's line is appended once its mask is written; the last
+    line of a frame counts.
 
     Attributes:
         known: uint8 (frames,), 1 where a frame has a label map.
@@ -53,15 +53,15 @@ class Presence:
 
         Args:
             frame: its index.
-            levels: 1 to 255 by object id; an id that is missing is absent.
+            levels: 1 (absent) to 255 by object id; an id that is missing is unknown.
             ids: only these objects are replaced; None replaces all.
             doubts: reasons by object id, for those whose mask a person should check.
         """
-        self.known[frame] = TRACKED
+        self.known[frame] = True
         earlier = self.doubts.pop(frame, {})
         kept = {} if ids is None else dict(earlier)
         for object_id in range(1, IDS) if ids is None else ids:
-            self._levels[object_id, frame] = levels.get(object_id, ABSENT)
+            self._levels[object_id, frame] = levels.get(object_id, UNKNOWN)
             kept.pop(object_id, None)
         kept.update(doubts or {})
         if kept:
@@ -81,15 +81,22 @@ class Presence:
 
     def clear(self, frame: int) -> None:
         """Forget a frame, as when its mask is removed."""
-        self.known[frame] = UNKNOWN
-        self._levels[:, frame] = ABSENT
-        self.doubts.pop(frame, None)
+        self._forget(frame)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"frame": frame, "cleared": True}) + "\n")
 
     def level(self, frame: int, object_id: int) -> int:
-        """0 if the object is absent from the frame or the frame is not known, else 1 to 255."""
+        """0 where nobody annotated or tracked the object in the frame, 1 if it is absent from it, else 2 to 255."""
         return int(self._levels[object_id, frame])
+
+    def unknown(self, object_id: int) -> list[int]:
+        """Indices of the known frames in which nobody annotated or tracked an object, ascending."""
+        found: list[int] = np.flatnonzero((self.known > 0) & (self._levels[object_id] == UNKNOWN)).tolist()
+        return found
+
+    def shown(self, object_id: int) -> bool:
+        """True if an object is present in some frame."""
+        return bool((self._levels[object_id] > ABSENT).any())
 
     def lanes(self, ids: Iterable[int]) -> dict[int, str]:
         """Encode each object's bytes, one for each frame, in base64."""
@@ -104,6 +111,11 @@ class Presence:
             lines.append(line_of(int(frame), levels, None, self.doubts.get(int(frame))))
         atomic_write(self._path, "".join(lines))
 
+    def _forget(self, frame: int) -> None:
+        self.known[frame] = False
+        self._levels[:, frame] = UNKNOWN
+        self.doubts.pop(frame, None)
+
     def _read(self) -> None:
         for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
@@ -112,9 +124,7 @@ class Presence:
                 if not 0 <= frame < len(self.known):
                     continue
                 if entry.get("cleared"):
-                    self.known[frame] = UNKNOWN
-                    self._levels[:, frame] = ABSENT
-                    self.doubts.pop(frame, None)
+                    self._forget(frame)
                     continue
                 levels = {int(i): int(level) for i, level in entry["levels"].items()}
                 doubts = {int(i): str(reason) for i, reason in entry.get("doubts", {}).items()}
@@ -134,7 +144,7 @@ def line_of(
 
 
 def level_of(score: float) -> int:
-    """Turn a score in [0, 1] into a level from 1 to 255."""
+    """Turn the score in [0, 1] of an object that is present into a level from 2 to 255."""
     if not 0 <= score <= 1:
         raise VosError(f"a score is {score}, expected 0 to 1.")
-    return 1 + round(score * (SURE - 1))
+    return ABSENT + 1 + round(score * (SURE - ABSENT - 1))

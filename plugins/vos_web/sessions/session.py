@@ -29,7 +29,7 @@ from vos.plugin import (
     object_ids,
     write_label_map,
 )
-from vos_web.sessions.presence import SURE, Presence
+from vos_web.sessions.presence import ABSENT, SURE, Presence
 
 FORMAT = 1
 MAX_OBJECTS = 254
@@ -197,11 +197,12 @@ class Session:
                 raise InputError(f"the mask of frame {frame} holds ids {strange} that the session does not have.")
             pinned = sorted({*self.facts.pins.get(frame, []), *ids})
             whole = self.with_left_out(frame, label_map)
-            said = {*self.live_ids(frame), *self.without_pixels(whole)}
+            absent = {i for i in self.without_pixels(whole) if i in ids or self.presence.level(frame, i)}
+            levels = {**dict.fromkeys(sorted(absent), ABSENT), **dict.fromkeys(object_ids(label_map), SURE)}
             write_label_map(self.pin_path(frame), keep_ids(whole, pinned))
             write_label_map(self.mask_path(frame), whole)
             self.facts.pins[frame] = pinned
-            self.presence.append(frame, dict.fromkeys(object_ids(label_map), SURE), sorted(said))
+            self.presence.append(frame, levels, levels)
             self.facts.revision += 1
             self.save()
 
@@ -210,24 +211,29 @@ class Session:
 
         Args:
             frame: its index.
-            said: ``levels`` and ``doubts`` by object id, as the presence had them before the frame was annotated, and
-                ``known``, whether the frame was tracked then; None leaves the objects as sure as annotated ones.
+            said: ``ids``, the objects whose annotation ends, or without it all; ``levels`` and ``doubts`` by object id,
+                as the presence had them before they were annotated; and ``known``, whether the frame was known then.
+                None leaves the objects as sure as annotated ones.
         Raises:
             InputError: the frame is not annotated, or what was said does not fit.
         """
-        levels, doubts = _checked_statement(said or {})
-        tracked = bool(said and said.get("known"))
+        levels, doubts, ids = _checked_statement(said or {})
+        known = bool(said and said.get("known"))
         with self.lock:
-            if self.facts.pins.pop(frame, None) is None:
+            if frame not in self.facts.pins:
                 raise InputError(f"frame {frame} is not annotated.")
+            pinned = [i for i in self.facts.pins.pop(frame) if ids is not None and i not in ids]
+            if pinned:
+                self.facts.pins[frame] = pinned  # the file's other objects are left out when it is read
             self.facts.revision += 1
             self.save()
-            self.pin_path(frame).unlink(missing_ok=True)
+            if not pinned:
+                self.pin_path(frame).unlink(missing_ok=True)
             left = self._read(self.mask_path(frame))
-            if left is not None and not left.any() and not tracked:
+            if left is not None and not left.any() and not known:
                 self.presence.clear(frame)
                 self.mask_path(frame).unlink(missing_ok=True)
-            elif levels or tracked:
+            elif said:
                 self.presence.append(frame, levels, self.live_ids(frame), doubts)
 
     def add_object(self, name: str = "") -> ObjectEntry:
@@ -347,16 +353,17 @@ def _check_change(name: str, value: Any, frame_count: int) -> None:
         raise InputError(f"an object's {name} cannot be {value!r}.")
 
 
-def _checked_statement(said: Mapping[str, Any]) -> tuple[dict[int, int], dict[int, str]]:
-    """Levels and doubts by object id."""
+def _checked_statement(said: Mapping[str, Any]) -> tuple[dict[int, int], dict[int, str], list[int] | None]:
+    """Levels and doubts by object id, and ids."""
     try:
+        ids = None if said.get("ids") is None else [int(i) for i in said["ids"]]
         levels = {int(i): int(level) for i, level in said.get("levels", {}).items()}
         doubts = {int(i): str(reason)[:200] for i, reason in said.get("doubts", {}).items()}
     except (AttributeError, TypeError, ValueError, OverflowError) as error:
         raise InputError(f"levels or doubts of a frame do not fit ({error}).") from None
     if not all(0 < i <= MAX_OBJECTS and 0 < level <= SURE for i, level in levels.items()):
         raise InputError("levels of a frame do not fit.")
-    return levels, doubts
+    return levels, doubts, ids
 
 
 def _packed_runs(values: np.ndarray[Any, Any]) -> list[int]:

@@ -35,6 +35,14 @@ export function showFrame(frame, bitmap, runs) {
   redraw();
 }
 
+// Shows no frame, where the one that is wanted cannot be read: another one's picture would be taken for it.
+export function showNoFrame() {
+  frameContext.clearRect(0, 0, width(), height());
+  overlayContext.clearRect(0, 0, width(), height());
+  current.frame = -1;
+  delete stage.dataset.frame;
+}
+
 // The colours of the frame, for the flood tool.
 export const framePixels = () => frameContext.getImageData(0, 0, width(), height()).data;
 

@@ -39,6 +39,10 @@ export function say(message, { bad = false, action, run, href, seconds = bad ? 9
 export function openMenu(at, entries) {
   document.querySelector(".menu")?.remove();
   const menu = document.createElement("div");
+  const close = () => {
+    menu.remove();
+    at.focus(); // where the keyboard was
+  };
   menu.className = "menu";
   menu.setAttribute("role", "menu");
   for (const [text, run, kind] of entries) {
@@ -47,7 +51,7 @@ export function openMenu(at, entries) {
     button.setAttribute("role", "menuitem");
     if (kind) button.className = kind;
     button.onclick = () => {
-      menu.remove();
+      close();
       run();
     };
     menu.append(button);
@@ -65,7 +69,7 @@ export function openMenu(at, entries) {
   menu.onkeydown = (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) menu.children[(step + menu.children.length + [...menu.children].indexOf(document.activeElement)) % menu.children.length].focus();
-    if (event.key === "Escape") menu.remove();
+    if (event.key === "Escape") close();
     if (step || event.key === "Escape") event.stopPropagation();
   };
   document.addEventListener("pointerdown", away, true);

@@ -4,12 +4,12 @@ import { api } from "./api.js";
 import { current, redraw } from "./canvas.js";
 import { setRuns } from "./frames.js";
 import { encodeRuns } from "./label_map.js";
-import { changeObject, emit, height, lane, liveObjects, once, setPresence, store, width } from "./store.js";
+import { ABSENT, changeObject, emit, height, lane, liveObjects, once, setPresence, store, width } from "./store.js";
 
 const MAX_STEPS = 200;
 const MAX_BYTES = 96e6;
 const done = [], undone = [];
-const waiting = new Map(); // frame -> {runs, ids, unpin: null or what the tracker had said of the frame}
+const waiting = new Map(); // frame -> {runs, ids, undone: ids that are no longer annotated, said: what was known of the frame before}
 let saving = false;
 
 export const hasUnsaved = () => saving || waiting.size > 0;
@@ -52,7 +52,7 @@ const paste = (ids, rect, from, to) => {
 // Ids of the objects that a frame's label map may hold: those that are deleted or have ended are not in it.
 const idsIn = (frame) => liveObjects().filter(({ end }) => end === null || frame < end).map(({ id }) => id);
 
-// What the tracker says of a frame: how sure it is of each object, reasons to check, and whether the frame is tracked at all.
+// What is known of a frame: how sure the tracker is of each object, reasons to check, and whether it is known at all.
 function statement(frame) {
   const ids = idsIn(frame).filter((id) => lane(id)[frame]);
   const doubts = { ...store.doubts.get(frame) }, known = Boolean(store.known[frame]);
@@ -123,24 +123,38 @@ async function moveObjectStep(step, values, from, to, what) {
   emit("steps");
 }
 
-function save(touched, pins, said) {
+// Saves the frame that is shown, in which some objects are annotated. An undo says which of them no longer are, and what
+// was known of the frame before.
+function save(touched, undone = [], said = null) {
   const { frame, ids } = current;
-  const unpin = pins !== undefined && !pins.length;
   const runs = encodeRuns(ids);
   setRuns(frame, runs);
-  const earlier = waiting.get(frame)?.ids ?? [];
-  waiting.set(frame, { runs, ids: [...new Set([...earlier, ...touched])], unpin: unpin ? said : null });
-  const seen = new Uint8Array(256);
-  for (let i = 0; i < ids.length; i++) seen[ids[i]] = 1;
-  const present = [...seen.keys()].filter((id) => id && seen[id]);
-  if (unpin) store.pins.delete(frame);
-  else store.pins.set(frame, [...new Set([...(store.pins.get(frame) ?? []), ...touched])].sort((a, b) => a - b));
-  if (unpin) setPresence(frame, said.levels, idsIn(frame), said.doubts);
-  else setPresence(frame, Object.fromEntries(present.map((id) => [id, 255])), idsIn(frame));
-  if (unpin && !said.known && !present.length) store.known[frame] = 0;
+  waiting.set(frame, merged(waiting.get(frame), { runs, ids: touched, undone, said }));
+  const pinned = united(store.pins.get(frame) ?? [], touched).filter((id) => !undone.includes(id)).sort((a, b) => a - b);
+  if (pinned.length) store.pins.set(frame, pinned);
+  else store.pins.delete(frame);
+  setPresence(frame, said?.levels ?? levelsNow(touched), idsIn(frame), said?.doubts);
+  if (said && !said.known && !ids.some(Boolean)) store.known[frame] = 0;
   emit("pins");
   drain();
   showSaved();
+}
+
+const united = (a, b) => [...new Set([...a, ...b])];
+
+// Two changes of a frame, of which the server has neither, as one.
+function merged(earlier, later) {
+  if (!earlier || !later) return earlier ?? later;
+  const undone = united(earlier.undone.filter((id) => !later.ids.includes(id)), later.undone);
+  return { runs: later.runs, ids: united(earlier.ids, later.ids), undone, said: later.said ?? earlier.said };
+}
+
+// The levels of the frame that is shown once some objects are annotated: one without pixels is absent if it was known.
+function levelsNow(touched) {
+  const seen = new Uint8Array(256), { frame, ids } = current;
+  for (let i = 0; i < ids.length; i++) seen[ids[i]] = 1;
+  const level = (id) => (seen[id] ? 255 : touched.includes(id) || lane(id)[frame] ? ABSENT : 0);
+  return Object.fromEntries(idsIn(frame).map((id) => [id, level(id)]));
 }
 
 async function drain() {
@@ -152,12 +166,15 @@ async function drain() {
       waiting.delete(frame);
       try {
         await api.annotate(store.session.id, frame, change.runs, change.ids);
-        if (change.unpin) await api.unpin(store.session.id, frame, change.unpin);
+        if (change.undone.length) await api.unpin(store.session.id, frame, { ...change.said, ids: change.undone });
       } catch (error) {
-        if (!waiting.has(frame)) waiting.set(frame, change);
         emit("error", error);
-        if (error.status !== 0) waiting.delete(frame);
-        else await new Promise((resolve) => setTimeout(resolve, 2000));
+        if (error.status >= 400 && error.status < 500) {
+          emit("refused"); // it will not be taken a second time either
+        } else {
+          waiting.set(frame, merged(change, waiting.get(frame)));
+          await new Promise((resolve) => setTimeout(resolve, 2000));
+        }
       }
     }
   } finally {
@@ -186,7 +203,7 @@ async function undoLast(goTo) {
   paste(current.ids, step.rect, step.fresh, step.old);
   undone.push(step);
   redraw(step.rect);
-  save(step.touched, step.pinsBefore, step.said);
+  save(step.touched, step.touched.filter((id) => !step.pinsBefore.includes(id)), step.said);
   emit("marks", step.marks?.before ?? null);
   emit("steps");
 }
@@ -215,6 +232,7 @@ async function goToStep(step, goTo, what) {
 
 // Takes all pixels of an object out of the frame: the person says that it is absent here.
 export function eraseObject(id) {
+  if (current.frame !== store.frame) return false;
   const before = current.ids.slice();
   for (let i = 0; i < current.ids.length; i++) if (current.ids[i] === id) current.ids[i] = 0;
   redraw();

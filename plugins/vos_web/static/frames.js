@@ -77,9 +77,7 @@ function once(key, load) {
 function loadBitmap(frame) {
   return once(`f${frame}`, async () => {
     const at = generation;
-    const response = await fetch(api.frameAddress(store.session.id, frame));
-    if (!response.ok) throw new Error((await response.json()).error);
-    const bitmap = await createImageBitmap(await response.blob());
+    const bitmap = await createImageBitmap(await api.frame(store.session.id, frame));
     if (at === generation) bitmaps.set(frame, bitmap);
     return bitmap;
   });

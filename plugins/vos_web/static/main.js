@@ -82,8 +82,10 @@ function drawTool() {
   $("option-accept").hidden = !hasPrompts();
   $("brush-size").value = options.size;
   $("brush-size-text").textContent = options.size;
-  $("sign-plus").classList.toggle("on", !options.beside);
-  $("sign-minus").classList.toggle("on", options.beside);
+  for (const [id, on] of [["sign-plus", !options.beside], ["sign-minus", options.beside]]) {
+    $(id).classList.toggle("on", on);
+    $(id).setAttribute("aria-pressed", on);
+  }
   const untouched = store.session && !store.pins.size && !liveObjects().length;
   $("hint").hidden = !untouched;
   $("hint").textContent = "Click on the object that you want to track. Alt+click beside it takes a part away.";
@@ -123,10 +125,16 @@ async function doExport(values, overwrite = false) {
   }
 }
 
+const MAX_GAPS = 3; // objects that are named in the message
+
 function onExported(job) {
-  const without = job.left_out === 1
+  const leftOut = job.left_out === 1
     ? ` Frame ${job.first_left_out} was not tracked and is left out.`
     : job.left_out ? ` ${job.left_out} frames, the first one ${job.first_left_out}, were not tracked and are left out.` : "";
+  const gaps = job.gaps.slice(0, MAX_GAPS).map(([name, count, first]) =>
+    ` ${name} was not tracked in ${count === 1 ? `frame ${first}` : `${count} of the exported frames, the first one ${first},`} and is missing there.`);
+  const more = job.gaps.length - gaps.length;
+  const without = `${leftOut}${gaps.join("")}${more > 0 ? ` So are ${more} more objects in some frames.` : ""}`;
   if (job.download) {
     say(`The export is ready.${without}`, { action: "Download", href: api.downloadAddress(job.session, job.download), seconds: 60 });
     const link = document.createElement("a");

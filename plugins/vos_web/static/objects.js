@@ -6,7 +6,7 @@ import { colourOf } from "./label_map.js";
 import { openMenu } from "./dialogs.js";
 import { goTo } from "./player.js";
 import { resetPrompts } from "./prompting.js";
-import { addObject, changeObject, emit, lane, levelOf, liveObjects, on, select, selectedObject, store } from "./store.js";
+import { ABSENT, addObject, changeObject, emit, lane, levelOf, liveObjects, on, select, selectedObject, store } from "./store.js";
 
 const list = document.getElementById("objects");
 const card = document.getElementById("frame-card");
@@ -20,7 +20,7 @@ export function choose(id) {
 // An object without a mask anywhere is the new one: another is made once it has one.
 export async function newObject() {
   resetPrompts();
-  const empty = liveObjects().find((object) => !lane(object.id).some(Boolean));
+  const empty = liveObjects().find((object) => !lane(object.id).some((level) => level > ABSENT));
   if (empty) {
     select(empty.id);
     return emit("message", `${empty.name} has no mask yet: mark it in any frame.`);
@@ -119,12 +119,15 @@ export function drawObjects() {
     list.replaceChildren(empty);
     return;
   }
+  // The keyboard's focus stays on its button.
+  const focused = list.contains(document.activeElement) ? document.activeElement : null;
+  const row = focused?.closest("li"), place = [...(row?.querySelectorAll("button, input") ?? [])].indexOf(focused);
   list.replaceChildren(
     ...objects.map((object, place) => {
       const row = document.createElement("li");
       row.dataset.id = object.id;
       row.classList.toggle("selected", object.id === store.selected);
-      row.classList.toggle("absent", !levelOf(object, store.frame));
+      row.classList.toggle("absent", levelOf(object, store.frame) <= ABSENT);
       const swatch = document.createElement("span");
       swatch.className = "swatch";
       swatch.style.background = colourOf(object.id);
@@ -132,6 +135,7 @@ export function drawObjects() {
       name.className = "name";
       name.textContent = object.name;
       name.title = place < 9 ? `${object.name} (key ${place + 1}); double-click to rename` : object.name;
+      name.setAttribute("aria-pressed", object.id === store.selected);
       name.onclick = () => choose(object.id);
       name.ondblclick = () => rename(object);
       row.append(
@@ -145,6 +149,7 @@ export function drawObjects() {
       return row;
     }),
   );
+  if (place >= 0) list.querySelector(`[data-id="${row.dataset.id}"]`)?.querySelectorAll("button")[place]?.focus();
 }
 
 // What the frame is: annotated, tracked or untouched.
@@ -169,8 +174,8 @@ export function drawCard() {
   } else if (store.known[store.frame]) {
     const selected = selectedObject();
     const level = selected ? levelOf(selected, store.frame) : 0;
-    const reason = level && store.doubts.get(store.frame)?.[selected.id];
-    text.textContent = !selected ? "Tracked frame" : level ? `${selected.name}: ${Math.round((100 * level) / 255)} % sure` : absence(selected);
+    const reason = level > ABSENT && store.doubts.get(store.frame)?.[selected.id];
+    text.textContent = !selected ? "Tracked frame" : level > ABSENT ? `${selected.name}: ${Math.round((100 * level) / 255)} % sure` : absence(selected);
     if (reason) {
       text.textContent += `. To check: ${reason}`;
       text.className = "error";
@@ -180,8 +185,10 @@ export function drawCard() {
   }
 }
 
-const absence = (object) =>
-  object.end !== null && store.frame >= object.end ? `${object.name} ends at frame ${object.end}` : `${object.name} is not in this frame`;
+function absence(object) {
+  if (object.end !== null && store.frame >= object.end) return `${object.name} ends at frame ${object.end}`;
+  return `${object.name} is not ${levelOf(object, store.frame) ? "in this frame" : "tracked here yet"}`;
+}
 
 let drawn = "";
 export function startObjects() {
@@ -192,7 +199,7 @@ export function startObjects() {
       if (!store.session) return;
       drawCard();
       // The list changes only with which objects are in the frame.
-      const absent = new Map(liveObjects().map((object) => [object.id, !levelOf(object, store.frame)]));
+      const absent = new Map(liveObjects().map((object) => [object.id, levelOf(object, store.frame) <= ABSENT]));
       const now = [...absent.values()].map(Number).join("");
       if (now !== drawn) {
         drawn = now;

@@ -1,7 +1,7 @@
 // Going from frame to frame: showing one, playing, and following the tracker.
 
 import { api } from "./api.js";
-import { current, showFrame } from "./canvas.js";
+import { current, showFrame, showNoFrame } from "./canvas.js";
 import { forgetMasks, hasFrame, loadFrame, prefetch } from "./frames.js";
 import { resetPrompts } from "./prompting.js";
 import { emit, on, store } from "./store.js";
@@ -30,7 +30,9 @@ export async function goTo(frame, { keepPlaying = false, ahead = true } = {}) {
     emit("shown");
     if (ahead) prefetch(wanted, direction);
   } catch (error) {
-    if (own === ticket) emit("error", error);
+    if (own !== ticket) return;
+    showNoFrame();
+    emit("error", error);
   }
 }
 
@@ -53,14 +55,19 @@ export function togglePlay() {
   if (playing) return pause();
   if (store.frame >= store.session.frame_count - 1) goTo(0, { keepPlaying: true });
   playing = { start: store.frame >= store.session.frame_count - 1 ? 0 : store.frame, began: performance.now() };
-  $("play-icon").setAttribute("href", "#i-pause");
+  drawPlaying();
   requestAnimationFrame(tick);
 }
 
 export function pause() {
   if (!playing) return;
   playing = null;
-  $("play-icon").setAttribute("href", "#i-play");
+  drawPlaying();
+}
+
+function drawPlaying() {
+  $("play-icon").setAttribute("href", playing ? "#i-pause" : "#i-play");
+  $("play").ariaLabel = playing ? "Pause" : "Play";
 }
 
 // Plays at the video's speed; where frames do not come fast enough it waits for them, and shows each that it has.

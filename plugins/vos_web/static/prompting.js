@@ -13,6 +13,7 @@ import { emit, height, on, store, width } from "./store.js";
 let prompts = null; // {frame, id, box, points, scribbles, base, mode}; replaced, never changed: undo steps keep them
 let applied = null; // the prompts that the mask on the screen is of
 let latest = 0;
+let asking = null; // prompts whose mask the server is making
 let pending = Promise.resolve();
 
 // Resolves once every mask that was asked for is there.
@@ -26,6 +27,8 @@ export const marks = () =>
 export const hasPrompts = () => Boolean(prompts);
 
 export function resetPrompts() {
+  if (asking) emit("message", `The mark in frame ${asking.frame} is given up: its mask was not there yet.`);
+  asking = null;
   prompts = applied = null;
   latest++;
   emit("prompts");
@@ -80,6 +83,7 @@ async function run() {
     return emit("prompts");
   }
   const slow = setTimeout(() => emit("busy", method === "sam" ? "Segment Anything looks at this frame…" : "Finding the object…"), 250);
+  asking = asked;
   try {
     const buffer = await api.prompt(store.session.id, {
       frame: asked.frame,
@@ -97,6 +101,7 @@ async function run() {
     emit("prompts");
     emit("error", error);
   } finally {
+    if (asking === asked) asking = null;
     clearTimeout(slow);
     emit("busy", null);
   }

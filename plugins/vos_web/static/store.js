@@ -10,7 +10,7 @@ export const store = {
   objects: [], // id, name, hidden, locked, deleted, end
   pins: new Map(), // frame -> ids
   known: new Uint8Array(0), // 1 where a frame has a label map
-  lanes: new Map(), // id -> Uint8Array, 0 absent, 1..255 how sure
+  lanes: new Map(), // id -> Uint8Array, 0 unknown, 1 absent, 2..255 how sure
   doubts: new Map(), // frame -> {id: reason to check the object's mask}
   frame: 0,
   selected: 0, // object id
@@ -70,10 +70,12 @@ export function lane(id) {
   return store.lanes.get(id);
 }
 
-// How sure the tracker is of an object in a frame: 0 where it is absent, also from its end on.
-export const levelOf = (object, frame) => (object.end !== null && frame >= object.end ? 0 : lane(object.id)[frame]);
+export const ABSENT = 1;
 
-// Takes which objects are in a frame and whose masks to check there; `ids` limits it to some objects.
+// How sure the tracker is of an object in a frame: 0 where nobody annotated or tracked it, ABSENT also from its end on.
+export const levelOf = (object, frame) => (object.end !== null && frame >= object.end ? ABSENT : lane(object.id)[frame]);
+
+// Takes how sure the tracker is of some objects in a frame, and whose masks to check there.
 export function setPresence(frame, levels, ids, doubts) {
   takePresence(frame, levels, ids, doubts);
   emit("presence");
@@ -83,7 +85,7 @@ export function setPresence(frame, levels, ids, doubts) {
 export function takePresence(frame, levels, ids, doubts = {}) {
   store.known[frame] = 1;
   const reasons = { ...store.doubts.get(frame) };
-  for (const id of ids ?? store.objects.map((object) => object.id)) {
+  for (const id of ids) {
     lane(id)[frame] = levels[id] ?? 0;
     delete reasons[id];
   }
@@ -145,7 +147,7 @@ export function leastConfident() {
   for (const object of liveObjects()) {
     const levels = lane(object.id), end = object.end ?? levels.length;
     for (let frame = 0; frame < end; frame++) {
-      if (levels[frame] && levels[frame] < lowest && !store.pins.has(frame)) {
+      if (levels[frame] > ABSENT && levels[frame] < lowest && !store.pins.has(frame)) {
         lowest = levels[frame];
         best = frame;
       }

@@ -1,7 +1,7 @@
 // The timeline: a lane for each object, pins where frames are annotated, how sure the tracker is, and the playhead.
 
 import { colourOf } from "./label_map.js";
-import { lane, liveObjects, on, select, spansToCheck, store } from "./store.js";
+import { ABSENT, lane, liveObjects, on, select, spansToCheck, store } from "./store.js";
 
 const canvas = document.getElementById("timeline");
 const context = canvas.getContext("2d");
@@ -58,13 +58,13 @@ function draw() {
 
 const place = (frame, w) => LEFT + ((w - LEFT - RIGHT) * frame) / Math.max(1, store.session.frame_count - 1);
 
-// For each column: 0 unknown, else 1 + the lowest level of an object that is present in its frames.
+// For each column: 0, or the lowest level of the object in those of its frames in which it is present.
 function columns(levels, end, count) {
   const n = store.session.frame_count;
   const found = new Uint8Array(count);
   for (let frame = 0; frame < end; frame++) {
     const level = levels[frame];
-    if (!level) continue;
+    if (level <= ABSENT) continue;
     const first = Math.floor((frame * count) / n), last = Math.max(first, Math.ceil(((frame + 1) * count) / n) - 1);
     for (let c = first; c <= last; c++) if (!found[c] || level < found[c]) found[c] = level;
   }

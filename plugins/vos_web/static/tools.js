@@ -6,6 +6,7 @@ import { colourOf, fillPolygon, floodFill, paintLine, union } from "./label_map.
 import { removeEnd } from "./objects.js";
 import { addBox, addPoint, addStroke, marks, resetPrompts } from "./prompting.js";
 import { addObject, changeObject, emit, height, on, selectedObject, store, width } from "./store.js";
+import { stopFollowing } from "./tracking.js";
 
 const viewport = document.getElementById("viewport");
 export const options = { size: 14, tolerance: 24, beside: false };
@@ -31,11 +32,7 @@ export const changeSize = (factor) => {
 };
 
 export function cancel() {
-  if (gesture?.before) {
-    current.ids.set(gesture.before);
-    redraw();
-  }
-  gesture = null;
+  cancelStroke();
   corners = [];
   resetPrompts();
   drawAll();
@@ -81,14 +78,15 @@ function begin(event) {
     viewport.classList.add("panning");
     return;
   }
-  if (event.button !== 0 || current.frame !== store.frame) return;
+  if (event.button !== 0) return;
+  stopFollowing(); // what is marked belongs to this frame
+  if (current.frame !== store.frame) return;
   if (store.tool === "brush" || store.tool === "eraser") {
     const object = selectedObject();
     if (!object && store.tool === "eraser") return;
-    withObject((id) => {
-      gesture = { kind: "paint", before: current.ids.slice(), id, last: point, rect: null, may: mayReplace() };
-      paint(point);
-    });
+    const stroke = { kind: "paint", erasing: store.tool === "eraser", points: [point], id: 0, before: null, rect: null };
+    gesture = stroke;
+    withObject((id) => startStroke(stroke, id));
   } else if (store.tool === "box") {
     gesture = { kind: "box", from: held(point), to: held(point) };
   } else if (store.tool === "scribble") {
@@ -110,14 +108,24 @@ function begin(event) {
   drawAll();
 }
 
-function paint(point) {
-  const erasing = store.tool === "eraser";
-  const may = erasing ? (id) => id === gesture.id : gesture.may;
-  const rect = paintLine(current.ids, width(), height(), gesture.last, point, options.size / 2, erasing ? 0 : gesture.id, may);
-  gesture.last = point;
-  gesture.rect = union(gesture.rect, rect);
+// Paints what was drawn until the stroke has its object: the first one is made meanwhile, and the stroke may be over.
+function startStroke(stroke, id) {
+  if (stroke.cancelled) return;
+  const mayPaint = mayReplace(), { points } = stroke;
+  Object.assign(stroke, { id, before: current.ids.slice(), last: points[0], may: stroke.erasing ? (other) => other === id : mayPaint });
+  for (const point of points) paint(stroke, point);
+  if (gesture !== stroke) endStroke(stroke);
+}
+
+function paint(stroke, point) {
+  if (!stroke.id) return stroke.points.push(point);
+  const rect = paintLine(current.ids, width(), height(), stroke.last, point, options.size / 2, stroke.erasing ? 0 : stroke.id, stroke.may);
+  stroke.last = point;
+  stroke.rect = union(stroke.rect, rect);
   if (rect.w && rect.h) redraw(rect);
 }
+
+const endStroke = ({ before, rect }) => rect?.w && rect?.h && commit(before, rect);
 
 function move(event) {
   cursor = toFrame(event);
@@ -127,7 +135,7 @@ function move(event) {
     gesture.y = event.clientY;
   } else if (gesture?.kind === "paint") {
     const events = event.getCoalescedEvents?.() ?? [];
-    for (const part of events.length ? events : [event]) paint(toFrame(part));
+    for (const part of events.length ? events : [event]) paint(gesture, toFrame(part));
   } else if (gesture?.kind === "box") {
     gesture.to = held(cursor);
   } else if (gesture?.kind === "scribble") {
@@ -140,7 +148,7 @@ function end() {
   const ended = gesture;
   gesture = null;
   viewport.classList.remove("panning");
-  if (ended?.kind === "paint" && ended.rect?.w && ended.rect?.h) commit(ended.before, ended.rect);
+  if (ended?.kind === "paint") endStroke(ended);
   if (ended?.kind === "box") {
     const { from, to } = ended;
     const box = [Math.min(from.x, to.x), Math.min(from.y, to.y), Math.max(from.x, to.x), Math.max(from.y, to.y)];
@@ -238,6 +246,7 @@ export function startTools() {
   }, { passive: false });
   document.addEventListener("view", drawAll);
   for (const name of ["objects", "prompts", "shown"]) on(name, drawAll);
+  on("frame", leaveFrame);
 }
 
 function cancelStroke() {
@@ -245,11 +254,22 @@ function cancelStroke() {
     current.ids.set(gesture.before);
     redraw();
   }
+  dropGesture();
+}
+
+function dropGesture() {
+  if (gesture) gesture.cancelled = true;
   gesture = null;
+}
+
+// The page goes to another frame: a stroke ends on the frame on which it was begun, and other marks are given up.
+function leaveFrame() {
+  if (gesture?.kind === "paint") end();
+  else if (gesture?.kind !== "pan") cancelStroke();
 }
 
 export const resetShapes = () => {
   corners = [];
-  gesture = null;
+  dropGesture();
   drawAll();
 };

@@ -88,7 +88,6 @@ function onJob(event) {
   if (!ended) return;
   const followed = follow && reached >= 0;
   follow = false;
-  if (job.state === "failed") return emit("error", new Error(explained(job.error)));
   if (job.kind === "track") {
     changed.clear();
     newest = -1;
@@ -96,10 +95,10 @@ function onJob(event) {
     forgetMasks();
     if (followed) goTo(reached, { keepPlaying: true });
     else reshow();
-    emit("message", job.state === "stopped" ? whenStopped(job.done) : whenTracked(job.done));
-  } else if (job.state === "finished") {
-    emit("exported", job);
   }
+  if (job.state === "failed") emit("error", new Error(explained(job.error)));
+  else if (job.kind === "track") emit("message", job.state === "stopped" ? whenStopped(job.done) : whenTracked(job.done));
+  else if (job.state === "finished") emit("exported", job);
 }
 
 // Errors name options as the command line has them.
@@ -172,6 +171,7 @@ export function startTracking() {
   $("track-all").onclick = () => track("all");
   $("stop").onclick = stop;
   on("job", drawJob);
+  on("refused", () => refreshState().catch((error) => emit("error", error)));
   document.addEventListener("visibilitychange", drawSoon);
   listen(onEvent, onBack, onLost);
 }

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from vos.plugin import InputError
+from vos.plugin import InputError, object_ids
 from vos_web.sessions.session import Session
 
 Direction = Literal["forward", "backward"]
 Until = Literal["end", "pin"]
 
 MAX_PRIOR_PINS = 4
-"""Annotated frames before the start that the tracker sees first, so that it remembers those views too."""
+"""Annotated frames before the start that the tracker sees first, so that it remembers those views too. It sees more
+where these show none of an object that the start frame does not show."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class TrackingPlan:
         annotated: frames after ``start`` with annotations that are taken on the way.
         targets: ids of the objects that the run tracks.
         kept_from: by id, the frame from which an object's earlier masks are kept: its next annotation.
-        absent: ids that the annotation of ``start`` says are absent.
+        absent: ids that the person said are absent, in ``start`` or last before it.
+        until: the end, or the next annotated frame, whatever ``stop`` came of it.
     """
 
     start: int
@@ -38,6 +40,7 @@ class TrackingPlan:
     targets: tuple[int, ...] = ()
     kept_from: dict[int, int] = field(default_factory=dict)
     absent: tuple[int, ...] = ()
+    until: Until = "end"
 
     @property
     def frames(self) -> range:
@@ -48,8 +51,9 @@ class TrackingPlan:
 def plan_run(session: Session, frame: int, direction: Direction, until: Until) -> TrackingPlan:
     """Plan a run from a frame.
 
-    Objects that the person annotated in the start frame are tracked, and so are those that have no masks yet. The
-    others keep the masks that they have. An object's masks behind its next annotation are kept too.
+    Objects that the person annotated in the start frame are tracked, and so are those that nobody annotated or tracked
+    in the next one. The others keep the masks that they have. An object's masks behind its next annotation are kept
+    too. An object that the start frame does not show is tracked on from its annotations before it.
 
     Args:
         session: the session.
@@ -63,32 +67,58 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
     """
     step = 1 if direction == "forward" else -1
     start = _start(session, frame, step)
-    label_map = session.mask(start)
-    ids = [] if label_map is None else sorted({int(i) for i in set(label_map.ravel().tolist())} - {0})
-    if not ids:
+    ids = set() if (label_map := session.mask(start)) is None else set(object_ids(label_map))
+    absent = _absent(session, start, step) - ids
+    prior = _prior(session, start, step, set(session.live_ids(start)) - ids - absent)
+    remembered = {i for pin in prior for i in _shown(session, pin)} - absent
+    if not ids | remembered:
+        if absent:
+            raise InputError(
+                f"all objects are absent from frame {start} on. Mark one there, or track from another one."
+            )
         raise InputError(f"no object is marked in frame {start}. Mark one there first.")
-    count = session.facts.frame_count
     ahead = [pin for pin in sorted(session.facts.pins)[::step] if (pin - start) * step > 0]
-    end = count if step == 1 else -1
+    end = session.facts.frame_count if step == 1 else -1
     stop = ahead[0] if until == "pin" and ahead else end
     if start + step == stop:
         raise InputError("there is no frame left to track in that direction.")
-    live = set(session.live_ids())
-    targets = _targets(session, start, step, ids)
+    targets = _targets(session, start, step, ids | remembered | absent) or sorted(ids or remembered)
     kept_from: dict[int, int] = {}
     for pin in reversed(ahead):
         kept_from.update(dict.fromkeys(set(session.facts.pins[pin]) & set(targets), pin))
-    touched = set(session.facts.pins.get(start, []))
     return TrackingPlan(
         start=start,
         stop=_early_stop(session, stop, step, targets, kept_from),
         step=step,
-        prior=_prior(session, start, step),
-        annotated=tuple(pin for pin in ahead if set(session.facts.pins[pin]) & live),
+        prior=prior,
+        annotated=tuple(pin for pin in ahead if _shown(session, pin)),
         targets=tuple(targets),
         kept_from=kept_from,
-        absent=tuple(sorted(touched - set(ids))),
+        absent=tuple(sorted(absent)),
+        until=until,
     )
+
+
+def plan_all(session: Session) -> list[TrackingPlan]:
+    """Plan the runs over the whole video: forward from the first annotation that shows an object, then backward.
+
+    They track every object anew, also behind its later annotations.
+
+    Raises:
+        InputError: nothing to begin from, or the video has one frame.
+    """
+    first = next((pin for pin in sorted(session.facts.pins) if _shown(session, pin)), None)
+    if first is None:
+        raise InputError("no object is marked yet. Mark one first.")
+    count = session.facts.frame_count
+    plans = []
+    if first + 1 < count:
+        plans.append(replace(plan_run(session, first, "forward", "end"), stop=count))
+    if first > 0:
+        plans.append(replace(plan_run(session, first, "backward", "end"), stop=-1))
+    if not plans:
+        raise InputError("there is no frame left to track.")
+    return [replace(plan, targets=tuple(session.live_ids()), kept_from={}) for plan in plans]
 
 
 def _start(session: Session, frame: int, step: int) -> int:
@@ -102,25 +132,47 @@ def _start(session: Session, frame: int, step: int) -> int:
     raise InputError("no object is marked yet. Mark one in this frame, or go to an annotated frame.")
 
 
-def _targets(session: Session, start: int, step: int, ids: list[int]) -> list[int]:
+def _targets(session: Session, start: int, step: int, ids: set[int]) -> list[int]:
+    """Objects that were annotated in the start frame, and those that nobody annotated or tracked in the next one."""
     touched = set(session.facts.pins.get(start, []))
-    beyond = start + step
-    tracked_beyond = 0 <= beyond < session.facts.frame_count and session.presence.known[beyond]
-    if not touched or not tracked_beyond:
-        return ids
-    return [i for i in ids if i in touched] or ids
+    return sorted(i for i in ids if i in touched or not session.presence.level(start + step, i))
 
 
 def _early_stop(session: Session, stop: int, step: int, targets: list[int], kept_from: dict[int, int]) -> int:
-    """End at the last object's next annotation where every frame from there on has its masks."""
+    """End at the last object's next annotation where every frame from there on has their masks."""
     if not targets or set(targets) - set(kept_from):
         return stop
     last = max(kept_from.values()) if step == 1 else min(kept_from.values())
-    rest = session.presence.known[last:stop] if step == 1 else session.presence.known[stop + 1 : last + 1]
-    return last if (last - stop) * step < 0 and rest.all() else stop
+    rest = range(last, stop, step)
+    return last if all(session.presence.level(frame, i) for frame in rest for i in targets) else stop
 
 
-def _prior(session: Session, start: int, step: int) -> tuple[int, ...]:
-    behind = [pin for pin in sorted(session.facts.pins) if (pin - start) * step < 0][::step]
-    with_objects = [pin for pin in behind if session.pin(pin) is not None and session.pin(pin).any()]  # type: ignore[union-attr]
-    return tuple(with_objects[-MAX_PRIOR_PINS:])
+def _behind(session: Session, start: int, step: int) -> list[int]:
+    """The annotated frames before the start, in the run's order."""
+    return [pin for pin in sorted(session.facts.pins) if (pin - start) * step < 0][::step]
+
+
+def _shown(session: Session, pin: int) -> set[int]:
+    """Ids of the objects that an annotation shows."""
+    found = session.pin(pin)
+    return set() if found is None else set(object_ids(found))
+
+
+def _absent(session: Session, start: int, step: int) -> set[int]:
+    """Ids whose last annotation, in the start frame or before it, says that they are absent."""
+    absent: set[int] = set()
+    for pin in [*_behind(session, start, step), start]:
+        shown = _shown(session, pin)
+        absent = (absent | set(session.facts.pins.get(pin, []))) - shown
+    return absent & set(session.live_ids(start))
+
+
+def _prior(session: Session, start: int, step: int, unseen: set[int]) -> tuple[int, ...]:
+    """The annotated frames before the start that the tracker sees first; each of the ``unseen`` objects is in one."""
+    shown = {pin: ids for pin in _behind(session, start, step) if (ids := _shown(session, pin))}
+    chosen = set(list(shown)[-MAX_PRIOR_PINS:])
+    for object_id in unseen:
+        views = [pin for pin, ids in shown.items() if object_id in ids]
+        if not chosen & set(views):
+            chosen.update(views[-1:])
+    return tuple(pin for pin in shown if pin in chosen)

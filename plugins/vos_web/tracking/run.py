@@ -17,6 +17,7 @@ import numpy as np
 from vos.plugin import (
     AnnotatingTracker,
     Annotation,
+    InputError,
     LabelMap,
     LabelMapStream,
     MadeTracker,
@@ -31,7 +32,7 @@ from vos.plugin import (
     write_label_map,
 )
 from vos_web import LastPrediction
-from vos_web.sessions.presence import level_of
+from vos_web.sessions.presence import ABSENT, level_of
 from vos_web.sessions.session import Session, keep_ids
 from vos_web.tracking.plan import TrackingPlan
 from vos_web.tracking.reordered_source import ReorderedSource
@@ -96,7 +97,8 @@ class TrackingRunner:
         """
         run = self._resume(session, plan) or self._begin(session, plan, options)
         # The frame at which a run was stopped need not show all of its objects.
-        plan = replace(plan, targets=run.plan.targets, kept_from=run.plan.kept_from)
+        stop = run.plan.stop if plan.until == run.plan.until else plan.stop
+        plan = replace(plan, stop=stop, targets=run.plan.targets, kept_from=run.plan.kept_from)
         finished = False
         try:
             finished = self._drain(run, session, plan, emit, should_stop)
@@ -132,21 +134,26 @@ class TrackingRunner:
         made = self._tracker(facts.tracker, facts.quality, options)
         if not isinstance(made.tracker, AnnotatingTracker):
             plan = replace(plan, prior=(), annotated=())
+        annotations = _annotations(session, plan)
         end = facts.frame_count if plan.step == 1 else -1
-        order = [*plan.prior, *range(plan.start, end, plan.step)]
-        annotations = _annotations(session, plan, order)
+        order = [*(frame for frame in plan.prior if frame in annotations), *range(plan.start, end, plan.step)]
+        if order[0] not in annotations:
+            raise InputError(
+                f"no object is in frame {plan.start}, and {facts.tracker} takes annotations of one frame alone. "
+                "Track from a frame that shows the objects."
+            )
         source = open_source(facts.source, self._plugins)
         try:
             results = stream(
                 ReorderedSource(source, order),
-                annotations,
+                [Annotation(annotations[frame], place) for place, frame in enumerate(order) if frame in annotations],
                 tracker=made,
                 plugins=self._plugins,
             )
         except BaseException:
             source.close()
             raise
-        for _ in range(len(plan.prior) + 1):
+        for _ in range(order.index(plan.start) + 1):
             next(results)
         return SuspendedRun(_key(session, plan, plan.start + plan.step), plan, results, source, order, self._last)
 
@@ -189,21 +196,14 @@ def _key(session: Session, plan: TrackingPlan, next_frame: int) -> ResumeKey:
     return ResumeKey(facts.id, facts.revision, facts.tracker, facts.quality, plan.step, next_frame)
 
 
-def _annotations(session: Session, plan: TrackingPlan, order: list[int]) -> dict[int, Annotation]:
-    """The annotations by position in ``order``: the prior ones, the start's whole label map, those on the way."""
-    places = {frame: position for position, frame in enumerate(order)}
-    maps: dict[int, LabelMap | None] = {}
+def _annotations(session: Session, plan: TrackingPlan) -> dict[int, LabelMap]:
+    """The label maps that the tracker gets, by frame: those before and after the start, and its whole one."""
+    maps = {frame: session.pin(frame) for frame in (*plan.prior, *plan.annotated)}
     for frame in plan.prior:
-        found = session.pin(frame)
+        found = maps[frame]
         maps[frame] = None if found is None else _without(found, plan.absent)
     maps[plan.start] = session.mask(plan.start)
-    for frame in plan.annotated:
-        maps[frame] = session.pin(frame)
-    return {
-        places[frame]: Annotation(label_map, places[frame])
-        for frame, label_map in maps.items()
-        if frame in places and label_map is not None and label_map.any()
-    }
+    return {frame: label_map for frame, label_map in maps.items() if label_map is not None and label_map.any()}
 
 
 class StoredFrame(NamedTuple):
@@ -211,12 +211,12 @@ class StoredFrame(NamedTuple):
 
     Attributes:
         levels: levels of the changed objects, by id.
-        ids: ids of the changed objects; None means all.
+        ids: ids of the changed objects.
         doubts: reasons to check the mask, by id.
     """
 
     levels: dict[int, int]
-    ids: list[int] | None
+    ids: list[int]
     doubts: dict[int, str]
 
 
@@ -235,27 +235,32 @@ def _store(session: Session, plan: TrackingPlan, frame: int, tracked: TrackedFra
     earlier = session.mask(frame)
     live = session.live_ids(frame)
     kept = {i for i, first in plan.kept_from.items() if (frame - first) * plan.step >= 0}
-    if earlier is None:
-        composed, ids = keep_ids(tracked.label_map, live), None
-    else:
-        fresh = [i for i in live if i in plan.targets and i not in kept]
-        composed = keep_ids(tracked.label_map, fresh)
+    scores = _scores(tracked.prediction)
+    answered = {*scores, *object_ids(tracked.label_map), *plan.absent}
+    kept.update(session.facts.pins.get(frame, []))
+    wanted = set(plan.targets) - kept | {i for i in answered if not session.presence.level(frame, i)}
+    fresh = [i for i in live if i in wanted & answered]
+    composed = keep_ids(tracked.label_map, fresh)
+    if earlier is not None:
         composed = np.where(composed > 0, composed, keep_ids(earlier, set(live) - set(fresh)))
-        ids = fresh
     whole = session.with_left_out(frame, composed)
     write_label_map(session.mask_path(frame), whole)
-    scores = _scores(tracked.prediction)
-    levels = {i: level_of(scores.get(i, 1.0)) for i in object_ids(composed) if ids is None or i in ids}
-    doubts = {i: reason for i, reason in tracked.doubts.items() if i in live and (ids is None or i in ids)}
-    if ids is not None:  # what now covers a deleted or ended object leaves nothing to bring back
-        ids += sorted(session.without_pixels(whole) - set(live))
-    session.presence.append(frame, levels, ids, doubts)
-    return StoredFrame(levels, ids, doubts)
+    present = set(object_ids(composed))
+    levels = {i: level_of(scores.get(i, 1.0)) if i in present else ABSENT for i in fresh}
+    # What is now covered by others is absent: a deleted or ended object leaves nothing to bring back.
+    covered = sorted(i for i in session.without_pixels(whole) - set(fresh) if session.presence.level(frame, i) > ABSENT)
+    levels.update(dict.fromkeys(covered, ABSENT))
+    doubts = {i: reason for i, reason in tracked.doubts.items() if i in fresh}
+    session.presence.append(frame, levels, levels, doubts)
+    return StoredFrame(levels, list(levels), doubts)
 
 
 def _scores(prediction: Prediction | None) -> dict[int, float]:
-    if prediction is None or prediction.scores is None:
+    """Scores by id of the objects that the tracker knows; 1 where it gives none."""
+    if prediction is None:
         return {}
+    if prediction.scores is None:
+        return dict.fromkeys(prediction.object_ids, 1.0)
     return {i: float(score) for i, score in zip(prediction.object_ids, prediction.scores, strict=True)}
 
 

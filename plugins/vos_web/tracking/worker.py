@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vos.plugin import Plugins, Runtime, VosError, load_plugins
+from vos_web.messages import page_message
 from vos_web.sessions.exporting import export_session
 from vos_web.sessions.session import Session
 from vos_web.tracking.plan import TrackingPlan
@@ -56,7 +57,7 @@ class Worker:
         try:
             finished = self._track(job) if job["kind"] == "track" else self._export(job)
         except VosError as error:
-            self._emit({"type": "failed", "error": str(error)})
+            self._emit({"type": "failed", "error": page_message(error)})
         except Exception as error:
             self._emit({"type": "failed", "error": f"unexpected {type(error).__name__}: {error}"})
         else:
@@ -90,7 +91,7 @@ class Worker:
         done = export_session(session, Path(job["output"]), job["writers"], self._plugins, progress, job["overwrite"])
         if done is not None:
             left_out = {"left_out": len(done.left_out), "first_left_out": next(iter(done.left_out), None)}
-            self._emit({"type": "exported", "path": str(done.folder), **left_out})
+            self._emit({"type": "exported", "path": str(done.folder), **left_out, "gaps": done.gaps})
         return done is not None
 
     def _emit(self, event: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 With ``VOS_DOCS_IMAGES=docs/images`` the pictures of the documentation are written anew.
 """
 
+import json
 import os
 import re
 import shutil
@@ -155,6 +156,20 @@ def exported_masks(editor, folder):
     return sorted((folder / "export").rglob("*.png"))
 
 
+def step_a_dab_before_there_is_an_object(editor):
+    expect(editor.page.locator("#export")).to_be_disabled()
+    editor.page.keyboard.press("b")
+    editor.page.mouse.click(*editor.at(100, 60))
+    editor.is_annotated()
+    dab = editor.mask(0)
+    assert 0 < dab.sum() < 400
+    editor.page.mouse.move(*editor.at(200, 160), steps=4)  # no button is pressed
+    editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).to_have_text("Not tracked yet")
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    editor.has_objects(1)
+
+
 def step_mark_and_track_stop_and_go_on(editor, tmp_path):
     expect(editor.page.locator("#export")).to_be_disabled()
     editor.box_around(truth(0))
@@ -223,6 +238,7 @@ def step_add_an_object_at_a_later_frame(editor):
 def step_export_and_score(editor, tmp_path):
     editor.page.click("#export")
     expect(editor.page.locator("#dialog")).to_contain_text("alpha has hard edges")
+    editor.page.locator("#dialog input[type=text]").evaluate("(folder) => (folder.value = '/home/ada/vos-out')")
     editor.picture("web-export")
     editor.page.keyboard.press("Escape")
     exported = exported_masks(editor, tmp_path / "whole")
@@ -262,6 +278,90 @@ def step_correct_on_a_later_frame(editor):
     assert overlap(editor.mask(41, 2), truth(41, 2)) > 0.6
 
 
+def step_a_stroke_stays_on_its_frame(editor):
+    before = editor.mask(48)
+    editor.go_to(47)
+    editor.page.keyboard.press("b")
+    editor.page.mouse.move(*editor.at(20, 20))
+    editor.page.mouse.down()
+    editor.page.mouse.move(*editor.at(60, 20), steps=4)
+    editor.page.keyboard.press("ArrowRight")
+    editor.shows(48)
+    editor.page.mouse.move(*editor.at(100, 20), steps=4)
+    editor.page.mouse.up()
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    editor.page.keyboard.press("ArrowLeft")
+    editor.is_annotated()
+    assert editor.mask(47)[20, 20:60].all()
+    assert np.array_equal(editor.mask(48), before)
+    editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    editor.track()
+    expect(editor.page.locator("#progress-text")).to_contain_text("frames/s", timeout=600_000)
+    editor.page.mouse.down()  # on a frame: the page no longer follows the tracker
+    editor.page.wait_for_timeout(500)
+    shown = editor.page.locator("#stage").get_attribute("data-frame")
+    editor.page.wait_for_timeout(1500)
+    editor.page.mouse.up()
+    editor.shows(int(shown))
+    editor.page.keyboard.press("Escape")
+    editor.is_done()
+    if "Annotated" in editor.page.locator("#frame-card").inner_text():  # the frame was there when it was pressed
+        editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+
+
+def refusing(status):
+    return lambda route: route.fulfill(status=status, body='{"error": "it is full."}')
+
+
+def step_a_change_that_the_server_does_not_take(editor):
+    pins, before = "**/pins/46?*", editor.mask(46)
+    editor.go_to(46)
+    for status in (500, 400):
+        editor.page.route(pins, refusing(status))
+        editor.drag((20, 20), (60, 20))
+        editor.says("It is full.")
+        if status == 500:  # the disk was full: the change is kept, and saved later
+            expect(editor.page.locator("#stage")).to_have_attribute("data-saved", "false")
+            editor.page.unroute(pins)
+            editor.is_annotated()
+            assert editor.mask(46)[20, 20:60].all()
+            editor.page.keyboard.press("Control+z")
+        expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+        expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    editor.page.unroute(pins)
+    assert np.array_equal(editor.mask(46), before)
+    editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+
+
+def step_undo_one_of_two_annotations_of_a_frame(editor):
+    editor.go_to(43)
+    for key, y in (("1", 20), ("2", 40)):
+        editor.page.keyboard.press(key)
+        editor.drag((20, y), (60, y))
+        editor.is_annotated()
+    assert json.loads((editor.folder / "session.json").read_text())["pins"]["43"] == [1, 2]
+    editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#redo")).to_be_enabled()
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    assert json.loads((editor.folder / "session.json").read_text())["pins"]["43"] == [1]
+    editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    editor.page.keyboard.press("1")
+
+
+def step_a_frame_that_cannot_be_read_is_not_shown(editor):
+    editor.page.route("**/frames/*", lambda route: route.fulfill(status=400, body='{"error": "frame 44 is damaged."}'))
+    editor.page.reload()
+    editor.says("Frame 44 is damaged.")
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-frame", re.compile("."))
+    editor.page.unroute("**/frames/*")
+    editor.page.reload()
+    editor.shows(44)
+
+
 def step_undo_a_click(editor):
     editor.go_to(44)
     before = editor.mask(44)
@@ -279,6 +379,26 @@ def step_undo_a_click(editor):
     expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
     expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
     assert np.array_equal(editor.mask(44), before)
+
+
+def step_the_keyboard_alone_and_a_narrow_window(editor):
+    row = editor.page.locator("#objects li[data-id='2']")
+    row.locator(".name").focus()
+    for button in (row.locator(".name"), row.get_by_label("Lock: not painted over"), row.get_by_label("Unlock")):
+        button.focus()
+        editor.page.keyboard.press("Enter")
+    expect(row.get_by_label("Lock: not painted over")).to_be_focused()
+    expect(row.locator(".name")).to_have_attribute("aria-pressed", "true")
+    row.get_by_label("More").focus()
+    editor.page.keyboard.press("Enter")
+    expect(editor.page.get_by_role("menuitem", name="Rename")).to_be_focused()
+    editor.page.keyboard.press("Escape")
+    expect(row.get_by_label("More")).to_be_focused()
+    wide = editor.page.viewport_size
+    editor.page.set_viewport_size({"width": 390, "height": 844})
+    expect(editor.page.locator("#track-all")).to_be_in_viewport(ratio=1)
+    assert editor.page.locator("#viewport").bounding_box()["width"] > 300
+    editor.page.set_viewport_size(wide)
 
 
 def step_end_an_object(editor):
@@ -411,6 +531,12 @@ def step_a_click_takes_free_pixels_and_those_of_an_object_clicked_in(editor):
         assert np.array_equal(editor.mask(55, new), taken)
         assert np.array_equal(editor.mask(55, 2), second)
     editor.page.unroute("**/prompt")
+    held = []
+    editor.page.route("**/prompt", lambda route: held.append(route))
+    editor.page.mouse.click(*editor.at(x + 0.5, y + 0.5))
+    editor.page.keyboard.press("b")
+    editor.says("The mark in frame 55 is given up")
+    editor.page.unroute("**/prompt")
     for _ in range(2):
         editor.page.keyboard.press("Control+z")
     expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
@@ -432,12 +558,18 @@ def step_the_server_is_gone(editor):
 
 
 def test_a_way_through_the_page(editor, server, tmp_path):
+    step_a_dab_before_there_is_an_object(editor)
     step_mark_and_track_stop_and_go_on(editor, tmp_path)
     step_scrub_and_step(editor)
     step_add_an_object_at_a_later_frame(editor)
     step_export_and_score(editor, tmp_path)
     step_correct_on_a_later_frame(editor)
+    step_a_stroke_stays_on_its_frame(editor)
+    step_a_change_that_the_server_does_not_take(editor)
+    step_undo_one_of_two_annotations_of_a_frame(editor)
     step_undo_a_click(editor)
+    step_a_frame_that_cannot_be_read_is_not_shown(editor)
+    step_the_keyboard_alone_and_a_narrow_window(editor)
     step_end_an_object(editor)
     step_undo_a_deletion_and_an_end(editor)
     step_a_tracker_that_fails_at_once(editor)

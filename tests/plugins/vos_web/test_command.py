@@ -6,8 +6,10 @@ import shutil
 import cv2
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import vos
+from vos.cli import cli
 from vos.example_clip import CLIP, FIRST_MASK
 from vos_web.command import _open
 from vos_web.server.paths import AllowedFolders
@@ -105,3 +107,19 @@ def test_a_video_that_has_changed_gets_a_session_beside_the_old_one(start_server
     server.service.store.close()
     images(video, 4)
     assert server.json("POST", "/api/sessions", {"path": str(video)})["id"] == old["id"]
+
+
+def test_a_mask_that_does_not_fit_begins_no_session(start, tmp_path):
+    for mask, said in ((str(CLIP), "not a picture"), (f"999:{FIRST_MASK}", "no frame 999: the last one is 71")):
+        with pytest.raises(vos.InputError, match=said):
+            start(mask)
+    assert not list((tmp_path / "sessions").glob("*/session.json"))
+
+
+def test_an_address_is_no_folder_of_exports(start_server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(vos.InputError, match="s3://bucket/out: is an address"):
+        CliRunner().invoke(cli, ["web", "-o", "s3://bucket/out"], catch_exceptions=False)
+    with pytest.raises(vos.InputError, match="s3://bucket/out: is an address"):
+        start_server().service.export_folder("s3://bucket/out")
+    assert not (tmp_path / "s3:").exists()

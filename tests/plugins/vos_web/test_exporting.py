@@ -9,6 +9,7 @@ import pytest
 import vos
 from vos.example_clip import CLIP
 from vos_web.sessions.exporting import export_session
+from vos_web.sessions.presence import ABSENT
 from vos_web.sessions.store import SessionStore
 
 
@@ -61,9 +62,22 @@ def test_frames_that_were_never_tracked_are_left_out(session, tmp_path, plugins)
     assert len(list(vos.open_source(video, plugins).frames())) == len(known)
 
 
+def test_frames_in_which_an_object_was_not_tracked_are_said(session, tmp_path, plugins):
+    session.annotate(0, square(session, 0), [1])
+    track(session, range(1, session.facts.frame_count))
+    session.annotate(20, np.maximum(square(session, 20), square(session, 60, 2)), [2])
+    session.presence.append(21, {2: 200}, [2])
+    session.presence.append(22, {2: ABSENT}, [2])
+    session.change_object(2, {"end": 60})
+    done = export_session(session, tmp_path / "out", [("davis", {})], plugins, lambda *counts: True)
+    assert not done.left_out
+    assert done.gaps == [("Object 2", 60 - 3, 0)]
+
+
 def test_a_session_that_is_tracked_whole_leaves_nothing_out(session, tmp_path, plugins):
     session.annotate(0, square(session, 0), [1])
     track(session, range(1, session.facts.frame_count))
     done = export_session(session, tmp_path / "out", [("davis", {})], plugins, lambda *counts: True)
     assert not done.left_out
+    assert not done.gaps
     assert len(list(done.folder.glob("*.png"))) == session.facts.frame_count

@@ -1,6 +1,7 @@
 """Nothing is reachable without the token, from another site, or outside of the allowed folders."""
 
 import http.client
+import json
 
 import pytest
 
@@ -115,6 +116,12 @@ def test_an_upload_keeps_its_place(server, tmp_path):
     assert status == 200
     assert len(list((tmp_path / "sessions" / "uploads").glob("*/*evil.mp4"))) == 1
     assert server.request("POST", "/api/uploads?name=run.sh", b"x")[0] == 400
+
+
+def test_nothing_stays_of_an_upload_that_is_no_video(server, tmp_path):
+    status, content, _ = server.request("POST", "/api/uploads?name=notes.mp4", b"text")
+    assert (status, json.loads(content)["error"].startswith("notes.mp4: cannot be opened")) == (400, True)
+    assert not list((tmp_path / "sessions" / "uploads").rglob("*"))
 
 
 def test_writers_get_no_options_and_exports_stay_inside(server, tmp_path):

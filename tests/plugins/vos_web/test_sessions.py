@@ -12,6 +12,7 @@ import pytest
 import vos
 from vos.example_clip import CLIP
 from vos_web.server import progress_events
+from vos_web.sessions.presence import ABSENT, SURE, UNKNOWN
 from vos_web.sessions.session import Session, SessionFacts, read_facts
 from vos_web.sessions.store import SessionStore
 from vos_web.tracking.plan import plan_run
@@ -171,7 +172,7 @@ def test_an_object_that_is_wholly_covered_while_it_is_deleted_comes_back_as_abse
     session.annotate(5, painted(session, _1=(20, 20)), [1])
     _store(session, plan_run(session, 5, "forward", "end"), 6, TrackedFrame(painted(session, _1=(20, 20)), None, {}))
     session.change_object(2, {"deleted": False})
-    assert [session.presence.level(frame, 2) for frame in (4, 5, 6, 7)] == [90, 0, 0, 90]
+    assert [session.presence.level(frame, 2) for frame in (4, 5, 6, 7)] == [90, ABSENT, ABSENT, 90]
     assert [frame in session.presence.doubts for frame in (4, 5, 6, 7)] == [True, False, False, True]
 
 
@@ -215,6 +216,24 @@ def test_undoing_the_only_annotation_of_a_frame_leaves_nothing(session):
     session.unpin(5)
     assert not session.presence.known[5]
     assert session.mask(5) is None
+
+
+def test_undoing_one_of_two_annotations_of_a_frame_leaves_the_other(session):
+    session.annotate(5, painted(session, _1=(0, 0)), [1])
+    session.annotate(5, painted(session, _1=(0, 0), _2=(20, 20)), [2])
+    session.annotate(5, painted(session, _1=(0, 0)), [2])
+    session.unpin(5, {"ids": [2], "levels": {"1": SURE}, "known": True})
+    for back in (session, Session.read(session.folder)):
+        assert back.facts.pins == {5: [1]}
+        assert vos.object_ids(back.pin(5)) == (1,)
+        assert [back.presence.level(5, i) for i in (1, 2)] == [SURE, UNKNOWN]
+
+
+def test_an_object_that_is_not_annotated_in_a_frame_stays_unknown_there(session):
+    session.annotate(5, painted(session, _1=(0, 0)), [1])
+    assert session.presence.level(5, 2) == UNKNOWN
+    session.annotate(5, painted(session, _1=(0, 0)), [2])
+    assert session.presence.level(5, 2) == ABSENT
 
 
 def test_undoing_an_annotation_of_a_tracked_frame_gives_what_the_tracker_had_said(session):
