@@ -149,6 +149,48 @@ def test_a_replaced_run_is_unfinished_while_its_masks_are_replaced(memory, monke
     assert not json.loads(memory.cat_file("/out/clip/run.json"))["finished"]
 
 
+@pytest.mark.parametrize("how", ["resume", "overwrite"])
+def test_a_run_that_is_fetched_in_part_is_not_uploaded(memory, tmp_path, monkeypatch, how):
+    monkeypatch.setattr(saved_states, "EVERY_FRAMES", 2)
+    given = (CLIP / "clip.mp4", first_mask(), "memory://out")
+    with pytest.raises(vos.TrackerError):
+        track(*given, Sliding(fail_at=5))
+    before = {name: memory.cat_file(name) for name in memory.find("/out")}
+    monkeypatch.setenv("VOS_CACHE", str(tmp_path / "another"))
+
+    def stopped(self, path, local):
+        Path(local).write_bytes(self.cat_file(path)[:30])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(memory), "get_file", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        track(*given, **{how: True})
+    assert {name: memory.cat_file(name) for name in memory.find("/out")} == before
+    assert not list((tmp_path / "another").rglob("*.*"))
+
+
+@pytest.mark.parametrize("files", [1, 3, 4, 5])
+@pytest.mark.parametrize("state", [True, False])
+def test_an_upload_that_is_cut_short_leaves_no_mask_of_another_run(memory, tmp_path, monkeypatch, files, state):
+    put, puts = remote_output.put_file, iter(range(files))
+
+    def put_some(file_system, local, path):
+        if next(puts, None) is None:
+            raise KeyboardInterrupt
+        put(file_system, local, path)
+
+    monkeypatch.setattr(saved_states, "EVERY_FRAMES", 3)
+    given, tracker = (CLIP / "clip.mp4", first_mask(), "memory://out"), Sliding if state else WithoutState
+    track(*given, WithoutState() if state else Sliding())
+    monkeypatch.setattr(remote_output, "put_file", put_some)
+    with pytest.raises(KeyboardInterrupt):
+        track(*given, tracker(), overwrite=True)
+    monkeypatch.setattr(remote_output, "put_file", put)
+    monkeypatch.setenv("VOS_CACHE", str(tmp_path / "another"))
+    assert not track(*given, tracker(), resume=True).skipped
+    assert masks_of(memory, "/out/clip") == expected(tmp_path, tracker=tracker())
+
+
 def test_masks_of_other_frames_count_and_the_state_of_a_replaced_run_goes(memory, monkeypatch):
     monkeypatch.setattr(saved_states, "EVERY_FRAMES", 2)
     with pytest.raises(vos.TrackerError):
@@ -216,13 +258,16 @@ def test_an_address_without_a_folder_is_refused(memory):
         track(CLIP / "clip.mp4", first_mask(), "memory://")
 
 
-def test_one_file_of_all_masks_is_replaced_and_missed(memory):
+def test_one_file_of_all_masks_is_replaced_and_missed(memory, monkeypatch):
     """``tar`` writes no PNG file: neither the count of masks nor ``run.json`` tells that it is new, or gone."""
     moved = np.roll(vos.read_label_map(first_mask()), 40, axis=0)
     given = {"output": "memory://out", "writers": ["tar"]}
     track(CLIP / "clip.mp4", first_mask(), **given)
     before = memory.cat_file("/out/clip/masks.tar")
+    fetched, get = [], type(memory).get_file
+    monkeypatch.setattr(type(memory), "get_file", lambda self, path, to: [fetched.append(path), get(self, path, to)])
     track(CLIP / "clip.mp4", moved, **given, overwrite=True)
+    assert fetched == ["/out/clip/run.json"]
     assert memory.cat_file("/out/clip/masks.tar") != before
     assert track(CLIP / "clip.mp4", moved, **given, resume=True).skipped
     memory.rm_file("/out/clip/masks.tar")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -69,7 +69,7 @@ class RemoteOutput:
 
         Args:
             resume: fetch all of a run that is not finished.
-            overwrite: fetch all, so that what the new run removes here is removed at the address too.
+            overwrite: fetch masks and state, so that what the new run removes here is removed at the address too.
             whole: fetch all in any case.
 
         Raises:
@@ -81,7 +81,7 @@ class RemoteOutput:
             self._files.invalidate_cache()
             found = self._files.find(self._path) if self._files.exists(self._path) else []
             self._at_address = names = {str(path)[len(self._path.rstrip("/")) + 1 :] for path in found}
-            masks = [name for name in names if name.endswith(".png") and "/" not in name]
+            masks = {name for name in names if name.endswith(".png") and "/" not in name}
             if RECORD_NAME not in names and not overwrite:
                 if masks and read_record(self.folder) is None:
                     raise OutputExistsError(
@@ -93,16 +93,28 @@ class RemoteOutput:
             is_finished = isinstance(record, dict) and bool(record.get("finished"))
             if read_record(self.folder) is not None and not is_finished and not overwrite:
                 # A run that was stopped on this machine: what is here is newer, and replaces the states there.
-                self._there = {name: (-1, -1) for name in names if name.startswith(f"{STATE_FOLDER}/")}
+                self._there = {name: (-1, -1) for name in names if _is_state(name)}
                 return
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            wanted = names if whole or overwrite or (resume and not is_finished) else {RECORD_NAME}
-            for name in sorted(name for name in wanted if _is_plain(name)):
-                (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-                self._files.get_file(f"{self._path}/{name}", str(self.folder / name))
-                self._there[name] = _stamp(self.folder / name)
+            if whole or (resume and not (overwrite or is_finished)):
+                self._fetch(names)
+            else:
+                removable = masks | set(filter(_is_state, names)) if overwrite else set()
+                self._fetch({RECORD_NAME} & names | removable)
             self.finished_masks = len(masks) if is_finished else None
+
+    def _fetch(self, names: Collection[str]) -> None:
+        """Replace the local copy by files of the address, once all are here: a part would be uploaded as newer."""
+        wanted = sorted(filter(_is_plain, names))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.root.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=PARTIAL_PREFIX, dir=self.root) as partial:
+            copy = Path(partial) / "run"
+            copy.mkdir()
+            for name in wanted:
+                (copy / name).parent.mkdir(parents=True, exist_ok=True)
+                self._files.get_file(f"{self._path}/{name}", str(copy / name))
+            copy.rename(self.folder)
+        self._there = {name: _stamp(self.folder / name) for name in wanted}
 
     def has(self, path: Path) -> bool:
         """True if a path of the local copy was a file, or a folder with files, at the address when it was read."""
@@ -112,7 +124,7 @@ class RemoteOutput:
         return any(other == name or other.startswith(f"{name}/") for other in self._at_address)
 
     def push(self) -> None:
-        """Upload new files, each one complete, the record last; nothing happens if nothing is new.
+        """Upload new files, each one complete: masks, then states, then the record; nothing happens if nothing is new.
 
         Raises:
             OutputError: the upload fails; the local files stay.
@@ -127,18 +139,24 @@ class RemoteOutput:
             if not self._announced:
                 self._announce()
                 self._announced = True
+                # Before new masks come: those that are left if this process dies are no other run's.
+                changed = [name for name, stamp in self._there.items() if stamps.get(name) != stamp]
+                self._remove(name for name in changed if name != RECORD_NAME and not _is_state(name))
             new = [name for name in stamps if self._there.get(name) != stamps[name]]
             for folder in sorted({name.rpartition("/")[0] for name in new} - {""}):
                 self._files.makedirs(f"{self._path}/{folder}", exist_ok=True)
-            for name in sorted(new, key=lambda name: (name == RECORD_NAME, name)):
+            for name in sorted(new, key=lambda name: (name == RECORD_NAME, _is_state(name), name)):
                 put_file(self._files, local[name], f"{self._path}/{name}")
                 self._there[name] = stamps[name]
-            for name in [name for name in self._there if name not in local]:
-                self._files.rm_file(f"{self._path}/{name}")
-                del self._there[name]
+            self._remove([name for name in self._there if name not in local])
             if not (self.folder / STATE_FOLDER).exists():
                 with suppress(Exception):  # an object store has no folders to remove
                     self._files.rmdir(f"{self._path}/{STATE_FOLDER}")
+
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._files.rm_file(f"{self._path}/{name}")
+            del self._there[name]
 
     def _announce(self) -> None:
         """Write the record of an unfinished run first: masks that follow are no earlier run's."""
@@ -194,6 +212,10 @@ def staging_root(output: str) -> Path:
 def _is_plain(name: str) -> bool:
     """True if a relative name stays inside its folder: no empty part, no ``.`` and no ``..``."""
     return all(part not in ("", ".", "..") for part in name.split("/"))
+
+
+def _is_state(name: str) -> bool:
+    return name.startswith(f"{STATE_FOLDER}/")
 
 
 def _stamp(path: Path) -> tuple[int, int]:
