@@ -15,6 +15,7 @@ from vos.io.sequence_names import sequence_name
         ("https://host/cups/a.mp4?Signature=secret.x", "a"),
         ("s3://bucket/clips/run.1", "run.1"),
         ("s3://user:secret@bucket", "bucket"),
+        ("rtsp://host/door?token=secret.x", "door"),
     ],
 )
 def test_a_location_is_named_without_what_is_secret_in_it(location, name):
