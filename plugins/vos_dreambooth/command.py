@@ -177,6 +177,7 @@ def _class_images(model: Any, settings: TrainingSettings, args: _Args, places: P
     folder = args.class_images
     if folder is None:
         folder = places.class_images
+        folder.mkdir(parents=True, exist_ok=True)
         if not places.checkpoint.exists():  # else its settings are compared
             _refuse_other_pictures(folder, settings, args.model)
         for number in tqdm(range(args.class_count), unit="class image", disable=not sys.stderr.isatty()):
@@ -198,7 +199,6 @@ def _refuse_other_pictures(folder: Path, settings: TrainingSettings, model: str)
     record = folder / RECORD
     wanted = {"model": model} | {name: getattr(settings, name) for name in ("class_prompt", "resolution", "seed")}
     if not any(folder.glob("*.png")):
-        folder.mkdir(parents=True, exist_ok=True)
         atomic_write(record, json.dumps(wanted, indent=1) + "\n")
         return
     try:

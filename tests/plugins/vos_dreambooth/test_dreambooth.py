@@ -1,6 +1,7 @@
 """DreamBooth with PerSAM-F's masks, on a tiny seeded Stable Diffusion."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import cv2
@@ -237,7 +238,9 @@ def _refuses_changed_files(words, out, photos):
     (photos / "one.png").rename(photos / "five.png")
     refused("image five.png is new since it was written, and 2 more of the subject's files differ")
     (photos / "five.png").rename(photos / "one.png")
+    shutil.rmtree(out / "class-images")  # they are made again
     CliRunner().invoke(command, words, catch_exceptions=False)
+    assert (out / "class-images/0000.png").is_file()
     state = torch.load(out / "checkpoint.pt", weights_only=True)
     del state["digests"]
     torch.save(state, out / "checkpoint.pt")
