@@ -20,6 +20,7 @@ from vos.testing import StubTracker
 
 CLIP = Path(vos.__file__).parent / "example_clip"
 PLUGINS = load_plugins()
+PUT_FILE = remote_output.put_file
 
 
 class Sliding(StubTracker):
@@ -95,11 +96,27 @@ def test_another_machine_goes_on_where_a_run_was_stopped(memory, tmp_path, monke
     assert not [name for name in memory.find("/out/dog") if ".state" in name]
 
 
+def stop_uploads(monkeypatch, count, error):  # after so many files
+    left = iter(range(count))
+
+    def put_file(*given):
+        if next(left, None) is None:
+            raise error
+        PUT_FILE(*given)
+
+    monkeypatch.setattr(remote_output, "put_file", put_file)
+
+
 def test_from_goes_on_in_a_run_at_an_address(memory, tmp_path, monkeypatch):
     corrected = np.roll(vos.read_label_map(first_mask()), 30, axis=0)
     for source, output in ((CLIP / "clip.mp4", tmp_path / "local"), ("memory://in/dog.mp4", "memory://out")):
         track(source, first_mask(), output)
         before = masks_of(memory, "/out/dog")
+        if output == "memory://out":
+            stop_uploads(monkeypatch, 1, KeyboardInterrupt())
+            with pytest.raises(KeyboardInterrupt):
+                track(source, {0: first_mask(), 3: corrected}, output, from_frame=3)
+            monkeypatch.setattr(remote_output, "put_file", PUT_FILE)
         monkeypatch.setenv("VOS_CACHE", str(tmp_path / "another"))  # as on another machine
         track(source, {0: first_mask(), 3: corrected}, output, from_frame=3)
     after = masks_of(memory, "/out/dog")
@@ -134,18 +151,9 @@ def test_masks_of_a_replaced_run_are_never_those_of_the_new_one(memory, tmp_path
 
 def test_a_replaced_run_is_unfinished_while_its_masks_are_replaced(memory, monkeypatch):
     track(CLIP / "clip.mp4", first_mask(), "memory://out")
-    put, names = remote_output.put_file, []
-
-    def put_three(files, local, path):
-        if len(names) == 3:
-            raise ConnectionError("the network is down")
-        names.append(path)
-        put(files, local, path)
-
-    monkeypatch.setattr(remote_output, "put_file", put_three)
+    stop_uploads(monkeypatch, 3, ConnectionError("the network is down"))
     with pytest.raises(vos.VosError, match="the network is down"):
         track(CLIP / "clip.mp4", first_mask(), "memory://out", overwrite=True)
-    assert len(names) == 3
     assert not json.loads(memory.cat_file("/out/clip/run.json"))["finished"]
 
 
@@ -172,20 +180,13 @@ def test_a_run_that_is_fetched_in_part_is_not_uploaded(memory, tmp_path, monkeyp
 @pytest.mark.parametrize("files", [1, 3, 4, 5])
 @pytest.mark.parametrize("state", [True, False])
 def test_an_upload_that_is_cut_short_leaves_no_mask_of_another_run(memory, tmp_path, monkeypatch, files, state):
-    put, puts = remote_output.put_file, iter(range(files))
-
-    def put_some(file_system, local, path):
-        if next(puts, None) is None:
-            raise KeyboardInterrupt
-        put(file_system, local, path)
-
     monkeypatch.setattr(saved_states, "EVERY_FRAMES", 3)
     given, tracker = (CLIP / "clip.mp4", first_mask(), "memory://out"), Sliding if state else WithoutState
     track(*given, WithoutState() if state else Sliding())
-    monkeypatch.setattr(remote_output, "put_file", put_some)
+    stop_uploads(monkeypatch, files, KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
         track(*given, tracker(), overwrite=True)
-    monkeypatch.setattr(remote_output, "put_file", put)
+    monkeypatch.setattr(remote_output, "put_file", PUT_FILE)
     monkeypatch.setenv("VOS_CACHE", str(tmp_path / "another"))
     assert not track(*given, tracker(), resume=True).skipped
     assert masks_of(memory, "/out/clip") == expected(tmp_path, tracker=tracker())

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
@@ -62,6 +62,7 @@ class RemoteOutput:
         self._files, self._path = open_file_system(self.address)
         self._there: dict[str, tuple[int, int]] = {}
         self._announced = False
+        self._replaced: set[str] = set()
         self._at_address: set[str] = set()
 
     def pull(self, *, resume: bool, overwrite: bool, whole: bool = False) -> None:
@@ -98,8 +99,8 @@ class RemoteOutput:
             if whole or (resume and not (overwrite or is_finished)):
                 self._fetch(names)
             else:
-                removable = masks | set(filter(_is_state, names)) if overwrite else set()
-                self._fetch({RECORD_NAME} & names | removable)
+                self._replaced = masks | set(filter(_is_state, names)) if overwrite else set()
+                self._fetch({RECORD_NAME} & names | self._replaced)
             self.finished_masks = len(masks) if is_finished else None
 
     def _fetch(self, names: Collection[str]) -> None:
@@ -139,9 +140,8 @@ class RemoteOutput:
             if not self._announced:
                 self._announce()
                 self._announced = True
-                # Before new masks come: those that are left if this process dies are no other run's.
-                changed = [name for name, stamp in self._there.items() if stamps.get(name) != stamp]
-                self._remove(name for name in changed if name != RECORD_NAME and not _is_state(name))
+                # Before new masks come: if this process dies, those that are left are the new run's.
+                self._remove([name for name in self._replaced if stamps.get(name) != self._there.get(name)])
             new = [name for name in stamps if self._there.get(name) != stamps[name]]
             for folder in sorted({name.rpartition("/")[0] for name in new} - {""}):
                 self._files.makedirs(f"{self._path}/{folder}", exist_ok=True)
@@ -153,7 +153,7 @@ class RemoteOutput:
                 with suppress(Exception):  # an object store has no folders to remove
                     self._files.rmdir(f"{self._path}/{STATE_FOLDER}")
 
-    def _remove(self, names: Iterable[str]) -> None:
+    def _remove(self, names: Collection[str]) -> None:
         for name in names:
             self._files.rm_file(f"{self._path}/{name}")
             del self._there[name]
