@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -84,6 +86,21 @@ def test_processes_change_nothing(tree: Path, protocol: str) -> None:
     assert values(one) == values(two)
     assert one.summary() == two.summary()
     assert told[-1][0] == told[-1][1] > 0
+
+
+def test_a_script_without_a_guard_is_told_what_it_needs(tree: Path, tmp_path: Path) -> None:
+    """Processes that are spawned, as where a thread runs, import the script, and run it again; they die of that."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys, threading, vos\n"
+        "threading.Thread(target=threading.Event().wait, daemon=True).start()\n"
+        "try:\n    vos.evaluate(*sys.argv[1:], workers=2)\n"
+        "except vos.VosError as error:\n    sys.exit(str(error))\n"
+    )
+    command = [sys.executable, script, tree, tree / "predictions"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    last = result.stderr.splitlines()[-1]
+    assert (last.startswith("a scoring process died"), '__name__ == "__main__"' in last) == (True, True), result.stderr
 
 
 def test_where_the_truth_may_be(tree: Path, tmp_path: Path) -> None:
