@@ -8,7 +8,6 @@ Besides this module, a plugin may import ``vos.testing``, ``vos.weights`` and ``
 from vos.cli_options.executor_options import chosen_executor, executor_options
 from vos.cli_options.settings import command_plugins
 from vos.cli_options.shared_options import general_options, option_assignments, progress_option, runtime_options
-from vos.drawing import draw_objects
 from vos.errors import (
     AnnotationError,
     EmptyMaskError,
@@ -51,6 +50,7 @@ from vos.io.images.image_pages import ImagePages
 from vos.io.masks.mask_file import read_label_map, write_label_map
 from vos.io.natural_order import natural_order
 from vos.io.output_folder import OutputFolder
+from vos.io.sequence_names import sequence_name
 from vos.io.state_file import read_state, write_state
 from vos.protocols.executor import Executor, Job, JobEvent, ReportFrame, Worker, WorkerPlan
 from vos.protocols.initializer import Initializer
@@ -138,7 +138,6 @@ __all__ = [
     "Size",
     # Label maps and text prompts
     "PALETTE",
-    "draw_objects",
     "select_objects",
     "split_phrases",
     # Read files
@@ -164,6 +163,7 @@ __all__ = [
     "refuse_replacing",
     "refuse_existing",
     "safe_name",
+    "sequence_name",
     # Load weights of other libraries
     "hub_folder",
     "load_network",

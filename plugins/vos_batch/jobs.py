@@ -12,10 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from vos.evaluation import DavisTree
-from vos.plugin import InputError, Job, OptionError, Runtime, safe_name
+from vos.plugin import InputError, Job, OptionError, Runtime, safe_name, sequence_name
 
 MASK_SUFFIXES = (".png", "-mask.png", "_mask.png")
 COLUMNS = (
@@ -190,7 +189,7 @@ def _job_of(row: dict[str, Any], where: str, folder: Path, defaults: TrackJob) -
         tracker=str(row.get("tracker", defaults.tracker)),
         options={**defaults.options, **_options(row.get("options", {}), where)},
         output=_relative(str(row["output"]), folder) if "output" in row else defaults.output,
-        sequence=safe_name(str(row["sequence"])) if "sequence" in row else _sequence_name(source),
+        sequence=safe_name(str(row["sequence"])) if "sequence" in row else sequence_name(source),
         selection=selection,
     )
 
@@ -238,23 +237,6 @@ def _truth(value: Any, name: str, where: str) -> bool:
     return word in _TRUE
 
 
-def _sequence_name(source: str) -> str:
-    """Name a sequence as ``vos track`` does: a folder by its whole name, a file without its suffix.
-
-    An address is named without its query, which may be a signature.
-    """
-    if _CAMERA.fullmatch(source) and not os.path.lexists(source):
-        return f"camera-{int(source)}"
-    if _ADDRESS.match(source):
-        parts = urlsplit(source)
-        path = Path(parts.path.rstrip("/") or parts.netloc.rpartition("@")[2])
-        is_folder = path.suffix[1:].isdecimal()  # run.1
-    else:
-        is_folder = os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises for a name that is too long
-        path = Path(source).resolve() if is_folder else Path(source)
-    return safe_name(path.name if is_folder else path.stem)
-
-
 def _relative(path: str, folder: Path) -> str:
     return path if _ADDRESS.match(path) else str(folder / path)
 
@@ -268,7 +250,7 @@ def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:
             f"{pattern}: no such manifest, tree or video. Expected a .jsonl or .csv file, a folder, or a pattern."
         )
     for source in found:
-        masks, name = _mask_beside(source), _sequence_name(source)
+        masks, name = _mask_beside(source), sequence_name(source)
         if masks is None:
             raise InputError(f"{source}: no mask beside it. Expected {name}.png, {name}-mask.png or a folder {name}/.")
         yield replace(defaults, source=source, masks=masks, sequence=name)
@@ -278,7 +260,7 @@ def _mask_beside(source: str) -> str | None:
     if "://" in source:
         return None
     video, of_images = Path(source), os.path.isdir(source)  # noqa: PTH112 - Path.is_dir raises for some names
-    for name in (video.name if of_images else video.stem, _sequence_name(source)):  # vos init writes the second
+    for name in (video.name if of_images else video.stem, sequence_name(source)):  # vos init writes the second
         for suffix in MASK_SUFFIXES:
             mask = video.with_name(name + suffix)
             if mask.is_file():

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vos.plugin import Frame, LabelMap, Prediction, Run, draw_objects
+from vos import draw_objects
+from vos.plugin import Frame, LabelMap, Prediction, Run
 from vos_writers.options import OverlayOptions, chosen_file, output_path
 from vos_writers.video_file import Coding, VideoFile, x264_coding
 

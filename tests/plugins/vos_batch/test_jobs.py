@@ -51,10 +51,10 @@ def test_addresses_cameras_and_locations_of_plugins_are_not_looked_up_beside_the
 
 
 def test_the_sequence_of_an_address_is_named_without_its_signature(tmp_path):
-    videos = ["https://host/cups/a.b.mp4?Signature=secret.x", "s3://bucket/clips/run.1", "s3://bucket"]
+    videos = ["https://host/cups/a.b.mp4?Signature=secret.x", "s3://bucket/clips/scene.v2", "s3://bucket"]
     (tmp_path / "jobs.jsonl").write_text("".join(json.dumps({"video": v, "masks": "m.png"}) + "\n" for v in videos))
     jobs = find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
-    assert [job.sequence for job in jobs] == ["a.b", "run.1", "bucket"]
+    assert [job.sequence for job in jobs] == ["a.b", "scene.v2", "bucket"]
 
 
 def test_a_table_gives_the_same_jobs_as_json_lines(tmp_path):
