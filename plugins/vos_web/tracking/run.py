@@ -228,26 +228,28 @@ class TrackedFrame(NamedTuple):
     doubts: dict[int, str]
 
 
-def _annotated_meanwhile(session: Session, frame: int) -> bool:
-    """True if the person annotated a frame, or took an annotation of it back, since the run's session was read."""
-    pinned = session.facts.pins.get(frame)
-    if pinned is None:
-        return session.pin_path(frame).exists()
-    return read_facts(session.folder).pins.get(frame) != pinned
+def _pinned(session: Session, frame: int) -> list[int] | None:
+    """Ids annotated in a frame; None if the person has annotated another one since the run's session was read."""
+    earlier = session.facts.pins.get(frame)
+    if earlier is None:
+        return None if session.pin_path(frame).exists() else []
+    now = read_facts(session.folder).pins.get(frame, [])
+    return now if set(now) <= set(earlier) else None
 
 
 def _store(session: Session, plan: TrackingPlan, frame: int, tracked: TrackedFrame) -> StoredFrame:
     """Write one frame's label map, its presence and its doubts."""
-    if _annotated_meanwhile(session, frame):
+    pinned = _pinned(session, frame)
+    if pinned is None:
         return StoredFrame({}, [], {})
     earlier = session.mask(frame)
     live = session.live_ids(frame)
     kept = {i for i, first in plan.kept_from.items() if (frame - first) * plan.step >= 0}
     scores = _scores(tracked.prediction)
-    absent, pinned = plan.absent_in(frame), session.facts.pins.get(frame, [])
+    absent = plan.absent_in(frame)
     answered = {*scores, *object_ids(tracked.label_map), *absent}
     kept.update(pinned)
-    wanted = set(plan.targets) - kept | {i for i in answered if not session.presence.level(frame, i)}
+    wanted = set(plan.targets) - kept | {i for i in answered if earlier is None or not session.presence.level(frame, i)}
     fresh = [i for i in live if i in wanted & answered]
     composed = keep_ids(tracked.label_map, set(fresh) - set(absent))
     if earlier is not None:

@@ -227,5 +227,8 @@ def test_an_annotation_made_while_it_is_tracked_stays(store, track, monkeypatch)
     annotated = square(session, _1=(0, 10), _2=(60, 60))
     other = tracking_run.Session.read(session.folder)  # as the process that tracks has it
     session.annotate(10, annotated, [2])
+    session.annotate(20, square(session, _1=(0, 20)), [1])
+    session.unpin(10, {"ids": [1], "levels": {}, "known": True})
     track(other, 0)
     assert np.array_equal(session.mask(10), annotated)
+    assert np.array_equal(session.mask(20), square(session, _1=(0, 20)))

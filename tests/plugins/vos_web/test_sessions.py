@@ -16,7 +16,7 @@ from vos_web.sessions.known_frames import object_gaps
 from vos_web.sessions.presence import ABSENT, SURE, UNKNOWN
 from vos_web.sessions.session import Session, SessionFacts, read_facts
 from vos_web.sessions.store import SessionStore
-from vos_web.tracking.plan import plan_run
+from vos_web.tracking.plan import TrackingPlan, plan_run
 from vos_web.tracking.reordered_source import ReorderedSource
 from vos_web.tracking.run import TrackedFrame, _store
 
@@ -140,6 +140,16 @@ def test_an_annotation_keeps_what_was_tracked_since_the_person_saw_the_frame(ses
     session.annotate(5, painted(session, _1=(0, 0)), [1])
     assert np.array_equal(session.mask(5), painted(session, _1=(0, 0), _2=(20, 20)))
     assert session.presence.level(5, 2) > ABSENT
+
+
+def test_an_annotation_taken_back_while_it_is_tracked_leaves_no_gap(session):
+    session.annotate(5, painted(session, _1=(0, 0)), [1])
+    other = Session.read(session.folder)  # as the process that tracks has it
+    session.annotate(5, painted(session), [1])
+    session.unpin(5, {"ids": [1]})
+    tracked = painted(session, _1=(0, 0), _2=(20, 20))
+    _store(other, TrackingPlan(0, 70, 1, targets=(1, 2), kept_from={1: 5}), 5, TrackedFrame(tracked, None, {}))
+    assert np.array_equal(session.mask(5), tracked)
 
 
 def test_a_session_is_open_in_one_server_only(session, tmp_path, plugins):
