@@ -14,6 +14,8 @@ from vos.plugin import VosError, atomic_write
 UNKNOWN, ABSENT = 0, 1
 SURE = 255
 IDS = 255
+HEADER = json.dumps({"absent": ABSENT})
+"""First line of the log; that of an earlier version has none, and has no level for absent objects."""
 
 
 class Presence:
@@ -41,6 +43,8 @@ class Presence:
         self.doubts: dict[int, dict[int, str]] = {}
         if path.exists():
             self._read()
+        else:
+            atomic_write(path, HEADER + "\n")
 
     def set(
         self,
@@ -104,7 +108,7 @@ class Presence:
 
     def compact(self) -> None:
         """Rewrite the log with one line for each frame."""
-        lines = []
+        lines = [HEADER + "\n"]
         for frame in np.flatnonzero(self.known):
             ids = np.flatnonzero(self._levels[:, frame])
             levels = {int(i): int(self._levels[i, frame]) for i in ids}
@@ -117,7 +121,8 @@ class Presence:
         self.doubts.pop(frame, None)
 
     def _read(self) -> None:
-        for line in self._path.read_text(encoding="utf-8", errors="replace").splitlines():
+        lines = self._path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for line in lines:
             try:
                 entry = json.loads(line)
                 frame = int(entry["frame"])
@@ -131,6 +136,14 @@ class Presence:
                 self.set(frame, levels, entry.get("ids"), doubts)
             except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
                 continue  # a line that a crash cut short; its frame is tracked again
+        if lines[:1] != [HEADER]:
+            self._say_absent()
+
+    def _say_absent(self) -> None:
+        """Read an earlier version's levels: 1 was unsure, and 0 in a known frame absent."""
+        self._levels[self._levels == ABSENT] += 1
+        shown_elsewhere = self._levels.any(axis=1, keepdims=True)
+        self._levels[shown_elsewhere & (self.known > 0) & (self._levels == UNKNOWN)] = ABSENT
 
 
 def line_of(

@@ -184,7 +184,8 @@ class Session:
 
         Args:
             frame: its index.
-            label_map: uint8 (H, W), the whole frame's.
+            label_map: uint8 (H, W), the whole frame's. Where the frame has one, only the touched objects are taken
+                of it: the others may have been tracked since the person saw the frame.
             touched: ids that the person changed; one without a pixel is said to be absent.
         Raises:
             InputError: no such frame, another size, or an id that the session does not have.
@@ -196,6 +197,9 @@ class Session:
             if label_map.shape != self.facts.size or strange or (label_map == 255).any():
                 raise InputError(f"the mask of frame {frame} holds ids {strange} that the session does not have.")
             pinned = sorted({*self.facts.pins.get(frame, []), *ids})
+            if (stored := self.mask(frame)) is not None:
+                others = keep_ids(stored, set(self.live_ids()) - set(ids))
+                label_map = np.where(np.isin(label_map, ids), label_map, others)
             whole = self.with_left_out(frame, label_map)
             absent = {i for i in self.without_pixels(whole) if i in ids or self.presence.level(frame, i)}
             levels = {**dict.fromkeys(sorted(absent), ABSENT), **dict.fromkeys(object_ids(label_map), SURE)}

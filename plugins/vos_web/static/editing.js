@@ -149,11 +149,28 @@ function merged(earlier, later) {
   return { runs: later.runs, ids: united(earlier.ids, later.ids), undone, said: later.said ?? earlier.said };
 }
 
-// The levels of the frame that is shown once some objects are annotated: one without pixels is absent if it was known.
-function levelsNow(touched) {
-  const seen = new Uint8Array(256), { frame, ids } = current;
+const seenIn = (ids) => {
+  const seen = new Uint8Array(256);
   for (let i = 0; i < ids.length; i++) seen[ids[i]] = 1;
-  const level = (id) => (seen[id] ? 255 : touched.includes(id) || lane(id)[frame] ? ABSENT : 0);
+  return seen;
+};
+
+// What was known of the frame that is shown before a step that is undone; the objects that the step did not change may have
+// been tracked since.
+function statementBefore({ said, touched }) {
+  const seen = seenIn(current.ids), now = statement(current.frame), levels = { ...now.levels };
+  for (const id of idsIn(current.frame)) {
+    const was = said.levels[id] ?? 0;
+    if (touched.includes(id) || (seen[id] && was > ABSENT)) levels[id] = was;
+    if (!levels[id]) delete levels[id];
+  }
+  return { levels, doubts: { ...said.doubts, ...now.doubts }, known: said.known || Object.keys(levels).length > 0 };
+}
+
+// The levels of the frame that is shown once some objects are annotated: of these, one without pixels is absent.
+function levelsNow(touched) {
+  const { frame, ids } = current, seen = seenIn(ids);
+  const level = (id) => (seen[id] ? 255 : touched.includes(id) ? ABSENT : lane(id)[frame]);
   return Object.fromEntries(idsIn(frame).map((id) => [id, level(id)]));
 }
 
@@ -198,12 +215,12 @@ async function undoLast(goTo) {
   const step = done.at(-1);
   if (!step) return;
   if (step.object) return moveObjectStep(step, step.before, done, undone, "Undone");
+  if (!(await goToStep(step, goTo, "Undone"))) return;
   done.pop();
-  await goToStep(step, goTo, "Undone");
   paste(current.ids, step.rect, step.fresh, step.old);
   undone.push(step);
   redraw(step.rect);
-  save(step.touched, step.touched.filter((id) => !step.pinsBefore.includes(id)), step.said);
+  save(step.touched, step.touched.filter((id) => !step.pinsBefore.includes(id)), statementBefore(step));
   emit("marks", step.marks?.before ?? null);
   emit("steps");
 }
@@ -212,8 +229,8 @@ async function redoLast(goTo) {
   const step = undone.at(-1);
   if (!step) return;
   if (step.object) return moveObjectStep(step, step.after, undone, done, "Done again");
+  if (!(await goToStep(step, goTo, "Done again"))) return;
   undone.pop();
-  await goToStep(step, goTo, "Done again");
   paste(current.ids, step.rect, step.old, step.fresh);
   done.push(step);
   redraw(step.rect);
@@ -222,12 +239,15 @@ async function redoLast(goTo) {
   emit("steps");
 }
 
+// False where the frame is not shown: it cannot be read, or the page goes to another one meanwhile.
 async function goToStep(step, goTo, what) {
   const from = store.frame;
   await goTo(step.frame);
+  if (current.frame !== step.frame) return false;
   if (from !== step.frame) {
     emit("message", { text: `${what} in frame ${step.frame}.`, action: `Back to frame ${from}`, run: () => goTo(from) });
   }
+  return true;
 }
 
 // Takes all pixels of an object out of the frame: the person says that it is absent here.

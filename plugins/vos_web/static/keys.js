@@ -7,7 +7,7 @@ import { choose, newObject, remove, toggleHidden } from "./objects.js";
 import { goTo, stepBy, togglePlay } from "./player.js";
 import { leastConfident, liveObjects, select, selectedObject, spansToCheck, store } from "./store.js";
 import { cancel, changeSize, finishPolygon, setTool } from "./tools.js";
-import { stop, stopFollowing, track } from "./tracking.js";
+import { stop, track } from "./tracking.js";
 
 const TOOLS = { x: "points", g: "box", s: "scribble", b: "brush", e: "eraser", l: "polygon", r: "flood" };
 
@@ -19,7 +19,6 @@ const toPin = (direction) => {
 
 // Goes to the next span to check, and after the last one to the first; without spans to the least confident frame.
 export const toCheck = () => {
-  stopFollowing();
   const spans = spansToCheck();
   const span = spans.find(({ first }) => first > store.frame) ?? spans[0];
   if (span) select(span.id);
@@ -27,18 +26,13 @@ export const toCheck = () => {
   if (frame >= 0) goTo(frame);
 };
 
-function move(count) {
-  stopFollowing();
-  stepBy(count);
-}
-
 const PLAIN = {
-  arrowleft: (event) => move(event.shiftKey ? -10 : -1),
-  arrowright: (event) => move(event.shiftKey ? 10 : 1),
-  d: () => move(-1),
-  f: () => move(1),
-  c: () => move(-10),
-  v: () => move(10),
+  arrowleft: (event) => stepBy(event.shiftKey ? -10 : -1),
+  arrowright: (event) => stepBy(event.shiftKey ? 10 : 1),
+  d: () => stepBy(-1),
+  f: () => stepBy(1),
+  c: () => stepBy(-10),
+  v: () => stepBy(10),
   home: () => goTo(0),
   end: () => goTo(store.session.frame_count - 1),
   " ": () => togglePlay(),

@@ -13,7 +13,7 @@ import { hasPrompts, resetPrompts } from "./prompting.js";
 import { emit, leastConfident, liveObjects, on, spansToCheck, store, takeState } from "./store.js";
 import { refresh, startTimeline } from "./timeline.js";
 import { changeSize, options, resetShapes, setTool, startTools } from "./tools.js";
-import { drawJob, startTracking, stopFollowing, takeJob } from "./tracking.js";
+import { drawJob, startTracking, takeJob } from "./tracking.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -227,10 +227,7 @@ async function start() {
   startOpenScreen(openSession);
   startObjects();
   startPlayer();
-  startTimeline((frame) => {
-    stopFollowing();
-    goTo(frame);
-  });
+  startTimeline(goTo);
   startTools();
   startTracking();
   startKeys();

@@ -14,7 +14,10 @@ let ticket = 0, playing = null, positionTimer = 0, direction = 1;
 export async function goTo(frame, { keepPlaying = false, ahead = true } = {}) {
   if (!store.session) return;
   const wanted = Math.max(0, Math.min(store.session.frame_count - 1, frame));
-  if (!keepPlaying) pause();
+  if (!keepPlaying) {
+    pause();
+    emit("moved"); // by hand
+  }
   if (wanted !== store.frame) {
     direction = wanted > store.frame ? 1 : -1;
     store.frame = wanted;

@@ -123,7 +123,8 @@ function apply(asked, whole, found) {
   const before = current.ids.slice();
   const may = mayTake(asked);
   for (let i = 0; i < base.length; i++) {
-    const was = base[i];
+    // Other objects may have been tracked here since the first mark; those that a mark took pixels from have them back.
+    const was = base[i] === id || before[i] === id ? base[i] : before[i];
     if (found[i]) current.ids[i] = mode === "remove" && !whole ? (was === id ? 0 : was) : may(was) ? id : was;
     else current.ids[i] = was === id && (whole || mode === "new") ? 0 : was;
   }

@@ -171,6 +171,7 @@ export function startTracking() {
   $("track-all").onclick = () => track("all");
   $("stop").onclick = stop;
   on("job", drawJob);
+  on("moved", stopFollowing);
   on("refused", () => refreshState().catch((error) => emit("error", error)));
   document.addEventListener("visibilitychange", drawSoon);
   listen(onEvent, onBack, onLost);

@@ -28,7 +28,8 @@ class TrackingPlan:
         annotated: frames after ``start`` with annotations that are taken on the way.
         targets: ids of the objects that the run tracks.
         kept_from: by id, the frame from which an object's earlier masks are kept: its next annotation.
-        absent: ids that the person said are absent, in ``start`` or last before it.
+        absent: by frame in the run's order, from ``start`` on: ids that are absent up to the next of these frames, as
+            the person said there or last before it.
         until: the end, or the next annotated frame, whatever ``stop`` came of it.
     """
 
@@ -39,13 +40,18 @@ class TrackingPlan:
     annotated: tuple[int, ...] = ()
     targets: tuple[int, ...] = ()
     kept_from: dict[int, int] = field(default_factory=dict)
-    absent: tuple[int, ...] = ()
+    absent: dict[int, tuple[int, ...]] = field(default_factory=dict)
     until: Until = "end"
 
     @property
     def frames(self) -> range:
         """The frames that get label maps, without ``start``, in order."""
         return range(self.start + self.step, self.stop, self.step)
+
+    def absent_in(self, frame: int) -> tuple[int, ...]:
+        """Ids that the person said are absent, in a frame of the run or last before it."""
+        passed = [ids for first, ids in self.absent.items() if (frame - first) * self.step >= 0]
+        return passed[-1] if passed else ()
 
 
 def plan_run(session: Session, frame: int, direction: Direction, until: Until) -> TrackingPlan:
@@ -68,7 +74,8 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
     step = 1 if direction == "forward" else -1
     start = _start(session, frame, step)
     ids = set() if (label_map := session.mask(start)) is None else set(object_ids(label_map))
-    absent = _absent(session, start, step) - ids
+    absences = _absences(session, start, step, ids)
+    absent = set(absences[start])
     prior = _prior(session, start, step, set(session.live_ids(start)) - ids - absent)
     remembered = {i for pin in prior for i in _shown(session, pin)} - absent
     if not ids | remembered:
@@ -94,7 +101,7 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
         annotated=tuple(pin for pin in ahead if _shown(session, pin)),
         targets=tuple(targets),
         kept_from=kept_from,
-        absent=tuple(sorted(absent)),
+        absent=absences,
         until=until,
     )
 
@@ -102,7 +109,7 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
 def plan_all(session: Session) -> list[TrackingPlan]:
     """Plan the runs over the whole video: forward from the first annotation that shows an object, then backward.
 
-    They track every object anew, also behind its later annotations.
+    They track every object anew, also behind its later annotations, but where the person said that it is absent.
 
     Raises:
         InputError: nothing to begin from, or the video has one frame.
@@ -158,13 +165,15 @@ def _shown(session: Session, pin: int) -> set[int]:
     return set() if found is None else set(object_ids(found))
 
 
-def _absent(session: Session, start: int, step: int) -> set[int]:
-    """Ids whose last annotation, in the start frame or before it, says that they are absent."""
+def _absences(session: Session, start: int, step: int, ids: set[int]) -> dict[int, tuple[int, ...]]:
+    """See ``TrackingPlan.absent``; ``ids`` are those of the objects that the start frame shows."""
+    found: dict[int, tuple[int, ...]] = {}
     absent: set[int] = set()
-    for pin in [*_behind(session, start, step), start]:
-        shown = _shown(session, pin)
-        absent = (absent | set(session.facts.pins.get(pin, []))) - shown
-    return absent & set(session.live_ids(start))
+    for pin in sorted({*session.facts.pins, start})[::step]:
+        absent = (absent | set(session.facts.pins.get(pin, []))) - (ids if pin == start else _shown(session, pin))
+        if (pin - start) * step >= 0:
+            found[pin] = tuple(sorted(absent & set(session.live_ids(pin))))
+    return found
 
 
 def _prior(session: Session, start: int, step: int, unseen: set[int]) -> tuple[int, ...]:

@@ -33,7 +33,7 @@ from vos.plugin import (
 )
 from vos_web import LastPrediction
 from vos_web.sessions.presence import ABSENT, level_of
-from vos_web.sessions.session import Session, keep_ids
+from vos_web.sessions.session import Session, keep_ids, read_facts
 from vos_web.tracking.plan import TrackingPlan
 from vos_web.tracking.reordered_source import ReorderedSource
 
@@ -201,7 +201,7 @@ def _annotations(session: Session, plan: TrackingPlan) -> dict[int, LabelMap]:
     maps = {frame: session.pin(frame) for frame in (*plan.prior, *plan.annotated)}
     for frame in plan.prior:
         found = maps[frame]
-        maps[frame] = None if found is None else _without(found, plan.absent)
+        maps[frame] = None if found is None else _without(found, plan.absent_in(plan.start))
     maps[plan.start] = session.mask(plan.start)
     return {frame: label_map for frame, label_map in maps.items() if label_map is not None and label_map.any()}
 
@@ -228,21 +228,33 @@ class TrackedFrame(NamedTuple):
     doubts: dict[int, str]
 
 
+def _pinned(session: Session, frame: int) -> list[int] | None:
+    """Ids annotated in a frame; None if the person has annotated another one since the run's session was read."""
+    earlier = session.facts.pins.get(frame)
+    if earlier is None:
+        return None if session.pin_path(frame).exists() else []
+    now = read_facts(session.folder).pins.get(frame, [])
+    return now if set(now) <= set(earlier) else None
+
+
 def _store(session: Session, plan: TrackingPlan, frame: int, tracked: TrackedFrame) -> StoredFrame:
     """Write one frame's label map, its presence and its doubts."""
-    if frame not in session.facts.pins and session.pin_path(frame).exists():
-        return StoredFrame({}, [], {})  # the person annotated it while the run was under way
+    pinned = _pinned(session, frame)
+    if pinned is None:
+        return StoredFrame({}, [], {})
     earlier = session.mask(frame)
     live = session.live_ids(frame)
     kept = {i for i, first in plan.kept_from.items() if (frame - first) * plan.step >= 0}
     scores = _scores(tracked.prediction)
-    answered = {*scores, *object_ids(tracked.label_map), *plan.absent}
-    kept.update(session.facts.pins.get(frame, []))
-    wanted = set(plan.targets) - kept | {i for i in answered if not session.presence.level(frame, i)}
+    absent = plan.absent_in(frame)
+    answered = {*scores, *object_ids(tracked.label_map), *absent}
+    kept.update(pinned)
+    wanted = set(plan.targets) - kept | {i for i in answered if earlier is None or not session.presence.level(frame, i)}
     fresh = [i for i in live if i in wanted & answered]
-    composed = keep_ids(tracked.label_map, fresh)
+    composed = keep_ids(tracked.label_map, set(fresh) - set(absent))
     if earlier is not None:
-        composed = np.where(composed > 0, composed, keep_ids(earlier, set(live) - set(fresh)))
+        taken = (composed > 0) & (keep_ids(earlier, pinned) == 0)
+        composed = np.where(taken, composed, keep_ids(earlier, set(live) - set(fresh)))
     whole = session.with_left_out(frame, composed)
     write_label_map(session.mask_path(frame), whole)
     present = set(object_ids(composed))
@@ -250,7 +262,7 @@ def _store(session: Session, plan: TrackingPlan, frame: int, tracked: TrackedFra
     # What is now covered by others is absent: a deleted or ended object leaves nothing to bring back.
     covered = sorted(i for i in session.without_pixels(whole) - set(fresh) if session.presence.level(frame, i) > ABSENT)
     levels.update(dict.fromkeys(covered, ABSENT))
-    doubts = {i: reason for i, reason in tracked.doubts.items() if i in fresh}
+    doubts = {i: reason for i, reason in tracked.doubts.items() if i in fresh and i not in absent}
     session.presence.append(frame, levels, levels, doubts)
     return StoredFrame(levels, list(levels), doubts)
 

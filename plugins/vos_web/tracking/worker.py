@@ -104,12 +104,10 @@ class Worker:
 
 def plan_from_json(values: Mapping[str, Any]) -> TrackingPlan:
     """Make a plan of what ``dataclasses.asdict`` made of it, after JSON has turned keys to text and tuples to lists."""
-    plain: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in values.items()
-        if name != "kept_from"
-    }
-    return TrackingPlan(**plain, kept_from={int(i): frame for i, frame in values["kept_from"].items()})
+    plain: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    plain["kept_from"] = {int(i): frame for i, frame in values["kept_from"].items()}
+    plain["absent"] = {int(frame): tuple(ids) for frame, ids in values["absent"].items()}
+    return TrackingPlan(**plain)
 
 
 def main() -> None:

@@ -362,6 +362,64 @@ def step_a_frame_that_cannot_be_read_is_not_shown(editor):
     editor.shows(44)
 
 
+def step_undo_in_a_frame_that_was_tracked_since(editor, server):
+    session = server.service.store.get(editor.folder.name).session
+    session.mask_path(58).unlink()
+    session.presence.clear(58)
+    editor.page.reload()
+    editor.go_to(58)
+    editor.page.keyboard.press("2")
+    editor.page.keyboard.press("b")
+    editor.drag((20, 20), (60, 20))
+    editor.is_annotated()
+    editor.go_to(57)
+    editor.track()
+    expect(editor.page.locator("#progress-text")).to_contain_text("frames/s", timeout=600_000)
+    editor.page.keyboard.press("Control+z")  # the page no longer follows the tracker
+    expect(editor.page.locator("#redo")).to_be_enabled()
+    editor.page.wait_for_timeout(1500)
+    editor.page.keyboard.press("Escape")
+    editor.is_done()
+    editor.shows(58)
+    editor.page.keyboard.press("1")
+    expect(editor.page.locator("#frame-card")).to_contain_text("% sure")
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    assert session.presence.level(58, 1)
+    editor.page.keyboard.press("2")
+    expect(editor.page.locator("#frame-card")).to_have_text("Object 2 is not tracked here yet")
+
+
+def step_a_mark_keeps_what_is_tracked_meanwhile(editor, server):
+    session = server.service.store.get(editor.folder.name).session
+    for frame in range(62, 67):
+        session.mask_path(frame).unlink()
+        session.presence.clear(frame)
+    editor.page.reload()
+    held = []
+    editor.page.route("**/prompt", lambda route: held.append(route))
+    editor.go_to(61)
+    editor.page.keyboard.press("2")
+    editor.page.keyboard.press("x")
+    editor.track()
+    editor.go_to(66)
+    with editor.page.expect_request("**/prompt"):
+        editor.page.mouse.click(*editor.at(20, 20))
+    editor.is_done()
+    tracked = editor.mask(66)
+    assert tracked.any()
+    found = np.zeros(SIZE, np.uint8)
+    found[10:30, 10:30] = 1
+    held[0].fulfill(body=encode_runs(found))
+    editor.is_annotated()
+    editor.page.unroute("**/prompt")
+    assert np.array_equal(editor.mask(66), tracked)
+    assert np.array_equal(editor.mask(66, 2), found == 1)
+    editor.page.keyboard.press("Control+z")
+    expect(editor.page.locator("#frame-card")).not_to_contain_text("Annotated")
+    expect(editor.page.locator("#stage")).not_to_have_attribute("data-saved", "false")
+    editor.page.keyboard.press("1")
+
+
 def step_undo_a_click(editor):
     editor.go_to(44)
     before = editor.mask(44)
@@ -569,6 +627,8 @@ def test_a_way_through_the_page(editor, server, tmp_path):
     step_undo_one_of_two_annotations_of_a_frame(editor)
     step_undo_a_click(editor)
     step_a_frame_that_cannot_be_read_is_not_shown(editor)
+    step_undo_in_a_frame_that_was_tracked_since(editor, server)
+    step_a_mark_keeps_what_is_tracked_meanwhile(editor, server)
     step_the_keyboard_alone_and_a_narrow_window(editor)
     step_end_an_object(editor)
     step_undo_a_deletion_and_an_end(editor)

@@ -8,6 +8,7 @@ import pytest
 import vos
 from vos.example_clip import CLIP
 from vos.plugin import MadeTracker
+from vos_web.sessions.presence import ABSENT
 from vos_web.tracking import run as tracking_run
 from vos_web.tracking.plan import plan_all, plan_run
 
@@ -160,7 +161,7 @@ def test_only_the_object_that_was_not_tracked_beyond_is_tracked_on(store, track)
 def test_all_is_tracked_anew_behind_later_annotations_too(store, track):
     session = begin(store)
     last = session.facts.frame_count - 1
-    session.annotate(0, square(session, _1=(0, 0)), [1])
+    session.annotate(0, square(session, _1=(0, 0)), [1, 2])
     session.unpin(0, {"ids": [2], "levels": {"1": 255}, "known": True})
     session.annotate(10, square(session, _2=(20, 0)), [2])
     assert track(session, None) == list(range(1, last + 1))
@@ -193,3 +194,41 @@ def test_a_tracker_of_one_annotation_needs_an_object_in_the_frame(store, track, 
     session.change_object(1, {"deleted": True})  # the stopped run is not resumed
     with pytest.raises(vos.InputError, match="propagation takes annotations of one frame alone"):
         track(session, reached)
+
+
+def test_an_object_stays_absent_from_an_annotation_that_is_passed(store, track):
+    session = begin(store)
+    track(session, 0, 24)
+    session.annotate(20, np.where(session.mask(20) == 1, 0, session.mask(20)).astype(np.uint8), [1])
+    session.annotate(10, session.mask(10), [2])
+    track(session, 10)
+    assert vos.object_ids(session.mask(40)) == (2,)
+    session.annotate(50, np.where(session.mask(50) == 2, 2, square(session, _1=(100, 0))).astype(np.uint8), [1])
+    track(session, None)
+    shown = [1 in vos.object_ids(session.mask(frame)) for frame in (19, 20, 21, 49, 50, 51)]
+    assert shown == [True, False, False, False, True, True]
+    assert session.presence.level(30, 1) == ABSENT
+
+
+def test_annotated_pixels_stay_with_a_tracker_of_one_annotation(store, track, monkeypatch):
+    plain = SimpleNamespace(start=(mover := Mover()).start, step=mover.step)
+    monkeypatch.setattr(tracking_run, "make_tracker", lambda *given: MadeTracker("plain", {}, plain))
+    session = begin(store)
+    annotated = square(session, _1=(16, 12))  # object 2 comes there
+    session.annotate(10, annotated, [1])
+    track(session, 0)
+    assert np.array_equal(session.mask(10) == 1, annotated == 1)
+    assert session.presence.level(10, 2) > ABSENT
+
+
+def test_an_annotation_made_while_it_is_tracked_stays(store, track, monkeypatch):
+    session = begin(store)
+    session.annotate(10, square(session, _1=(0, 10)), [1])
+    annotated = square(session, _1=(0, 10), _2=(60, 60))
+    other = tracking_run.Session.read(session.folder)  # as the process that tracks has it
+    session.annotate(10, annotated, [2])
+    session.annotate(20, square(session, _1=(0, 20)), [1])
+    session.unpin(10, {"ids": [1], "levels": {}, "known": True})
+    track(other, 0)
+    assert np.array_equal(session.mask(10), annotated)
+    assert np.array_equal(session.mask(20), square(session, _1=(0, 20)))

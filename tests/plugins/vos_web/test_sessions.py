@@ -12,10 +12,11 @@ import pytest
 import vos
 from vos.example_clip import CLIP
 from vos_web.server import progress_events
+from vos_web.sessions.known_frames import object_gaps
 from vos_web.sessions.presence import ABSENT, SURE, UNKNOWN
 from vos_web.sessions.session import Session, SessionFacts, read_facts
 from vos_web.sessions.store import SessionStore
-from vos_web.tracking.plan import plan_run
+from vos_web.tracking.plan import TrackingPlan, plan_run
 from vos_web.tracking.reordered_source import ReorderedSource
 from vos_web.tracking.run import TrackedFrame, _store
 
@@ -107,6 +108,48 @@ def test_doubts_last_until_their_frame_is_annotated_or_tracked_again(session):
     assert session.state()["doubts"] == wanted
     presence.compact()
     assert Session.read(session.folder).state()["doubts"] == wanted
+
+
+def test_the_log_of_an_earlier_version_tracks_and_exports_the_same_objects(session, store, tmp_path, plugins):
+    session.annotate(0, painted(session, _1=(0, 0), _2=(20, 20)), [1, 2])
+    for frame in range(1, 5):
+        label_map = painted(session, _1=(0, frame)) if frame < 3 else painted(session, _1=(0, frame), _2=(20, 20))
+        vos.plugin.write_label_map(session.mask_path(frame), label_map)
+    store.close()
+    lines = [
+        '{"frame": 0, "levels": {"1": 255, "2": 255}, "ids": [1, 2]}',
+        *(f'{{"frame": {frame}, "levels": {{"1": 1}}, "ids": null}}' for frame in (1, 2)),
+        *(f'{{"frame": {frame}, "levels": {{"1": 90, "2": 1}}, "ids": null}}' for frame in (3, 4)),
+    ]
+    (session.folder / "presence.jsonl").write_text("\n".join(lines) + "\n")
+    for _ in range(2):
+        again = SessionStore(tmp_path / "sessions", plugins)
+        back = again.get(session.facts.id).session
+        levels = [[back.presence.level(frame, i) for i in (1, 2, 3)] for frame in range(6)]
+        assert levels == [[255, 255, 0], [2, 1, 0], [2, 1, 0], [90, 2, 0], [90, 2, 0], [0, 0, 0]]
+        assert object_gaps(back) == []
+        back.facts.pins[1] = [1]
+        assert plan_run(back, 1, "forward", "end").targets == (1,)
+        again.close()
+
+
+def test_an_annotation_keeps_what_was_tracked_since_the_person_saw_the_frame(session):
+    tracked = painted(session, _2=(20, 20))
+    vos.plugin.write_label_map(session.mask_path(5), tracked)
+    session.presence.append(5, {2: 90}, [2])
+    session.annotate(5, painted(session, _1=(0, 0)), [1])
+    assert np.array_equal(session.mask(5), painted(session, _1=(0, 0), _2=(20, 20)))
+    assert session.presence.level(5, 2) > ABSENT
+
+
+def test_an_annotation_taken_back_while_it_is_tracked_leaves_no_gap(session):
+    session.annotate(5, painted(session, _1=(0, 0)), [1])
+    other = Session.read(session.folder)  # as the process that tracks has it
+    session.annotate(5, painted(session), [1])
+    session.unpin(5, {"ids": [1]})
+    tracked = painted(session, _1=(0, 0), _2=(20, 20))
+    _store(other, TrackingPlan(0, 70, 1, targets=(1, 2), kept_from={1: 5}), 5, TrackedFrame(tracked, None, {}))
+    assert np.array_equal(session.mask(5), tracked)
 
 
 def test_a_session_is_open_in_one_server_only(session, tmp_path, plugins):
