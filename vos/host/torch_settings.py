@@ -1,4 +1,4 @@
-"""A run's seed and CPU threads of torch, kept apart from those of the program that calls it."""
+"""A run's seed, CPU threads and autocast of torch, kept apart from those of the program that calls it."""
 
 from __future__ import annotations
 
@@ -10,15 +10,19 @@ from typing import Any, NamedTuple
 
 from vos.types.runtime import Runtime
 
+_AUTOCAST_DEVICES = ("cpu", "cuda")
+
 
 class _Values(NamedTuple):
     threads: int
     generators: list[Any]
+    autocast: list[bool]
 
     @classmethod
     def read(cls, torch: Any) -> _Values:
         cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
-        return cls(torch.get_num_threads(), [torch.get_rng_state(), *cuda])
+        autocast = [torch.is_autocast_enabled(device) for device in _AUTOCAST_DEVICES]
+        return cls(torch.get_num_threads(), [torch.get_rng_state(), *cuda], autocast)
 
     def write(self, torch: Any) -> None:
         if torch.get_num_threads() != self.threads:
@@ -26,13 +30,16 @@ class _Values(NamedTuple):
         torch.set_rng_state(self.generators[0])
         for device, state in enumerate(self.generators[1:]):
             torch.cuda.set_rng_state(state, device)
+        for name, enabled in zip(_AUTOCAST_DEVICES, self.autocast, strict=True):
+            torch.set_autocast_enabled(name, enabled)
 
 
 class TorchSettings:
     """The threads and random numbers of torch that ``Runtime.torch_device`` sets for a run.
 
     They are process-wide: without this, a program would go on with the run's threads, and would draw the same random
-    numbers after every run. A program that has not imported torch has no random numbers to keep.
+    numbers after every run. A program that has not imported torch has no random numbers to keep. The program's autocast
+    is off in the run, whose precision is the runtime's.
     """
 
     def __init__(self, runtime: Runtime | None) -> None:
@@ -53,8 +60,7 @@ class TorchSettings:
             yield
             return
         before = _Values.read(torch)
-        if self._own is not None:
-            self._own.write(torch)
+        (self._own or before._replace(autocast=[False] * len(_AUTOCAST_DEVICES))).write(torch)
         try:
             yield
         finally:

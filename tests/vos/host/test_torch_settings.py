@@ -97,6 +97,21 @@ def test_initialize_and_a_failed_call_leave_them_too(program, plugins, drawn):
     assert torch.rand(3).tolist() == program
 
 
+def test_the_programs_autocast_is_not_that_of_a_run(plugins, drawn):
+    class Casting(StubTracker):
+        def step(self, frame):
+            drawn.append(torch.is_autocast_enabled("cpu"))
+            return super().step(frame)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        for _ in vos.stream(SEQUENCE, MASK, tracker=Casting(), plugins=plugins):
+            assert torch.is_autocast_enabled("cpu")
+        vos.track(SEQUENCE, MASK, tracker=Casting(), plugins=plugins)
+        assert torch.is_autocast_enabled("cpu")
+    assert drawn
+    assert not any(drawn)
+
+
 def test_a_number_of_threads_is_not_that_of_the_next_run_where_torch_was_not_imported():
     script = """
 import numpy as np, vos
