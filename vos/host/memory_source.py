@@ -152,7 +152,7 @@ def _array_to_image(array: AnyArray, index: int) -> Image:
         image = ValueScale(0, 1, "").apply(image)
     if image.dtype != np.uint8:
         raise SourceError(f"frame {index} in memory is {array.dtype}, expected uint8, or floats from 0 to 1.")
-    return np.ascontiguousarray(image)
+    return np.array(image, order="C")  # a copy: an iterator may fill one buffer again for each frame
 
 
 def _names_of(images: Any) -> tuple[str, ...] | None:

@@ -83,3 +83,17 @@ def test_what_is_no_frame_is_one_line(given, message):
         vos.open_source(given)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_a_buffer_that_is_filled_anew_for_each_frame_gives_each_frame_its_own_pixels():
+    images = tiny_sequence("moving").images
+    buffer = np.empty_like(images[0])
+
+    def refilled(given):
+        for image in images:
+            buffer[:] = image
+            yield given
+
+    for given in (buffer, torch.from_numpy(buffer)):
+        frames = vos.open_source(refilled(given)).frames()
+        assert np.array_equal([frame.image for frame in list(frames)], images)
