@@ -90,9 +90,15 @@ def draw_objects(
             same dict for every frame of a video keeps each object's colour. None begins with none.
     Returns:
         uint8 (H, W, 3), RGB; a new array.
+    Raises:
+        ValueError: another type or shape.
     """
     import cv2  # here, so that `import vos` stays quick
 
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+    if label_map.dtype.kind not in "iu" or label_map.shape != image.shape[:2]:
+        raise ValueError(f"label map is {label_map.dtype} {label_map.shape}, expected uint8 {image.shape[:2]}")
     drawn: Image = image.copy()
     present = object_ids(label_map)
     if not present:

@@ -72,7 +72,7 @@ class FrameState:
     votes: Votes
     anchor_votes: Votes
     boxes_s8: Sequence[Box | None] = ()
-    logits_s4: Tensor = field(default_factory=lambda: torch.zeros(0))
+    logits_s4: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float32))
     logits: FloatArray | None = None
 
     @cached_property

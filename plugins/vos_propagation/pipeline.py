@@ -114,7 +114,7 @@ class PropagationTracker:
         if self._config.adapt_resolution:
             self._side = side_for_objects(self._side, label_map)
         features = self._at_working_size(frame, encoding)
-        background = torch.ones(1, *features.grey.shape, device=self._device)
+        background = torch.ones(1, *features.grey.shape, dtype=torch.float32, device=self._device)
         memory = MemoryManager(self._config.memory, features)
         self._sequence = SequenceState(memory, features, [], background)
         self._add_annotation(label_map)

@@ -13,6 +13,7 @@ from vos.io.images.image_file import IMAGE_SUFFIXES, read_image
 from vos.io.images.value_scale import ValueScale
 from vos.types.arrays import AnyArray, Image
 from vos.types.frame import Frame
+from vos.types.mask_values import as_array
 from vos.types.source_info import SourceInfo
 
 EXPECTED = (
@@ -127,11 +128,10 @@ def _to_image(given: Any, index: int) -> Image:
         return read_image(given)
     if hasattr(given, "getexif"):  # a Pillow image
         return np.array(given.convert("RGB"))
-    if hasattr(given, "detach"):  # a tensor
-        given = given.detach().cpu().numpy()
-    if not isinstance(given, np.ndarray):
+    array = as_array(given)
+    if array is None:
         raise SourceError(f"frame {index} in memory is a {type(given).__name__}, expected {EXPECTED}.")
-    return _array_to_image(given, index)
+    return _array_to_image(array, index)
 
 
 def _array_to_image(array: AnyArray, index: int) -> Image:
@@ -152,7 +152,7 @@ def _array_to_image(array: AnyArray, index: int) -> Image:
         image = ValueScale(0, 1, "").apply(image)
     if image.dtype != np.uint8:
         raise SourceError(f"frame {index} in memory is {array.dtype}, expected uint8, or floats from 0 to 1.")
-    return np.ascontiguousarray(image)
+    return np.array(image, order="C")  # a copy: an iterator may fill one buffer again for each frame
 
 
 def _names_of(images: Any) -> tuple[str, ...] | None:

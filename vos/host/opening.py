@@ -15,7 +15,7 @@ from vos.protocols.source import Source
 from vos.registry.discovery import Plugins, load_plugins
 from vos.types.arrays import AnyArray
 
-GivenSource: TypeAlias = str | Path | Source | Sequence[Any] | Iterable[Any] | AnyArray
+GivenSource: TypeAlias = str | Path | int | Source | Sequence[Any] | Iterable[Any] | AnyArray
 
 
 def open_source(location: GivenSource, plugins: Plugins | None = None) -> Source:

@@ -86,14 +86,16 @@ class RunConfig:
         return chosen | ({"ends": {str(i): frame for i, frame in sorted(self.ends.items())}} if self.ends else {})
 
     def check_ends(self, object_ids: Collection[int]) -> None:
-        """Refuse an end of an object that no annotation has.
+        """Refuse an end of an object that no annotation has, and a negative frame index.
 
         Args:
             object_ids: of all annotations.
         Raises:
-            OptionError: the object is not there.
+            OptionError: the object is not there, or the frame index is negative.
         """
         for object_id, frame in self.ends.items():
+            if frame < 0:
+                raise OptionError(f"--end {object_id}@{frame}: expected a frame index of 0 or more.")
             if object_id not in object_ids:
                 has = ", ".join(map(str, sorted(object_ids)))
                 raise OptionError(f"--end {object_id}@{frame}: no mask has object {object_id}. There are: {has}.")

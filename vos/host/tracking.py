@@ -22,6 +22,7 @@ from vos.host.outputs.saved_states import StateWriter
 from vos.host.outputs.writer_making import GivenWriter
 from vos.host.run import PreparedRun, prepare_run
 from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER, RunConfig
+from vos.host.torch_settings import TorchSettings
 from vos.host.tracker_making import GivenTracker
 from vos.io.atomic_files import refuse_equal_names, safe_name
 from vos.io.output_lock import output_lock
@@ -36,14 +37,16 @@ from vos.types.runtime import Runtime
 class LabelMapStream(Iterator[tuple[Frame, LabelMap]]):
     """Lazy iterator over the frames of a run and their label maps."""
 
-    def __init__(self, run: PreparedRun) -> None:
+    def __init__(self, run: PreparedRun, settings: TorchSettings) -> None:
         self._run = run
+        self._settings = settings
         self._results = run.results()
         _open_streams.add(self)
 
     def __next__(self) -> tuple[Frame, LabelMap]:
         """Track the next frame."""
-        tracked = next(self._results)
+        with self._settings.active():
+            tracked = next(self._results)
         return tracked.frame, tracked.label_map
 
     @property
@@ -121,7 +124,9 @@ def stream(
     config = RunConfig(
         tracker, options, runtime or Runtime(), both_ways, start, stop, step, max_side, allow_truncated, ends or {}
     )
-    return LabelMapStream(prepare_run(source, annotations, config, plugins or load_plugins()))
+    settings = TorchSettings(runtime)
+    with settings.active():
+        return LabelMapStream(prepare_run(source, annotations, config, plugins or load_plugins()), settings)
 
 
 def track(
@@ -200,7 +205,7 @@ def track(
     # The davis writer needs only the masks that change; an overlay, say, needs every frame.
     replay = any(writer != DEFAULT_WRITER for writer in planned.asked)
     continuation = None if from_frame is None else Continuation(from_frame, replay)
-    with publishing(planned):
+    with publishing(planned), TorchSettings(runtime).active():
         run = prepare_run(
             source,
             annotations,

@@ -11,6 +11,7 @@ import numpy as np
 
 from vos.errors import EmptyMaskError, PluginError, SourceError, WeightsError
 from vos.host.opening import open_source
+from vos.host.torch_settings import TorchSettings
 from vos.initialization.object_selection import ObjectSelection, choose_objects
 from vos.protocols.initializer import Initializer
 from vos.protocols.source import Source
@@ -25,7 +26,7 @@ from vos.types.runtime import Runtime
 
 
 def initialize(
-    where: Frame | Image | Source | str | Path,
+    where: Frame | Image | Source | str | Path | int,
     initializer: str | Initializer,
     options: Mapping[str, Any] | Any | None = None,
     *,
@@ -60,15 +61,17 @@ def initialize(
     else:
         plugins = plugins or load_plugins()
         frame = read_frame(where, frame_index, plugins)
-    segments = False
+    segments, settings = False, TorchSettings(runtime)
     if isinstance(initializer, str):
         name = initializer
         plugins = plugins or load_plugins()
-        initializer, spec = make_initializer(name, options, runtime or Runtime(), plugins)
+        with settings.active():
+            initializer, spec = make_initializer(name, options, runtime or Runtime(), plugins)
         segments = spec.segments
     else:
         name = type(initializer).__name__
-    label_map = find_objects(frame, initializer, name, plugins)
+    with settings.active():
+        label_map = find_objects(frame, initializer, name, plugins)
     if select is False or (select is None and not segments):
         return label_map
     return choose_objects(label_map, select or ObjectSelection(), segments=segments)
@@ -130,7 +133,7 @@ def _naming_others(plugins: Plugins | None) -> Iterator[None]:
         raise type(error)(f"{error}\nWithout weights: {names} ({flags} of `vos init`).") from error
 
 
-def read_frame(source: Source | str | Path, index: int = 0, plugins: Plugins | None = None) -> Frame:
+def read_frame(source: Source | str | Path | int, index: int = 0, plugins: Plugins | None = None) -> Frame:
     """Read one frame.
 
     Args:

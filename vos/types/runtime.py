@@ -54,6 +54,9 @@ def limit_threads(count: int | None) -> Iterator[None]:
 class Runtime:
     """Device, precision, threads, seed and cache folder that a factory builds a model for.
 
+    ``vos.stream``, ``vos.track`` and ``vos.initialize`` leave the program's own threads and random numbers of torch as
+    they were.
+
     Attributes:
         device: ``"auto"`` takes CUDA, then MPS, then the CPU; ``"cuda:1"`` and the like also fit.
         precision: ``"auto"`` leaves the choice to the plugin; the plugin documents which others it supports.

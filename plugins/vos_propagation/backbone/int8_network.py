@@ -54,8 +54,8 @@ class Int8Conv(nn.Module):
         """
         super().__init__()
         self.register_buffer("weight", torch.zeros(like.weight.shape, dtype=torch.int8))
-        self.register_buffer("weight_scale", torch.ones(len(like.weight)))
-        self.register_buffer("bias", torch.zeros(len(like.weight)))
+        self.register_buffer("weight_scale", torch.ones(len(like.weight), dtype=torch.float32))
+        self.register_buffer("bias", torch.zeros(len(like.weight), dtype=torch.float32))
         self.zero, self.step, self.limit = zero, step, limit
         self._form = [list(like.stride), list(like.padding), [1, 1], like.groups]
         self._zero_points = torch.zeros(len(like.weight), dtype=torch.int32)
@@ -112,8 +112,8 @@ class Int8Block(nn.Module):
         limit = None if self.expand else float(LARGEST)
         self.project = Int8Conv(SameConv(hidden, outputs, 1), zero=0, step=HIDDEN_STEP, limit=limit)
         self.residual = stride == 1 and inputs == outputs
-        self.register_buffer("scale", torch.ones(1, inputs, 1, 1))
-        self.register_buffer("offset", torch.zeros(1, inputs, 1, 1))
+        self.register_buffer("scale", torch.ones(1, inputs, 1, 1, dtype=torch.float32))
+        self.register_buffer("offset", torch.zeros(1, inputs, 1, 1, dtype=torch.float32))
 
     def quantize(self, x: Tensor) -> Tensor:
         """Quantize the residual stream, float32, to the expansion's inputs, uint8; after the first block it is that."""
@@ -163,7 +163,7 @@ def has_int8_convolutions() -> bool:
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, LARGEST + 1, (1, 16, 8, 8), dtype=torch.uint8, generator=generator)
     weight = torch.randint(-127, 128, (16, 1, 3, 3), dtype=torch.int8, generator=generator)
-    conv.set_weights(weight, torch.ones(16), torch.zeros(16))
+    conv.set_weights(weight, torch.ones(16, dtype=torch.float32), torch.zeros(16, dtype=torch.float32))
     try:
         out = conv(x.contiguous(memory_format=torch.channels_last))
     except (AttributeError, NotImplementedError, RuntimeError, TypeError):
@@ -182,7 +182,7 @@ def load_int8_network(path: Path = WEIGHTS) -> Int8EfficientNetLite:
     Raises:
         WeightsError: the file is missing or belongs to another network.
     """
-    network = Int8EfficientNetLite()
+    network = Int8EfficientNetLite().float()
     try:
         state: Mapping[str, Tensor] = torch.load(path, map_location="cpu", weights_only=True)
         network.load_state_dict(state)

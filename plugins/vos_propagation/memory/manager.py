@@ -60,7 +60,7 @@ class MemoryManager:
         self.spread: deque[MemoryFrame] = deque(maxlen=context // 3)
         self.recent: deque[MemoryFrame] = deque(maxlen=context - context // 3)
         self._axes = principal_axes(features.cells, config.match_dimensions)
-        self.store = KeyValueMemoryStore(0, torch.zeros(1, 1, 4, 1), 1)
+        self.store = KeyValueMemoryStore(0, torch.zeros(1, 1, 4, 1, dtype=torch.float32), 1)
         self.target_model: TargetModel
         self._steps = 0
 

@@ -150,7 +150,9 @@ def join(parts: Sequence[MemoryPart]) -> MemoryPart:
 
 def places_from(centre: Tensor, box: Box) -> Tensor:
     """Return the places of a box of N cells of 16 px from a centre: float32 (2, N)."""
-    rows, columns = (torch.arange(part.start, part.stop, device=centre.device) + 0.5 for part in box)
+    rows, columns = (
+        torch.arange(part.start, part.stop, dtype=torch.float32, device=centre.device) + 0.5 for part in box
+    )
     return (torch.stack(torch.meshgrid(rows, columns, indexing="ij")) - centre[:, None, None]).flatten(1)
 
 
@@ -158,6 +160,6 @@ def centre_of(mask: Tensor) -> Tensor:
     """Return the centre of a mask, (h4, w4): float32 (y, x), cells of 16 px; that of the frame if it is empty."""
     weight = mask.sum()
     if weight < 1:
-        return torch.tensor(mask.shape, device=mask.device) / 8
-    rows, columns = (torch.arange(length, device=mask.device) + 0.5 for length in mask.shape)
+        return torch.tensor(mask.shape, dtype=torch.float32, device=mask.device) / 8
+    rows, columns = (torch.arange(length, dtype=torch.float32, device=mask.device) + 0.5 for length in mask.shape)
     return torch.stack([mask.sum(1) @ rows, mask.sum(0) @ columns]) / (4 * weight)

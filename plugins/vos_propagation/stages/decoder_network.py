@@ -156,7 +156,7 @@ def load_decoder(path: Path = WEIGHTS) -> DecoderNetwork:
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        network = DecoderNetwork(widths_of(state))
+        network = DecoderNetwork(widths_of(state)).float()
         network.load_state_dict(state)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file. Reinstall vos-toolkit, or train it: train_decoder.py.") from None

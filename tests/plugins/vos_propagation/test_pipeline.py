@@ -532,6 +532,22 @@ def test_it_keeps_the_tracker_contract() -> None:
     check_tracker(make)
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16])
+def test_masks_do_not_depend_on_the_programs_default_dtype(dtype: torch.dtype) -> None:
+    sequence = tiny_sequence("moving", object_ids=(1, 2))
+
+    def maps() -> list[vos.LabelMap]:
+        return [m for _, m in vos.stream(sequence, sequence.label_maps[0], runtime=vos.Runtime(device="cpu"))]
+
+    expected = maps()
+    torch.set_default_dtype(dtype)
+    try:
+        differing = [np.count_nonzero(a != b) for a, b in zip(expected, maps(), strict=True)]
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert max(differing) <= 2  # rounding
+
+
 def test_it_tracks_a_tiny_sequence_through_vos_stream() -> None:
     sequence = tiny_sequence("moving", size=(96, 128))
     pairs = list(vos.stream(sequence, sequence.annotations[0], tracker="propagation"))

@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 
 import av
 import cv2
@@ -85,6 +86,28 @@ def test_overlay_draws_contours_and_ids(tmp_path):
     assert written.any()
     assert not (written & (label_map > 0)).any()
     assert np.array_equal(vos.draw_objects(image, np.zeros_like(label_map)), image)
+
+
+@pytest.mark.parametrize(
+    ("image", "label_map", "message"),
+    [
+        (
+            np.zeros((48, 64, 3), np.uint8),
+            np.ones((48, 64), bool),
+            "label map is bool (48, 64), expected uint8 (48, 64)",
+        ),
+        (np.zeros((48, 64, 3), np.uint8), np.ones((24, 64), np.uint8), "label map is uint8 (24, 64), expected uint8"),
+        (np.zeros((48, 64, 3)), np.ones((48, 64), np.uint8), "image is float64 (48, 64, 3), expected uint8 (H, W, 3)"),
+        (
+            np.zeros((48, 64), np.uint8),
+            np.ones((48, 64), np.uint8),
+            "image is uint8 (48, 64), expected uint8 (H, W, 3)",
+        ),
+    ],
+)
+def test_arrays_that_cannot_be_drawn_are_refused(image, label_map, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        vos.draw_objects(image, label_map)
 
 
 def test_a_label_is_beside_its_object_and_not_beside_a_speck():

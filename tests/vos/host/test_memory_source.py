@@ -1,3 +1,5 @@
+from typing import get_args, get_type_hints
+
 import numpy as np
 import pytest
 import torch
@@ -29,8 +31,15 @@ KINDS = {
     "tensor": lambda path: torch.from_numpy(STACK).permute(0, 3, 1, 2),
     "list of tensors": lambda path: [torch.from_numpy(image) for image in IMAGES],
     "floats from 0 to 1": lambda path: torch.from_numpy(STACK).permute(0, 3, 1, 2).float() / 255,
+    "bfloat16 from 0 to 1": lambda path: (torch.from_numpy(STACK).float() / 255).bfloat16(),
     "with alpha": lambda path: [np.dstack([image, image[..., :1]]) for image in IMAGES],
 }
+
+
+@pytest.mark.parametrize("function", [vos.open_source, vos.read_frame, vos.initialize])
+def test_a_camera_index_fits_the_types(function):
+    first = next(iter(get_type_hints(function).values()))
+    assert int in get_args(first)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -74,3 +83,17 @@ def test_what_is_no_frame_is_one_line(given, message):
         vos.open_source(given)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+def test_a_buffer_that_is_filled_anew_for_each_frame_gives_each_frame_its_own_pixels():
+    images = tiny_sequence("moving").images
+    buffer = np.empty_like(images[0])
+
+    def refilled(given):
+        for image in images:
+            buffer[:] = image
+            yield given
+
+    for given in (buffer, torch.from_numpy(buffer)):
+        frames = vos.open_source(refilled(given)).frames()
+        assert np.array_equal([frame.image for frame in list(frames)], images)

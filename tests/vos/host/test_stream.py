@@ -664,6 +664,12 @@ def test_an_object_ends_at_its_frame_and_a_later_mask_begins_it_anew(tracker):
     assert ids == [(3, 7)] * 4 + [(3,)] * 2 + [(3, 7)] * 2
 
 
+def test_an_end_at_a_negative_frame_is_refused():
+    sequence = tiny_sequence("still", object_ids=(3,))
+    with pytest.raises(OptionError, match="--end 3@-1: expected a frame index of 0 or more."):
+        vos.stream(sequence, sequence.label_maps[0], tracker=Keeping(), ends={3: -1})
+
+
 def test_an_ended_object_of_a_tracker_that_cannot_forget_competes_no_more():
     class Overlapping(Keeping):
         def step(self, frame):

@@ -154,3 +154,12 @@ def test_missing_and_damaged_files_say_so(tmp_path, square):
     path.write_text("hello")
     with pytest.raises(AnnotationError, match="a truncated PNG file|not a picture"):
         vos.read_label_map(path)
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int64, np.float32])
+def test_an_array_that_is_no_label_map_is_not_written(tmp_path, square, dtype):
+    with pytest.raises(ValueError, match=rf"label map is {np.dtype(dtype)} \(.*\), expected uint8 \(H, W\)"):
+        vos.write_label_map(tmp_path / "mask.png", square.astype(dtype))
+    with pytest.raises(ValueError, match=r"label map is uint8 \(1, .*\), expected uint8"):
+        vos.write_label_map(tmp_path / "mask.png", square[None])
+    assert not list(tmp_path.iterdir())

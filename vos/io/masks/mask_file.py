@@ -83,8 +83,12 @@ def write_label_map(path: Path | str, label_map: LabelMap) -> None:
         path: the file to write; its folder exists.
         label_map: uint8 (H, W).
     Raises:
+        ValueError: not uint8 (H, W).
         OutputError: the file cannot be written.
     """
+    label_map = np.asarray(label_map)
+    if label_map.dtype != np.uint8 or label_map.ndim != 2 or not label_map.size:
+        raise ValueError(f"label map is {label_map.dtype} {label_map.shape}, expected uint8 (H, W)")
     atomic_write(Path(path), encode_label_map(label_map))
 
 
