@@ -41,7 +41,7 @@ class GuidedFilter:
         products = torch.stack([red * red, red * green, red * blue, green * green, green * blue, blue * blue])
         rr, rg, rb, gg, gb, bb = _local_mean(products)
         spread = torch.stack([rr, rg, rb, rg, gg, gb, rb, gb, bb]).view(3, 3, *red.shape)
-        ridge = EPSILON * torch.eye(3, dtype=image.dtype, device=image.device)[..., None, None]
+        ridge = EPSILON * torch.eye(3, dtype=red.dtype, device=red.device)[..., None, None]
         first, second, third = spread - self._mean[:, None] * self._mean + ridge
         cofactors = torch.stack([_cross(second, third), _cross(third, first), _cross(first, second)])
         self._inverse = cofactors / (first * cofactors[0]).sum(0)
