@@ -70,6 +70,15 @@ def test_variable_times_are_kept(tmp_path, suffix):
     assert times_of(path) == pytest.approx([time - 0.5 for time in times], abs=0.002)
 
 
+@pytest.mark.parametrize("writer", ["matte", "overlay"])
+def test_an_export_of_a_finished_run_keeps_variable_times(tmp_path, writer):
+    times = [0.0, 0.033, 0.066, 0.1, 0.3, 0.5, 0.7]
+    clip = Clip(times, fps=10)
+    masks = vos.track(clip, clip.label_maps[0], tracker=StubTracker(), output=tmp_path).run.output
+    (path,) = vos.export(masks, writer, tmp_path / "o.mp4", source=clip)
+    assert times_of(path) == pytest.approx(times, abs=0.002)
+
+
 def test_a_step_divides_the_rate(tmp_path):
     clip = Clip([k / 30 for k in range(30)], fps=30)
     path = write(clip, tmp_path / "o.mp4", step=5)
