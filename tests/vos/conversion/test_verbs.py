@@ -1,6 +1,7 @@
 """``vos export``, ``vos import`` and ``vos eval --pred FILE``."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -153,3 +154,20 @@ def test_masks_that_nothing_tells_apart_are_refused(finished):
     refused = run("export", finished.output, "--to", "npz")
     assert isinstance(refused.exception, vos.InputError)
     assert "holds 5 masks, its run.json is of a run of 4 frames" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "message"),
+    [
+        (3, None, "00003.png: is the mask of frame 3, and .* has 3 frames, from 0. Give the video .* --source"),
+        (1, None, "00003.png: is the mask of frame 3, and .* has 1 frame, from 0"),
+        (4, (20, 30), "00003.png: the mask is 64x48, the frames of .* are 30x20. Give the video"),
+    ],
+)
+@pytest.mark.parametrize("to", ["cutouts", "coco"])
+def test_another_video_is_refused_before_anything_is_written(finished, tmp_path, to, length, size, message):
+    frames, _ = tiny_sequence(length=length, **({} if size is None else {"size": size})).save(tmp_path / "o")
+    refused = run("export", finished.output, "--to", to, "-o", tmp_path / "new" / "x", "--source", frames)
+    assert isinstance(refused.exception, vos.InputError)
+    assert re.search(message, str(refused.exception))
+    assert not (tmp_path / "new").exists()
