@@ -47,6 +47,16 @@ def test_a_finished_run_is_exported_imported_and_scored(finished, tmp_path):
     assert rows[0] == rows[1]
 
 
+@pytest.mark.parametrize(("prefix", "annotated"), [("", [0, 1, 2, 3]), ("0:", [0]), ("2:", [2])])
+@pytest.mark.parametrize("to", ["coco", "cvat", "npz"])
+def test_each_frame_of_a_file_of_another_tool_is_an_annotation(finished, tmp_path, to, prefix, annotated):
+    (path,) = vos.export(finished.output, to, tmp_path / "file")
+    words = ("track", finished.source.location, "--mask", f"{prefix}{path}", "--quality", "fast", "-o", tmp_path / "t")
+    done = run(*words, "--sequence", "s")
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "t" / "s" / "run.json").read_text())["annotated"] == annotated
+
+
 def test_an_overlay_is_drawn_again_from_the_source(finished, tmp_path):
     done = run("export", finished.output, "--to", "overlay", "-o", tmp_path / "o.webm")
     assert done.exit_code == 0, done.output
