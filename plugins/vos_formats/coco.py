@@ -77,7 +77,7 @@ class CocoWriter(FormatWriter):
     def _segmentation(self, mask: BoolArray) -> Any:
         if getattr(self.options, "polygons", False):
             parts = outlines(mask, self.options.simplify)
-            if parts and all(len(part) == 1 for part in parts):
+            if all(len(part) == 1 for part in parts):
                 return [ring.reshape(-1).tolist() for (ring,) in parts]
         return to_coco(mask)
 

@@ -79,7 +79,7 @@ class CvatWriter(FormatWriter):
 
     def _shape(self, mask: BoolArray) -> str:
         if self.options.polygons:
-            points = bridged(outlines(mask, self.options.simplify) or outlines(mask))
+            points = bridged(outlines(mask, self.options.simplify))
             return f'points="{";".join(f"{x:g},{y:g}" for x, y in points.tolist())}"'
         left, top, width, height = cv2.boundingRect(mask.astype(np.uint8))
         runs = ", ".join(map(str, runs_of(mask[top : top + height, left : left + width]).tolist()))

@@ -39,6 +39,14 @@ class PolygonOptions:
     polygons: bool = option(False, "Write polygons in place of run-length masks: one an object and frame.")
     simplify: float = option(0.0, _SIMPLIFY)
 
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ValueError: a value is out of its range.
+        """
+        _check_simplify(self.simplify)
+
 
 @dataclass(frozen=True)
 class YoloOptions:
@@ -48,6 +56,14 @@ class YoloOptions:
     label: str | None = option(None, _LABEL)
     images: bool = option(False, _IMAGES)
     simplify: float = option(0.0, _SIMPLIFY)
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            ValueError: a value is out of its range.
+        """
+        _check_simplify(self.simplify)
 
 
 @dataclass(frozen=True)
@@ -65,3 +81,8 @@ class MotsOptions:
         """
         if not 1 <= self.category <= 64 or self.category == 10:
             raise ValueError("category is 1 to 64, without 10, which means ignored")
+
+
+def _check_simplify(simplify: float) -> None:
+    if not 0 <= simplify < float("inf"):
+        raise ValueError("simplify is 0 or more, in pixels")

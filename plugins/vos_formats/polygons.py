@@ -20,7 +20,8 @@ def outlines(mask: BoolArray, simplify: float = 0.0) -> list[list[FloatArray]]:
 
     Args:
         mask: bool (H, W).
-        simplify: leave out points nearer than this to the outline, in pixels; 0 keeps it exact.
+        simplify: leave out points nearer than this to the outline, in pixels; 0 keeps it exact, and so does a ring
+            that would have fewer than three points left.
     Returns:
         For each connected part (diagonal neighbours are connected), the outer ring and then its holes; a ring is
         float32 (N, 2), x first, N at least 3.
@@ -37,9 +38,9 @@ def outlines(mask: BoolArray, simplify: float = 0.0) -> list[list[FloatArray]]:
         corners = _without_straight_points((ring[:, 0].astype(np.int64) + 1) // 2 + [left, top])
         points = corners.astype(np.float32)
         if simplify > 0:
-            points = np.asarray(cv2.approxPolyDP(points[:, None], simplify, closed=True)[:, 0], dtype=np.float32)
-        if len(points) >= 3:
-            parts.setdefault(number if parent < 0 else int(parent), []).append(points)
+            fewer = np.asarray(cv2.approxPolyDP(points[:, None], simplify, closed=True)[:, 0], dtype=np.float32)
+            points = fewer if len(fewer) >= 3 else points
+        parts.setdefault(number if parent < 0 else int(parent), []).append(points)
     return [parts[number] for number in sorted(parts)]
 
 

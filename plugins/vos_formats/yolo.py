@@ -58,7 +58,7 @@ class YoloWriter(FormatWriter):
         lines = []
         for object_id in object_ids(label_map):
             mask = label_map == object_id
-            parts = outlines(mask, self.options.simplify) or outlines(mask)
+            parts = outlines(mask, self.options.simplify)
             if not self._bridged and (len(parts) > 1 or len(parts[0]) > 1):
                 self._bridged = True
                 logger.info(

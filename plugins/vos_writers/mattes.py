@@ -103,7 +103,6 @@ class MatteWriter(MatteVideoWriter):
     default_name = "matte.mp4"
     layout = "rgb24"
     _options: MatteOptions
-    needs_images = False
 
     def coding(self) -> Coding:
         """See the base class."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from vos.plugin import OptionError, OutputError, Run, create_partial, option
+from vos_writers.timecode import check_timecode
 
 OVERLAY_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm")
 
@@ -76,11 +77,12 @@ class ProresOptions:
     timecode: str | None = option(None, _TIMECODE)
 
     def __post_init__(self) -> None:
-        """Check the file's name.
+        """Check the timecode and the file's name.
 
         Raises:
-            ValueError: another suffix than .mov.
+            ValueError: no timecode, or another suffix than .mov.
         """
+        check_timecode(self.timecode)
         _check_suffix(self.path, (".mov",))
 
 
@@ -121,6 +123,7 @@ class MatteOptions:
         """
         if not 0 <= self.crf <= 51:
             raise ValueError("crf is 0 to 51")
+        check_timecode(self.timecode)
         _check_suffix(self.path, (".mp4", ".mov"))
 
 

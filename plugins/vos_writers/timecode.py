@@ -7,11 +7,13 @@ from pathlib import Path
 
 import av
 
-from vos.plugin import OptionError, SourceInfo
+from vos.plugin import SourceInfo
+
+_FORM = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)([:;.])(\d{1,2})")
 
 
 def timecode_of(info: SourceInfo) -> str | None:
-    """The timecode of a video file's first frame, as its container states it, or None."""
+    """The timecode of a video file's first frame, as its container states it; None if it states none that is valid."""
     if not Path(info.location).is_file():
         return None
     try:
@@ -19,25 +21,35 @@ def timecode_of(info: SourceInfo) -> str | None:
             places = [container.metadata, *(stream.metadata for stream in container.streams)]
     except (OSError, av.error.FFmpegError):
         return None
-    return next((place["timecode"] for place in places if "timecode" in place), None)
+    stated = (place["timecode"] for place in places if "timecode" in place)
+    return next((timecode for timecode in stated if _FORM.fullmatch(timecode)), None)
+
+
+def check_timecode(timecode: str | None) -> None:
+    """Refuse a text that is no timecode; None is allowed.
+
+    Args:
+        timecode: what the user gave.
+    Raises:
+        ValueError: another form, or an hour, minute or second that a day does not have.
+    """
+    if timecode is not None and _FORM.fullmatch(timecode) is None:
+        raise ValueError(f'timecode is "{timecode}", expected HH:MM:SS:FF such as 01:00:00:00')
 
 
 def shifted(timecode: str, frames: int, fps: float) -> str:
     """Count frames on from a timecode; ``;`` before the frames means drop-frame, which leaves out numbers.
 
     Args:
-        timecode: ``HH:MM:SS:FF`` or ``HH:MM:SS;FF``.
+        timecode: ``HH:MM:SS:FF`` or ``HH:MM:SS;FF``, valid.
         frames: how many, 0 or more.
         fps: frames per second; the timecode counts to the nearest whole number of them.
     Returns:
         A timecode of the same kind.
-    Raises:
-        OptionError: not a timecode.
     Source: SMPTE ST 12-1: drop-frame leaves out 2 numbers (at 30) a minute but for every tenth.
     """
-    found = re.fullmatch(r"(\d{2}):(\d{2}):(\d{2})([:;.])(\d{1,2})", timecode)
-    if found is None:
-        raise OptionError(f'timecode is "{timecode}", expected HH:MM:SS:FF such as 01:00:00:00.')
+    found = _FORM.fullmatch(timecode)
+    assert found is not None, "checked where it was given or read"
     hours, minutes, seconds, frame = (int(found[n]) for n in (1, 2, 3, 5))
     rate = max(1, round(fps))
     dropped = 2 * (rate // 30) if found[4] == ";" and rate % 30 == 0 else 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,9 +84,13 @@ class FinishedRun:
             output: the folder that a writer without a path of its own writes to.
         Returns:
             The run.
+        Raises:
+            InputError: masks that do not fit the source, or masks of other runs that nothing tells apart.
         """
         info = source.info if source is not None else self._info()
         own = self.masks_by_index(info)
+        if source is not None:
+            _check_fit(info, own)
         others = sorted(path.name for path in {*self.masks} - {*own.values()})
         if others:
             logger.info(
@@ -185,6 +189,19 @@ class FinishedRun:
     def _info(self) -> SourceInfo:
         height, width = read_label_map(self.masks[0], allow_empty=True).shape
         return SourceInfo(self.location or str(self.folder), self.sequence, "finished run", size=(height, width))
+
+
+def _check_fit(info: SourceInfo, masks: Mapping[int, Path]) -> None:
+    """Refuse a source that is shorter than the masks, or of another size, before anything is written."""
+    index, path = next(reversed(list(masks.items())))
+    advice = "Give the video that was tracked with --source."
+    if info.frame_count is not None and index >= info.frame_count:
+        count = "1 frame" if info.frame_count == 1 else f"{info.frame_count} frames"
+        raise InputError(f"{path}: is the mask of frame {index}, and {info.location} has {count}, from 0. {advice}")
+    height, width = read_label_map(path, allow_empty=True).shape
+    if info.size is not None and info.size != (height, width):
+        frame = f"{info.size[1]}x{info.size[0]}"
+        raise InputError(f"{path}: the mask is {width}x{height}, the frames of {info.location} are {frame}. {advice}")
 
 
 def _whole(value: object, least: int) -> int:

@@ -178,8 +178,9 @@ def prepare_run(
         annotations = local_annotations(annotations, opened)
         indices = config.frame_indices(ready.info.frame_count, str(ready.info.location))
         found = gather_annotations(with_imported(annotations, ready.info, indices, plugins), ready.info, indices)
-        ids = tuple(sorted({i for annotation in found.values() for i in annotation.object_ids}))
-        config.check_ends(ids)
+        first_frames = {i: index for index in sorted(found, reverse=True) for i in found[index].object_ids}
+        ids = tuple(sorted(first_frames))
+        config.check_ends(first_frames)
         made = _tracker_of(config, plugins, opened)
         if config.max_side is not None and made.own_size:
             logger.warning("--max-side %d makes %s no faster: %s.", config.max_side, made.name, made.own_size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,17 +85,23 @@ class RunConfig:
         chosen = {name: value for name, (value, default) in given.items() if value is not None and value != default}
         return chosen | ({"ends": {str(i): frame for i, frame in sorted(self.ends.items())}} if self.ends else {})
 
-    def check_ends(self, object_ids: Collection[int]) -> None:
-        """Refuse an end of an object that no annotation has, and a negative frame index.
+    def check_ends(self, first_frames: Mapping[int, int]) -> None:
+        """Refuse an end of an object that no annotation has, at a negative index, or before the object begins.
 
         Args:
-            object_ids: of all annotations.
+            first_frames: by object id, the index of the first annotation that has it.
         Raises:
-            OptionError: the object is not there, or the frame index is negative.
+            OptionError: the object is not there, the index is negative, or the end has no effect.
         """
         for object_id, frame in self.ends.items():
             if frame < 0:
                 raise OptionError(f"--end {object_id}@{frame}: expected a frame index of 0 or more.")
-            if object_id not in object_ids:
-                has = ", ".join(map(str, sorted(object_ids)))
+            if object_id not in first_frames:
+                has = ", ".join(map(str, sorted(first_frames)))
                 raise OptionError(f"--end {object_id}@{frame}: no mask has object {object_id}. There are: {has}.")
+            first = first_frames[object_id]
+            if frame <= first and not self.both_ways:
+                raise OptionError(
+                    f"--end {object_id}@{frame}: object {object_id} begins with its mask of frame {first}. "
+                    "Give a later frame, or leave the object out of the masks."
+                )

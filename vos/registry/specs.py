@@ -138,8 +138,8 @@ class FormatSpec:
         name: what the user types (``vos export RESULT --to NAME``); also the name of a writer of ``vos track``.
         summary: one line for ``vos plugins``.
         exporter: makes a writer from an ``options`` object; None for a format that is only read. A writer whose
-            attribute ``needs_images`` is False is given black frames where results are exported, so that the
-            video need not be read.
+            attribute ``needs_images`` is False is given black frames without times where results are exported, so
+            that the video need not be read.
         importer: reads a file or folder of this format, or returns None where it is of another one; None for a
             format that is only written. It looks at as little as it can: every format is asked in turn.
         options: a dataclass whose fields are declared with ``vos.plugin.option``; those of the exporter.

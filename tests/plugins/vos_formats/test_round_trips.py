@@ -93,6 +93,22 @@ def test_polygons_are_exact_too(finished, tmp_path, to):
     assert "points" in path.read_text() if to == "cvat" else True
 
 
+@pytest.mark.parametrize(("to", "more"), [("coco", {"polygons": True}), ("cvat", {"polygons": True}), ("yolo", {})])
+def test_a_simplified_outline_keeps_small_parts_and_holes(finished, tmp_path, to, more):
+    (path,) = export(finished, to, options={"simplify": 2, **more})
+    last = imported(path, tmp_path)[-1]
+    assert (last[5:9, 43] == 9).all()
+    assert last[30, 35] == 0
+
+
+@pytest.mark.parametrize("simplify", ["-1", "nan", "inf"])
+@pytest.mark.parametrize("to", ["coco", "cvat", "yolo"])
+def test_a_distance_that_is_none_is_refused(finished, tmp_path, to, simplify):
+    with pytest.raises(OptionError, match="simplify is 0 or more"):
+        export(finished, to, tmp_path / "new" / "file", options={"simplify": simplify})
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize(("to", "polygons"), [("cvat", False), ("cvat", True), ("coco", False), ("youtube-vis", None)])
 def test_objects_of_one_class_stay_apart(finished, tmp_path, to, polygons):
     options = {"label": "cell"} if polygons is None else {"label": "cell", "polygons": polygons}

@@ -70,6 +70,15 @@ def test_variable_times_are_kept(tmp_path, suffix):
     assert times_of(path) == pytest.approx([time - 0.5 for time in times], abs=0.002)
 
 
+@pytest.mark.parametrize("writer", ["matte", "overlay"])
+def test_an_export_of_a_finished_run_keeps_variable_times(tmp_path, writer):
+    times = [0.0, 0.033, 0.066, 0.1, 0.3, 0.5, 0.7]
+    clip = Clip(times, fps=10)
+    masks = vos.track(clip, clip.label_maps[0], tracker=StubTracker(), output=tmp_path).run.output
+    (path,) = vos.export(masks, writer, tmp_path / "o.mp4", source=clip)
+    assert times_of(path) == pytest.approx(times, abs=0.002)
+
+
 def test_a_step_divides_the_rate(tmp_path):
     clip = Clip([k / 30 for k in range(30)], fps=30)
     path = write(clip, tmp_path / "o.mp4", step=5)
@@ -201,9 +210,27 @@ def test_timecodes_count_on(timecode, frames, fps, expected):
     assert shifted(timecode, frames, fps) == expected
 
 
-def test_a_bad_timecode_is_told(tmp_path):
+@pytest.mark.parametrize("timecode", ["1h", "25:00:00:00", "01:60:00:00", "01:00:60:00"])
+@pytest.mark.parametrize("writer", ["prores", "matte"])
+def test_a_bad_timecode_is_told_before_anything_is_written(tmp_path, writer, timecode):
     with pytest.raises(OptionError, match="expected HH:MM:SS:FF"):
-        write(Clip([0, 0.1], fps=10), tmp_path / "p.mov", "prores", _timecode="1h")
+        write(Clip([0, 0.1], fps=10), tmp_path / "p.mov", writer, _timecode=timecode, output=tmp_path / "out")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_source_whose_timecode_is_none_is_tracked_without_one(tmp_path):
+    source = tmp_path / "in.avi"
+    with av.open(str(source), "w") as container:
+        container.metadata["timecode"] = "unknown"
+        stream = container.add_stream("ffv1", rate=10)
+        stream.width, stream.height, stream.pix_fmt = SIZE[1], SIZE[0], "yuv420p"
+        for _ in range(2):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((*SIZE, 3), np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+    path = tmp_path / "p.mov"
+    vos.track(source, MAP, tracker=StubTracker(), writers=[("prores", {"path": path})])
+    with av.open(str(path)) as container:
+        assert "timecode" not in container.streams.video[0].metadata
 
 
 def test_exr_is_linear_and_premultiplied(tmp_path):

@@ -1,6 +1,7 @@
 """``vos export``, ``vos import`` and ``vos eval --pred FILE``."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -44,6 +45,16 @@ def test_a_finished_run_is_exported_imported_and_scored(finished, tmp_path):
     assert "J&F" in scores[0]
     rows = [[line.split()[1:] for line in text.splitlines()[1:]] for text in scores]  # without the name
     assert rows[0] == rows[1]
+
+
+@pytest.mark.parametrize(("prefix", "annotated"), [("", [0, 1, 2, 3]), ("0:", [0]), ("2:", [2])])
+@pytest.mark.parametrize("to", ["coco", "cvat", "npz"])
+def test_each_frame_of_a_file_of_another_tool_is_an_annotation(finished, tmp_path, to, prefix, annotated):
+    (path,) = vos.export(finished.output, to, tmp_path / "file")
+    words = ("track", finished.source.location, "--mask", f"{prefix}{path}", "--quality", "fast", "-o", tmp_path / "t")
+    done = run(*words, "--sequence", "s")
+    assert done.exit_code == 0, done.output
+    assert json.loads((tmp_path / "t" / "s" / "run.json").read_text())["annotated"] == annotated
 
 
 def test_an_overlay_is_drawn_again_from_the_source(finished, tmp_path):
@@ -153,3 +164,20 @@ def test_masks_that_nothing_tells_apart_are_refused(finished):
     refused = run("export", finished.output, "--to", "npz")
     assert isinstance(refused.exception, vos.InputError)
     assert "holds 5 masks, its run.json is of a run of 4 frames" in str(refused.exception)
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "message"),
+    [
+        (3, None, "00003.png: is the mask of frame 3, and .* has 3 frames, from 0. Give the video .* --source"),
+        (1, None, "00003.png: is the mask of frame 3, and .* has 1 frame, from 0"),
+        (4, (20, 30), "00003.png: the mask is 64x48, the frames of .* are 30x20. Give the video"),
+    ],
+)
+@pytest.mark.parametrize("to", ["cutouts", "coco"])
+def test_another_video_is_refused_before_anything_is_written(finished, tmp_path, to, length, size, message):
+    frames, _ = tiny_sequence(length=length, **({} if size is None else {"size": size})).save(tmp_path / "o")
+    refused = run("export", finished.output, "--to", to, "-o", tmp_path / "new" / "x", "--source", frames)
+    assert isinstance(refused.exception, vos.InputError)
+    assert re.search(message, str(refused.exception))
+    assert not (tmp_path / "new").exists()

@@ -208,10 +208,11 @@ def test_values_of_the_mask_option(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert parse(["cup=a.png", "2=b.png"], 3) == {3: {"cup": "a.png", "2": "b.png"}}
     assert parse(["a.png", "5:cup=b.png", "cup=b.png"], 0) == {0: {"cup": "b.png", None: "a.png"}, 5: {"cup": "b.png"}}
     assert parse(["cup=masks", "a.png"], 0) == {0: "a.png", "cup": "masks"}
-    assert parse(["x=1.png"], 0) == {0: "x=1.png"}
-    assert parse(["7:c.png"], 0) == {0: "7:c.png"}
+    assert parse(["x=1.png"], 0) == "x=1.png"
+    assert parse(["7:c.png"], 0) == "7:c.png"
     assert parse(["5:x=1.png"], 0) == {5: "x=1.png"}
-    assert parse(["dir/x=2.png"], 0) == {0: "dir/x=2.png"}
+    assert parse(["dir/x=2.png"], 0) == "dir/x=2.png"
+    assert parse(["0:a.png"], 0) == {0: "a.png"}
     for texts, message in (
         ([""], "--mask is empty"),
         (["a.png", "b.png"], "frame 0 has two masks: a.png and b.png. Say whose they are, --mask 1=a.png --mask 2=b"),

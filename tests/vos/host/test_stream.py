@@ -682,6 +682,16 @@ def test_an_ended_object_of_a_tracker_that_cannot_forget_competes_no_more():
     assert vos.track(sequence, sequence.label_maps[0], tracker=Keeping(), writers=[], ends={7: 2}).doubts == ()
 
 
+@pytest.mark.parametrize("end", [0, 1, 2])
+def test_an_end_that_is_no_later_than_the_objects_first_mask_is_refused(end):
+    sequence = tiny_sequence("still", length=4, object_ids=(3,))
+    masks = {2: sequence.label_maps[2], 3: sequence.label_maps[3]}
+    with pytest.raises(vos.InputError, match=f"--end 3@{end}: object 3 begins with its mask of frame 2. Give a later"):
+        vos.stream(sequence, masks, tracker=Keeping(), ends={3: end})
+    both = vos.stream(sequence, masks, tracker=Keeping(), ends={3: end}, both_ways=True)
+    assert sum(3 in vos.object_ids(label_map) for _, label_map in both) == 4 - end
+
+
 def test_an_end_of_an_object_that_is_not_there_is_refused():
     sequence = tiny_sequence("still", length=3, object_ids=(3,))
     with pytest.raises(vos.InputError, match="--end 7@1: no mask has object 7. There are: 3"):

@@ -16,9 +16,10 @@ _OBJECT = re.compile(r"[^/\\:=]+")
 def parse_mask_arguments(texts: Sequence[str], start: int) -> GivenAnnotations:
     """Read the values of ``--mask``.
 
-    ``FILE`` is the mask of the first frame, ``INDEX:FILE`` that of another. ``OBJECT=FILE`` is the mask of one object,
-    by its id or by a name; ``OBJECT=FOLDER`` has a mask of it for each frame that a file is named after. A folder alone
-    gives a mask for each frame, or holds a folder for each object. A path that exists as it stands is taken as it is.
+    ``FILE`` is the mask of the first frame, ``INDEX:FILE`` that of another. ``FILE`` alone may be another tool's, with
+    many frames. ``OBJECT=FILE`` is the mask of one object, by its id or by a name; ``OBJECT=FOLDER`` has a mask of it
+    for each frame that a file is named after. A folder alone gives a mask for each frame, or holds a folder for each
+    object. A path that exists as it stands is taken as it is.
 
     Args:
         texts: the values, in order.
@@ -32,7 +33,7 @@ def parse_mask_arguments(texts: Sequence[str], start: int) -> GivenAnnotations:
         return None
     if "" in texts:
         raise OptionError("--mask is empty, expected a file, INDEX:FILE, OBJECT=FILE or a folder.")
-    if len(texts) == 1 and Path(texts[0]).is_dir():
+    if len(texts) == 1 and _split(texts[0], start) == (start, None, texts[0]):
         return texts[0]
     plain: dict[int, str] = {}
     objects: dict[int, dict[str, str]] = {}
