@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import av
-
 from vos.plugin import SourceInfo
 
 _FORM = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)([:;.])(\d{1,2})")
@@ -14,6 +12,8 @@ _FORM = re.compile(r"([01]\d|2[0-3]):([0-5]\d):([0-5]\d)([:;.])(\d{1,2})")
 
 def timecode_of(info: SourceInfo) -> str | None:
     """The timecode of a video file's first frame, as its container states it; None if it states none that is valid."""
+    import av  # here: the options, which are read at start, import this module
+
     if not Path(info.location).is_file():
         return None
     try:
