@@ -161,7 +161,7 @@ export function showExport(writers, folder, onExport) {
   }
   const note = document.createElement("p");
   note.className = "muted";
-  note.textContent = "A session keeps masks alone, so alpha has hard edges in all of these; `vos track` writes soft alpha while it tracks.";
+  note.textContent = "A session keeps masks alone, so alpha has hard edges in all of these; the command vos track writes soft alpha while it tracks.";
   const where = document.createElement("fieldset");
   const choice = (value, name, checked) => {
     const label = document.createElement("label"), radio = document.createElement("input");
