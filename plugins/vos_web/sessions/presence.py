@@ -137,10 +137,10 @@ class Presence:
             except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError):
                 continue  # a line that a crash cut short; its frame is tracked again
         if lines[:1] != [HEADER]:
-            self._say_absent()
+            self._convert_earlier_levels()
 
-    def _say_absent(self) -> None:
-        """Read an earlier version's levels: 1 was unsure, and 0 in a known frame absent."""
+    def _convert_earlier_levels(self) -> None:
+        """Convert the levels of an earlier version: 1 was unsure, and 0 in a known frame absent."""
         self._levels[self._levels == ABSENT] += 1
         shown_elsewhere = self._levels.any(axis=1, keepdims=True)
         self._levels[shown_elsewhere & (self.known > 0) & (self._levels == UNKNOWN)] = ABSENT
