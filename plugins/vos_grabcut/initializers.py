@@ -43,6 +43,11 @@ class ClickInitializer:
                 raise OptionError(f"object {object_id} is not in {self._mask}; give at least one mark on it.")
             others = marks_of_others(self._prompts, object_id, frame)
             masks[object_id] = self._segmenter.segment(frame.image, prompts, others, masks.get(object_id))
+            for other in set(masks) - set(self._prompts):
+                if _marked_inside(prompts, masks[other], frame):
+                    masks[other] = masks[other] & ~masks[object_id]
+                    if not masks[other].any():
+                        raise _covered(other, frame)
         return merge_masks(masks, frame)
 
 
@@ -127,14 +132,23 @@ def merge_masks(masks: dict[int, BoolArray], frame: Frame) -> LabelMap:
         label_map[mask] = object_id
     missing = sorted(set(masks) - set(object_ids(label_map)))
     if missing and masks[missing[0]].any():
-        raise EmptyMaskError(
-            f"frame {frame.name}: other objects cover all of object {missing[0]}. Mark less for them, or leave one out."
-        )
+        raise _covered(missing[0], frame)
     if missing:
         raise EmptyMaskError(
             f"frame {frame.name}: nothing was found for object {missing[0]}. Mark more of it, or draw a polygon."
         )
     return label_map
+
+
+def _covered(object_id: int, frame: Frame) -> EmptyMaskError:
+    return EmptyMaskError(
+        f"frame {frame.name}: other objects cover all of object {object_id}. Mark less for them, or leave one out."
+    )
+
+
+def _marked_inside(prompts: ObjectPrompts, mask: BoolArray, frame: Frame) -> bool:
+    """Test whether a mark on the object lies in another object's mask, bool (H, W)."""
+    return any(stroke.on_object and (stroke.drawn(frame.size, 0) & mask).any() for stroke in prompts.strokes)
 
 
 def _check(prompts: ObjectPrompts, frame: Frame, object_id: int) -> None:

@@ -27,7 +27,8 @@ class Stroke:
     def drawn(self, size: Size, radius: int) -> BoolArray:
         """Draw the line ``2 * radius + 1`` pixels wide, a single point as a disc: bool (H, W)."""
         plane = np.zeros(size, dtype=np.uint8)
-        points = np.round(self.xy).astype(np.int32)
+        last = np.array(size[::-1]) - 1  # a mark at 499.6 of 500 pixels would round to the pixel outside
+        points = np.minimum(np.round(self.xy), last).astype(np.int32)
         cv2.polylines(plane, [points.reshape(-1, 1, 2)], False, 1, 2 * radius + 1)
         for point in points[[0, -1]]:
             cv2.circle(plane, point.tolist(), radius, 1, -1)

@@ -24,7 +24,8 @@ class SegmentConfig:
     """Settings of GrabCut and of its initial guess.
 
     Attributes:
-        side: longer side to which the image is resized for GrabCut, pixels.
+        side: longer side to which the image is resized for GrabCut, pixels; a smaller crop is enlarged, since
+            GrabCut's smoothness term erases objects of a few pixels.
         guess_side: longer side to which it is resized for the geodesic distances, pixels.
         iterations: number of GrabCut iterations.
         box_margin: margin of the crop around a box, as a share of the box's size.
@@ -61,7 +62,7 @@ def segment_object(
     marks = _draw_marks(image.shape[:2], prompts, config)
     if others is not None:
         marks[others & (marks != cv2.GC_FGD)] = cv2.GC_BGD
-    small, small_marks = _shrink(image[region], marks[region], config.side)
+    small, small_marks = _resized(image[region], marks[region], config.side)
     guess = _guess(small, small_marks, prompts, config)
     cut = _cut(small, guess, config.iterations)
     cut = _connected(cut, small_marks == cv2.GC_FGD)
@@ -98,7 +99,7 @@ def refine_mask(image: Image, rough: BoolArray, config: SegmentConfig | None = N
     marks = np.where(padded > 0, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
     marks[core > 0] = cv2.GC_FGD
     marks[reach == 0] = cv2.GC_BGD
-    small, small_marks = _shrink(image[region], marks[region], config.side)
+    small, small_marks = _resized(image[region], marks[region], config.side)
     cut = _cut(small, small_marks, config.iterations)
     mask = np.zeros(rough.shape, dtype=bool)
     mask[region] = _enlarge(cut, image[region], config)
@@ -130,11 +131,12 @@ def _draw_marks(size: tuple[int, ...], prompts: ObjectPrompts, config: SegmentCo
     return marks
 
 
-def _shrink(image: Image, marks: AnyArray, side: int) -> tuple[Image, AnyArray]:
+def _resized(image: Image, marks: AnyArray, side: int) -> tuple[Image, AnyArray]:
     height, width = marks.shape
-    factor = min(1.0, side / max(height, width))
+    factor = side / max(height, width)
     size_wh = (max(2, round(width * factor)), max(2, round(height * factor)))
-    small = np.asarray(cv2.resize(image, size_wh, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    small = np.asarray(cv2.resize(image, size_wh, interpolation=way), dtype=np.uint8)
     small_marks = cv2.resize(marks, size_wh, interpolation=cv2.INTER_NEAREST)
     rows, columns = np.nonzero(marks == cv2.GC_FGD)  # a thin mark must not fall between the pixels that are kept
     small_marks[
@@ -149,7 +151,7 @@ def _guess(image: Image, marks: AnyArray, prompts: ObjectPrompts, config: Segmen
     on_object = marks == cv2.GC_FGD
     if not on_object.any():
         return marks
-    tiny, tiny_marks = _shrink(image, marks, config.guess_side)
+    tiny, tiny_marks = _resized(image, marks, config.guess_side)
     beside = tiny_marks == cv2.GC_BGD
     if prompts.box_xyxy is None:
         beside[[0, -1], :] = True

@@ -82,6 +82,37 @@ def test_a_click_corrects_the_present_mask_where_it_lies(scene, tmp_path, points
     assert (found[kept] == 1).all()
 
 
+def test_a_correcting_click_in_another_object_takes_the_region_from_it(scene, tmp_path):
+    image, ellipse, square = scene
+    present = np.where(square, 2, 0).astype(np.uint8)
+    present[ellipse] = 1
+    present[ellipse & (np.arange(SIZE[0])[:, None] > 65)] = 2  # the smaller object has spilt into the larger one
+    vos.write_label_map(tmp_path / "present.png", present)
+    found = vos.initialize(image, "clicks", {"points": "1:50,70,+", "mask": tmp_path / "present.png"})
+    assert (found[ellipse & (present == 2)] == 1).mean() > 0.9
+    assert (found[square] == 2).all()
+    vos.write_label_map(tmp_path / "present.png", np.where(square, 0, present).astype(np.uint8))
+    with pytest.raises(EmptyMaskError, match="other objects cover all of object 2"):
+        vos.initialize(image, "clicks", {"points": "1:50,70,+", "mask": tmp_path / "present.png"})
+
+
+def test_a_box_around_a_small_thin_object_finds_it(scene):
+    image = scene[0].copy()
+    small = np.zeros(SIZE, np.uint8)
+    cv2.ellipse(small, (70, 100), (8, 2), 30, 0, 360, 1, -1)
+    image[small > 0] = (2.0 * image[small > 0] + np.array((110, 110, 60))) / 3
+    x, y, width, height = cv2.boundingRect(small)
+    found = vos.initialize(image, "grabcut", {"boxes": f"1:{x},{y},{x + width - 1},{y + height - 1}"})
+    assert iou(found == 1, small > 0) > 0.6
+
+
+@pytest.mark.parametrize("xy", ["159.8,119.8", "159.8,60", "80,119.8"])
+def test_a_mark_in_the_last_half_pixel_is_drawn(scene, xy):
+    for name in ("clicks", "grabcut"):
+        x, y = (int(float(value)) for value in xy.split(","))
+        assert vos.initialize(scene[0], name, {"points": f"1:{xy},+"})[y, x] == 1
+
+
 @pytest.mark.parametrize(
     ("size", "encoded"),
     [((1, 500), (64, 2048)), ((500, 1), (2048, 64)), ((100, 1000), (192, 2048)), ((480, 854), (384, 704))],
