@@ -174,6 +174,8 @@ def _first_mask(
 
     chosen = chosen_initializer(ctx, args.initializer, "--init", parse_assignments(args.init_assignments, "-I"))
     if chosen is None:
+        if args.init_assignments:
+            raise OptionError("-I sets an initializer's option, and there is none. Name it: --init NAME.")
         return parse_mask_arguments(args.masks, args.start)
     name, init_options = chosen
     if args.masks:

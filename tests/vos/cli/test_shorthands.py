@@ -224,6 +224,12 @@ def test_a_mask_beside_a_flag_is_refused(run):
     assert (code, err) == (2, "vos: --mask and initializer one are both given; one of them makes the first mask.\n")
 
 
+def test_an_option_of_no_initializer_is_refused(run, tmp_path):
+    code, _, err = run("track", "video", "--mask", "video/00000.png", "-I", "rows=3", "-o", "out")
+    assert (code, err) == (2, "vos: -I sets an initializer's option, and there is none. Name it: --init NAME.\n")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_plugins_verb_shares_options_with_the_toolkits(run):
     code, out, _ = run("said", "-O", "a=b", "--device", "cpu", "--seed", 7, "--no-plugin", "persam")
     assert (code, out) == (0, "{'a': 'b'} cpu 7 False\n")
