@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import cv2
 import numpy as np
 
@@ -9,6 +11,8 @@ from vos.plugin import EmptyMaskError, Frame, LabelMap, OptionError, Runtime
 from vos_groupvit.grouping import TOP_PHRASES, phrase_map
 from vos_groupvit.model import GroupVit
 from vos_groupvit.options import GroupVitOptions
+
+logger = logging.getLogger("vos.groupvit")
 
 MAX_OBJECTS = 254
 MAX_NAMED = 5
@@ -57,15 +61,16 @@ class TextInitializer:
             top=likeliest or TOP_PHRASES,
             sure=0 if likeliest else wanted,
         )
-        label_map: LabelMap = phrase_map(found, wanted, self.options.threshold).cpu().numpy().astype(np.uint8)
-        if self.options.instances:
-            label_map = split_instances(label_map, self.options.min_area)
-        if not label_map.any():
-            others = f" and none of {wanted - MAX_NAMED} others" if wanted > MAX_NAMED else ""
-            raise EmptyMaskError(
-                f"frame {frame.name}: found no {' and no '.join(self.phrases[:MAX_NAMED])}{others} in it. "
-                "Try other words, a lower -O threshold, or fewer -O background phrases."
-            )
+        by_phrase: LabelMap = phrase_map(found, wanted, self.options.threshold).cpu().numpy().astype(np.uint8)
+        label_map = split_instances(by_phrase, self.options.min_area) if self.options.instances else by_phrase
+        shown = set(by_phrase[label_map > 0].tolist())
+        absent = [phrase for object_id, phrase in enumerate(self.phrases, start=1) if object_id not in shown]
+        others = f" and none of {len(absent) - MAX_NAMED} others" if len(absent) > MAX_NAMED else ""
+        message = f"frame {frame.name}: found no {' and no '.join(absent[:MAX_NAMED])}{others} in it"
+        if not shown:
+            raise EmptyMaskError(f"{message}. Try other words, a lower -O threshold, or fewer -O background phrases.")
+        if absent:
+            logger.warning("%s.", message)
         return label_map
 
 

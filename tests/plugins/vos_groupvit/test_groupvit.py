@@ -262,6 +262,17 @@ def test_instances_and_their_least_area_are_as_the_options_say(tiny_groupvit, op
     assert label_map[0].tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("options", "absent"), [({}, []), ({"threshold": 1.0}, ["cat"]), ({"instances": True, "min_area": 0.3}, ["dog"])]
+)
+def test_a_phrase_that_is_not_found_is_named(tiny_groupvit, caplog, options, absent):
+    groups = [[1, 1, 1, 2, 1, 2, 0, 0]]
+    found_by(tiny_groupvit, groups, [[0.96, 0.0, 0.0], [0.0, 0.95, 0.0], [0.0, 0.0, 0.9]], **options)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"frame 00000: found no {phrase} in it." for phrase in absent
+    ]
+
+
 def test_pieces_that_touch_at_a_corner_are_one_and_no_more_than_254_are_kept():
     assert np.array_equal(split_instances(np.eye(3, dtype=np.uint8), 0.0), np.eye(3))
     specks = np.zeros((40, 40), dtype=np.uint8)
