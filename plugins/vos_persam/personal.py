@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos.plugin import AnyArray, BoolArray, Image, LabelMap, TrackerError, object_ids
+from vos.plugin import AnyArray, BoolArray, EmptyMaskError, Image, LabelMap, TrackerError, object_ids
 from vos_persam import cascade
 from vos_persam.cascade import Stage
 from vos_persam.guidance import guidance_for, official_guidance
@@ -79,17 +79,23 @@ class PersonalSegmenter:
         self.object_ids = object_ids(label_map)
         (embedding,) = sam.encode([image])
         masks: list[BoolArray] = [label_map == i for i in self.object_ids]
-        weights = [self._cells(mask, embedding) for mask in masks]
+        weights = [self._cells(i, mask, embedding) for i, mask in zip(self.object_ids, masks, strict=True)]
         self.pooled = torch.stack([mean_embedding(embedding.features, w) for w in weights])
         peaks = torch.stack([peak_embedding(embedding.features, w) for w in weights])
         self.targets = unit(peaks if self._options.learnt else self.pooled)
         self.mask_weights = self._fit(embedding, masks) if self._options.learnt else None
 
-    def _cells(self, mask: BoolArray, embedding: Embedding) -> Tensor:
+    def _cells(self, object_id: int, mask: BoolArray, embedding: Embedding) -> Tensor:
         value = self._options.reference_mask_value
         if value is None:
             return cell_weights(coverage(mask, embedding.view, self._sam.grid))
-        return cell_weights((official_cells(mask, embedding.view, self._sam.grid, value) > 0).float())
+        cells = official_cells(mask, embedding.view, self._sam.grid, value) > 0
+        if not cells.any():
+            raise EmptyMaskError(
+                f"object {object_id} of the reference holds no cell of the feature map, and the official code gives "
+                "NaN for it. Leave out --compat."
+            )
+        return cells.float()
 
     def _fit(self, embedding: Embedding, masks: Sequence[BoolArray]) -> Tensor:
         maps = similarity(embedding.features, self.targets)

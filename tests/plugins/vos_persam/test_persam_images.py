@@ -263,7 +263,7 @@ def test_a_mask_of_another_size(files):
 def test_an_object_without_a_cell_in_the_releases_way(shapes):
     image, label_map = draw((45, 50), (95, 60))
     label_map[:] = 0
-    label_map[10, 10] = 1
-    assert PersonalSegmenter(shapes, image, label_map).object_ids == (1,)
-    with pytest.raises(EmptyMaskError, match="no pixel"):
+    label_map[10, 10] = 3
+    assert PersonalSegmenter(shapes, image, label_map).object_ids == (3,)
+    with pytest.raises(EmptyMaskError, match="object 3 of the reference holds no cell .* Leave out --compat"):
         PersonalSegmenter(shapes, image, label_map, PersonalOptions(reference_mask_value=128))
