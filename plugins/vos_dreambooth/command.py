@@ -140,7 +140,10 @@ class _Args:
 
 
 def _settings(args: _Args, runtime: Runtime) -> TrainingSettings:
-    if args.no_prior == bool(args.class_prompt):
+    given = "--class-prompt" if args.class_prompt else "--class-images" if args.class_images is not None else None
+    if args.no_prior and given:
+        raise OptionError(f"--no-prior trains without class images, and {given} asks for some; give one of them.")
+    if not args.no_prior and not args.class_prompt:
         raise OptionError(
             'give --class-prompt "a photo of a cat", whose images preserve what the model knows, or --no-prior.'
         )

@@ -17,6 +17,7 @@ from vos.plugin import (
     BoolArray,
     Image,
     InputError,
+    LabelMap,
     Runtime,
     natural_order,
     read_image,
@@ -27,6 +28,9 @@ from vos_persam.personal import PersonalOptions, PersonalSegmenter
 from vos_sam.model import SegmentAnything
 
 logger = logging.getLogger("vos.dreambooth")
+
+VOID = 255
+"""Label of pixels without a known object."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,13 +87,18 @@ def segment_subjects(
     waiting = [(image, path) for image, path in zip(images, paths, strict=True) if not path.exists()]
     if waiting:
         shown = read_image(reference)
-        label_map = (read_label_map(mask, (shown.shape[0], shown.shape[1])) > 0).astype(np.uint8)
+        label_map = subject_mask(read_label_map(mask, (shown.shape[0], shown.shape[1]))).astype(np.uint8)
         sam = SegmentAnything.load(runtime, checkpoint=checkpoint, model=model)
         segmenter = PersonalSegmenter(sam, shown, label_map, PersonalOptions(learnt=True))
         masks.mkdir(parents=True, exist_ok=True)
         for image, path in waiting:
             write_label_map(path, segmenter.segment(read_image(image)))
     return paths
+
+
+def subject_mask(label_map: LabelMap) -> BoolArray:
+    """Mark the pixels of any object, bool (H, W); void is none."""
+    return np.asarray((label_map > 0) & (label_map != VOID))
 
 
 def file_digests(images: Sequence[Path], masks: Path) -> dict[str, str]:
@@ -129,9 +138,9 @@ def load_subjects(images: Sequence[Path], masks: Sequence[Path], side: int) -> l
     subjects = []
     for image, mask in zip(images, masks, strict=True):
         pixels = read_image(image)
-        label_map = read_label_map(mask, (pixels.shape[0], pixels.shape[1]))
-        if label_map.any():
-            subjects.append(cut_square(pixels, label_map > 0, side))
+        is_subject = subject_mask(read_label_map(mask, (pixels.shape[0], pixels.shape[1]), allow_empty=True))
+        if is_subject.any():
+            subjects.append(cut_square(pixels, is_subject, side))
         else:
             logger.warning("%s: PerSAM-F found no subject; the image is left out.", image)
     if not subjects:

@@ -18,7 +18,7 @@ from vos_dreambooth.command import command
 from vos_dreambooth.loss import latent_mask, subject_loss
 from vos_dreambooth.settings import Places, SaveIntervals, TrainingSettings
 from vos_dreambooth.stable_diffusion import StableDiffusion
-from vos_dreambooth.subject import Subject, cut_square
+from vos_dreambooth.subject import Subject, cut_square, load_subjects
 from vos_dreambooth.training import DreamBooth, train
 
 CPU = vos.Runtime(device="cpu")
@@ -174,6 +174,20 @@ def test_squares_are_cut_around_the_subject():
     assert square.image[:, 20:].min() == 255
 
 
+def test_an_image_without_the_subject_is_left_out_and_void_is_no_subject(tmp_path, caplog):
+    images, masks = [], []
+    for name, ids in (("one", [0, 3, 255]), ("two", [0, 255, 0])):
+        images.append(tmp_path / f"{name}.png")
+        masks.append(tmp_path / f"{name}-mask.png")
+        Image.new("RGB", (60, 60)).save(images[-1])
+        vos.write_label_map(masks[-1], np.repeat(np.repeat(np.uint8([ids]), 60, axis=0), 20, axis=1))
+    (subject,) = load_subjects(images, masks, 60)
+    assert np.array_equal(subject.mask.all(axis=0), np.repeat([False, True, False], 20))
+    assert "two.png: PerSAM-F found no subject; the image is left out" in caplog.text
+    with pytest.raises(InputError, match="no mask has a subject"):
+        load_subjects(images[1:], masks[1:], 60)
+
+
 def test_the_verb_from_images_to_a_folder_that_diffusers_loads(folder, tmp_path):
     from diffusers import StableDiffusionPipeline
 
@@ -212,7 +226,7 @@ def test_the_verb_from_images_to_a_folder_that_diffusers_loads(folder, tmp_path)
     (tmp_path / "other/samples").mkdir(parents=True)
     with pytest.raises(OutputExistsError, match="other: holds a training"):
         CliRunner().invoke(command, [*map(str, words), "-o", str(tmp_path / "other")], catch_exceptions=False)
-    with pytest.raises(OptionError, match="or --no-prior"):
+    with pytest.raises(OptionError, match="--no-prior trains without class images, and --class-prompt"):
         CliRunner().invoke(command, [*map(str, words), "--no-prior"], catch_exceptions=False)
 
 
@@ -262,6 +276,7 @@ def test_wrong_input_is_refused_before_the_images_are_segmented(tmp_path):
     (tmp_path / "out/model").rmdir()
     refused("", WeightsError, "not this kind of model")
     refused(f"--model {tmp_path}/none", WeightsError, "Give a model's folder or a hub id with --model")
+    refused("--no-prior --class-images x", OptionError, "--no-prior trains without class images, and --class-images")
     refused("--rate -1", OptionError, "--rate is -1.0, expected more than 0")
     refused("--prior-weight nan", OptionError, "--prior-weight is nan, expected 0 or more")
     assert not list((tmp_path / "out").iterdir())
