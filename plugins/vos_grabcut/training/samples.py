@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image as PillowImage
 from torch import Tensor
 
-from vos.plugin import AnyArray, Image, LabelMap
+from vos.plugin import AnyArray, Image, LabelMap, read_label_map
 from vos_propagation.backbone.efficientnet_lite import EfficientNetLite
 
 SIDE = 256
@@ -70,8 +70,7 @@ def make_samples(
     for image_path, mask_path in found:
         with PillowImage.open(image_path) as opened:
             image = np.asarray(opened.convert("RGB"))
-        with PillowImage.open(mask_path) as opened:
-            label_map = np.asarray(opened)
+        label_map = read_label_map(mask_path, (image.shape[0], image.shape[1]), allow_empty=True)
         for _ in range(squares):
             square = _crop(image, label_map, rng)
             if square is not None:

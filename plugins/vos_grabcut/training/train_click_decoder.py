@@ -71,7 +71,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     torch.manual_seed(chosen.seed)
     rng = np.random.default_rng(chosen.seed)
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
     samples = _samples(chosen, rng)
+    if not samples:
+        parser.error("no annotated object found: expected JPEGImages/**/X.jpg and Annotations/**/X.png in each --data.")
     print(f"{len(samples)} squares with {sum(len(s.object_ids) for s in samples)} objects")
     decoder = train(samples, chosen.steps, rng)
     torch.save({name: value.half() for name, value in decoder.state_dict().items()}, chosen.out)

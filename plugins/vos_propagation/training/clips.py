@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image as PilImage
 
-from vos.plugin import FloatArray, Image, InputError, LabelMap
+from vos.plugin import FloatArray, Image, InputError, LabelMap, read_label_map
 from vos_propagation.training.drawn_clips import draw_clip
 from vos_propagation.training.occluders import paste_occluder
 
@@ -71,7 +71,7 @@ class VideoFolder:
         """Read a frame, RGB, and its label map of 0 and 1."""
         stem = self.stems[name][index]
         image = read_rgb(self._root / "JPEGImages/480p" / name / f"{stem}.jpg")
-        label_map = np.array(PilImage.open(self._root / "Annotations/480p" / name / f"{stem}.png"))
+        label_map = read_label_map(self._root / "Annotations/480p" / name / f"{stem}.png", allow_empty=True)
         return image, (label_map == 1).astype(np.uint8)
 
 

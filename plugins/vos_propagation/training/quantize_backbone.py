@@ -21,6 +21,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vos.plugin import InputError
 from vos_propagation.backbone.efficientnet_lite import (
     IMAGE_MEAN,
     IMAGE_STD,
@@ -250,8 +251,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--frames", type=int, default=2, help="of each sequence")
     arguments = parser.parse_args(argv)
-    frames = calibration_frames(arguments.davis, arguments.split, arguments.frames)
-    unseen = calibration_frames(arguments.davis, arguments.unseen, 2)
+    try:
+        frames = calibration_frames(arguments.davis, arguments.split, arguments.frames)
+        unseen = calibration_frames(arguments.davis, arguments.unseen, 2)
+    except InputError as error:
+        parser.error(str(error))
     arguments.out.mkdir(parents=True, exist_ok=True)
     network = load_efficientnet_lite().to(memory_format=torch.channels_last)
     quantized = quantize(network, frames)

@@ -286,13 +286,14 @@ def train(
 
     Args:
         records: to learn from.
-        out: the file of the weights; its checkpoint lies beside it.
+        out: the file of the weights; its checkpoint lies beside it, and its folder is made if missing.
         seconds: of training in all, those before the checkpoint included; the rate falls over them.
         rate: the highest learning rate.
         seed: of the initial weights and the crops.
         steps: at most, in all.
         pupil: to train; None makes a network of the widths ``TEACHER``, which learns the truth alone.
     """
+    out.parent.mkdir(parents=True, exist_ok=True)
     training = Training(rate, seed, out.with_suffix(".checkpoint"), pupil)
     rng = random.Random(seed + training.step)
     losses: list[float] = []

@@ -20,7 +20,7 @@ from vos_propagation.backbone.int8_network import (
 )
 from vos_propagation.config import PropagationOptions
 from vos_propagation.pipeline import PropagationTracker
-from vos_propagation.training.quantize_backbone import quantize, relative_errors
+from vos_propagation.training.quantize_backbone import main, quantize, relative_errors
 
 pytestmark = pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="8-bit convolutions are for x86")
 
@@ -110,6 +110,13 @@ def test_a_missing_or_foreign_file_is_named(tmp_path: Path) -> None:
     torch.save({"stem.weight": torch.zeros(1)}, tmp_path / "other.pt")
     with pytest.raises(WeightsError, match="does not fit EfficientNet-Lite0"):
         load_int8_network(tmp_path / "other.pt")
+
+
+def test_quantizing_on_a_tree_without_the_split_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--davis", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert "2016/train.txt: no such file. Give the root of a DAVIS tree" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_quantizing_keeps_the_features_of_the_frames_that_it_saw(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,14 @@ def maker(tmp_path: Path) -> ClipMaker:
     return ClipMaker(VideoFolder(davis, "2016/train"), PhotoFolder(photos), length=3)
 
 
+def test_black_and_white_masks_of_davis_2016_are_of_object_1(tmp_path: Path) -> None:
+    image, label_map = draw(0)
+    write(tmp_path, "00000", image, 255 * label_map, sub="480p/one")
+    (tmp_path / "ImageSets/2016").mkdir(parents=True)
+    (tmp_path / "ImageSets/2016/train.txt").write_text("one\n")
+    assert np.array_equal(VideoFolder(tmp_path, "2016/train").read("one", 0)[1], label_map)
+
+
 def test_clips_have_frames_of_one_size_and_are_the_same_for_the_same_seed(maker: ClipMaker) -> None:
     clips = [clip for clip in map(maker.draw, range(16)) if clip is not None]
     assert len(clips) > 8
@@ -116,8 +124,8 @@ def test_one_command_records_and_trains_in_rounds_and_goes_on(maker: ClipMaker, 
     assert (out / "round-2.pt").stat().st_mtime_ns == before, "a finished training was done again"
     records = Records([out / "records-0", out / "records-1"])
     assert len(records) > 1
-    first = train(records, tmp_path / "more.pt", seconds=60, rate=2e-3, seed=0, steps=1)
-    more = train(records, tmp_path / "more.pt", seconds=60, rate=2e-3, seed=0, steps=2)
+    first = train(records, tmp_path / "new/more.pt", seconds=60, rate=2e-3, seed=0, steps=1)
+    more = train(records, tmp_path / "new/more.pt", seconds=60, rate=2e-3, seed=0, steps=2)
     assert (first.step, more.step) == (1, 2)
     assert more.seconds > first.seconds
 
