@@ -69,7 +69,7 @@ class TextInitializer:
         message = f"frame {frame.name}: found no {' and no '.join(absent[:MAX_NAMED])}{others} in it"
         if not shown:
             raise EmptyMaskError(f"{message}. Try other words, a lower -O threshold, or fewer -O background phrases.")
-        if absent:
+        if absent and self.options.instances:  # else the ids tell which phrases were found
             logger.warning("%s.", message)
         return label_map
 

@@ -263,9 +263,15 @@ def test_instances_and_their_least_area_are_as_the_options_say(tiny_groupvit, op
 
 
 @pytest.mark.parametrize(
-    ("options", "absent"), [({}, []), ({"threshold": 1.0}, ["cat"]), ({"instances": True, "min_area": 0.3}, ["dog"])]
+    ("options", "absent"),
+    [
+        ({"instances": True}, []),
+        ({"instances": True, "threshold": 1.0}, ["cat"]),
+        ({"instances": True, "min_area": 0.3}, ["dog"]),
+        ({"threshold": 1.0}, []),
+    ],
 )
-def test_a_phrase_that_is_not_found_is_named(tiny_groupvit, caplog, options, absent):
+def test_a_phrase_without_an_instance_is_named(tiny_groupvit, caplog, options, absent):
     groups = [[1, 1, 1, 2, 1, 2, 0, 0]]
     found_by(tiny_groupvit, groups, [[0.96, 0.0, 0.0], [0.0, 0.95, 0.0], [0.0, 0.0, 0.9]], **options)
     assert [record.getMessage() for record in caplog.records] == [
