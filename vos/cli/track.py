@@ -180,7 +180,10 @@ def _first_mask(
     name, init_options = chosen
     if args.masks:
         given = "--init" if args.initializer is not None else f"initializer {name}"
-        raise OptionError(f"--mask and {given} are both given; one of them makes the first mask.")
+        raise OptionError(
+            f"--mask and {given} are both given; one of them makes the first mask. For masks of later frames beside "
+            "it, write the first one with `vos init`, and give each with --mask."
+        )
     plugins = command_plugins(ctx)
     # Typing mistakes and outputs that are there should not cost the wait for the initializer.
     tracker_options(args.tracker, options, plugins)
