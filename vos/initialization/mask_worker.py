@@ -176,5 +176,9 @@ def _write(frame: Frame, label_map: LabelMap, files: MaskFiles) -> None:
             raise OutputError(f"{path.parent}: cannot be made ({error.strerror}).") from error
     write_label_map(files.mask, label_map)
     if files.preview is not None:
-        with replacing(files.preview) as partial:
-            Image.fromarray(draw_objects(frame.image, label_map, opacity=0.35)).save(partial)
+        drawn = Image.fromarray(draw_objects(frame.image, label_map, opacity=0.35))
+        try:
+            with replacing(files.preview) as partial:
+                drawn.save(partial)
+        except ValueError as error:  # WebP takes no more than 16383 pixels a side
+            raise OutputError(f"{files.preview}: cannot be written ({error}). Write a PNG.") from error

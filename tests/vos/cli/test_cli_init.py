@@ -96,6 +96,17 @@ def test_a_mask_and_a_numbered_preview_are_written(run, tmp_path):
     assert not changed[:5].any()
 
 
+def test_a_preview_larger_than_its_format_is_said(run, tmp_path):
+    wide = np.zeros((2, 16384, 3), np.uint8)
+    wide[:, 100:200] = 200
+    for name in ("00.png", "01.png"):
+        Image.fromarray(wide).save(tmp_path / "clip" / name)
+    code, _, err = run("--with", "bright", "--preview", "wide.webp")
+    assert code == 1
+    assert re.search(r"wide.webp: cannot be written \(.*16383 pixels\). Write a PNG.", err)
+    assert not (tmp_path / "wide.webp").exists()
+
+
 def test_objects_are_chosen_by_number_pixel_and_size(run, tmp_path):
     assert run("--with", "bright", "--max-objects", "1")[1].endswith("1 object: 1 (12.5%)\n")
     replace = ("--with", "bright", "--overwrite")
