@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,6 +48,11 @@ class BoxesOptions(SamOptions):
     detections: Path | None = option(None, "COCO JSON file with boxes that another program detected, instead of boxes.")
     min_score: float = option(0.3, "With detections: boxes with a lower score are left out.")
     categories: str = option("", "With detections: names or numbers of categories to keep, with ; between them.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if math.isnan(self.min_score):
+            raise ValueError("min_score is nan, expected a number")
 
 
 @dataclass(frozen=True)

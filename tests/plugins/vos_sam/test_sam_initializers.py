@@ -242,7 +242,11 @@ def test_the_specs_make_initializers(shapes_checkpoint, tmp_path):
     for spec in vos_initializers():
         options = make_options(spec.options, {**given[spec.name], "checkpoint": str(shapes_checkpoint)}, spec.name)
         assert isinstance(spec.factory(options, vos.Runtime(device="cpu")), Initializer)
-    for options_type, wrong in ((EverythingOptions, {"max_objects": 255}), (EdgesOptions, {"points_per_side": 0})):
+    for options_type, wrong in (
+        (EverythingOptions, {"max_objects": 255}),
+        (EdgesOptions, {"points_per_side": 0}),
+        (BoxesOptions, {"min_score": "nan"}),
+    ):
         with pytest.raises(OptionError):
             make_options(options_type, wrong, "it")
 
