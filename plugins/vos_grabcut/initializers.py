@@ -135,7 +135,8 @@ def merge_masks(masks: dict[int, BoolArray], frame: Frame) -> LabelMap:
         raise _covered(missing[0], frame)
     if missing:
         raise EmptyMaskError(
-            f"frame {frame.name}: nothing was found for object {missing[0]}. Mark more of it, or draw a polygon."
+            f"frame {frame.name}: nothing was found for object {missing[0]}. Mark more of it (beside a box, a scribble "
+            "on the object), or draw a polygon."
         )
     return label_map
 
