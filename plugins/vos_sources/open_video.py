@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from vos.plugin import SourceError
 from vos_sources.display_matrix import swaps_axes
@@ -116,12 +117,8 @@ class _Track:
     def of(cls, path: Path, container: Any) -> _Track:
         stream = container.streams.best("video")
         if stream is None or _is_cover(stream):
-            tracks = ", ".join(sorted({other.type for other in container.streams})) or "no track"
-            cover = "a cover picture and " if stream is not None else ""
-            tracks = (
-                ", ".join(sorted({o.type for o in container.streams if not (cover and o.type == "video")})) or tracks
-            )
-            raise SourceError(f"{path}: no video track in it (it has {cover}{tracks}).")
+            held = {"a cover picture" if _is_cover(other) else other.type for other in container.streams}
+            raise SourceError(f"{path}: no video track in it (it has {', '.join(sorted(held)) or 'no track'}).")
         seconds = None
         if stream.duration is not None:
             seconds = float(stream.duration * stream.time_base)
@@ -139,7 +136,7 @@ class _Track:
 
 
 def _is_cover(stream: Any) -> bool:
-    return "attached_pic" in str(stream.disposition)
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _index(

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 import vos
 from vos.plugin import TruncatedSourceError
@@ -215,15 +216,22 @@ def test_not_a_video(tmp_path, opened):
         opened(tmp_path / "none.mp4")
 
 
-def test_sound_alone(tmp_path, opened):
+@pytest.mark.parametrize("cover", [False, True])
+def test_sound_alone(tmp_path, opened, cover):
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100, layout="mono")
+        if cover:
+            image = container.add_stream("png", rate=1)
+            image.height, image.width, image.pix_fmt = 32, 32, "rgb24"
+            image.disposition = Disposition.attached_pic
+            container.mux(image.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         frame.sample_rate = 44100
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    with pytest.raises(vos.SourceError, match=r"no video track in it \(it has audio\)"):
+    held = "a cover picture, audio" if cover else "audio"
+    with pytest.raises(vos.SourceError, match=rf"no video track in it \(it has {held}\)"):
         opened(path)
 
 
