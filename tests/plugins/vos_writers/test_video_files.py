@@ -120,31 +120,47 @@ def test_colours_are_tagged_and_coded_by_the_standard_of_their_size(tmp_path, si
     assert luma == pytest.approx(expected, abs=2)
 
 
-def source_with_sound(path):
+def source_with_sound(path, video="mpeg4", audio="aac", rate=10, begin=0):
     """Two seconds of video with a tone that begins after one second, and a timecode."""
+    form, samples, highest = ("s16", 1152, 16000) if audio == "mp2" else ("fltp", 1024, 1)
     with av.open(str(path), "w") as container:
-        video = container.add_stream("mpeg4", rate=10)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        video.metadata["timecode"] = "01:00:00:00"
-        sound = container.add_stream("aac", rate=44100, layout="mono")
-        for _ in range(20):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), "rgb24")))
-        tone = np.sin(np.arange(88200) * 0.1).astype(np.float32) * (np.arange(88200) >= 44100)
-        for start in range(0, 88200, 1024):
-            frame = av.AudioFrame.from_ndarray(tone[None, start : start + 1024], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 44100, start
+        pictures = container.add_stream(video, rate=rate)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        pictures.metadata["timecode"] = "01:00:00:00"
+        sound = container.add_stream(audio, rate=44100, layout="mono")
+        for index in range(2 * rate):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), "rgb24")
+            picture.pts, picture.time_base = begin * rate + index, Fraction(1, rate)
+            container.mux(pictures.encode(picture))
+        tone = highest * np.sin(np.arange(88200) * 0.1) * (np.arange(88200) >= 44100)
+        tone = tone.astype(np.int16 if form == "s16" else np.float32)
+        for start in range(0, 88200 - samples, samples):
+            frame = av.AudioFrame.from_ndarray(tone[None, start : start + samples], format=form, layout="mono")
+            frame.sample_rate, frame.pts = 44100, begin * 44100 + start
             container.mux(sound.encode(frame))
         container.mux(sound.encode(None))
-        container.mux(video.encode(None))
+        container.mux(pictures.encode(None))
     return path
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mov", "webm"])
-def test_sound_is_kept_where_asked_for_and_stays_in_step(tmp_path, suffix):
-    source = source_with_sound(tmp_path / "in.mov")
+@pytest.mark.parametrize(
+    ("source", "suffix"),
+    [
+        (("in.mov",), "mp4"),
+        (("in.mov",), "mov"),
+        (("in.mov",), "webm"),
+        (("in.mkv", "mpeg4", "aac", 10, 3), "mp4"),  # begins at 3 s, as transport streams begin at 1.4 s
+        (("in.mpg", "mpeg2video", "mp2", 25), "mp4"),  # seeking leads into the middle of a packet
+    ],
+)
+def test_sound_is_kept_where_asked_for_and_stays_in_step(tmp_path, source, suffix):
+    name, *codecs = source
+    path = source_with_sound(tmp_path / name, *codecs)
+    rate = codecs[2] if codecs else 10
     out = tmp_path / f"o.{suffix}"
     options = {"path": out, "sound": True}
-    vos.track(source, MAP, tracker=StubTracker(), writers=[("overlay", options)], start=5, stop=15)
+    start, stop = rate // 2, 3 * rate // 2
+    vos.track(path, MAP, tracker=StubTracker(), writers=[("overlay", options)], start=start, stop=stop)
     with av.open(str(out)) as container:
         rate = container.streams.audio[0].rate
         sound = np.concatenate([frame.to_ndarray()[0].astype(float) for frame in container.decode(audio=0)])
