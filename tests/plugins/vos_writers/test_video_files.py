@@ -70,6 +70,13 @@ def test_variable_times_are_kept(tmp_path, suffix):
     assert times_of(path) == pytest.approx([time - 0.5 for time in times], abs=0.002)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "webm"])
+def test_a_pause_of_an_hour_leaves_the_times_of_other_frames_as_they_are(tmp_path, suffix):
+    times = [0.0, 0.04, 0.08, 3600.0, 3600.04, 3600.08]
+    path = write(Clip(times, fps=5 / 3600.08), tmp_path / f"o.{suffix}")
+    assert times_of(path) == pytest.approx(times, abs=0.002)
+
+
 @pytest.mark.parametrize("writer", ["matte", "overlay"])
 def test_an_export_of_a_finished_run_keeps_variable_times(tmp_path, writer):
     times = [0.0, 0.033, 0.066, 0.1, 0.3, 0.5, 0.7]
