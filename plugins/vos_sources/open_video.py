@@ -36,7 +36,7 @@ _STATE_NOTHING = frozenset({"mpegts", "mpeg", "nut"})
 _CONSTANT_RATE = frozenset({"mxf", "mxf_opatom", "ivf"})
 _STATE_SECONDS = frozenset({"flv", "live_flv"}) | _CONSTANT_RATE
 """Containers whose header states seconds, but no size in bytes."""
-_KEEPS_INCOMPLETE = frozenset({"mpegts", "gif", "asf", "mpeg", "nut"})
+_KEEPS_INCOMPLETE = frozenset({"mpegts", "gif", "asf", "mpeg", "nut", "dv"})
 """Containers whose last packet comes even if a part of it is missing."""
 
 
@@ -253,11 +253,15 @@ def _is_shorter(index: FrameIndex, track: _Track, rate: float | None) -> bool:
 
 
 def _has_partial_frame(path: Path, track: _Track) -> bool:
-    """True if a partial frame follows the last whole one in a file of uncompressed frames, all of one size."""
-    if track.container != "yuv4mpegpipe" or len(track.packets) < 2:
+    """True if the file ends within a frame, or a partial frame follows the last one; for frames all of one size."""
+    size = path.stat().st_size
+    if track.container == "dv":
+        return bool(track.packets.position[-1] + track.packets.size[-1] > size)
+    if track.container != "yuv4mpegpipe":
         return False
-    end, step = int(track.packets.position[-1] + track.packets.size[-1]), int(np.diff(track.packets.position)[0])
-    return end + step - int(track.packets.size[0]) < path.stat().st_size
+    position = track.packets.position
+    step = int(position[1] - position[0]) if len(position) > 1 else len(b"FRAME\n") + int(track.packets.size[0])
+    return int(position[-1]) + step < size
 
 
 def _plausible(rate: Fraction | None) -> float | None:
