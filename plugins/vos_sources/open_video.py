@@ -85,7 +85,7 @@ def open_video(path: Path) -> OpenVideo:
     if status.st_size == 0:
         raise SourceError(f"{path}: the file is empty (0 bytes).")
     try:
-        with av.open(address_of(path)) as container:
+        with av.open(address_of(path), metadata_errors="replace") as container:
             track = _Track.of(path, container)
         decoder = PacketDecoder(path)
     except av.error.FFmpegError as error:

@@ -54,7 +54,7 @@ class SoundTrack:
         with suppress(OSError, av.error.FFmpegError):
             if Path(location).is_file():
                 begin += _time_of_first_picture(location)
-                source = av.open(str(Path(location).absolute()))
+                source = av.open(str(Path(location).absolute()), metadata_errors="replace")
         if source is None or not source.streams.audio:
             logger.warning("%s: no sound in it; the overlay has none.", location)
             if source is not None:
@@ -102,6 +102,6 @@ class SoundTrack:
 
 def _time_of_first_picture(path: str) -> float:
     """Seconds in the container's time at which a file's video track begins: 0 for most, 1.4 for transport streams."""
-    with av.open(str(Path(path).absolute())) as container:
+    with av.open(str(Path(path).absolute()), metadata_errors="replace") as container:
         first = next(container.decode(container.streams.best("video")), None)
         return 0.0 if first is None else first.time or 0.0

@@ -216,6 +216,13 @@ def test_not_a_video(tmp_path, opened):
         opened(tmp_path / "none.mp4")
 
 
+def test_metadata_in_another_encoding_do_not_matter(tmp_path, opened):
+    path = write_video(tmp_path / "a.avi", count=3)
+    assert b"Lavf" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"Lavf", b"Lav\xe9"))
+    assert len(list(opened(path).frames())) == 3
+
+
 @pytest.mark.parametrize("cover", [False, True])
 def test_sound_alone(tmp_path, opened, cover):
     path = tmp_path / "sound.mp4"
