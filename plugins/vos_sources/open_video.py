@@ -119,6 +119,8 @@ class _Track:
         if stream is None or _is_cover(stream):
             held = {"a cover picture" if _is_cover(other) else other.type for other in container.streams}
             raise SourceError(f"{path}: no video track in it (it has {', '.join(sorted(held)) or 'no track'}).")
+        if stream.codec_context is None:
+            raise SourceError(f"{path}: its video codec is not known here. Convert it to H.264 with ffmpeg.")
         seconds = None
         if stream.duration is not None:
             seconds = float(stream.duration * stream.time_base)

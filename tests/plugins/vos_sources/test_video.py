@@ -223,6 +223,14 @@ def test_metadata_in_another_encoding_do_not_matter(tmp_path, opened):
     assert len(list(opened(path).frames())) == 3
 
 
+def test_an_unknown_codec_is_told(tmp_path, opened):
+    path = write_video(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p", count=3)
+    assert b"MJPG" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"MJPG", b"ZZZZ"))
+    with pytest.raises(vos.SourceError, match=r"a\.avi: its video codec is not known here\. Convert"):
+        opened(path)
+
+
 @pytest.mark.parametrize("cover", [False, True])
 def test_sound_alone(tmp_path, opened, cover):
     path = tmp_path / "sound.mp4"
