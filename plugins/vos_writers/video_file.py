@@ -25,6 +25,9 @@ TICKS = 200
 PLAIN_TIME_BASE = Fraction(1, 90_000)
 """Seconds a tick for other rates, such as a mean over pauses; a frame of MP4 lasts at most 2^31 ticks."""
 
+MAX_H264_SIDE = 16384
+"""Pixels; x264 encodes no larger images."""
+
 HD_LINES = 720
 """From this height on, colours are coded by BT.709, below by BT.601, as players assume."""
 
@@ -192,6 +195,11 @@ class VideoFile:
 
     def _begin(self, size: Size, time: float | None) -> None:
         height, width = size
+        if self._coding.codec == "libx264" and max(size) > MAX_H264_SIDE:
+            raise OutputError(
+                f"{self._path}: frames are {width}x{height}, H.264 has at most {MAX_H264_SIDE} pixels a side. "
+                "Write another kind of output."
+            )
         stream = self._container.add_stream(self._coding.codec, rate=self._clock.rate)
         stream.width, stream.height = width, height
         stream.pix_fmt = self._coding.pixel_format

@@ -300,6 +300,12 @@ def test_alpha_of_one_object_leaves_out_the_others():
     assert (alpha_of(prediction, label_map, 9) == 0).all()
 
 
+def test_frames_that_are_too_large_for_h264_are_told(tmp_path):
+    with pytest.raises(vos.VosError, match=r"o\.mp4: frames are 16386x48, H\.264 has at most 16384 pixels a side"):
+        write(Clip([0.0], size=(48, 16386)), tmp_path / "o.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_suffix_that_no_editor_reads_is_refused(tmp_path):
     with pytest.raises(InputError, match="expected a name that ends in .mov"):
         write(Clip([0]), tmp_path / "p.mp4", "prores")
