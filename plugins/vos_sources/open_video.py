@@ -147,16 +147,16 @@ def _index(
     """Index by timestamps where the first frames confirm it, else by decoding all.
 
     Returns:
-        The index; a pass from the start that the reader can go on with, or None; the ordinal of the first packet that
-        cannot be decoded where that is known, or None.
+        The index; a pass from the start that the reader can go on with, or None; the ordinal of the first packet whose
+        frame is not in the index because it cannot be decoded, or None.
     """
     index = index_by_timestamps(track.packets, track.time_base)
     if index is not None:
         running = decoder.decode(0)
         try:
             probed = list(islice(running, PROBED_FRAMES))
-        except DecodeError as error:
-            return index, None, error.first_lost
+        except DecodeError:
+            return index, None, None  # reading will tell
         confirmed = agreement(index, [ordinal for ordinal, _ in probed])
         if confirmed is not None:
             return confirmed, chain(probed, running), None
@@ -164,7 +164,8 @@ def _index(
     failures: list[DecodeError] = []
     index = index_by_decoding(track.packets, _ordinals(decoder.decode(0), failures), track.time_base)
     lost = np.setdiff1d(np.flatnonzero(track.packets.shown), index.packet_of_frame)
-    only_last = list(lost) == [len(track.packets) - 1]  # where packets hold one field each, others show nothing too
+    # Where packets hold one field each, others show nothing too.
+    only_last = index.pts is None and list(lost) == [len(track.packets) - 1]
     return index, None, failures[0].first_lost if failures else int(lost[0]) if only_last else None
 
 
@@ -205,8 +206,8 @@ def _describe(
         timed = round(track.stated_seconds * rate) if rate and track.stated_seconds else 0
         whole = max(len(index) + 1, stated, timed)
         length = str(whole) if whole == stated else f"about {whole}" if whole == timed else ""
-    elif error_at is not None and index.pts is None:
-        index = index.without_open_end()
+    elif error_at is not None:
+        index = index.without_open_end() if index.pts is None else index.without_end_after_gap(track.stated_rate)
         whole = max(len(index) + 1, int(track.packets.shown.sum()))
         length = str(whole)
     reader = PyAvReader(decoder, index, start)
