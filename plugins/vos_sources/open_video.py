@@ -88,6 +88,8 @@ def open_video(path: Path) -> OpenVideo:
         with av.open(address_of(path), metadata_errors="replace") as container:
             track = _Track.of(path, container)
         decoder = PacketDecoder(path)
+    except av.error.PermissionError as error:
+        raise SourceError(f"{path}: cannot be read ({first_line(error)}).") from error
     except av.error.FFmpegError as error:
         raise SourceError(
             f"{path}: cannot be opened as a video ({first_line(error)}). It is damaged, cut short, or no video."

@@ -223,6 +223,16 @@ def test_metadata_in_another_encoding_do_not_matter(tmp_path, opened):
     assert len(list(opened(path).frames())) == 3
 
 
+def test_a_video_that_may_not_be_read_is_not_called_damaged(tmp_path, opened, monkeypatch):
+    def refuse(*_, **__):
+        raise av.error.PermissionError(13, "Permission denied")
+
+    path = write_video(tmp_path / "a.mp4", count=3)
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(vos.SourceError, match=r"a\.mp4: cannot be read \(Permission denied\)\.$"):
+        opened(path)
+
+
 def test_an_unknown_codec_is_told(tmp_path, opened):
     path = write_video(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p", count=3)
     assert b"MJPG" in path.read_bytes()
