@@ -257,11 +257,12 @@ def test_a_source_whose_timecode_is_none_is_tracked_without_one(tmp_path):
 
 
 def test_exr_is_linear_and_premultiplied(tmp_path):
-    clip = Clip([0, 0.1], fps=10)
+    clip = Clip([0, 0.1], fps=10, aspect=Fraction(16, 11))
     folder = write(clip, tmp_path / "exr", "exr", Soft(), _start_number=1001)
     assert sorted(path.name for path in folder.iterdir()) == ["clip.1001.exr", "clip.1002.exr"]
     with av.open(str(folder / "clip.1002.exr")) as container:
         frame = next(container.decode(video=0))
+        assert float(container.streams.video[0].sample_aspect_ratio) == pytest.approx(16 / 11)
         planes = frame.to_ndarray(format="gbrapf32le")
     assert planes[20, 25, 3] > 0.99
     assert planes[20, 25, 0] == pytest.approx(0.5776, abs=0.01)
