@@ -80,11 +80,12 @@ def read_label_studio(path: Path) -> list[ImportedMasks] | None:
     @reading(path, "Label Studio tasks")
     def frames() -> Iterator[ImportedFrame]:
         names = iter(objects)
+        size = next((_size(results[0]) for results in held if results), None)
         for task, results in zip(content, held, strict=True):
-            if not results:
+            if size is None or not (results or _is_annotated(task)):
                 continue
             name = _frame_name(task)
-            size = int(results[0]["original_height"]), int(results[0]["original_width"])
+            size = _size(results[0]) if results else size
             masks = [(ids[next(names)], _mask(result["value"], size)) for result in results]
             yield ImportedFrame(name, label_map_of(masks, size, f"{path}: {name}"))
 
@@ -94,6 +95,16 @@ def read_label_studio(path: Path) -> list[ImportedMasks] | None:
 def _results(task: dict[str, Any]) -> list[dict[str, Any]]:
     annotations = task.get("annotations") or task.get("predictions") or []
     return list(annotations[-1].get("result", [])) if annotations else []
+
+
+def _is_annotated(task: dict[str, Any]) -> bool:
+    """True if someone has annotated a task, also where nothing was found in its image; False if it was skipped."""
+    annotations = task.get("annotations") or []
+    return bool(annotations) and not annotations[-1].get("was_cancelled")
+
+
+def _size(result: dict[str, Any]) -> tuple[int, int]:
+    return int(result["original_height"]), int(result["original_width"])
 
 
 def _labels(result: dict[str, Any]) -> list[str]:

@@ -123,11 +123,14 @@ def _asf(file: BinaryIO, size: int) -> bool:
 
 
 def _ogg(file: BinaryIO, size: int) -> bool:
-    """RFC 3533, 6: the last page of a stream carries the flag 4."""
+    """RFC 3533, 6: the last page of a stream carries the flag 4; its header lists the sizes of its segments."""
     file.seek(max(size - _TAIL - 8, 0), os.SEEK_SET)
     tail = file.read()
     at = tail.rfind(b"OggS")
-    return at < 0 or not tail[at + 5] & 4
+    page = tail[at:]
+    if at < 0 or len(page) < 27 or not page[5] & 4:
+        return True
+    return 27 + page[26] + sum(page[27 : 27 + page[26]]) > len(page)
 
 
 def _nut(file: BinaryIO, size: int) -> bool:

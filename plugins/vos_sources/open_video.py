@@ -13,6 +13,7 @@ from typing import Any
 
 import av
 import numpy as np
+from av.stream import Disposition
 
 from vos.plugin import SourceError
 from vos_sources.display_matrix import swaps_axes
@@ -35,7 +36,7 @@ _STATE_NOTHING = frozenset({"mpegts", "mpeg", "nut"})
 _CONSTANT_RATE = frozenset({"mxf", "mxf_opatom", "ivf"})
 _STATE_SECONDS = frozenset({"flv", "live_flv"}) | _CONSTANT_RATE
 """Containers whose header states seconds, but no size in bytes."""
-_KEEPS_INCOMPLETE = frozenset({"mpegts", "gif", "asf", "mpeg", "nut"})
+_KEEPS_INCOMPLETE = frozenset({"mpegts", "gif", "asf", "mpeg", "nut", "dv"})
 """Containers whose last packet comes even if a part of it is missing."""
 
 
@@ -84,9 +85,11 @@ def open_video(path: Path) -> OpenVideo:
     if status.st_size == 0:
         raise SourceError(f"{path}: the file is empty (0 bytes).")
     try:
-        with av.open(address_of(path)) as container:
+        with av.open(address_of(path), metadata_errors="replace") as container:
             track = _Track.of(path, container)
         decoder = PacketDecoder(path)
+    except av.error.PermissionError as error:
+        raise SourceError(f"{path}: cannot be read ({first_line(error)}).") from error
     except av.error.FFmpegError as error:
         raise SourceError(
             f"{path}: cannot be opened as a video ({first_line(error)}). It is damaged, cut short, or no video."
@@ -116,12 +119,10 @@ class _Track:
     def of(cls, path: Path, container: Any) -> _Track:
         stream = container.streams.best("video")
         if stream is None or _is_cover(stream):
-            tracks = ", ".join(sorted({other.type for other in container.streams})) or "no track"
-            cover = "a cover picture and " if stream is not None else ""
-            tracks = (
-                ", ".join(sorted({o.type for o in container.streams if not (cover and o.type == "video")})) or tracks
-            )
-            raise SourceError(f"{path}: no video track in it (it has {cover}{tracks}).")
+            held = {"a cover picture" if _is_cover(other) else other.type for other in container.streams}
+            raise SourceError(f"{path}: no video track in it (it has {', '.join(sorted(held)) or 'no track'}).")
+        if stream.codec_context is None:
+            raise SourceError(f"{path}: its video codec is not known here. Convert it to H.264 with ffmpeg.")
         seconds = None
         if stream.duration is not None:
             seconds = float(stream.duration * stream.time_base)
@@ -139,7 +140,7 @@ class _Track:
 
 
 def _is_cover(stream: Any) -> bool:
-    return "attached_pic" in str(stream.disposition)
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _index(
@@ -148,16 +149,16 @@ def _index(
     """Index by timestamps where the first frames confirm it, else by decoding all.
 
     Returns:
-        The index; a pass from the start that the reader can go on with, or None; the ordinal of the first packet that
-        cannot be decoded where that is known, or None.
+        The index; a pass from the start that the reader can go on with, or None; the ordinal of the first packet whose
+        frame is not in the index because it cannot be decoded, or None.
     """
     index = index_by_timestamps(track.packets, track.time_base)
     if index is not None:
         running = decoder.decode(0)
         try:
             probed = list(islice(running, PROBED_FRAMES))
-        except DecodeError as error:
-            return index, None, error.first_lost
+        except DecodeError:
+            return index, None, None  # reading will tell
         confirmed = agreement(index, [ordinal for ordinal, _ in probed])
         if confirmed is not None:
             return confirmed, chain(probed, running), None
@@ -165,7 +166,8 @@ def _index(
     failures: list[DecodeError] = []
     index = index_by_decoding(track.packets, _ordinals(decoder.decode(0), failures), track.time_base)
     lost = np.setdiff1d(np.flatnonzero(track.packets.shown), index.packet_of_frame)
-    only_last = list(lost) == [len(track.packets) - 1]  # where packets hold one field each, others show nothing too
+    # Where packets hold one field each, others show nothing too.
+    only_last = index.pts is None and list(lost) == [len(track.packets) - 1]
     return index, None, failures[0].first_lost if failures else int(lost[0]) if only_last else None
 
 
@@ -206,8 +208,8 @@ def _describe(
         timed = round(track.stated_seconds * rate) if rate and track.stated_seconds else 0
         whole = max(len(index) + 1, stated, timed)
         length = str(whole) if whole == stated else f"about {whole}" if whole == timed else ""
-    elif error_at is not None and index.pts is None:
-        index = index.without_open_end()
+    elif error_at is not None:
+        index = index.without_open_end() if index.pts is None else index.without_end_after_gap(track.stated_rate)
         whole = max(len(index) + 1, int(track.packets.shown.sum()))
         length = str(whole)
     reader = PyAvReader(decoder, index, start)
@@ -256,11 +258,15 @@ def _is_shorter(index: FrameIndex, track: _Track, rate: float | None) -> bool:
 
 
 def _has_partial_frame(path: Path, track: _Track) -> bool:
-    """True if a partial frame follows the last whole one in a file of uncompressed frames, all of one size."""
-    if track.container != "yuv4mpegpipe" or len(track.packets) < 2:
+    """True if the file ends within a frame, or a partial frame follows the last one; for frames all of one size."""
+    size = path.stat().st_size
+    if track.container == "dv":
+        return bool(track.packets.position[-1] + track.packets.size[-1] > size)
+    if track.container != "yuv4mpegpipe":
         return False
-    end, step = int(track.packets.position[-1] + track.packets.size[-1]), int(np.diff(track.packets.position)[0])
-    return end + step - int(track.packets.size[0]) < path.stat().st_size
+    position = track.packets.position
+    step = int(position[1] - position[0]) if len(position) > 1 else len(b"FRAME\n") + int(track.packets.size[0])
+    return int(position[-1]) + step < size
 
 
 def _plausible(rate: Fraction | None) -> float | None:

@@ -116,7 +116,7 @@ class PacketDecoder:
     def _open(self) -> None:
         if self._container is not None:
             self._container.close()
-        self._container = av.open(address_of(self._path))
+        self._container = av.open(address_of(self._path), metadata_errors="replace")
         self._is_at_start = True
         self._stream = self._container.streams.best("video")
         self._stream.thread_type = "AUTO"

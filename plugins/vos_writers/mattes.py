@@ -178,6 +178,7 @@ class ExrWriter(SequenceWriter):
         context: Any = av.CodecContext.create("exr", "w")
         context.width, context.height, context.pix_fmt = picture.width, picture.height, "gbrapf32le"
         context.time_base = 1
+        context.sample_aspect_ratio = self._run.source.sample_aspect_ratio
         context.options = {"compression": "zip16", "format": "half"}
         packets = [*context.encode(picture), *context.encode(None)]
         return b"".join(bytes(packet) for packet in packets)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -38,21 +39,28 @@ class SoundTrack:
         self._done = 0
         self._begun = False
         if start > 0:
-            source.seek(int(start * av.time_base), backward=True)
+            source.seek(int(start / self._input.time_base), stream=self._input, backward=True)
 
     @classmethod
     def of(cls, location: str, container: Any, start: float) -> SoundTrack | None:
-        """Open the sound of a source; None, with a log line, if it has none."""
-        try:
-            source = av.open(str(Path(location).absolute())) if Path(location).is_file() else None
-        except (OSError, av.error.FFmpegError):
-            source = None
+        """Open the sound of a source; None, with a log line, if it has none.
+
+        Args:
+            location: the source's file.
+            container: the one that is written.
+            start: seconds from the source's first picture that are time 0 of the output.
+        """
+        source, begin = None, start
+        with suppress(OSError, av.error.FFmpegError):
+            if Path(location).is_file():
+                begin += _time_of_first_picture(location)
+                source = av.open(str(Path(location).absolute()), metadata_errors="replace")
         if source is None or not source.streams.audio:
             logger.warning("%s: no sound in it; the overlay has none.", location)
             if source is not None:
                 source.close()
             return None
-        return cls(source, container, start)
+        return cls(source, container, begin)
 
     def copy_until(self, time: float) -> None:
         """Encode what sounds before a time of the output, in seconds."""
@@ -76,7 +84,7 @@ class SoundTrack:
 
     def _decoded(self) -> Iterator[Any]:
         """Decoded sound from the start on, in the encoder's format."""
-        for frame in self._source.decode(self._input):
+        for frame in self._readable():
             if frame.time is not None and frame.time + frame.samples / frame.sample_rate <= self._start:
                 continue
             if not self._begun and frame.time is not None:
@@ -84,3 +92,16 @@ class SoundTrack:
             for ready in self._resampler.resample(frame):
                 ready.time_base = Fraction(1, self._rate)
                 yield ready
+
+    def _readable(self) -> Iterator[Any]:
+        """Decoded sound, without packets that are damaged, or cut by seeking into them, as in program streams."""
+        for packet in self._source.demux(self._input):
+            with suppress(av.error.InvalidDataError):
+                yield from packet.decode()
+
+
+def _time_of_first_picture(path: str) -> float:
+    """Seconds in the container's time at which a file's video track begins: 0 for most, 1.4 for transport streams."""
+    with av.open(str(Path(path).absolute()), metadata_errors="replace") as container:
+        first = next(container.decode(container.streams.best("video")), None)
+        return 0.0 if first is None else first.time or 0.0

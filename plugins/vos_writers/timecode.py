@@ -17,7 +17,7 @@ def timecode_of(info: SourceInfo) -> str | None:
     if not Path(info.location).is_file():
         return None
     try:
-        with av.open(str(Path(info.location).absolute())) as container:
+        with av.open(str(Path(info.location).absolute()), metadata_errors="replace") as container:
             places = [container.metadata, *(stream.metadata for stream in container.streams)]
     except (OSError, av.error.FFmpegError):
         return None

@@ -20,7 +20,13 @@ IMAGE_FOLDER_FPS = 24.0
 """DAVIS clips play at 24 frames a second."""
 
 TICKS = 200
-"""Ticks of the clock in a frame of mean length: frames of a constant rate fall on whole ones."""
+"""Ticks of the clock in a frame of a usual rate: frames of a constant rate fall on whole ones."""
+
+PLAIN_TIME_BASE = Fraction(1, 90_000)
+"""Seconds a tick for other rates, such as a mean over pauses; a frame of MP4 lasts at most 2^31 ticks."""
+
+MAX_H264_SIDE = 16384
+"""Pixels; x264 encodes no larger images."""
 
 HD_LINES = 720
 """From this height on, colours are coded by BT.709, below by BT.601, as players assume."""
@@ -71,23 +77,32 @@ class Clock:
         """
         mean = fps or (run.source.fps or IMAGE_FOLDER_FPS) / run.selection.get("step", 1)
         self.rate = Fraction(mean).limit_denominator(100_000 if mean < 1 else 1001)
-        self.time_base = 1 / (self.rate * TICKS)
+        is_usual = self.rate >= 10 and self.rate.denominator in (1, 1001)
+        self.time_base = 1 / (self.rate * TICKS) if is_usual else PLAIN_TIME_BASE
+        self._ticks = 1 / (self.rate * self.time_base)
         self._constant = fps is not None
         self._first: float | None = None
         self._last = -1
+        self._count = 0
+
+    @property
+    def end(self) -> float:
+        """Seconds at which the last frame ends, if it has the mean length."""
+        return float((self._last + self._ticks) * self.time_base)
 
     def tick(self, time: float | None) -> int:
         """The next frame's time, in units of ``time_base``; never before the frame before."""
-        after = self._last + TICKS if self._last >= 0 else 0
+        after = round(self._count * self._ticks)
         if not self._constant and time is not None:
             if self._first is None:
                 self._first = time
             exact = (Fraction(time) - Fraction(self._first)) / self.time_base
             after = max(round(exact), self._last + 1)
-            nearest = round(after / TICKS) * TICKS
+            nearest = round(round(after / self._ticks) * self._ticks)
             if abs(after - nearest) <= 2 and nearest > self._last:
                 after = nearest
         self._last = after
+        self._count += 1
         return after
 
 
@@ -163,7 +178,7 @@ class VideoFile:
             if self._stream is not None:
                 self._container.mux(self._stream.encode())
             if self._sound is not None:
-                self._sound.finish(float((self._clock._last + TICKS) * self._clock.time_base))
+                self._sound.finish(self._clock.end)
             self._container.close()
         finish_partial(self._partial, self._path)
 
@@ -180,6 +195,11 @@ class VideoFile:
 
     def _begin(self, size: Size, time: float | None) -> None:
         height, width = size
+        if self._coding.codec == "libx264" and max(size) > MAX_H264_SIDE:
+            raise OutputError(
+                f"{self._path}: frames are {width}x{height}, H.264 has at most {MAX_H264_SIDE} pixels a side. "
+                "Write another kind of output."
+            )
         stream = self._container.add_stream(self._coding.codec, rate=self._clock.rate)
         stream.width, stream.height = width, height
         stream.pix_fmt = self._coding.pixel_format

@@ -243,7 +243,10 @@ def _begin_outputs(
     folder = None if planned.output is None else planned.output / name
     address = "" if planned.remote is None else shown(planned.remote.address)
     run.facts = dataclasses.replace(run.facts, sequence=name, output=folder, address=address)
-    run.writers, run.writer_names, run.observers = list(planned.writers), planned.names, list(observers)
+    # The masks come last: --resume takes a frame whose mask is there for done by every writer.
+    order = sorted(range(len(planned.asked)), key=lambda at: planned.descriptions[at]["writer"] == DEFAULT_WRITER)
+    run.writers, run.writer_names = [planned.writers[at] for at in order], tuple(planned.names[at] for at in order)
+    run.observers = list(observers)
     if folder is None:
         return None
     if continuation is not None:

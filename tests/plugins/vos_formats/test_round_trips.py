@@ -64,6 +64,27 @@ def test_what_is_exported_is_imported_again_exactly(finished, tmp_path, to):
         export(finished, to)
 
 
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_frame_without_objects_is_a_mask_without_objects_where_the_format_has_it(tmp_path, to):
+    class Vanishing(StubTracker):
+        def step(self, frame):
+            return vos.Prediction.from_label_map(label_maps()[frame.index] * np.uint8(frame.index != 2), (3, 9))
+
+    run = vos.track(sequence(), label_maps()[0], tracker=Vanishing(), output=tmp_path / "out").run
+    found = imported(export(run.output, to)[0], tmp_path)
+    assert len(found) == (3 if to in ("cvat", "png") else 4)
+    assert sum(not label_map.any() for label_map in found) == len(found) - 3
+
+
+def test_tasks_that_nobody_annotated_are_no_masks(finished, tmp_path):
+    (path,) = export(finished, "label-studio", tmp_path / "tasks.json")
+    tasks = json.loads(path.read_text())
+    tasks[1]["annotations"] = []
+    tasks[2]["annotations"] = [{"was_cancelled": True, "result": []}]
+    path.write_text(json.dumps(tasks))
+    assert len(imported(path, tmp_path, "tasks")) == 2
+
+
 def test_a_file_without_a_suffix_gets_that_of_its_format(finished, tmp_path):
     (path,) = export(finished, "coco", tmp_path / "dog")
     assert path == tmp_path / "dog.json"

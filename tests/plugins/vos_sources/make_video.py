@@ -23,6 +23,7 @@ ENCODERS = {
     "h263": ("h263p", {"g": "8"}),
     "prores": ("prores_ks", {}),
     "gif": ("gif", {}),
+    "dv": ("dvvideo", {}),
     "rawvideo": ("wrapped_avframe", {}),
 }
 PIXELS = {"mjpeg": "yuvj420p", "prores": "yuv422p10le", "gif": "rgb8"}

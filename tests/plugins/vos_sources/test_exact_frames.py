@@ -184,6 +184,29 @@ def test_files_cut_anywhere_are_an_error_after_true_frames(tmp_path, opened, fil
             assert [f.index for f in good if not np.array_equal(f.image, truth[f.index])] == []
 
 
+def test_a_packet_that_cannot_be_decoded_is_no_end(tmp_path, opened):
+    """In a file whose timestamps do not tell its frames, so that all are decoded when it is opened."""
+    path = write_video(tmp_path / "a.ogv", "vp8", count=12)
+    path.write_bytes(2 * path.read_bytes())  # the second one's header comes between the packets
+    good = []
+    with pytest.raises(TruncatedSourceError, match="frame 12 of .* cannot be read, the last good one is 11"):
+        good.extend(opened(path).frames())
+    assert [index_in(frame.image) for frame in good] == list(range(12))
+
+
+@pytest.mark.parametrize(("name", "codec", "more"), [
+    ("a.ogv", "vp8", {}), ("a.y4m", "rawvideo", {}), ("a.dv", "dv", {"size": (576, 720)}),
+])  # fmt: skip
+def test_a_file_that_ends_within_any_frame_is_cut_short(tmp_path, opened, name, codec, more):
+    """Also within the first frame's successor, and within the last page of an Ogg file, whose header is whole."""
+    path = write_video(tmp_path / name, codec, count=4, **more)
+    content = path.read_bytes()
+    for share in (0.45, 0.7, 0.995):
+        path.write_bytes(content[: int(len(content) * share)])
+        with pytest.raises(vos.SourceError, match="cut short"):
+            list(opened(path).frames())
+
+
 @pytest.mark.parametrize("file", ["a.h264 h264", "a.m2v mpeg2", "a.mov mjpeg"])
 def test_a_last_packet_that_is_cut_is_no_frame(tmp_path, opened, file):
     name, codec = file.split()

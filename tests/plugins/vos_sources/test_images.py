@@ -223,13 +223,14 @@ def test_pages_of_several_sizes_are_an_error_and_thumbnails_are_none(tmp_path):
     assert vos.open_source(tmp_path / "b.tif").info.frame_count == 1
 
 
-def test_a_cut_stack_names_its_page(tmp_path):
+@pytest.mark.parametrize("name", ["a.tif", "a.apng", "a.webp"])
+def test_a_cut_stack_names_its_page(tmp_path, name):
     images = [Image.fromarray(np.random.default_rng(i).integers(0, 255, (40, 60)).astype(np.uint8)) for i in range(4)]
-    images[0].save(tmp_path / "a.tif", save_all=True, append_images=images[1:])
-    content = (tmp_path / "a.tif").read_bytes()
-    (tmp_path / "a.tif").write_bytes(content[: len(content) * 7 // 10])
-    with pytest.raises(vos.SourceError, match="a.tif: (page . of 4|its pages cannot be counted|not an image)"):
-        list(vos.open_source(tmp_path / "a.tif").frames())
+    images[0].save(tmp_path / name, save_all=True, append_images=images[1:], duration=40)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(content[: len(content) * 7 // 10])
+    with pytest.raises(vos.SourceError, match=f"{name}: (page . of 4|its pages cannot be counted|not an image)"):
+        list(vos.open_source(tmp_path / name).frames())
 
 
 def test_a_folder_of_stacks_says_how_many_images_a_file_holds(tmp_path):

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 import vos
 from vos.plugin import TruncatedSourceError
@@ -215,15 +216,47 @@ def test_not_a_video(tmp_path, opened):
         opened(tmp_path / "none.mp4")
 
 
-def test_sound_alone(tmp_path, opened):
+def test_metadata_in_another_encoding_do_not_matter(tmp_path, opened):
+    path = write_video(tmp_path / "a.avi", count=3)
+    assert b"Lavf" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"Lavf", b"Lav\xe9"))
+    assert len(list(opened(path).frames())) == 3
+
+
+def test_a_video_that_may_not_be_read_is_not_called_damaged(tmp_path, opened, monkeypatch):
+    def refuse(*_, **__):
+        raise av.error.PermissionError(13, "Permission denied")
+
+    path = write_video(tmp_path / "a.mp4", count=3)
+    monkeypatch.setattr(av, "open", refuse)
+    with pytest.raises(vos.SourceError, match=r"a\.mp4: cannot be read \(Permission denied\)\.$"):
+        opened(path)
+
+
+def test_an_unknown_codec_is_told(tmp_path, opened):
+    path = write_video(tmp_path / "a.avi", codec="mjpeg", pix_fmt="yuvj420p", count=3)
+    assert b"MJPG" in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(b"MJPG", b"ZZZZ"))
+    with pytest.raises(vos.SourceError, match=r"a\.avi: its video codec is not known here\. Convert"):
+        opened(path)
+
+
+@pytest.mark.parametrize("cover", [False, True])
+def test_sound_alone(tmp_path, opened, cover):
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=44100, layout="mono")
+        if cover:
+            image = container.add_stream("png", rate=1)
+            image.height, image.width, image.pix_fmt = 32, 32, "rgb24"
+            image.disposition = Disposition.attached_pic
+            container.mux(image.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8), format="rgb24")))
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
         frame.sample_rate = 44100
         container.mux(stream.encode(frame))
         container.mux(stream.encode())
-    with pytest.raises(vos.SourceError, match=r"no video track in it \(it has audio\)"):
+    held = "a cover picture, audio" if cover else "audio"
+    with pytest.raises(vos.SourceError, match=rf"no video track in it \(it has {held}\)"):
         opened(path)
 
 

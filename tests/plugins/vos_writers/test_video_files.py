@@ -70,6 +70,13 @@ def test_variable_times_are_kept(tmp_path, suffix):
     assert times_of(path) == pytest.approx([time - 0.5 for time in times], abs=0.002)
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "mov", "webm"])
+def test_a_pause_of_an_hour_leaves_the_times_of_other_frames_as_they_are(tmp_path, suffix):
+    times = [0.0, 0.04, 0.08, 3600.0, 3600.04, 3600.08]
+    path = write(Clip(times, fps=5 / 3600.08), tmp_path / f"o.{suffix}")
+    assert times_of(path) == pytest.approx(times, abs=0.002)
+
+
 @pytest.mark.parametrize("writer", ["matte", "overlay"])
 def test_an_export_of_a_finished_run_keeps_variable_times(tmp_path, writer):
     times = [0.0, 0.033, 0.066, 0.1, 0.3, 0.5, 0.7]
@@ -120,31 +127,47 @@ def test_colours_are_tagged_and_coded_by_the_standard_of_their_size(tmp_path, si
     assert luma == pytest.approx(expected, abs=2)
 
 
-def source_with_sound(path):
+def source_with_sound(path, video="mpeg4", audio="aac", rate=10, begin=0):
     """Two seconds of video with a tone that begins after one second, and a timecode."""
+    form, samples, highest = ("s16", 1152, 16000) if audio == "mp2" else ("fltp", 1024, 1)
     with av.open(str(path), "w") as container:
-        video = container.add_stream("mpeg4", rate=10)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        video.metadata["timecode"] = "01:00:00:00"
-        sound = container.add_stream("aac", rate=44100, layout="mono")
-        for _ in range(20):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), "rgb24")))
-        tone = np.sin(np.arange(88200) * 0.1).astype(np.float32) * (np.arange(88200) >= 44100)
-        for start in range(0, 88200, 1024):
-            frame = av.AudioFrame.from_ndarray(tone[None, start : start + 1024], format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = 44100, start
+        pictures = container.add_stream(video, rate=rate)
+        pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
+        pictures.metadata["timecode"] = "01:00:00:00"
+        sound = container.add_stream(audio, rate=44100, layout="mono")
+        for index in range(2 * rate):
+            picture = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 90, np.uint8), "rgb24")
+            picture.pts, picture.time_base = begin * rate + index, Fraction(1, rate)
+            container.mux(pictures.encode(picture))
+        tone = highest * np.sin(np.arange(88200) * 0.1) * (np.arange(88200) >= 44100)
+        tone = tone.astype(np.int16 if form == "s16" else np.float32)
+        for start in range(0, 88200 - samples, samples):
+            frame = av.AudioFrame.from_ndarray(tone[None, start : start + samples], format=form, layout="mono")
+            frame.sample_rate, frame.pts = 44100, begin * 44100 + start
             container.mux(sound.encode(frame))
         container.mux(sound.encode(None))
-        container.mux(video.encode(None))
+        container.mux(pictures.encode(None))
     return path
 
 
-@pytest.mark.parametrize("suffix", ["mp4", "mov", "webm"])
-def test_sound_is_kept_where_asked_for_and_stays_in_step(tmp_path, suffix):
-    source = source_with_sound(tmp_path / "in.mov")
+@pytest.mark.parametrize(
+    ("source", "suffix"),
+    [
+        (("in.mov",), "mp4"),
+        (("in.mov",), "mov"),
+        (("in.mov",), "webm"),
+        (("in.mkv", "mpeg4", "aac", 10, 3), "mp4"),  # begins at 3 s, as transport streams begin at 1.4 s
+        (("in.mpg", "mpeg2video", "mp2", 25), "mp4"),  # seeking leads into the middle of a packet
+    ],
+)
+def test_sound_is_kept_where_asked_for_and_stays_in_step(tmp_path, source, suffix):
+    name, *codecs = source
+    path = source_with_sound(tmp_path / name, *codecs)
+    rate = codecs[2] if codecs else 10
     out = tmp_path / f"o.{suffix}"
     options = {"path": out, "sound": True}
-    vos.track(source, MAP, tracker=StubTracker(), writers=[("overlay", options)], start=5, stop=15)
+    start, stop = rate // 2, 3 * rate // 2
+    vos.track(path, MAP, tracker=StubTracker(), writers=[("overlay", options)], start=start, stop=stop)
     with av.open(str(out)) as container:
         rate = container.streams.audio[0].rate
         sound = np.concatenate([frame.to_ndarray()[0].astype(float) for frame in container.decode(audio=0)])
@@ -234,11 +257,12 @@ def test_a_source_whose_timecode_is_none_is_tracked_without_one(tmp_path):
 
 
 def test_exr_is_linear_and_premultiplied(tmp_path):
-    clip = Clip([0, 0.1], fps=10)
+    clip = Clip([0, 0.1], fps=10, aspect=Fraction(16, 11))
     folder = write(clip, tmp_path / "exr", "exr", Soft(), _start_number=1001)
     assert sorted(path.name for path in folder.iterdir()) == ["clip.1001.exr", "clip.1002.exr"]
     with av.open(str(folder / "clip.1002.exr")) as container:
         frame = next(container.decode(video=0))
+        assert float(container.streams.video[0].sample_aspect_ratio) == pytest.approx(16 / 11)
         planes = frame.to_ndarray(format="gbrapf32le")
     assert planes[20, 25, 3] > 0.99
     assert planes[20, 25, 0] == pytest.approx(0.5776, abs=0.01)
@@ -275,6 +299,12 @@ def test_alpha_of_one_object_leaves_out_the_others():
     assert (alpha_of(prediction, label_map, None) > 0.9).all()
     assert (alpha_of(prediction, label_map, 3)[:, 4:] < 0.1).all()
     assert (alpha_of(prediction, label_map, 9) == 0).all()
+
+
+def test_frames_that_are_too_large_for_h264_are_told(tmp_path):
+    with pytest.raises(vos.VosError, match=r"o\.mp4: frames are 16386x48, H\.264 has at most 16384 pixels a side"):
+        write(Clip([0.0], size=(48, 16386)), tmp_path / "o.mp4")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_suffix_that_no_editor_reads_is_refused(tmp_path):

@@ -133,6 +133,38 @@ def test_a_tracker_without_state_starts_from_the_last_mask_that_shows_every_obje
     assert resumed(folder) == []
 
 
+class Listing:
+    """Makes a file for each frame; a full disk stops it at one frame."""
+
+    per_frame = True
+
+    def __init__(self, fail_at=None):
+        self.fail_at = fail_at
+
+    def open(self, run):
+        self.folder = run.output
+
+    def write(self, frame, label_map, prediction):
+        if frame.index == self.fail_at:
+            raise vos.OutputError("no space")
+        (self.folder / f"{frame.name}.txt").write_text(str(frame.index))
+
+    def close(self):
+        pass
+
+    def abort(self, error):
+        pass
+
+
+def test_a_frame_that_one_writer_could_not_write_is_not_taken_for_done(sequence, tmp_path):
+    with pytest.raises(vos.WriterError, match="frame 00005"):
+        track(sequence, tmp_path, Forgetful(), writers=["davis", Listing(fail_at=5)])
+    summary = track(sequence, tmp_path, Forgetful(), writers=["davis", Listing()], resume=True)
+    assert summary.run.frames_before == 5
+    listed = sorted(path.stem for path in (tmp_path / sequence.name).glob("*.txt"))
+    assert listed == [f"{index:05d}" for index in range(14)]
+
+
 def edit_record(folder, **change):
     path = folder / ".state" / "state.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | change))

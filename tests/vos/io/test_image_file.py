@@ -104,3 +104,37 @@ def test_a_pipe_is_no_image(tmp_path):
     os.mkfifo(tmp_path / "a.png")
     with pytest.raises(vos.SourceError, match="not a regular file"):
         read_image(tmp_path / "a.png")
+
+
+def write_tiff(path, planes, photometric):
+    """Write uint16 (K, H, W) as a TIFF file of a strip a plane; Pillow writes neither planes nor white as 0."""
+    count, height, width = planes.shape
+    size = 2 * height * width
+    at = 8 + count * size  # of the numbers that do not fit in a tag
+    bits, offsets, counts = at, at + 2 * count, at + 6 * count
+    tags = [
+        *((256, 3, 1, width), (257, 3, 1, height), (258, 3, count, bits if count > 2 else 16), (259, 3, 1, 1)),
+        *((262, 3, 1, photometric), (273, 4, count, offsets if count > 1 else 8), (277, 3, 1, count)),
+        *((278, 3, 1, height), (279, 4, count, counts if count > 1 else size), (284, 3, 1, 2 if count > 1 else 1)),
+    ]
+    arrays = struct.pack(f"<{count}H", *[16] * count)
+    arrays += struct.pack(f"<{2 * count}I", *(8 + plane * size for plane in range(count)), *[size] * count)
+    head = struct.pack("<2sHI", b"II", 42, at + len(arrays))
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    path.write_bytes(head + planes.astype("<u2").tobytes() + arrays + directory)
+
+
+def test_white_as_zero_is_heeded_with_sixteen_bits(tmp_path):
+    values = np.linspace(0, 65535, 12 * 20).reshape(12, 20).astype(np.uint16)
+    for photometric in (0, 1):
+        write_tiff(tmp_path / "x.tif", values[None], photometric)
+        expected = (65535 - values if photometric == 0 else values) >> 8
+        assert np.array_equal(read_image(tmp_path / "x.tif")[..., 1], expected)
+
+
+def test_deep_colours_in_a_plane_each_are_refused(tmp_path):
+    write_tiff(tmp_path / "x.tif", np.full((3, 12, 20), 40000, np.uint16), photometric=2)
+    for read in (read_image, vos.open_source):
+        with pytest.raises(vos.SourceError, match=r"x\.tif: colours of more than 8 bits in a plane each.*interleaved"):
+            read(tmp_path / "x.tif")

@@ -40,6 +40,7 @@ _DAMAGED = re.compile(
     r"Corrupt JPEG|Premature end|libpng error|(?i:not enough|not yet in table|bad code|uncompressed data)"
 )
 _reported: set[tuple[Path, str]] = set()
+_BITS, _PHOTOMETRIC, _PLANES = 258, 262, 284
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
 
@@ -128,11 +129,13 @@ def pixels_of(image: PillowImage) -> AnyArray | None:
     """
     from PIL import ImageOps
 
-    if image.format == "TIFF" and _truncates_tiff(image):
+    if _truncates_tiff(image):
         return None
+    white_is_zero = _tiff_tag(image, _PHOTOMETRIC) == 0  # Pillow heeds it with 8 bits alone
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):
-        return np.asarray(image).astype(np.uint16)
+        values = np.asarray(image).astype(np.uint16)
+        return np.invert(values) if white_is_zero else values
     if image.mode in ("I", "F"):
         return np.asarray(image)
     return np.asarray(image.convert("RGB"))
@@ -202,6 +205,12 @@ def _open(path: Path, file: Any) -> PillowImage:
         raise SourceError(
             f"{path}: not an image that can be read, or damaged: its header states {width}x{height} pixels, "
             f"at most {MAX_PIXELS} are read."
+        )
+    if _truncates_tiff(image) and _tiff_tag(image, _PLANES) == 2:
+        image.close()
+        raise SourceError(
+            f"{path}: colours of more than 8 bits in a plane each, which OpenCV reads wrongly. "
+            "Save it with the colours of a pixel beside each other (interleaved)."
         )
     return image
 
@@ -273,5 +282,9 @@ def _with_pillow(path: Path, content: bytes) -> AnyArray | None:
 
 def _truncates_tiff(image: Any) -> bool:
     """True if a TIFF page has several channels of more than 8 bits, which Pillow truncates to 8."""
-    bits = image.tag_v2.get(258, (1,))
+    bits = _tiff_tag(image, _BITS) or (1,)
     return len(bits) > 1 and max(bits) > 8
+
+
+def _tiff_tag(image: Any, number: int) -> Any:
+    return image.tag_v2.get(number) if image.format == "TIFF" else None

@@ -93,13 +93,20 @@ class ImagePages:
         return self._with_opencv(page, None) if pixels is None else pixels
 
     def seconds(self) -> list[float] | None:
-        """Presentation time of each page of an animation, seconds from 0; None if the file states no durations."""
+        """Presentation time of each page of an animation, seconds from 0; None if the file states no durations.
+
+        Raises:
+            SourceError: a page is damaged or cut short.
+        """
         if self._image.format == "TIFF":
             return None
         times, now = [], 0.0
         for page in self._pages:
-            self._go_to(page)
-            self._image.load()  # WebP states the duration with the pixels
+            try:
+                self._go_to(page)
+                self._image.load()  # WebP states the duration with the pixels
+            except Exception as error:  # as above
+                raise self._damaged(page, error) from error
             duration = float(self._image.info.get("duration") or 0)
             if duration <= 0:
                 return None
