@@ -27,7 +27,7 @@ from vos.host.tracker_making import GivenTracker
 from vos.io.atomic_files import refuse_equal_names, safe_name
 from vos.io.output_lock import output_lock
 from vos.io.remote_files import shown
-from vos.registry.discovery import Plugins, load_plugins
+from vos.registry.discovery import Plugins, load_plugins, observing_hooks
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
 from vos.types.run import RunSummary
@@ -198,6 +198,7 @@ def track(
     if from_frame is not None and (output is None or resume):
         raise OptionError("--from goes on in an earlier run's output folder, and without --resume.")
     plugins = plugins or load_plugins()
+    observing = observing_hooks(observers)
     continues = from_frame is not None
     planned = PlannedOutputs.plan(
         writers, output, plugins, sequence, resume=bool(resume), overwrite=overwrite, continues=continues
@@ -215,7 +216,8 @@ def track(
             continuation,
         )
         try:
-            finished = _begin_outputs(run, planned, observers, continuation, exact=resume == "exact")
+            run.observing = observing
+            finished = _begin_outputs(run, planned, continuation, exact=resume == "exact")
             if finished is not None:
                 run.close()
                 return finished
@@ -231,7 +233,6 @@ def track(
 def _begin_outputs(
     run: PreparedRun,
     planned: PlannedOutputs,
-    observers: Sequence[object],
     continuation: Continuation | None,
     *,
     exact: bool,
@@ -243,7 +244,7 @@ def _begin_outputs(
     folder = None if planned.output is None else planned.output / name
     address = "" if planned.remote is None else shown(planned.remote.address)
     run.facts = dataclasses.replace(run.facts, sequence=name, output=folder, address=address)
-    run.writers, run.writer_names, run.observers = list(planned.writers), planned.names, list(observers)
+    run.writers, run.writer_names = list(planned.writers), planned.names
     if folder is None:
         return None
     if continuation is not None:
@@ -260,7 +261,8 @@ def _begin_outputs(
         stale = stale_masks(folder, info, run.loop.passes)
         kept = run.facts.frames_before if continuation is None else len(masks_in(folder)) - len(stale)
         # A continued run reads masks before it writes them again.
-        run.observers.insert(0, RunRecord(planned.descriptions, stale if continuation is None else (), kept, resumed))
+        record_keeper = RunRecord(planned.descriptions, stale if continuation is None else (), kept, resumed)
+        run.observing.add_hooks(record_keeper, "run.json")
     return finished
 
 

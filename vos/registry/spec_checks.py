@@ -116,6 +116,12 @@ def check_api_version(plugin: object) -> None:
     )
 
 
+def check_has_hooks(plugin: object) -> None:
+    """Refuse an object without hooks where a plugin is named, or an observer given: nothing of it would be called."""
+    if not any(hasattr(getattr(plugin, name, None), "vos_impl") for name in dir(plugin)):
+        raise PluginError("it has no hook: no function of it is marked with @hookimpl.")
+
+
 def check_hook_names(plugin: object) -> None:
     """Refuse a hook that is unknown, or has no ``@hookimpl`` above it; pluggy alone would ignore it."""
     known = [name for name in dir(hookspecs) if name.startswith("vos_")]

@@ -128,7 +128,9 @@ def test_one_module_under_two_names_stays_registered():
 
 
 def test_what_a_plugin_prints_when_it_is_loaded_is_no_result(tmp_path, monkeypatch, capsys):
-    (tmp_path / "talking_plugin.py").write_text("print('hello')\n")
+    (tmp_path / "talking_plugin.py").write_text(
+        "from vos.plugin import hookimpl\nprint('hello')\n@hookimpl\ndef vos_trackers(): return []\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(SystemExit):
         main(["-p", "talking_plugin", "plugins", "--json"])
@@ -289,6 +291,37 @@ def test_a_hook_that_fails_is_named_with_its_plugin(hook, does, what):
     with pytest.raises(PluginFailedError) as caught:
         stream(StubTracker(), plugins_with(**{hook: lambda: does()}))
     assert str(caught.value) == f"plugin guest: {hook} failed: {what}"
+
+
+def wrapping(**functions):
+    """As ``plugins_with``, with hooks that wrap those of other plugins."""
+    marked = {name: staticmethod(hookimpl(wrapper=True)(function)) for name, function in functions.items()}
+    plugins = plugins_with(vos_open_source=lambda location: Source([]) if location == "guest:" else None)
+    plugins.register(type("Wrapping", (), marked), Origin("wrapping", "wrapping", "tests"))
+    return plugins
+
+
+def test_a_wrapper_of_hooks_that_fails_is_named():
+    def early(frame):
+        fail()
+        yield
+
+    def late(frame):
+        yield
+        fail()
+
+    for wrapper in (early, late):
+        with pytest.raises(PluginFailedError, match="^plugin wrapping: vos_frame_done failed: KeyError: 'lost'$"):
+            stream(StubTracker(), wrapping(vos_frame_done=wrapper))
+
+
+def test_a_wrapper_that_answers_with_no_source_is_named():
+    def wrap(location):
+        yield
+        return 7
+
+    with pytest.raises(PluginFailedError, match="plugin wrapping: vos_open_source returned a int, expected"):
+        vos.open_source("guest:", plugins=wrapping(vos_open_source=wrap))
 
 
 def test_a_hook_speaks_to_the_user_in_its_own_words():
