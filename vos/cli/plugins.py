@@ -41,7 +41,8 @@ def command(ctx: click.Context, names: tuple[str, ...], short: bool, as_json: bo
             click.secho(f"{kind}", bold=True)
         for offer in listed[kind]:
             click.echo(f"  {offer['name']:<16} {offer['summary']}")
-            click.secho(f"  {'':<16} from {offer['plugin']} ({offer['distribution']} {offer['version']})", dim=True)
+            where = f"{offer['distribution']} {offer['version']}".strip()
+            click.secho(f"  {'':<16} from {offer['plugin']} ({where})", dim=True)
             for entry in [] if short else offer["options"]:
                 default = "" if entry["default"] is None else f" [{entry['default']}]"
                 click.echo(f"      -O {entry['name']}={entry['type']}{default}  {entry['help']}")
