@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from vos.errors import PluginError, SourceError, TrackerError
+from vos.errors import OptionError, PluginError, SourceError, TrackerError
 from vos.host.annotations.annotation_loading import GivenAnnotations, gather_annotations
 from vos.host.annotations.imported_annotations import with_imported
 from vos.host.continuing import Continuation
@@ -210,17 +210,21 @@ def prepare_run(
 def _tracker_of(config: RunConfig, plugins: Plugins, opened: ExitStack) -> MadeTracker:
     """Make the tracker, or take one that is ready; only one that was made here is closed with the run."""
     tracker = config.tracker
-    if isinstance(tracker, MadeTracker):
-        return tracker
     if isinstance(tracker, str):
         made = make_tracker(tracker, config.options, config.runtime, plugins)
         opened.callback(made.close)
         return made
+    if config.options:
+        raise OptionError(
+            f"options are {config.options!r}, but the tracker is made already. Give its name, or make it with them."
+        )
+    if isinstance(tracker, MadeTracker):
+        return tracker
     if isinstance(tracker, type) or not isinstance(tracker, (Tracker, EncodingTracker)):
         raise PluginError(
             f"tracker is {tracker!r}, expected a tracker's name, or an object with the methods start and step."
         )
-    return MadeTracker(type(tracker).__name__, dict(config.options or {}), tracker)
+    return MadeTracker(type(tracker).__name__, {}, tracker)
 
 
 def _facts(
