@@ -570,6 +570,23 @@ def test_one_writer_may_be_named_without_a_list(sequence, tmp_path):
     assert len(masks_in(tmp_path / sequence.name)) == 6
 
 
+@pytest.mark.parametrize(
+    ("writers", "message"),
+    [
+        ({"tar": {}}, "writers is a dict, expected a name or a list"),
+        (None, "writers is a NoneType, expected a name or a list"),
+        (("tar", {"every": 2}), "writers holds {'every': 2}, expected a name, a pair"),
+        ([["tar", {}]], r"writers holds \['tar', {}\], expected"),
+        ([("tar", None)], r"writers holds \('tar', None\), expected"),
+        ([StubTracker], "writers holds <class .*StubTracker'>, expected"),
+    ],
+)
+def test_writers_of_another_form_are_refused(writers, message, sequence, tmp_path):
+    with pytest.raises(OptionError, match=message):
+        track(sequence, tmp_path / "out", writers=writers)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_name_that_is_too_long_for_a_folder_is_said(sequence, tmp_path):
     with pytest.raises(vos.InputError, match="cannot be used as the output folder .*too long"):
         track(sequence, tmp_path, sequence="x" * 300)
