@@ -32,7 +32,7 @@ from vos.protocols.source import Source
 from vos.protocols.tracker import EncodingTracker, Tracker
 from vos.protocols.writer import Writer
 from vos.registry.discovery import Plugins
-from vos.registry.plugin_errors import close_or_warn
+from vos.registry.plugin_errors import blaming, close_or_warn
 from vos.types.annotation import Annotation
 from vos.types.arrays import LabelMap, Size
 from vos.types.prediction import Prediction
@@ -256,10 +256,12 @@ def _facts(
 
 
 def _details(tracker: object, name: str) -> dict[str, Any]:
-    details = getattr(tracker, "details", {})
-    if not isinstance(details, Mapping):
-        raise TrackerError(f'tracker "{name}": details is a {type(details).__name__}, expected a dict of plain values.')
-    plain: dict[str, Any] = plain_json(dict(details))
+    with blaming(f'tracker "{name}": its details cannot be recorded'):
+        details = getattr(tracker, "details", {})
+        if not isinstance(details, Mapping):
+            found = type(details).__name__
+            raise TrackerError(f'tracker "{name}": details is a {found}, expected a dict of plain values.')
+        plain: dict[str, Any] = plain_json(dict(details))
     return plain
 
 

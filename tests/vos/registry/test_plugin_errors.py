@@ -184,6 +184,16 @@ def test_details_that_are_no_dict_are_named():
         stream(Detailed())
 
 
+def test_details_that_fail_are_named():
+    class Detailed(StubTracker):
+        @property
+        def details(self):
+            fail()
+
+    with pytest.raises(PluginFailedError, match="\"Detailed\": its details cannot be recorded: KeyError: 'lost'"):
+        stream(Detailed())
+
+
 def test_an_object_without_a_row_is_said_once(caplog):
     class Drops(StubTracker):
         def step(self, frame):
