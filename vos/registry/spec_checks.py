@@ -30,7 +30,7 @@ def check_source(source: object, who: str) -> None:
         )
     if not isinstance(source.info, SourceInfo):
         raise PluginFailedError(
-            f"{who}: the info of its source is a {type(source.info).__name__}, expected a vos.plugin.SourceInfo."
+            f"{who}: the info of the source is a {type(source.info).__name__}, expected a vos.plugin.SourceInfo."
         )
 
 

@@ -382,6 +382,13 @@ def given_then_fails():
     fail()
 
 
+def test_a_ready_source_without_info_is_named():
+    source = Source([])
+    source.info = None
+    with pytest.raises(PluginFailedError, match="source Source: the info of the source is a NoneType, expected a vos"):
+        vos.stream(source, np.ones((48, 64), np.uint8), tracker=StubTracker(), plugins=Plugins())
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
