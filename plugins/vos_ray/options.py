@@ -22,4 +22,4 @@ class RayOptions:
         if self.workers < 1:
             raise ValueError(f"workers is {self.workers}, expected 1 or more.")
         if not (0 <= self.cpus < math.inf and 0 <= self.gpus < math.inf and self.retries >= 0):
-            raise ValueError("cpus, gpus and retries are 0 or more.")
+            raise ValueError("cpus, gpus and retries are numbers, and not negative.")
