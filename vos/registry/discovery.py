@@ -187,7 +187,10 @@ def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, au
     plugins = Plugins()
     unwanted = set(blocked)
     found = _entry_points()
-    known = {name for origin in found for name in (origin.plugin, origin.module)} | set(modules)
+    known = {name for origin in found for name in (origin.plugin, origin.module)} | {
+        *modules,
+        *map(module_name, modules),
+    }
     for name in sorted(unwanted - known):
         raise PluginError(f'--no-plugin: no plugin named "{name}". Installed: {", ".join(o.plugin for o in found)}.')
     for origin in found:

@@ -47,6 +47,10 @@ def test_a_package_is_loaded_by_its_folder(folder):
     assert plugins.trackers.origin("guest").plugin == "guest_package"
 
 
+def test_a_file_is_left_out_by_its_name(folder):
+    assert "guest" not in vos.load_plugins([str(folder / "my_guest.py")], ["my_guest"]).trackers.names()
+
+
 def test_the_line_says_what_is_wrong_with_a_file(folder):
     with pytest.raises(PluginError, match=r"absent\.py: no such file"):
         vos.load_plugins([str(folder / "absent.py")])
