@@ -62,6 +62,7 @@ def describe_plugins(plugins: Plugins, names: tuple[str, ...] = ()) -> dict[str,
         Lists of offers by kind, and of plugins under ``plugins``, ``blocked`` and ``broken``.
     """
     listed: dict[str, list[Any]] = {}
+    formats = [(spec.name, origin) for spec, origin in plugins.formats.all()]
     for kind in KINDS:
         listed[kind] = [
             {
@@ -77,7 +78,7 @@ def describe_plugins(plugins: Plugins, names: tuple[str, ...] = ()) -> dict[str,
                 ],
             }
             for spec, origin in getattr(plugins, kind).all()
-            if (not names or spec.name in names) and not (kind == "writers" and spec.name in plugins.formats.names())
+            if (not names or spec.name in names) and not (kind == "writers" and (spec.name, origin) in formats)
         ]
     listed["plugins"] = [
         {"plugin": o.plugin, "module": o.module, "distribution": o.distribution, "version": o.version or ""}
