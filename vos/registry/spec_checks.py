@@ -118,7 +118,8 @@ def check_api_version(plugin: object) -> None:
 
 def check_has_hooks(plugin: object) -> None:
     """Refuse an object without hooks where a plugin is named, or an observer given: nothing of it would be called."""
-    if not any(hasattr(getattr(plugin, name, None), "vos_impl") for name in dir(plugin)):
+    functions = (getattr(plugin, name, None) for name in dir(plugin))
+    if not any(inspect.isroutine(function) and hasattr(function, "vos_impl") for function in functions):
         raise PluginError("it has no hook: no function of it is marked with @hookimpl.")
 
 
