@@ -169,7 +169,9 @@ class Plugins:
             logger.debug("%s", "".join(traceback.format_exception(error)).rstrip())
 
 
-def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, autoload: bool | None = None) -> Plugins:
+def load_plugins(
+    modules: Sequence[str | Path] = (), blocked: Iterable[str] = (), *, autoload: bool | None = None
+) -> Plugins:
     """Find and register plugins.
 
     Args:
@@ -184,13 +186,14 @@ def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, au
     """
     if autoload is None:
         autoload = os.environ.get("VOS_PLUGINS_AUTOLOAD", "1") != "0"
+    for name, given in (("modules", modules), ("blocked", blocked)):
+        if isinstance(given, str):
+            raise PluginError(f"{name} is {given!r}, expected a list: [{given!r}].")
+    named = [os.fspath(module) for module in modules]
     plugins = Plugins()
     unwanted = set(blocked)
     found = _entry_points()
-    known = {name for origin in found for name in (origin.plugin, origin.module)} | {
-        *modules,
-        *map(module_name, modules),
-    }
+    known = {name for origin in found for name in (origin.plugin, origin.module)} | {*named, *map(module_name, named)}
     for name in sorted(unwanted - known):
         raise PluginError(f'--no-plugin: no plugin named "{name}". Installed: {", ".join(o.plugin for o in found)}.')
     for origin in found:
@@ -199,7 +202,7 @@ def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, au
         elif autoload or origin.distribution == SHIPPED_DISTRIBUTION:
             plugins.load(origin)
     loaded = {origin.module for origin in plugins.origins}
-    for module in modules:
+    for module in named:
         name = module_name(module)
         if {module, name} & unwanted:
             continue

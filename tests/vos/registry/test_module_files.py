@@ -47,6 +47,14 @@ def test_a_package_is_loaded_by_its_folder(folder):
     assert plugins.trackers.origin("guest").plugin == "guest_package"
 
 
+def test_a_path_is_taken_and_a_text_in_place_of_a_list_is_refused(folder):
+    assert "guest" in vos.load_plugins([folder / "my_guest.py"]).trackers.names()
+    with pytest.raises(PluginError, match=r"modules is 'my_guest', expected a list: \['my_guest'\]"):
+        vos.load_plugins("my_guest")
+    with pytest.raises(PluginError, match="blocked is 'sources', expected a list"):
+        vos.load_plugins(blocked="sources")
+
+
 def test_a_file_is_left_out_by_its_name(folder):
     assert "guest" not in vos.load_plugins([str(folder / "my_guest.py")], ["my_guest"]).trackers.names()
 
