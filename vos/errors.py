@@ -6,6 +6,9 @@ A message is one or two lines: what was found, where, what was expected, what to
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 
 class VosError(Exception):
     """Base of all errors that are meant for the user; its text is the whole message."""
@@ -39,6 +42,10 @@ class TruncatedSourceError(SourceError):
         super().__init__(message)
         self.frames_read = frames_read
         self.frames_declared = frames_declared
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with the keywords that the class needs: a pool of processes waits for ever for what it cannot read."""
+        return partial(type(self), frames_read=self.frames_read, frames_declared=self.frames_declared), self.args
 
 
 class AnnotationError(InputError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from vos.plugin import option
@@ -20,5 +21,5 @@ class RayOptions:
     def __post_init__(self) -> None:
         if self.workers < 1:
             raise ValueError(f"workers is {self.workers}, expected 1 or more.")
-        if self.cpus < 0 or self.gpus < 0 or self.retries < 0:
-            raise ValueError("cpus, gpus and retries cannot be negative.")
+        if not (0 <= self.cpus < math.inf and 0 <= self.gpus < math.inf and self.retries >= 0):
+            raise ValueError("cpus, gpus and retries are numbers, and not negative.")

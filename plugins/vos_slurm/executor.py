@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vos.plugin import ExtraMissingError, Job, JobEvent, VosError, WorkerPlan
+from vos.plugin import ExtraMissingError, Job, JobEvent, VosError, WorkerPlan, output_errors
 from vos_batch.one_job import run_job
 from vos_slurm.options import SlurmOptions
 
@@ -133,7 +133,8 @@ class SlurmExecutor:
     def run(self, plan: WorkerPlan, jobs: Sequence[Job]) -> Iterator[JobEvent]:
         """Run all jobs; see ``vos.plugin.Executor``."""
         folder = self._options.folder.resolve() / uuid.uuid4().hex[:12]
-        folder.mkdir(parents=True)
+        with output_errors(folder):
+            folder.mkdir(parents=True)
         tasks = min(self._options.workers, len(jobs))
         array = [ArrayTask(plan, list(jobs[n::tasks]), folder / f"events-{n}.jsonl", f"task {n}") for n in range(tasks)]
         submitter = self._submitter(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,3 +29,5 @@ class SlurmOptions:
             raise ValueError("workers, minutes and cpus are 1 or more.")
         if self.gpus < 0 or self.retries < 0:
             raise ValueError("gpus and retries cannot be negative.")
+        if not 0 < self.memory_gb < math.inf:
+            raise ValueError(f"memory_gb is {self.memory_gb}, expected more than 0.")

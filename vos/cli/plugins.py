@@ -41,7 +41,8 @@ def command(ctx: click.Context, names: tuple[str, ...], short: bool, as_json: bo
             click.secho(f"{kind}", bold=True)
         for offer in listed[kind]:
             click.echo(f"  {offer['name']:<16} {offer['summary']}")
-            click.secho(f"  {'':<16} from {offer['plugin']} ({offer['distribution']} {offer['version']})", dim=True)
+            where = f"{offer['distribution']} {offer['version']}".strip()
+            click.secho(f"  {'':<16} from {offer['plugin']} ({where})", dim=True)
             for entry in [] if short else offer["options"]:
                 default = "" if entry["default"] is None else f" [{entry['default']}]"
                 click.echo(f"      -O {entry['name']}={entry['type']}{default}  {entry['help']}")
@@ -61,6 +62,7 @@ def describe_plugins(plugins: Plugins, names: tuple[str, ...] = ()) -> dict[str,
         Lists of offers by kind, and of plugins under ``plugins``, ``blocked`` and ``broken``.
     """
     listed: dict[str, list[Any]] = {}
+    formats = [(spec.name, origin) for spec, origin in plugins.formats.all()]
     for kind in KINDS:
         listed[kind] = [
             {
@@ -76,7 +78,7 @@ def describe_plugins(plugins: Plugins, names: tuple[str, ...] = ()) -> dict[str,
                 ],
             }
             for spec, origin in getattr(plugins, kind).all()
-            if (not names or spec.name in names) and not (kind == "writers" and spec.name in plugins.formats.names())
+            if (not names or spec.name in names) and not (kind == "writers" and (spec.name, origin) in formats)
         ]
     listed["plugins"] = [
         {"plugin": o.plugin, "module": o.module, "distribution": o.distribution, "version": o.version or ""}

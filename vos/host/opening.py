@@ -13,6 +13,7 @@ from vos.host.remote_inputs import RemoteSource, naming
 from vos.io.remote_files import fetch, is_remote
 from vos.protocols.source import Source
 from vos.registry.discovery import Plugins, load_plugins
+from vos.registry.spec_checks import check_source
 from vos.types.arrays import AnyArray
 
 GivenSource: TypeAlias = str | Path | int | Source | Sequence[Any] | Iterable[Any] | AnyArray
@@ -33,6 +34,7 @@ def open_source(location: GivenSource, plugins: Plugins | None = None) -> Source
         SourceError: nothing can read it.
     """
     if isinstance(location, Source):
+        check_source(location, f"source {type(location).__name__}")
         return location
     if not isinstance(location, (str, int, os.PathLike)):
         return frames_in_memory(location)
@@ -47,6 +49,6 @@ def open_source(location: GivenSource, plugins: Plugins | None = None) -> Source
             raise
     source = (plugins or load_plugins()).hook.vos_open_source(location=str(location))
     if source is None:
-        raise SourceError(f"{location}: no plugin can read this. `vos plugins` lists the sources.")
+        raise SourceError(f"{location}: no plugin can read this. Which plugins are there: `vos plugins --json`.")
     assert isinstance(source, Source), "checked where the plugin answers"
     return source

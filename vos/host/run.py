@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
-from vos.errors import PluginError, SourceError, TrackerError
+from vos.errors import OptionError, PluginError, SourceError, TrackerError
 from vos.host.annotations.annotation_loading import GivenAnnotations, gather_annotations
 from vos.host.annotations.imported_annotations import with_imported
 from vos.host.continuing import Continuation
@@ -32,7 +32,7 @@ from vos.protocols.source import Source
 from vos.protocols.tracker import EncodingTracker, Tracker
 from vos.protocols.writer import Writer
 from vos.registry.discovery import Plugins
-from vos.registry.plugin_errors import close_or_warn
+from vos.registry.plugin_errors import blaming, close_or_warn
 from vos.types.annotation import Annotation
 from vos.types.arrays import LabelMap, Size
 from vos.types.prediction import Prediction
@@ -54,7 +54,7 @@ class PreparedRun:
         object_ids: all objects of the annotations, ascending.
         writers: write each frame.
         writer_names: what messages call each writer.
-        observers: objects with observation hooks for this run alone.
+        observing: hooks of the observers of this run alone.
         states: writes the tracker's state every so many frames, or None.
         summary: what was done, once the run has ended well.
         earlier_doubts: doubtful spans of a continued or resumed run, in the frames that this run does not change.
@@ -69,7 +69,7 @@ class PreparedRun:
     object_ids: tuple[int, ...]
     writers: list[Writer] = field(default_factory=list)
     writer_names: tuple[str, ...] = ()
-    observers: list[object] = field(default_factory=list)
+    observing: Plugins = field(default_factory=Plugins)
     states: StateWriter | None = None
     summary: RunSummary | None = None
     earlier_doubts: tuple[DoubtfulSpan, ...] = ()
@@ -87,10 +87,7 @@ class PreparedRun:
         def all_doubts() -> tuple[DoubtfulSpan, ...]:
             return joined_spans([*self.earlier_doubts, *doubts.spans], self.loop.passes[1].step)
 
-        with self.opened, ExitStack() as observed:
-            for observer in self.observers:
-                self.plugins.add_hooks(observer, f"observer {type(observer).__name__}")
-                observed.callback(self.plugins.manager.unregister, observer)
+        with self.opened:
             outputs = Outputs(self.writers, self.writer_names, self.loop.passes[0])
             try:
                 outputs.open(self.facts)
@@ -98,11 +95,11 @@ class PreparedRun:
                 outputs.abort(error)
                 raise
             try:
-                self.plugins.hook.vos_run_started(run=self.facts)
+                self._observe("vos_run_started")
                 for tracked in self.loop:
                     frames += 1
                     outputs.put(tracked)
-                    self._observe(tracked)
+                    self._observe_frame(tracked)
                     annotated = self.loop.origins.annotated(tracked.frame.index)
                     self.frame_doubts = doubts.add(
                         tracked.frame.index, tracked.label_map, tracked.prediction, annotated
@@ -122,7 +119,7 @@ class PreparedRun:
                     truncated=self.loop.truncated,
                     doubts=all_doubts(),
                 )
-                self.plugins.hook.vos_run_finished(run=self.facts, summary=summary)
+                self._observe("vos_run_finished", summary=summary)
             except BaseException as error:
                 outputs.abort(error)
                 self._report_failure(error)
@@ -131,17 +128,22 @@ class PreparedRun:
             if self.states is not None:
                 self.states.remove()
 
-    def _observe(self, tracked: TrackedFrame) -> None:
-        self.plugins.hook.vos_frame_done(
-            run=self.facts, frame=tracked.frame, prediction=tracked.prediction, label_map=tracked.label_map
-        )
+    def _observe_frame(self, tracked: TrackedFrame) -> None:
+        facts = {"frame": tracked.frame, "prediction": tracked.prediction, "label_map": tracked.label_map}
+        self._observe("vos_frame_done", **facts)
+
+    def _observe(self, hook_name: str, **facts: Any) -> None:
+        """Call an observation hook of this run's observers, then of the plugins."""
+        for plugins in (self.observing, self.plugins):
+            getattr(plugins.hook, hook_name)(run=self.facts, **facts)
 
     def _report_failure(self, error: BaseException) -> None:
         """Call the observers' failure hook; ``error`` stays the one that is raised."""
-        try:
-            self.plugins.hook.vos_run_failed(run=self.facts, error=error)
-        except BaseException as later:
-            logger.warning("while stopping: %s", later)
+        for plugins in (self.observing, self.plugins):
+            try:
+                plugins.hook.vos_run_failed(run=self.facts, error=error)
+            except BaseException as later:
+                logger.warning("while stopping: %s", later)
 
     def close(self) -> None:
         """Close what the run opened."""
@@ -208,17 +210,21 @@ def prepare_run(
 def _tracker_of(config: RunConfig, plugins: Plugins, opened: ExitStack) -> MadeTracker:
     """Make the tracker, or take one that is ready; only one that was made here is closed with the run."""
     tracker = config.tracker
-    if isinstance(tracker, MadeTracker):
-        return tracker
     if isinstance(tracker, str):
         made = make_tracker(tracker, config.options, config.runtime, plugins)
         opened.callback(made.close)
         return made
+    if config.options:
+        raise OptionError(
+            f"options are {config.options!r}, but the tracker is made already. Give its name, or make it with them."
+        )
+    if isinstance(tracker, MadeTracker):
+        return tracker
     if isinstance(tracker, type) or not isinstance(tracker, (Tracker, EncodingTracker)):
         raise PluginError(
             f"tracker is {tracker!r}, expected a tracker's name, or an object with the methods start and step."
         )
-    return MadeTracker(type(tracker).__name__, dict(config.options or {}), tracker)
+    return MadeTracker(type(tracker).__name__, {}, tracker)
 
 
 def _facts(
@@ -250,10 +256,12 @@ def _facts(
 
 
 def _details(tracker: object, name: str) -> dict[str, Any]:
-    details = getattr(tracker, "details", {})
-    if not isinstance(details, Mapping):
-        raise TrackerError(f'tracker "{name}": details is a {type(details).__name__}, expected a dict of plain values.')
-    plain: dict[str, Any] = plain_json(dict(details))
+    with blaming(f'tracker "{name}": its details cannot be recorded'):
+        details = getattr(tracker, "details", {})
+        if not isinstance(details, Mapping):
+            found = type(details).__name__
+            raise TrackerError(f'tracker "{name}": details is a {found}, expected a dict of plain values.')
+        plain: dict[str, Any] = plain_json(dict(details))
     return plain
 
 

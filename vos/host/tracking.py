@@ -27,7 +27,7 @@ from vos.host.tracker_making import GivenTracker
 from vos.io.atomic_files import refuse_equal_names, safe_name
 from vos.io.output_lock import output_lock
 from vos.io.remote_files import shown
-from vos.registry.discovery import Plugins, load_plugins
+from vos.registry.discovery import Plugins, load_plugins, observing_hooks
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
 from vos.types.run import RunSummary
@@ -103,7 +103,7 @@ def stream(
             a list of ``Annotation`` or a dict by frame index for several; None takes those that a
             DAVIS or YouTube-VOS layout puts beside the frames.
         tracker: a tracker's name, a tracker, or one of ``make_tracker`` that is kept for several runs.
-        options: the tracker's options by name.
+        options: by name, of a tracker that is given by its name.
         runtime: device, precision, threads, seed; None for the defaults.
         both_ways: track backward too: each object from its first annotation to the first frame, and between two of its
             annotations from the later one to the middle. Frames before the first annotation come first, descending.
@@ -198,6 +198,7 @@ def track(
     if from_frame is not None and (output is None or resume):
         raise OptionError("--from goes on in an earlier run's output folder, and without --resume.")
     plugins = plugins or load_plugins()
+    observing = observing_hooks(observers)
     continues = from_frame is not None
     planned = PlannedOutputs.plan(
         writers, output, plugins, sequence, resume=bool(resume), overwrite=overwrite, continues=continues
@@ -215,7 +216,8 @@ def track(
             continuation,
         )
         try:
-            finished = _begin_outputs(run, planned, observers, continuation, exact=resume == "exact")
+            run.observing = observing
+            finished = _begin_outputs(run, planned, continuation, exact=resume == "exact")
             if finished is not None:
                 run.close()
                 return finished
@@ -231,7 +233,6 @@ def track(
 def _begin_outputs(
     run: PreparedRun,
     planned: PlannedOutputs,
-    observers: Sequence[object],
     continuation: Continuation | None,
     *,
     exact: bool,
@@ -246,7 +247,6 @@ def _begin_outputs(
     # The masks come last: --resume takes a frame whose mask is there for done by every writer.
     order = sorted(range(len(planned.asked)), key=lambda at: planned.descriptions[at]["writer"] == DEFAULT_WRITER)
     run.writers, run.writer_names = [planned.writers[at] for at in order], tuple(planned.names[at] for at in order)
-    run.observers = list(observers)
     if folder is None:
         return None
     if continuation is not None:
@@ -263,7 +263,8 @@ def _begin_outputs(
         stale = stale_masks(folder, info, run.loop.passes)
         kept = run.facts.frames_before if continuation is None else len(masks_in(folder)) - len(stale)
         # A continued run reads masks before it writes them again.
-        run.observers.insert(0, RunRecord(planned.descriptions, stale if continuation is None else (), kept, resumed))
+        record_keeper = RunRecord(planned.descriptions, stale if continuation is None else (), kept, resumed)
+        run.observing.add_hooks(record_keeper, "run.json")
     return finished
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from vos.errors import EmptyMaskError, PluginError, SourceError, WeightsError
+from vos.errors import EmptyMaskError, OptionError, PluginError, SourceError, WeightsError
 from vos.host.opening import open_source
 from vos.host.torch_settings import TorchSettings
 from vos.initialization.object_selection import ObjectSelection, choose_objects
@@ -68,6 +68,8 @@ def initialize(
         with settings.active():
             initializer, spec = make_initializer(name, options, runtime or Runtime(), plugins)
         segments = spec.segments
+    elif options:
+        raise OptionError(f"options are {options!r}, but the initializer is made already. Give its name.")
     else:
         name = type(initializer).__name__
     with settings.active():

@@ -13,8 +13,9 @@ import importlib
 import logging
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,14 @@ from vos.registry import hookspecs
 from vos.registry.module_files import import_file, is_file, module_name
 from vos.registry.offers import BrokenPlugin, Offers, Origin
 from vos.registry.plugin_errors import blaming, in_words
-from vos.registry.spec_checks import check_api_version, check_hook_names, check_source, checked_specs, writer_of
+from vos.registry.spec_checks import (
+    check_api_version,
+    check_has_hooks,
+    check_hook_names,
+    check_source,
+    checked_specs,
+    writer_of,
+)
 from vos.registry.specs import CommandSpec, ExecutorSpec, FormatSpec, InitializerSpec, TrackerSpec, WriterSpec
 from vos.types.checkpoint import Checkpoint
 
@@ -34,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 GROUP = "vos"
 SHIPPED_DISTRIBUTION = "vos-toolkit"
+
+_import_lock = threading.RLock()
+"""``sys.stdout`` and ``sys.modules`` are process-wide: one thread at a time redirects the one and fills the other."""
 
 
 class Plugins:
@@ -95,9 +106,10 @@ class Plugins:
         self.manager.register(plugin, name=name)
         for caller in self.manager.get_hookcallers(plugin) or ():
             for implementation in caller.get_hookimpls():
-                if implementation.plugin is plugin and not (implementation.hookwrapper or implementation.wrapper):
+                if implementation.plugin is plugin:
                     # Final in pluggy's types; it has no hook of its own that tells which plugin failed.
-                    named = _named(implementation.function, caller.name, who)
+                    naming = _named_wrapper if implementation.hookwrapper or implementation.wrapper else _named
+                    named = naming(implementation.function, caller.name, who)
                     implementation.function = named  # type: ignore[misc]
 
     def load(self, origin: Origin, *, required: bool = False, file: str | None = None) -> None:
@@ -111,9 +123,11 @@ class Plugins:
             PluginError: it is broken and required.
         """
         # What a plugin prints is not a result: those who read JSON from stdout must not find it there.
-        with contextlib.redirect_stdout(sys.stderr):
+        with _import_lock, contextlib.redirect_stdout(sys.stderr):
             try:
                 plugin = importlib.import_module(origin.module) if file is None else import_file(file)
+                if required:
+                    check_has_hooks(plugin)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
@@ -155,7 +169,9 @@ class Plugins:
             logger.debug("%s", "".join(traceback.format_exception(error)).rstrip())
 
 
-def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, autoload: bool | None = None) -> Plugins:
+def load_plugins(
+    modules: Sequence[str | Path] = (), blocked: Iterable[str] = (), *, autoload: bool | None = None
+) -> Plugins:
     """Find and register plugins.
 
     Args:
@@ -170,10 +186,14 @@ def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, au
     """
     if autoload is None:
         autoload = os.environ.get("VOS_PLUGINS_AUTOLOAD", "1") != "0"
+    for name, given in (("modules", modules), ("blocked", blocked)):
+        if isinstance(given, str):
+            raise PluginError(f"{name} is {given!r}, expected a list: [{given!r}].")
+    named = [os.fspath(module) for module in modules]
     plugins = Plugins()
     unwanted = set(blocked)
     found = _entry_points()
-    known = {name for origin in found for name in (origin.plugin, origin.module)} | set(modules)
+    known = {name for origin in found for name in (origin.plugin, origin.module)} | {*named, *map(module_name, named)}
     for name in sorted(unwanted - known):
         raise PluginError(f'--no-plugin: no plugin named "{name}". Installed: {", ".join(o.plugin for o in found)}.')
     for origin in found:
@@ -182,10 +202,33 @@ def load_plugins(modules: Sequence[str] = (), blocked: Iterable[str] = (), *, au
         elif autoload or origin.distribution == SHIPPED_DISTRIBUTION:
             plugins.load(origin)
     loaded = {origin.module for origin in plugins.origins}
-    for module in modules:
+    for module in named:
         name = module_name(module)
-        if not {module, name} & unwanted and name not in loaded:
+        if {module, name} & unwanted:
+            continue
+        if name in loaded:
+            if is_file(module):
+                import_file(module)  # refuses another module of this name
+        else:
             plugins.load(Origin(name, name, "-p"), required=True, file=module if is_file(module) else None)
+    return plugins
+
+
+def observing_hooks(observers: Iterable[object]) -> Plugins:
+    """The hooks of a run's observers, apart from those of plugins, which other runs may use at the same time.
+
+    Raises:
+        PluginError: an observer has no hook, or one that does not fit.
+    """
+    plugins = Plugins()
+    for observer in observers:
+        who = f"observer {type(observer).__name__}"
+        try:
+            check_hook_names(observer)
+            plugins.add_hooks(observer, who)
+            check_has_hooks(observer)
+        except Exception as error:
+            raise PluginError(f"{who}: {' '.join(in_words(error).split())}") from error
     return plugins
 
 
@@ -229,6 +272,20 @@ def _named(function: Callable[..., Any], hook_name: str, who: str) -> Callable[.
                 return None
         with blaming(f"{who}: {hook_name} failed"):
             answer = function(*arguments)
+            if hook_name == "vos_open_source":
+                check_source(answer, who)
+        return answer
+
+    return call
+
+
+def _named_wrapper(function: Callable[..., Any], hook_name: str, who: str) -> Callable[..., Any]:
+    """As ``_named``, for a hook that wraps those of other plugins."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Generator[None, Any, Any]:
+        with blaming(f"{who}: {hook_name} failed", leaving=True):
+            answer = yield from function(*arguments)
             if hook_name == "vos_open_source":
                 check_source(answer, who)
         return answer

@@ -91,9 +91,9 @@ class Offers(Generic[Spec]):
             raise PluginError(f'plugin {offers[0][1]} offers {len(offers)} {self.kind}s named "{name}". Rename one.')
         if len(offers) > 1:
             origins = " and ".join(f"plugin {origin}" for _, origin in offers)
-            raise PluginError(
-                f'two plugins offer a {self.kind} named "{name}": {origins}. Block one of them with --no-plugin.'
-            )
+            # Modules, since two distributions may call their plugins alike.
+            blocks = " or ".join(f"--no-plugin {origin.module}" for _, origin in offers)
+            raise PluginError(f'two plugins offer a {self.kind} named "{name}": {origins}. Block one: {blocks}.')
         if not offers:
             installed = ", ".join(self.names()) or "none"
             hint = did_you_mean(name, self._offers)

@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -99,7 +99,7 @@ def make_options(options_type: type[T], given: Mapping[str, Any] | T | None, own
     names = [field.name for field in dataclasses.fields(options_type)]  # type: ignore[arg-type]
     values: dict[str, Any] = {}
     for key, value in (given or {}).items():
-        name = key.replace("-", "_")
+        name = str(key).replace("-", "_")
         if name not in names:
             raise OptionError(f'{owner} has no option "{key}". {_known(names, name)}')
         try:
@@ -217,6 +217,8 @@ def _parse(value: Any, hint: Any) -> Any:
                 return choice
         raise ValueError
     if origin is tuple:
+        if not isinstance(value, Iterable):
+            raise ValueError
         items = [v for v in value.split(",") if v] if isinstance(value, str) else list(value)
         inner = arguments[0] if len(arguments) == 2 and arguments[1] is Ellipsis else None
         if inner is None and len(items) != len(arguments):

@@ -30,7 +30,7 @@ def check_source(source: object, who: str) -> None:
         )
     if not isinstance(source.info, SourceInfo):
         raise PluginFailedError(
-            f"{who}: the info of its source is a {type(source.info).__name__}, expected a vos.plugin.SourceInfo."
+            f"{who}: the info of the source is a {type(source.info).__name__}, expected a vos.plugin.SourceInfo."
         )
 
 
@@ -114,6 +114,13 @@ def check_api_version(plugin: object) -> None:
         f"it was built for version {declared} of the plugin API, this is vos {__version__} with version {major}. "
         f"Install {'a newer vos' if newer else 'a newer version of the plugin'}."
     )
+
+
+def check_has_hooks(plugin: object) -> None:
+    """Refuse an object without hooks where a plugin is named, or an observer given: nothing of it would be called."""
+    functions = (getattr(plugin, name, None) for name in dir(plugin))
+    if not any(inspect.isroutine(function) and hasattr(function, "vos_impl") for function in functions):
+        raise PluginError("it has no hook: no function of it is marked with @hookimpl.")
 
 
 def check_hook_names(plugin: object) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
+from vos.errors import PluginError
 from vos.registry.discovery import Plugins
 from vos.registry.offers import Origin
 from vos.registry.options import check_option
@@ -30,9 +31,10 @@ def check_plugin(module: str) -> list[str]:
         ContractError: what is wrong, and where that is written.
     """
     plugins = Plugins()
-    plugins.load(Origin(module, module, "vos.testing"))
-    if plugins.broken:
-        raise ContractError("hooks", f"{module} cannot be loaded: {plugins.broken[0].error}")
+    try:
+        plugins.load(Origin(module, module, "vos.testing"), required=True)
+    except PluginError as error:
+        raise ContractError("hooks", str(error)) from error
     names = []
     for offers in (plugins.trackers, plugins.initializers, plugins.writers, plugins.executors):
         for spec, _ in offers.all():

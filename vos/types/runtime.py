@@ -55,7 +55,8 @@ class Runtime:
     """Device, precision, threads, seed and cache folder that a factory builds a model for.
 
     ``vos.stream``, ``vos.track`` and ``vos.initialize`` leave the program's own threads and random numbers of torch as
-    they were.
+    they were. Runs in several threads at once share torch's global random numbers, and may leave others: a tracker that
+    draws from them repeats its masks only where one run follows another.
 
     Attributes:
         device: ``"auto"`` takes CUDA, then MPS, then the CPU; ``"cuda:1"`` and the like also fit.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +71,7 @@ class ClickSegmenter:
         self._network: EfficientNetLite = load_efficientnet_lite().to(memory_format=torch.channels_last)
         self._decoder = load_decoder(WEIGHTS)
         self._encodings: OrderedDict[tuple[object, ...], Levels] = OrderedDict()
+        self._lock = threading.Lock()
 
     def segment(
         self, image: Image, prompts: ObjectPrompts, others: BoolArray | None = None, present: BoolArray | None = None
@@ -129,7 +131,8 @@ class ClickSegmenter:
         previous: FloatArray,
     ) -> FloatArray:
         """Probabilities of a region's pixels: float32, of the region's size."""
-        features = self._encode(image, digest, region)
+        with self._lock:
+            features = self._encode(image, digest, region)
         cells = (features[STRIDE].shape[1], features[STRIDE].shape[2])
         on_object, beside, in_box = (_to_cells(plane[region], cells) for plane in (*marks, box))
         before = cv2.resize(previous[region], cells[::-1], interpolation=cv2.INTER_AREA)
@@ -168,7 +171,7 @@ class ClickSegmenter:
 
 @functools.lru_cache(maxsize=1)
 def click_segmenter() -> ClickSegmenter:
-    """The segmenter of this process; it is made once, and one thread uses it at a time."""
+    """The segmenter of this process, for all of its threads; it is made once."""
     return ClickSegmenter()
 
 

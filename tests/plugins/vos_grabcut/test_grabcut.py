@@ -1,5 +1,8 @@
 """Boxes, points, scribbles, polygons and rough masks become masks without weights."""
 
+import threading
+import time
+
 import cv2
 import numpy as np
 import pytest
@@ -9,6 +12,7 @@ from PIL import Image
 import vos
 from vos.plugin import EmptyMaskError, OptionError
 from vos_grabcut.clicks.segment import ClickSegmenter
+from vos_grabcut.prompts import parse_prompts
 from vos_grabcut.rough_mask import read_rough_mask
 
 SIZE = (120, 160)
@@ -216,6 +220,28 @@ def test_an_object_that_others_cover_is_refused(scene):
 def test_prompts_that_do_not_fit_are_said(scene, name, options, message):
     with pytest.raises(OptionError, match=message):
         vos.initialize(scene[0], name, options)
+
+
+def test_threads_share_the_encodings_one_at_a_time(scene, monkeypatch):
+    segmenter, at_work, most = ClickSegmenter(), [], []
+    encode = segmenter._encode
+
+    def watched(*arguments):
+        at_work.append(1)
+        most.append(len(at_work))
+        time.sleep(0.05)
+        answer = encode(*arguments)
+        at_work.pop()
+        return answer
+
+    monkeypatch.setattr(segmenter, "_encode", watched)
+    prompts = parse_prompts("", "1:50,60,+", "")[1]
+    threads = [threading.Thread(target=segmenter.segment, args=(scene[0], prompts)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert max(most) == 1
 
 
 def test_nothing_painted_and_another_size_are_said(tmp_path):

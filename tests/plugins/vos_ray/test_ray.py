@@ -140,7 +140,7 @@ def test_the_executor_keeps_the_contract():
     assert len(check_executor("ray", options={"workers": 2, "cpus": 0.5, "retries": 1})) == 10
 
 
-@pytest.mark.parametrize("options", [{"workers": 0}, {"gpus": -1.0}])
+@pytest.mark.parametrize("options", [{"workers": 0}, {"gpus": -1.0}, {"cpus": float("nan")}])
 def test_options_that_cannot_be(options):
     with pytest.raises(ValueError, match="expected 1 or more|negative"):
         RayOptions(**options)

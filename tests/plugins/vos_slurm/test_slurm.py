@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vos.plugin import ExtraMissingError, Job, JobEvent, WorkerPlan
+from vos.plugin import ExtraMissingError, Job, JobEvent, OutputError, WorkerPlan
 from vos_slurm import executor
 from vos_slurm.executor import ArrayTask, SlurmExecutor, read_events
 from vos_slurm.options import SlurmOptions
@@ -109,6 +109,18 @@ def test_a_line_that_is_not_whole_yet_is_read_later(tmp_path):
     assert [event.kind for event in events] == ["started"]
     path.write_text(line + "\n" + line + "\n")
     assert [event.kind for event in read_events(path, offset)[0]] == ["started"]
+
+
+def test_a_folder_that_cannot_be_made_is_said(plan, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"file/.*: cannot be written \(Not a directory\)"):
+        list(SlurmExecutor(SlurmOptions(folder=tmp_path / "file")).run(plan, make_jobs(a={})))
+
+
+@pytest.mark.parametrize("memory", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_memory_that_no_task_has_is_refused(memory):
+    with pytest.raises(ValueError, match="memory_gb is .*, expected more than 0"):
+        SlurmOptions(memory_gb=memory)
 
 
 def test_without_submitit_the_line_says_what_to_install(plan, tmp_path, monkeypatch):

@@ -199,6 +199,15 @@ def test_plugins_lists_offers_with_options(run):
     assert run("plugins", "--short", "--no-plugin", "writers")[1].count("blocked: writers") == 1
 
 
+def test_a_writer_with_the_name_of_a_format_is_listed_too(tmp_path, run):
+    (tmp_path / "second_coco.py").write_text(
+        "import vos.plugin\n@vos.plugin.hookimpl\ndef vos_writers():\n"
+        "    return [vos.plugin.WriterSpec('coco', 'Mine.', lambda options: None)]\n"
+    )
+    listed = json.loads(run("-p", str(tmp_path / "second_coco.py"), "plugins", "coco", "--json")[1])
+    assert [offer["plugin"] for offer in listed["formats"] + listed["writers"]] == ["formats", "second_coco"]
+
+
 def test_a_broken_plugin_is_listed_with_its_error(run, monkeypatch):
     from vos.registry import discovery as plugins_module
 

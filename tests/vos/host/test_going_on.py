@@ -87,6 +87,16 @@ def test_a_stopped_run_goes_on_exactly(sequence, tmp_path, fail_at, more):
     assert len([call for call in tracker.calls if call[0] == "step"]) <= unbroken.frames - before
 
 
+def test_a_tracker_that_exits_at_its_state_begins_anew(sequence, tmp_path, caplog):
+    class Exits(Sliding):
+        def load(self, path):
+            sys.exit(2)
+
+    stop(sequence, tmp_path, 6, Exits)
+    assert track(sequence, tmp_path, Exits(), resume=True).frames == 14
+    assert "this saved state is not used (SystemExit: 2); the run begins anew" in caplog.text
+
+
 @pytest.mark.parametrize("fail_at", [6, 10])
 def test_a_run_that_goes_on_has_the_frames_to_look_at_from_before(tmp_path, fail_at):
     class Vanishing(Sliding):

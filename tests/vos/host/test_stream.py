@@ -19,6 +19,7 @@ from vos.plugin import (
     TruncatedSourceError,
     hookimpl,
     load_plugins,
+    make_tracker,
 )
 from vos.registry.offers import Origin
 from vos.testing import StubEncodingTracker, StubTracker, tiny_sequence
@@ -552,6 +553,14 @@ def test_source_hook_is_asked_before_the_shipped_ones():
     assert len(list(vos.stream("tiny:", sequence.label_maps[0], tracker=StubTracker(), plugins=plugins))) == 8
     with pytest.raises(vos.SourceError, match="no such file or folder"):
         vos.open_source("nothing-here.mp4", plugins)
+
+
+def test_options_for_a_tracker_that_is_made_already_are_refused():
+    sequence = tiny_sequence("still", length=2)
+    made = make_tracker("propagation", {}, vos.Runtime(device="cpu"), vos.load_plugins())
+    for tracker in (made, Oracle(sequence)):
+        with pytest.raises(OptionError, match="options are {'quality': 'best'}, but the tracker is made already"):
+            vos.stream(sequence, sequence.label_maps[0], tracker=tracker, options={"quality": "best"})
 
 
 def test_observers_are_told_in_order():

@@ -530,9 +530,61 @@ def test_an_observer_that_fails_too_does_not_hide_what_stopped_the_run(sequence,
     assert "no space for this either" in caplog.text
 
 
+def test_runs_at_once_with_the_same_plugins_are_told_apart(sequence, tmp_path):
+    plugins = load_plugins()
+
+    class Outer:
+        told = ()
+
+        @hookimpl
+        def vos_frame_done(self, run, frame):
+            self.told += (run.sequence,)
+            if frame.index == 2:
+                track(sequence, tmp_path, sequence="inner", plugins=plugins)
+
+    outer = Outer()
+    track(sequence, tmp_path, sequence="outer", plugins=plugins, observers=[outer])
+    assert outer.told == ("outer",) * 6
+    assert record(tmp_path / "outer")["frames"] == record(tmp_path / "inner")["frames"] == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "function", "message"),
+    [
+        ("vos_frame_done", lambda self, frame: None, "observer Guest: vos_frame_done is not marked as a hook"),
+        ("vos_frame_don", hookimpl(lambda self, frame: None), 'unknown hook "vos_frame_don". Did you mean'),
+        ("vos_frame_done", hookimpl(lambda self, image: None), "Argument.*image"),
+        ("frame_done", lambda self, frame: None, "observer Guest: it has no hook"),
+    ],
+)
+def test_an_observer_whose_hooks_do_not_fit_is_refused(name, function, message, sequence, tmp_path):
+    observer = type("Guest", (), {name: function})()
+    with pytest.raises(vos.PluginError, match=message) as caught:
+        track(sequence, tmp_path / "out", observers=[observer])
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
 def test_one_writer_may_be_named_without_a_list(sequence, tmp_path):
     track(sequence, tmp_path, writers="davis")
     assert len(masks_in(tmp_path / sequence.name)) == 6
+
+
+@pytest.mark.parametrize(
+    ("writers", "message"),
+    [
+        ({"tar": {}}, "writers is a dict, expected a name or a list"),
+        (None, "writers is a NoneType, expected a name or a list"),
+        (("tar", {"every": 2}), "writers holds {'every': 2}, expected a name, a pair"),
+        ([["tar", {}]], r"writers holds \['tar', {}\], expected"),
+        ([("tar", None)], r"writers holds \('tar', None\), expected"),
+        ([StubTracker], "writers holds <class .*StubTracker'>, expected"),
+    ],
+)
+def test_writers_of_another_form_are_refused(writers, message, sequence, tmp_path):
+    with pytest.raises(OptionError, match=message):
+        track(sequence, tmp_path / "out", writers=writers)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_name_that_is_too_long_for_a_folder_is_said(sequence, tmp_path):

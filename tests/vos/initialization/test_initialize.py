@@ -57,6 +57,8 @@ def test_a_named_initializer_runs_with_its_options(plugins, image):
 def test_a_ready_initializer_runs_on_a_frame(image):
     label_map = vos.initialize(Frame(3, image, "3"), Stripes(2))
     assert vos.object_ids(label_map) == (1, 2)
+    with pytest.raises(OptionError, match="options are {'count': 5}, but the initializer is made already"):
+        vos.initialize(image, Stripes(2), {"count": 5})
 
 
 def test_segments_of_the_whole_frame_are_chosen_from_unless_told_not_to(plugins, image):

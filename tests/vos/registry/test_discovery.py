@@ -48,11 +48,13 @@ def test_unknown_name_lists_what_there_is_and_guesses():
 
 def test_two_plugins_with_one_name_are_both_named_when_it_is_used():
     plugins = Plugins()
-    plugins.register(tracker_plugin(), origin("mine"))
-    plugins.register(tracker_plugin(), origin("yours"))
+    plugins.register(tracker_plugin(), Origin("mine", "my_module", "tests"))
+    plugins.register(tracker_plugin(), Origin("yours", "your_module", "tests"))
     assert plugins.broken == []
     with pytest.raises(
-        vos.PluginError, match=r'two plugins offer a tracker named "stub": plugin mine .* and plugin yours'
+        vos.PluginError,
+        match=r'two plugins offer a tracker named "stub": plugin mine .* and plugin yours .*'
+        r"\. Block one: --no-plugin my_module or --no-plugin your_module\.",
     ):
         plugins.trackers.get("stub")
 

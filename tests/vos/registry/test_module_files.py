@@ -1,6 +1,7 @@
 """`-p path/to/my_plugin.py` loads a plugin that is not installed."""
 
 import sys
+import threading
 
 import pytest
 from click.testing import CliRunner
@@ -46,6 +47,18 @@ def test_a_package_is_loaded_by_its_folder(folder):
     assert plugins.trackers.origin("guest").plugin == "guest_package"
 
 
+def test_a_path_is_taken_and_a_text_in_place_of_a_list_is_refused(folder):
+    assert "guest" in vos.load_plugins([folder / "my_guest.py"]).trackers.names()
+    with pytest.raises(PluginError, match=r"modules is 'my_guest', expected a list: \['my_guest'\]"):
+        vos.load_plugins("my_guest")
+    with pytest.raises(PluginError, match="blocked is 'sources', expected a list"):
+        vos.load_plugins(blocked="sources")
+
+
+def test_a_file_is_left_out_by_its_name(folder):
+    assert "guest" not in vos.load_plugins([str(folder / "my_guest.py")], ["my_guest"]).trackers.names()
+
+
 def test_the_line_says_what_is_wrong_with_a_file(folder):
     with pytest.raises(PluginError, match=r"absent\.py: no such file"):
         vos.load_plugins([str(folder / "absent.py")])
@@ -63,3 +76,33 @@ def test_a_file_that_fails_can_be_mended_and_loaded(folder):
         vos.load_plugins([str(folder / "my_guest.py")])
     (folder / "my_guest.py").write_text(PLUGIN)
     assert "guest" in vos.load_plugins([str(folder / "my_guest.py")]).trackers.names()
+
+
+def test_another_file_with_the_name_of_a_loaded_plugin_is_refused(folder):
+    (folder / "vos_writers").mkdir()
+    (folder / "my_guest.py").rename(folder / "vos_writers" / "__init__.py")
+    with pytest.raises(PluginError, match="another module vos_writers is loaded already"):
+        vos.load_plugins([str(folder / "vos_writers")])
+    assert not vos.load_plugins(["vos_writers"]).broken
+
+
+def test_a_file_without_hooks_is_refused(folder):
+    (folder / "my_guest.py").write_text(PLUGIN.replace("@hookimpl\ndef vos_trackers", "def offer"))
+    with pytest.raises(PluginError, match="plugin my_guest cannot be loaded: it has no hook"):
+        vos.load_plugins([str(folder / "my_guest.py")])
+
+
+def test_threads_that_load_one_file_at_once_all_get_it_and_leave_stdout_alone(folder):
+    (folder / "my_guest.py").write_text(f"import time; time.sleep(0.2){PLUGIN}")
+    names, stdout = [], sys.stdout
+
+    def load():
+        names.append("guest" in vos.load_plugins([str(folder / "my_guest.py")]).trackers.names())
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert names == [True, True, True]
+    assert sys.stdout is stdout

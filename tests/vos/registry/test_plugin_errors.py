@@ -128,7 +128,9 @@ def test_one_module_under_two_names_stays_registered():
 
 
 def test_what_a_plugin_prints_when_it_is_loaded_is_no_result(tmp_path, monkeypatch, capsys):
-    (tmp_path / "talking_plugin.py").write_text("print('hello')\n")
+    (tmp_path / "talking_plugin.py").write_text(
+        "from vos.plugin import hookimpl\nprint('hello')\n@hookimpl\ndef vos_trackers(): return []\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(SystemExit):
         main(["-p", "talking_plugin", "plugins", "--json"])
@@ -179,6 +181,16 @@ def test_details_that_are_no_dict_are_named():
         details = "vit_b"
 
     with pytest.raises(vos.TrackerError, match='"Detailed": details is a str, expected a dict of plain values'):
+        stream(Detailed())
+
+
+def test_details_that_fail_are_named():
+    class Detailed(StubTracker):
+        @property
+        def details(self):
+            fail()
+
+    with pytest.raises(PluginFailedError, match="\"Detailed\": its details cannot be recorded: KeyError: 'lost'"):
         stream(Detailed())
 
 
@@ -291,6 +303,37 @@ def test_a_hook_that_fails_is_named_with_its_plugin(hook, does, what):
     assert str(caught.value) == f"plugin guest: {hook} failed: {what}"
 
 
+def wrapping(**functions):
+    """As ``plugins_with``, with hooks that wrap those of other plugins."""
+    marked = {name: staticmethod(hookimpl(wrapper=True)(function)) for name, function in functions.items()}
+    plugins = plugins_with(vos_open_source=lambda location: Source([]) if location == "guest:" else None)
+    plugins.register(type("Wrapping", (), marked), Origin("wrapping", "wrapping", "tests"))
+    return plugins
+
+
+def test_a_wrapper_of_hooks_that_fails_is_named():
+    def early(frame):
+        fail()
+        yield
+
+    def late(frame):
+        yield
+        fail()
+
+    for wrapper in (early, late):
+        with pytest.raises(PluginFailedError, match="^plugin wrapping: vos_frame_done failed: KeyError: 'lost'$"):
+            stream(StubTracker(), wrapping(vos_frame_done=wrapper))
+
+
+def test_a_wrapper_that_answers_with_no_source_is_named():
+    def wrap(location):
+        yield
+        return 7
+
+    with pytest.raises(PluginFailedError, match="plugin wrapping: vos_open_source returned a int, expected"):
+        vos.open_source("guest:", plugins=wrapping(vos_open_source=wrap))
+
+
 def test_a_hook_speaks_to_the_user_in_its_own_words():
     def refuse():
         raise OptionError("guest: too many objects. Leave some out.")
@@ -337,6 +380,13 @@ def frame(index, name=None):
 def given_then_fails():
     yield frame(0)
     fail()
+
+
+def test_a_ready_source_without_info_is_named():
+    source = Source([])
+    source.info = None
+    with pytest.raises(PluginFailedError, match="source Source: the info of the source is a NoneType, expected a vos"):
+        vos.stream(source, np.ones((48, 64), np.uint8), tracker=StubTracker(), plugins=Plugins())
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ BAD_PLUGINS = {
         ("vos_trackers():", "vos_trackerz():", 'unknown hook "vos_trackerz". Did you mean "vos_trackers"?'),
         ("vos_trackers():", "vos_trackers(frame):", "Argument.*frame"),
         ("return [vos", "return ['guest'] or [vos", "vos_trackers returned a str, expected TrackerSpec"),
+        ("@vos.plugin.hookimpl\ndef vos_trackers", "def offer", "it has no hook"),
         ("import dataclasses", "import no_such_module, dataclasses", "No module named 'no_such_module'"),
         (", Options)", ", dict)", "options is <class 'dict'>, expected a dataclass"),
         ("@vos.plugin.hookimpl", "VOS_API = 99\n@vos.plugin.hookimpl", "built for version 99"),

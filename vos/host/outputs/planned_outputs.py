@@ -18,6 +18,7 @@ from vos.host.outputs.writer_making import (
     GivenWriter,
     can_write_without_output,
     describe_writer,
+    given_writers,
     make_writer,
     name_writer,
     options_of,
@@ -90,8 +91,7 @@ class PlannedOutputs:
             PluginError: no writer of a name.
             OptionError: an option that does not fit.
         """
-        given = [writers] if isinstance(writers, str) else list(writers)
-        asked = tuple(one for one in given if output is not None or can_write_without_output(one))
+        asked = tuple(one for one in given_writers(writers) if output is not None or can_write_without_output(one))
         made = tuple(make_writer(one, plugins) for one in asked)
         names = tuple(name_writer(one, plugins) for one in asked)
         for one in asked:

@@ -16,6 +16,7 @@ from vos.host.outputs.run_record import identity_of, recorded_doubts
 from vos.host.outputs.saved_states import find_state, refuse_state
 from vos.io.masks.mask_file import read_stored_label_map
 from vos.protocols.writer import Writer
+from vos.registry.plugin_errors import is_stop
 from vos.types.label_map import object_ids
 from vos.types.run import Run, RunSummary
 
@@ -128,7 +129,9 @@ def _from_state(run: Run, loop: FrameLoop, masks: Mapping[int, str]) -> ResumePo
         if missing is not None:
             raise ValueError(f"the mask of frame {missing} is missing")
         loop.resume(point)
-    except Exception as error:
+    except BaseException as error:  # a tracker that exits would end the run without a word
+        if is_stop(error):
+            raise
         refuse_state(point.state, error)
         return None
     return point

@@ -84,7 +84,7 @@ class RunRecord:
         self._began = ""
         self._identity: dict[str, Any] = {}
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def vos_run_started(self, run: Run) -> None:
         """Remove an earlier run's masks of these frames, and write the record of a run that has begun."""
         assert run.output is not None, "added only to runs with an output folder"
@@ -93,13 +93,13 @@ class RunRecord:
         self._write(run, "running")
         self._times.start()
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def vos_frame_done(self, run: Run, frame: Frame, prediction: Prediction, label_map: LabelMap) -> None:
         """Count a frame and its time."""
         self._frames += 1
         self._times.tick()
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def vos_run_finished(self, run: Run, summary: RunSummary) -> None:
         """Write the record of a run that is done."""
         assert run.output is not None, "added only to runs with an output folder"
@@ -114,7 +114,7 @@ class RunRecord:
             mask_files=len(masks_in(run.output)),
         )
 
-    @hookimpl
+    @hookimpl(trylast=True)
     def vos_run_failed(self, run: Run, error: BaseException) -> None:
         """Write the record of a run that stopped early."""
         try:

@@ -2,17 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vos.errors import PluginFailedError
+from vos.errors import OptionError, PluginFailedError
 from vos.protocols.writer import NamingWriter, Writer
 from vos.registry.discovery import Plugins
 from vos.registry.options import make_options
 from vos.registry.plugin_errors import blaming
 
 GivenWriter: TypeAlias = str | tuple[str, Mapping[str, Any]] | Writer
+
+
+def given_writers(writers: str | Sequence[GivenWriter]) -> list[GivenWriter]:
+    """Check the form of the writers of ``track``: a name, or a list of names, pairs and ready writers.
+
+    Raises:
+        OptionError: something else is given, or is in the list.
+    """
+    if isinstance(writers, str):
+        return [writers]
+    if isinstance(writers, Mapping) or not isinstance(writers, Iterable):
+        raise OptionError(f"writers is a {type(writers).__name__}, expected a name or a list.")
+    given = list(writers)
+    for one in given:
+        is_pair = isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str) and isinstance(one[1], Mapping)
+        if not (isinstance(one, str) or is_pair or (isinstance(one, Writer) and not isinstance(one, type))):
+            raise OptionError(
+                f"writers holds {one!r}, expected a name, a pair (name, options), or an object with a writer's methods."
+            )
+    return given
 
 
 def make_writer(given: GivenWriter, plugins: Plugins) -> Writer:
