@@ -45,6 +45,8 @@ SHIPPED_DISTRIBUTION = "vos-toolkit"
 
 _import_lock = threading.RLock()
 """``sys.stdout`` and ``sys.modules`` are process-wide: one thread at a time redirects the one and fills the other."""
+if hasattr(os, "register_at_fork"):  # another thread may hold the lock when a process forks
+    os.register_at_fork(after_in_child=lambda: globals().__setitem__("_import_lock", threading.RLock()))
 
 
 class Plugins:

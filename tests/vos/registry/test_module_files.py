@@ -1,5 +1,7 @@
 """`-p path/to/my_plugin.py` loads a plugin that is not installed."""
 
+import os
+import subprocess
 import sys
 import threading
 
@@ -106,3 +108,22 @@ def test_threads_that_load_one_file_at_once_all_get_it_and_leave_stdout_alone(fo
         thread.join()
     assert names == [True, True, True]
     assert sys.stdout is stdout
+
+
+FORKS = """
+import os, pathlib, signal, threading, time, vos
+threading.Thread(target=vos.load_plugins, args=(["my_guest.py"],)).start()
+while not pathlib.Path("begun").exists():
+    time.sleep(0.01)
+if os.fork() == 0:
+    signal.alarm(20)
+    vos.load_plugins()
+    os._exit(0)
+os._exit(os.wait()[1] != 0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_process_that_is_forked_while_a_thread_loads_plugins_loads_them_too(folder):
+    (folder / "my_guest.py").write_text(f"import time; open('begun', 'w').close(); time.sleep(30){PLUGIN}")
+    subprocess.run([sys.executable, "-c", FORKS], cwd=folder, timeout=60, check=True)
