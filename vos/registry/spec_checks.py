@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import is_dataclass
 from typing import Any
 
@@ -118,21 +118,26 @@ def check_api_version(plugin: object) -> None:
 
 def check_has_hooks(plugin: object) -> None:
     """Refuse an object without hooks where a plugin is named, or an observer given: nothing of it would be called."""
-    functions = (getattr(plugin, name, None) for name in dir(plugin))
-    if not any(inspect.isroutine(function) and hasattr(function, "vos_impl") for function in functions):
+    if not any(hasattr(function, "vos_impl") for _, function in _functions(plugin)):
         raise PluginError("it has no hook: no function of it is marked with @hookimpl.")
 
 
 def check_hook_names(plugin: object) -> None:
     """Refuse a hook that is unknown, or has no ``@hookimpl`` above it; pluggy alone would ignore it."""
     known = [name for name in dir(hookspecs) if name.startswith("vos_")]
-    for name in dir(plugin):
-        function = getattr(plugin, name, None)
-        if not inspect.isroutine(function):
-            continue
+    for name, function in _functions(plugin):
         if not getattr(function, "vos_impl", None):
             if name in known and not hasattr(function, "vos_spec"):
                 raise PluginError(f"{name} is not marked as a hook. Put @hookimpl above it.")
             continue
         if name not in known:
             raise PluginError(f'unknown hook "{name}".{did_you_mean(name, known)}')
+
+
+def _functions(plugin: object) -> Iterator[tuple[str, Any]]:
+    """The functions of a plugin by name, found as pluggy finds them: no property is computed."""
+    for name in dir(plugin):
+        found = inspect.getattr_static(plugin, name, None)
+        function = getattr(found, "__func__", found) if isinstance(found, (staticmethod, classmethod)) else found
+        if inspect.isroutine(function):
+            yield name, function

@@ -565,6 +565,23 @@ def test_an_observer_whose_hooks_do_not_fit_is_refused(name, function, message, 
     assert not (tmp_path / "out").exists()
 
 
+def test_no_property_of_an_observer_is_computed(sequence, tmp_path):
+    class Observer:
+        frames = 0
+
+        @property
+        def summary(self):
+            raise RuntimeError("the run has not ended")
+
+        @hookimpl
+        def vos_frame_done(self, frame):
+            self.frames += 1
+
+    observer = Observer()
+    track(sequence, tmp_path, observers=[observer])
+    assert observer.frames == 6
+
+
 def test_one_writer_may_be_named_without_a_list(sequence, tmp_path):
     track(sequence, tmp_path, writers="davis")
     assert len(masks_in(tmp_path / sequence.name)) == 6
