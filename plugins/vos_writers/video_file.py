@@ -80,6 +80,8 @@ class Clock:
         is_usual = self.rate >= 10 and self.rate.denominator in (1, 1001)
         self.time_base = 1 / (self.rate * TICKS) if is_usual else PLAIN_TIME_BASE
         self._ticks = 1 / (self.rate * self.time_base)
+        # Times within it are those of a constant rate: MKV rounds them to milliseconds.
+        self._rounding = min(self._ticks / 100, Fraction(1, 1000) / self.time_base)
         self._constant = fps is not None
         self._first: float | None = None
         self._last = -1
@@ -92,14 +94,14 @@ class Clock:
 
     def tick(self, time: float | None) -> int:
         """The next frame's time, in units of ``time_base``; never before the frame before."""
-        after = round(self._count * self._ticks)
+        after = round(self._count * self._ticks) if self._first is None else self._last + round(self._ticks)
         if not self._constant and time is not None:
             if self._first is None:
                 self._first = time
             exact = (Fraction(time) - Fraction(self._first)) / self.time_base
             after = max(round(exact), self._last + 1)
             nearest = round(round(after / self._ticks) * self._ticks)
-            if abs(after - nearest) <= 2 and nearest > self._last:
+            if abs(after - nearest) <= self._rounding and nearest > self._last:
                 after = nearest
         self._last = after
         self._count += 1

@@ -96,6 +96,17 @@ def test_a_step_divides_the_rate(tmp_path):
     assert times_of(write(Clip([None] * 30), tmp_path / "i.mp4", step=6)) == pytest.approx([0, 0.25, 0.5, 0.75, 1.0])
 
 
+def test_a_low_constant_rate_in_milliseconds_stays_constant(tmp_path):
+    path = write(Clip([round(k / 7.5, 3) for k in range(12)], fps=7.5), tmp_path / "o.mp4")
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == Fraction(15, 2)
+
+
+def test_a_frame_without_a_time_follows_the_one_before(tmp_path):
+    path = write(Clip([0.0, 0.1, 9.0, None, None], fps=10), tmp_path / "o.mp4")
+    assert times_of(path) == pytest.approx([0.0, 0.1, 9.0, 9.1, 9.2], abs=0.002)
+
+
 def test_an_ntsc_rate_is_exact(tmp_path):
     rate = Fraction(30000, 1001)
     path = write(Clip([float(k / rate) for k in range(12)], fps=float(rate)), tmp_path / "o.mp4")
