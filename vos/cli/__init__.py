@@ -40,7 +40,7 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 """Built-in verbs: module and summary. Plugins add theirs with ``vos_commands``."""
 
-HOW_TO_RESUME = {"track": "; run again with --resume", "davis": "; run again to go on"}
+HOW_TO_RESUME = {"track": "; run again with --resume (a live stream begins anew)", "davis": "; run again to go on"}
 """Advice after a verb was stopped, for its last line."""
 
 

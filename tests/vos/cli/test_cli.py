@@ -286,7 +286,7 @@ def vos_open_source(location):
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        ("track", "vos: stopped. What was written is whole; run again with --resume."),
+        ("track", "vos: stopped. What was written is whole; run again with --resume (a live stream begins anew)."),
         ("davis", "vos: stopped. What was written is whole; run again to go on."),
         ("init", "vos: stopped. What was written is whole."),
     ],
