@@ -37,7 +37,7 @@ def import_masks(
     Returns:
         The sequences' folders.
     Raises:
-        InputError: no format reads it, it is damaged, or two of its images have one name.
+        InputError: no format reads it, it is damaged, it has no mask, or two of its images have one name.
         OutputExistsError: a sequence's folder holds PNG files.
     """
     found = read_imported(path, plugins or load_plugins())
@@ -76,6 +76,8 @@ def import_masks(
                         "name of its own, or import the folders one by one."
                     )
                 write_label_map(mask, frame.label_map)
+        if not any(any(part.iterdir()) for part in parts):
+            raise InputError(f"{path}: no mask in it. Export annotated images.")
         # Only now is it known that the file is whole.
         for part, folder in zip(parts, folders, strict=True):
             _move_into(part, folder)

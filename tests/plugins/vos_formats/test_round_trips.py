@@ -83,6 +83,10 @@ def test_tasks_that_nobody_annotated_are_no_masks(finished, tmp_path):
     tasks[2]["annotations"] = [{"was_cancelled": True, "result": []}]
     path.write_text(json.dumps(tasks))
     assert len(imported(path, tmp_path, "tasks")) == 2
+    path.write_text(json.dumps([{**task, "annotations": [{"result": []}]} for task in tasks]))
+    with pytest.raises(InputError, match=r"tasks\.json: no mask in it"):
+        import_masks(path, tmp_path / "none")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_file_without_a_suffix_gets_that_of_its_format(finished, tmp_path):
