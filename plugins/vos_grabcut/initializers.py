@@ -34,19 +34,18 @@ class ClickInitializer:
     def initialize(self, frame: Frame) -> LabelMap:
         """Find the objects, or correct those of the mask; see ``vos.Initializer``."""
         present = None if self._mask is None else read_label_map(self._mask, frame.size)
-        masks: dict[int, BoolArray] = {}
-        if present is not None:
-            masks = {i: present == i for i in object_ids(present)}
+        given: dict[int, BoolArray] = {} if present is None else {i: present == i for i in object_ids(present)}
+        masks = dict(given)
         for object_id, prompts in self._prompts.items():
             _check(prompts, frame, object_id)
             if object_id not in masks and not any(stroke.on_object for stroke in prompts.strokes):
                 raise OptionError(f"object {object_id} is not in {self._mask}; give at least one mark on it.")
             others = marks_of_others(self._prompts, object_id, frame)
             masks[object_id] = self._segmenter.segment(frame.image, prompts, others, masks.get(object_id))
-            for other in set(masks) - set(self._prompts):
-                if _marked_inside(prompts, masks[other], frame):
+            for other in set(given) - {object_id}:
+                if _marked_inside(prompts, given[other], frame):
                     masks[other] = masks[other] & ~masks[object_id]
-                    if not masks[other].any():
+                    if other not in self._prompts and not masks[other].any():
                         raise _covered(other, frame)
         return merge_masks(masks, frame)
 

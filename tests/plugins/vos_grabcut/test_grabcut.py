@@ -86,13 +86,14 @@ def test_a_click_corrects_the_present_mask_where_it_lies(scene, tmp_path, points
     assert (found[kept] == 1).all()
 
 
-def test_a_correcting_click_in_another_object_takes_the_region_from_it(scene, tmp_path):
+@pytest.mark.parametrize("points", ["1:50,70,+", "1:50,70,+;2:122,50,+", "2:122,50,+;1:50,70,+", "1:50,70,+;2:50,70,-"])
+def test_a_correcting_click_in_another_object_takes_the_region_from_it(scene, tmp_path, points):
     image, ellipse, square = scene
     present = np.where(square, 2, 0).astype(np.uint8)
     present[ellipse] = 1
     present[ellipse & (np.arange(SIZE[0])[:, None] > 65)] = 2  # the smaller object has spilt into the larger one
     vos.write_label_map(tmp_path / "present.png", present)
-    found = vos.initialize(image, "clicks", {"points": "1:50,70,+", "mask": tmp_path / "present.png"})
+    found = vos.initialize(image, "clicks", {"points": points, "mask": tmp_path / "present.png"})
     assert (found[ellipse & (present == 2)] == 1).mean() > 0.9
     assert (found[square] == 2).all()
     vos.write_label_map(tmp_path / "present.png", np.where(square, 0, present).astype(np.uint8))
