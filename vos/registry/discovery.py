@@ -71,26 +71,28 @@ class Plugins:
         """The hook callers, as pluggy gives them (``plugins.hook.vos_open_source(location=...)``)."""
         return self.manager.hook
 
-    def register(self, plugin: object, origin: Origin, *, log: bool = True) -> None:
+    def register(self, plugin: object, origin: Origin, *, required: bool = False) -> None:
         """Check a plugin's hooks and take its offers, or list it as broken.
 
         Args:
             plugin: a module, or any object with hook implementations as attributes.
             origin: where it came from.
-            log: say in the log that it is broken, if it is.
+            required: a user named it: it is broken also if it has no hook, and the caller says so, not the log.
         """
         if self.manager.is_registered(plugin):
-            self._skip(origin, PluginError(f"{origin.module} is loaded already, under another name."), log=log)
+            self._skip(origin, PluginError(f"{origin.module} is loaded already, under another name."), log=not required)
             return
         try:
             check_api_version(plugin)
             check_hook_names(plugin)
+            if required:
+                check_has_hooks(plugin)
             self.add_hooks(plugin, f"plugin {origin.plugin}", name=str(origin))
             offers = self._collect(plugin)
         except Exception as error:
             if self.manager.is_registered(plugin):
                 self.manager.unregister(plugin)
-            self._skip(origin, error, log=log)
+            self._skip(origin, error, log=not required)
             return
         self.origins.append(origin)
         for holder, specs in offers:
@@ -128,14 +130,12 @@ class Plugins:
         with _import_lock, contextlib.redirect_stdout(sys.stderr):
             try:
                 plugin = importlib.import_module(origin.module) if file is None else import_file(file)
-                if required:
-                    check_has_hooks(plugin)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 self._skip(origin, error, log=not required)
             else:
-                self.register(plugin, origin, log=not required)
+                self.register(plugin, origin, required=required)
         if required and self.broken and self.broken[-1].origin == origin:
             broken = self.broken[-1]
             raise PluginError(f"plugin {origin.plugin} cannot be loaded: {broken.error}") from broken.cause

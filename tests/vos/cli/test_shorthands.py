@@ -263,5 +263,5 @@ def test_a_shorthand_of_an_unknown_option_breaks_its_plugin():
             return [toolkit.WriterSpec("w", "W.", Plugin, NoOptions, (toolkit.Shorthand("--w", "W.", "pth"),))]
 
     plugins = toolkit.load_plugins(autoload=False)
-    plugins.register(Plugin(), Origin("bad", "bad", "test"), log=False)
+    plugins.register(Plugin(), Origin("bad", "bad", "test"), required=True)
     assert plugins.broken[0].error == 'writer "w": shorthand --w sets the option "pth", which it does not have.'

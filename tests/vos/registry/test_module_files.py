@@ -94,6 +94,12 @@ def test_a_file_without_hooks_is_refused(folder):
         vos.load_plugins([str(folder / "my_guest.py")])
 
 
+def test_a_file_whose_hooks_are_not_marked_names_one(folder):
+    (folder / "my_guest.py").write_text(PLUGIN.replace("@hookimpl\n", ""))
+    with pytest.raises(PluginError, match="vos_trackers is not marked as a hook. Put @hookimpl above it"):
+        vos.load_plugins([str(folder / "my_guest.py")])
+
+
 def test_threads_that_load_one_file_at_once_all_get_it_and_leave_stdout_alone(folder):
     (folder / "my_guest.py").write_text(f"import time; time.sleep(0.2){PLUGIN}")
     names, stdout = [], sys.stdout
