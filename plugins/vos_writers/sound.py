@@ -13,6 +13,9 @@ import av
 
 logger = logging.getLogger("vos.writers")
 
+MAX_GAP = 0.05
+"""Seconds by which sound may be early after lost packets; a longer gap is filled with silence."""
+
 
 class SoundTrack:
     """Copies sound into a container, in step with the pictures."""
@@ -30,9 +33,9 @@ class SoundTrack:
         codec = "libopus" if "webm" in container.format.name else "aac"
         rate = 48_000 if codec == "libopus" else self._input.rate
         self._stream = container.add_stream(codec, rate=rate, layout="stereo" if self._input.channels > 1 else "mono")
-        layout = self._stream.codec_context.layout
-        format_name = "flt" if codec == "libopus" else "fltp"
-        self._resampler = av.AudioResampler(format=format_name, layout=layout, rate=rate)
+        self._format = "flt" if codec == "libopus" else "fltp"
+        self._layout = self._stream.codec_context.layout.name
+        self._resampler = av.AudioResampler(format=self._format, layout=self._layout, rate=rate)
         self._rate = rate
         self._frames = self._decoded()
         self._next: Any = None
@@ -87,16 +90,29 @@ class SoundTrack:
         for frame in self._readable():
             if frame.time is not None and frame.time + frame.samples / frame.sample_rate <= self._start:
                 continue
-            if not self._begun and frame.time is not None:
-                self._begun, self._done = True, max(0, round((frame.time - self._start) * self._rate))
+            if frame.time is not None:
+                due = max(0, round((frame.time - self._start) * self._rate))
+                if not self._begun:
+                    self._begun, self._done = True, due
+                if due - self._done > MAX_GAP * self._rate:
+                    yield from self._silence(due - self._done)
             for ready in self._resampler.resample(frame):
                 ready.time_base = Fraction(1, self._rate)
                 yield ready
 
+    def _silence(self, samples: int) -> Iterator[Any]:
+        """Silence in the encoder's format, in frames of at most a second."""
+        for begin in range(0, samples, self._rate):
+            ready = av.AudioFrame(self._format, self._layout, min(self._rate, samples - begin))
+            for plane in ready.planes:
+                plane.update(bytes(plane.buffer_size))
+            ready.sample_rate, ready.time_base = self._rate, Fraction(1, self._rate)
+            yield ready
+
     def _readable(self) -> Iterator[Any]:
         """Decoded sound, without packets that are damaged, or cut by seeking into them, as in program streams."""
         for packet in self._source.demux(self._input):
-            with suppress(av.error.InvalidDataError):
+            with suppress(av.error.FFmpegError):
                 yield from packet.decode()
 
 

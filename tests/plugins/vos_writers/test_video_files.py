@@ -179,12 +179,32 @@ def test_sound_is_kept_where_asked_for_and_stays_in_step(tmp_path, source, suffi
     options = {"path": out, "sound": True}
     start, stop = rate // 2, 3 * rate // 2
     vos.track(path, MAP, tracker=StubTracker(), writers=[("overlay", options)], start=start, stop=stop)
-    with av.open(str(out)) as container:
+    length, tone = length_and_tone(out)
+    assert length == pytest.approx(1.0, abs=0.08)
+    assert tone == pytest.approx(0.5, abs=0.06)
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "webm"])
+def test_sound_after_damaged_packets_stays_in_step(tmp_path, suffix):
+    path = source_with_sound(tmp_path / "in.mov")
+    content = bytearray(path.read_bytes())
+    with av.open(str(path)) as container:
+        for packet in container.demux(audio=0):
+            if packet.size and 0.3 < packet.pts * packet.time_base < 0.8:
+                content[packet.pos : packet.pos + packet.size] = bytes([255]) * packet.size
+    path.write_bytes(content)
+    out = tmp_path / f"o.{suffix}"
+    vos.track(path, MAP, tracker=StubTracker(), writers=[("overlay", {"path": out, "sound": True})])
+    assert length_and_tone(out) == pytest.approx((2.0, 1.0), abs=0.06)
+
+
+def length_and_tone(path):
+    """Seconds of sound, and where its tone begins."""
+    with av.open(str(path)) as container:
         rate = container.streams.audio[0].rate
         sound = np.concatenate([frame.to_ndarray()[0].astype(float) for frame in container.decode(audio=0)])
-    assert len(sound) / rate == pytest.approx(1.0, abs=0.08)
     loud = np.abs(sound) > 0.3 * np.abs(sound).max()
-    assert np.flatnonzero(loud)[0] / rate == pytest.approx(0.5, abs=0.06)
+    return len(sound) / rate, np.flatnonzero(loud)[0] / rate
 
 
 def test_a_source_without_sound_gives_an_overlay_without(tmp_path):
