@@ -24,7 +24,7 @@ class SoundTrack:
         """Start a sound track; ``SoundTrack.of`` opens the source.
 
         Args:
-            source: an open container with sound.
+            source: an open container with sound, from ``start`` or before it on.
             container: the one that is written.
             start: the time in the source, in seconds, that is time 0 of the output.
         """
@@ -41,8 +41,6 @@ class SoundTrack:
         self._next: Any = None
         self._done = 0
         self._begun = False
-        if start > 0:
-            source.seek(int(start / self._input.time_base), stream=self._input, backward=True)
 
     @classmethod
     def of(cls, location: str, container: Any, start: float) -> SoundTrack | None:
@@ -57,7 +55,7 @@ class SoundTrack:
         with suppress(OSError, av.error.FFmpegError):
             if Path(location).is_file():
                 begin += _time_of_first_picture(location)
-                source = av.open(str(Path(location).absolute()), metadata_errors="replace")
+                source = _open_at(location, begin)
         if source is None or not source.streams.audio:
             logger.warning("%s: no sound in it; the overlay has none.", location)
             if source is not None:
@@ -118,6 +116,24 @@ class SoundTrack:
 
 def _time_of_first_picture(path: str) -> float:
     """Seconds in the container's time at which a file's video track begins: 0 for most, 1.4 for transport streams."""
-    with av.open(str(Path(path).absolute()), metadata_errors="replace") as container:
+    with _open(path) as container:
         first = next(container.decode(container.streams.best("video")), None)
         return 0.0 if first is None else first.time or 0.0
+
+
+def _open_at(path: str, start: float) -> Any:
+    """Open a file at a time of its sound, in seconds; at its beginning where seeking fails, as in AC-3 of DVDs."""
+    container = _open(path)
+    if start <= 0 or not container.streams.audio:
+        return container
+    track = container.streams.audio[0]
+    try:  # a second before, since the first frames have wrong times where seeking leads into a packet
+        container.seek(int(max(start - 1, 0) / track.time_base), stream=track, backward=True)
+    except av.error.FFmpegError:  # which leaves it anywhere
+        container.close()
+        return _open(path)
+    return container
+
+
+def _open(path: str) -> Any:
+    return av.open(str(Path(path).absolute()), metadata_errors="replace")

@@ -169,6 +169,7 @@ def source_with_sound(path, video="mpeg4", audio="aac", rate=10, begin=0):
         (("in.mov",), "webm"),
         (("in.mkv", "mpeg4", "aac", 10, 3), "mp4"),  # begins at 3 s, as transport streams begin at 1.4 s
         (("in.mpg", "mpeg2video", "mp2", 25), "mp4"),  # seeking leads into the middle of a packet
+        (("in.mpg", "mpeg2video", "ac3", 25), "mp4"),  # and the next frames have wrong times
     ],
 )
 def test_sound_is_kept_where_asked_for_and_stays_in_step(tmp_path, source, suffix):
@@ -182,6 +183,32 @@ def test_sound_is_kept_where_asked_for_and_stays_in_step(tmp_path, source, suffi
     length, tone = length_and_tone(out)
     assert length == pytest.approx(1.0, abs=0.08)
     assert tone == pytest.approx(0.5, abs=0.06)
+
+
+class Unseekable:
+    """A container in which seeking fails and leaves it elsewhere, as with AC-3 in many program streams."""
+
+    def __init__(self, container):
+        self._container = container
+
+    def __getattr__(self, name):
+        return getattr(self._container, name)
+
+    def seek(self, *arguments, **options):
+        self._container.seek(1 << 40)
+        raise av.error.PermissionError(1, "Operation not permitted")
+
+
+def test_sound_of_a_file_that_cannot_be_sought_is_read_from_its_beginning(tmp_path, monkeypatch):
+    path = source_with_sound(tmp_path / "in.mov", rate=25)
+    monkeypatch.setattr("vos_writers.sound._open", lambda path: Unseekable(av.open(path)))
+    monkeypatch.setattr("vos_writers.sound._time_of_first_picture", lambda path: 0.0)
+    options = {"path": tmp_path / "o.mp4", "sound": True}
+    vos.track(path, MAP, tracker=StubTracker(), writers=[("overlay", options)], start=40)
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        sound = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(audio=0)])
+    assert len(sound) / 44100 == pytest.approx(0.4, abs=0.06)
+    assert np.abs(sound).max() > 0.5
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "webm"])
