@@ -14,6 +14,7 @@ OPTIONAL_STAGES = (
     "redetection",
     "decoder",
     "verification",
+    "crossings",
     "edges",
 )
 """Stages that ``-O stages=-NAME`` can leave out, in the order in which they run."""
@@ -89,6 +90,34 @@ class DistractorConfig:
     max_compared_cells: int = 512
     prior_floor: float = 0.03
     prior_radius: int = 2
+
+
+@dataclass(frozen=True)
+class CrossingConfig:
+    """Points on two look-alikes in contact, and the division of their cells once they are apart.
+
+    Attributes:
+        reach: cells (of 4 px) of two objects that are at most this many cells apart touch.
+        flow_error: a point is not seen where the flow there and back leads this many cells or more away from it,
+        velocity_change: or where its velocity would change by this many cells a frame
+        velocity_change_share: and this share of its velocity.
+        frames_unseen: a point that is not seen keeps its velocity, and ends after this many frames.
+        points_left: cells are divided while one of the objects has at least this share of its points left.
+        part_share: a part of the cells is divided if it has at least this share of the smaller object's usual area.
+        lead: two parts differ if their points per cell, of one object less those of the other, differ by more than this
+            share of the most points per cell; a part of a smaller difference than this belongs to either.
+        gain: how much nearer, in logarithms, the areas must come to the usual ones.
+    """
+
+    reach: int = 2
+    flow_error: float = 1.0
+    velocity_change: float = 1.5
+    velocity_change_share: float = 0.75
+    frames_unseen: int = 8
+    points_left: float = 0.15
+    part_share: float = 0.1
+    lead: float = 0.25
+    gain: float = 0.7
 
 
 @dataclass(frozen=True)
@@ -182,6 +211,7 @@ class PipelineConfig:
     distractors: DistractorConfig = field(default_factory=DistractorConfig)
     redetection: RedetectionConfig = field(default_factory=RedetectionConfig)
     decoder: DecoderConfig = field(default_factory=DecoderConfig)
+    crossings: CrossingConfig = field(default_factory=CrossingConfig)
 
 
 PRESETS = {

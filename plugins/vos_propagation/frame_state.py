@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vos.plugin import FloatArray
+from vos.plugin import BoolArray, FloatArray
 from vos_propagation.backbone.features import FrameFeatures
 from vos_propagation.memory.label_votes import Votes
 from vos_propagation.memory.manager import MemoryManager
@@ -89,8 +89,19 @@ class FrameState:
         """Empty the decoded masks of these rows, from 0; probabilities are computed anew."""
         if rows:
             self.logits_s4[list(rows)] = -LOGIT_LIMIT
-            for name in ("prob_s4", "prob_s8"):
-                vars(self).pop(name, None)
+            self._compute_anew()
+
+    def give(self, cells: BoolArray, giver: int, taker: int) -> None:
+        """Give cells (h4, w4) of one row's decoded mask to another's; probabilities are computed anew."""
+        if cells.any():
+            chosen = torch.from_numpy(cells).to(self.logits_s4.device)
+            self.logits_s4[taker] = torch.where(chosen, self.logits_s4[[giver, taker]].amax(0), self.logits_s4[taker])
+            self.logits_s4[giver].masked_fill_(chosen, -LOGIT_LIMIT)
+            self._compute_anew()
+
+    def _compute_anew(self) -> None:
+        for name in ("prob_s4", "prob_s8"):
+            vars(self).pop(name, None)
 
     def full_logits(self) -> FloatArray:
         """Return the logits at the finest available size: float32 (K, H, W), or (K, h4, w4) without ``edges``."""

@@ -23,6 +23,7 @@ from vos_propagation.memory.manager import MemoryManager
 from vos_propagation.ops.threads import split_threads
 from vos_propagation.saved_state import fingerprint, load, save
 from vos_propagation.stages.appearance import Appearance
+from vos_propagation.stages.crossings import Crossings
 from vos_propagation.stages.decoder import Decoder, VotesAsLogits
 from vos_propagation.stages.distractors import Distractors, find_distractor_pairs
 from vos_propagation.stages.edges import Edges
@@ -49,6 +50,7 @@ def build_stages(config: PipelineConfig, device: torch.device, dtype: torch.dtyp
         redetection,
         VotesAsLogits() if "decoder" in left_out else Decoder(config.decoder, device, dtype),
         Verification(redetection),
+        Crossings(config.crossings),
         Edges(),
         MemoryUpdate(None if "redetection" in left_out else redetection),
     ]

@@ -24,18 +24,21 @@ from vos_propagation.memory.key_value_store import KeyValueMemoryStore, MemoryFr
 from vos_propagation.memory.manager import Anchor, MemoryManager
 from vos_propagation.memory.readout_memory import MemoryPart, ReadoutMemory
 from vos_propagation.memory.target_model import TargetModel
+from vos_propagation.ops.point_tracks import PointTracks
 from vos_propagation.ops.query_tiles import ObjectPlaces
 from vos_propagation.redetection.redetector import ObjectState, Redetector
 from vos_propagation.redetection.views import View
+from vos_propagation.stages.crossings import Contacts
 from vos_propagation.stages.distractors import DistractorPair
 from vos_propagation.stages.stage import Stage
 
-FORMAT = 7
+FORMAT = 8
 
 KINDS: Mapping[str, type] = {
     kind.__name__: kind
     for kind in (
         Anchor,
+        Contacts,
         DistractorPair,
         FrameFeatures,
         KeyValueMemoryStore,
@@ -44,6 +47,7 @@ KINDS: Mapping[str, type] = {
         MemoryPart,
         ObjectPlaces,
         ObjectState,
+        PointTracks,
         ReadoutMemory,
         Redetector,
         SequenceState,

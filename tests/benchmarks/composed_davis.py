@@ -1,8 +1,9 @@
 """Composites of a DAVIS tree's sequences, with exact labels: objects of some, cut out, move over others.
 
 Object 1 is that of the sequence that lies below; 2 and 3 are cut out of other sequences, with their own motion, and go
-through a few places one after the other. Three kinds: ``plain`` ones, ``hard`` ones (small and fast), and ``twins`` (2
-and 3 are the same object, at different times of its sequence).
+through a few places one after the other. Four kinds: ``plain`` ones, ``hard`` ones (small and fast), ``twins`` (2
+and 3 are the same object, at different times of its sequence), and ``crossing`` twins (2 and 3 change places along a
+line, and 3 hides 2 in the middle).
 
     python tests/benchmarks/composed_davis.py twins --davis ../shared/davis --out twins
     vos davis --root twins --set 2017/val -o out
@@ -40,17 +41,20 @@ class Kind:
         sides: smallest and largest root of a cut-out's area, pixels.
         ways: shortest and longest way from one place to the next, pixels.
         twins: whether both cut-outs are of one sequence.
+        crossing: whether they change places.
     """
 
     sides: tuple[float, float]
     ways: tuple[float, float]
     twins: bool = False
+    crossing: bool = False
 
 
 KINDS = {
     "plain": Kind(sides=(90, 190), ways=(30, 160)),
     "hard": Kind(sides=(28, 80), ways=(150, 420)),
     "twins": Kind(sides=(90, 190), ways=(30, 160), twins=True),
+    "crossing": Kind(sides=(70, 130), ways=(110, 150), twins=True, crossing=True),
 }
 
 
@@ -150,17 +154,27 @@ def _any(sequences: list[Sequence], kind: Kind, rng: np.random.Generator) -> tup
     below, *others = rng.permutation(np.array(sequences, dtype=object)).tolist()
     height, width = below.mask(0).shape
     unit = height / 480
-    cut_outs = []
+    cut_outs: list[CutOut] = []
     for sequence in [others[0]] * 2 if kind.twins else others[:2]:
         start = int(rng.integers(max(1, len(sequence) - LENGTH + 1)))
-        scale = unit * rng.uniform(*kind.sides) / max(1.0, float(sequence.mask(start).sum())) ** 0.5
-        places = [rng.uniform((0.18, 0.23), (0.82, 0.77)) * (width, height)]
-        for _ in range(PLACES - 1):
-            angle, way = rng.uniform(0, 2 * np.pi), unit * rng.uniform(*kind.ways)
-            place = places[-1] + way * np.array([np.cos(angle), 0.6 * np.sin(angle)])
-            places.append(place.clip((0.04 * width, 0.1 * height), (0.96 * width, 0.9 * height)))
-        cut_outs.append(CutOut(sequence, start, min(1.0, scale), np.array(places)))
+        crossed = cut_outs[0] if kind.crossing and cut_outs else None
+        if crossed is None:
+            side = unit * rng.uniform(*kind.sides)
+        scale = side / max(1.0, float(sequence.mask(start).sum())) ** 0.5
+        places = _places(kind, width, height, rng)
+        cut_outs.append(CutOut(sequence, start, min(1.0, scale), crossed.places[::-1] if crossed else places))
     return below, cut_outs
+
+
+def _places(kind: Kind, width: int, height: int, rng: np.random.Generator) -> AnyArray:
+    """Choose where a cut-out goes: (PLACES, 2), (x, y) pixels; straight on where two cross."""
+    places = [rng.uniform((0.18, 0.23), (0.82, 0.77)) * (width, height)]
+    for number in range(PLACES - 1):
+        if number == 0 or not kind.crossing:
+            angle, way = rng.uniform(0, 2 * np.pi), height / 480 * rng.uniform(*kind.ways)
+        place = places[-1] + way * np.array([np.cos(angle), 0.6 * np.sin(angle)])
+        places.append(place.clip((0.04 * width, 0.1 * height), (0.96 * width, 0.9 * height)))
+    return np.array(places)
 
 
 def _all_seen(below: Sequence, cut_outs: list[CutOut]) -> bool:

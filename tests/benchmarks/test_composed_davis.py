@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -74,7 +75,20 @@ def test_labels_lie_on_the_objects_that_are_seen(tree, tmp_path, monkeypatch, ki
             outside = cv2.dilate((label_map > 0).astype(np.uint8), np.ones((9, 9), np.uint8)) == 0
             assert image[outside].max() < 60, "nothing bright without a label"
             if {2, 3} <= set(colours):
-                assert (colours[2] == colours[3]) == (kind == "twins")
+                assert (colours[2] == colours[3]) == composed_davis.KINDS[kind].twins
+
+
+def test_crossing_twins_move_along_a_line():
+    kind = replace(composed_davis.KINDS["crossing"], ways=(5, 10))
+    steps = np.diff(composed_davis._places(kind, 854, 480, np.random.default_rng(1)), axis=0)
+    np.testing.assert_allclose(steps, steps[:1].repeat(len(steps), 0))
+
+
+def test_crossing_twins_go_the_opposite_way(tree):
+    sequences = [composed_davis.Sequence(tree, name) for name in COLOURS]
+    _, (one, other) = composed_davis._any(sequences, composed_davis.KINDS["crossing"], np.random.default_rng(1))
+    assert one.sequence is other.sequence
+    np.testing.assert_array_equal(one.places, other.places[::-1])
 
 
 def test_objects_are_as_large_and_move_as_far_as_their_kind_says(tree, tmp_path, monkeypatch):
