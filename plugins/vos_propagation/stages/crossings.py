@@ -34,7 +34,7 @@ MIN_SEEN_SHARE = 0.5
 
 @dataclass
 class Contacts:
-    """What the stage knows of the objects.
+    """The usual areas of the objects, and the pairs in contact.
 
     Attributes:
         usual_areas: the running mean of each object's area while it touches no look-alike, cells of 4 px.
