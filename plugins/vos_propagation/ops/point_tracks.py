@@ -68,8 +68,8 @@ class PointTracks:
         self.places, self.velocities, self.unseen = places[kept], velocities[kept], unseen[kept]
 
     def cells(self) -> tuple[AnyArray, AnyArray]:
-        """Return the rows and the columns of the cells that the points are in, int (N,) each."""
-        x, y = self.places.round().astype(np.intp).T
+        """Return the rows and the columns of the cells that the M points in sight are in, int (M,) each."""
+        x, y = self.places[self.unseen == 0].round().astype(np.intp).T
         return y, x
 
 

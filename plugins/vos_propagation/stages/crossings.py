@@ -2,8 +2,8 @@
 
 While two such objects touch, nothing in a single frame tells whose a cell is, and the one in front often keeps what
 comes out from behind it. So points are put on both when they touch, and follow their motion. Once the cells of the two
-are parts apart from each other, each part goes to the object that has more points on it, and a part without points
-where it is missing, if the areas of both are then nearer to their usual ones.
+are parts apart from each other, each part goes to the object that has more points in sight on it, and a part without
+points where it is missing, if the areas of both are then nearer to their usual ones.
 """
 
 from __future__ import annotations

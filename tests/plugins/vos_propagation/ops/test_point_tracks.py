@@ -36,6 +36,7 @@ def test_a_point_whose_flow_there_and_back_differs_keeps_its_velocity() -> None:
     tracks.advance(moving(3), moving(0), EVERYWHERE, CONFIG)
     np.testing.assert_allclose(tracks.places - before, [[2, 0]] * 16)
     assert (tracks.unseen == 1).all()
+    assert len(tracks.cells()[0]) == 0, "not in sight"
 
 
 def test_a_point_whose_velocity_would_jump_keeps_it_and_is_seen_again_on_the_other_side() -> None:
