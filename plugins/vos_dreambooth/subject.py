@@ -20,6 +20,7 @@ from vos.plugin import (
     LabelMap,
     Runtime,
     natural_order,
+    object_ids,
     read_image,
     read_label_map,
     write_label_map,
@@ -28,9 +29,6 @@ from vos_persam.personal import PersonalOptions, PersonalSegmenter
 from vos_sam.model import SegmentAnything
 
 logger = logging.getLogger("vos.dreambooth")
-
-VOID = 255
-"""Label of pixels without a known object."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +96,7 @@ def segment_subjects(
 
 def subject_mask(label_map: LabelMap) -> BoolArray:
     """Mark the pixels of any object, bool (H, W); void is none."""
-    return np.asarray((label_map > 0) & (label_map != VOID))
+    return np.isin(label_map, object_ids(label_map))
 
 
 def file_digests(images: Sequence[Path], masks: Path) -> dict[str, str]:
