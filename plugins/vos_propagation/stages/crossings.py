@@ -56,10 +56,10 @@ class Contacts:
         return [area / self.usual_areas[i] for i, area in zip(object_ids, areas, strict=True)]
 
     def may_come_out(self, pair: tuple[int, int], first_seen: float, second_seen: float) -> bool:
-        """Test whether one of a pair, seen so far, is hidden by an object in contact with the other one."""
+        """Test whether one of a pair is hidden, by the shares seen of both, and some object is in contact with both."""
         one, other = pair
-        hidden = [(one, other)] * (first_seen < MIN_SEEN_SHARE) + [(other, one)] * (second_seen < MIN_SEEN_SHARE)
-        return any(self._partners(behind) & self._partners(before) for behind, before in hidden)
+        is_hidden = min(first_seen, second_seen) < MIN_SEEN_SHARE
+        return is_hidden and not self._partners(one).isdisjoint(self._partners(other))
 
     def _partners(self, object_id: int) -> set[int]:
         """Return the objects that an object is in contact with."""
