@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vos.errors import InputError, OutputExistsError
+from vos.host.outputs.doubt_log import DoubtLog
 from vos.host.outputs.resuming import first_difference
+from vos.host.outputs.run_record import recorded_doubts
+from vos.host.outputs.saved_states import STATE_FOLDER
 from vos.io.atomic_files import safe_name
 from vos.io.masks.mask_file import load_mask
 from vos.types.arrays import LabelMap
 from vos.types.frame import Frame
-from vos.types.run import Run
+from vos.types.run import DoubtfulSpan, Run
 
 
 @dataclass
@@ -85,3 +89,17 @@ def check_earlier_run(run: Run, record: Mapping[str, Any], index: int) -> None:
             f"{run.output}: the earlier run has a mask of frame {missing[0]} too. Give it again, "
             f"with --mask {missing[0]}:FILE or another one."
         )
+
+
+def earlier_doubts(folder: Path, record: Mapping[str, Any], first: int, step: int) -> list[DoubtfulSpan]:
+    """Return the doubtful spans of an earlier run in the frames that a continued run keeps.
+
+    Args:
+        folder: of the earlier run.
+        record: of the earlier run, which lacks them if the run was killed; its log has them then.
+        first: index of the first frame that is tracked again.
+        step: difference between the indices of two consecutive frames.
+    """
+    logged = [span for entry in DoubtLog(folder / STATE_FOLDER).read() for span in entry.spans]
+    spans = logged or recorded_doubts(record)
+    return [dataclasses.replace(span, last=min(span.last, first - step)) for span in spans if span.first < first]

@@ -6,8 +6,9 @@ the spans so far.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -63,6 +64,33 @@ class _Usual:
     spans: list[DoubtfulSpan] = field(default_factory=list)
 
 
+@dataclass(frozen=True)
+class DoubtEntry:
+    """The detector's findings in one frame, and what it knows after the frame.
+
+    Attributes:
+        frame: index of the frame.
+        reasons: by id of each object that is doubtful in the frame.
+        usual: by id of each object so far, the running means of its score and area in cells.
+    """
+
+    frame: int
+    reasons: Mapping[int, str]
+    usual: Mapping[int, tuple[float | None, float | None]]
+
+    @property
+    def spans(self) -> list[DoubtfulSpan]:
+        """A span of this frame alone for each object that is doubtful in it."""
+        return [DoubtfulSpan(i, self.frame, self.frame, (reason,)) for i, reason in self.reasons.items()]
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> DoubtEntry:
+        """Make an entry of what JSON keeps of one; whatever does not fit raises."""
+        reasons = {int(i): str(reason) for i, reason in plain["reasons"].items()}
+        usual = {int(i): (_float(score), _float(area)) for i, (score, area) in plain["usual"].items()}
+        return cls(int(plain["frame"]), reasons, usual)
+
+
 class DoubtDetector:
     """Collects the doubtful spans of each object, from frames in the order of tracking, forward or backward."""
 
@@ -77,14 +105,31 @@ class DoubtDetector:
         self._index: int | None = None
         self._before: AnyArray | None = None
 
+    def keep(self, spans: Iterable[DoubtfulSpan]) -> None:
+        """Collect spans that were found before, in the order of tracking."""
+        for span in spans:
+            _add(self._objects.setdefault(span.object_id, _Usual()).spans, span, self._step)
+
+    def resume(self, entries: Sequence[DoubtEntry], label_map: LabelMap) -> None:
+        """Go on as after the frames of these entries.
+
+        Args:
+            entries: of all frames so far, in the order of tracking; at least one.
+            label_map: uint8 (H, W), of the last one.
+        """
+        for entry in entries:
+            self.keep(entry.spans)
+        for object_id, (score, area) in entries[-1].usual.items():
+            usual = self._objects.setdefault(object_id, _Usual())
+            usual.score, usual.area = score, area
+        self._index, self._before = entries[-1].frame, _cells(label_map).copy()
+
     @property
     def spans(self) -> tuple[DoubtfulSpan, ...]:
         """The spans so far, by object id and first frame."""
         return joined_spans([span for usual in self._objects.values() for span in usual.spans], self._step)
 
-    def add(
-        self, index: int, label_map: LabelMap, prediction: Prediction, annotated: Sequence[int] = ()
-    ) -> dict[int, str]:
+    def add(self, index: int, label_map: LabelMap, prediction: Prediction, annotated: Sequence[int] = ()) -> DoubtEntry:
         """Add a tracked frame.
 
         Args:
@@ -93,10 +138,10 @@ class DoubtDetector:
             prediction: the tracker's prediction.
             annotated: ids of the objects that are annotated in this frame, which are not doubtful.
         Returns:
-            The reason by id of each object that is doubtful in this frame; ``DoubtfulSpan.reasons`` lists them.
+            What was found, with the reasons that ``DoubtfulSpan.reasons`` lists.
         """
         reasons: dict[int, str] = {}
-        cells = label_map[CELL // 2 :: CELL, CELL // 2 :: CELL]
+        cells = _cells(label_map)
         is_next = self._index is not None and abs(index - self._index) == self._step
         before = self._before if is_next and self._before is not None and self._before.shape == cells.shape else None
         counts = np.bincount(cells.ravel(), minlength=256)
@@ -108,12 +153,13 @@ class DoubtDetector:
             area = float(counts[object_id])
             reason = self._reason(usual, object_id, score, area, cells, before)
             if reason is not None and object_id not in annotated:
-                _add(usual.spans, DoubtfulSpan(object_id, index, index, (reason,)), self._step)
                 reasons[object_id] = reason
             usual.area = _mean(usual.area, area)
             usual.score = _mean(usual.score, score) if area else usual.score
         self._index, self._before = index, cells.copy()
-        return reasons
+        entry = DoubtEntry(index, reasons, {i: (usual.score, usual.area) for i, usual in self._objects.items()})
+        self.keep(entry.spans)
+        return entry
 
     def _reason(
         self, usual: _Usual, object_id: int, score: float | None, area: float, cells: AnyArray, before: AnyArray | None
@@ -137,6 +183,14 @@ class DoubtDetector:
             if not CONFIG.min_area_change < change < CONFIG.max_area_change:
                 return "changes size"
         return None
+
+
+def _float(value: Any) -> float | None:
+    return None if value is None else float(value)
+
+
+def _cells(label_map: LabelMap) -> AnyArray:
+    return label_map[CELL // 2 :: CELL, CELL // 2 :: CELL]
 
 
 def _mean(usual: float | None, value: float | None) -> float | None:

@@ -15,7 +15,7 @@ from vos.errors import OptionError, PluginError, SourceError, TrackerError
 from vos.host.annotations.annotation_loading import GivenAnnotations, gather_annotations
 from vos.host.annotations.imported_annotations import with_imported
 from vos.host.continuing import Continuation
-from vos.host.doubts import DoubtDetector, joined_spans
+from vos.host.doubts import DoubtDetector
 from vos.host.loop.frame_loop import FrameLoop, LoopSettings
 from vos.host.loop.object_tracking import Merge
 from vos.host.loop.tracked_frame import TrackedFrame
@@ -36,7 +36,7 @@ from vos.registry.plugin_errors import blaming, close_or_warn
 from vos.types.annotation import Annotation
 from vos.types.arrays import LabelMap, Size
 from vos.types.prediction import Prediction
-from vos.types.run import DoubtfulSpan, Run, RunSummary
+from vos.types.run import Run, RunSummary
 
 logger = logging.getLogger(__name__)
 
@@ -55,9 +55,9 @@ class PreparedRun:
         writers: write each frame.
         writer_names: what messages call each writer.
         observing: hooks of the observers of this run alone.
-        states: writes the tracker's state every so many frames, or None.
+        doubts: collects the doubtful spans, after those of a continued or resumed run in frames that this run keeps.
+        states: writes what a stopped run is resumed from, or None.
         summary: what was done, once the run has ended well.
-        earlier_doubts: doubtful spans of a continued or resumed run, in the frames that this run does not change.
         frame_doubts: reasons to check the latest frame's masks, by object id.
     """
 
@@ -67,13 +67,13 @@ class PreparedRun:
     facts: Run
     opened: ExitStack
     object_ids: tuple[int, ...]
+    doubts: DoubtDetector
     writers: list[Writer] = field(default_factory=list)
     writer_names: tuple[str, ...] = ()
     observing: Plugins = field(default_factory=Plugins)
     states: StateWriter | None = None
     summary: RunSummary | None = None
-    earlier_doubts: tuple[DoubtfulSpan, ...] = ()
-    frame_doubts: dict[int, str] = field(default_factory=dict)
+    frame_doubts: Mapping[int, str] = field(default_factory=dict)
 
     def results(self) -> Generator[TrackedFrame]:
         """Track all frames; everything is closed when the iterator ends, fails or is dropped.
@@ -82,11 +82,6 @@ class PreparedRun:
         """
         began = time.perf_counter()
         frames = self.facts.frames_before
-        doubts = DoubtDetector(self.loop.passes[1].step)
-
-        def all_doubts() -> tuple[DoubtfulSpan, ...]:
-            return joined_spans([*self.earlier_doubts, *doubts.spans], self.loop.passes[1].step)
-
         with self.opened:
             outputs = Outputs(self.writers, self.writer_names, self.loop.passes[0])
             try:
@@ -98,14 +93,11 @@ class PreparedRun:
                 self._observe("vos_run_started")
                 for tracked in self.loop:
                     frames += 1
+                    self._judge(tracked)
                     outputs.put(tracked)
                     self._observe_frame(tracked)
-                    annotated = self.loop.origins.annotated(tracked.frame.index)
-                    self.frame_doubts = doubts.add(
-                        tracked.frame.index, tracked.label_map, tracked.prediction, annotated
-                    )
                     if self.states is not None:
-                        self.states.frame_done(tracked.frame.index, outputs.flush, all_doubts)
+                        self.states.frame_done(tracked.frame.index, outputs.flush)
                     yield tracked
                 if not frames:
                     raise SourceError(f"{self.source.info.location}: it gave no frame to track.")
@@ -117,7 +109,7 @@ class PreparedRun:
                     self.object_ids,
                     seconds,
                     truncated=self.loop.truncated,
-                    doubts=all_doubts(),
+                    doubts=self.doubts.spans,
                 )
                 self._observe("vos_run_finished", summary=summary)
             except BaseException as error:
@@ -127,6 +119,16 @@ class PreparedRun:
             self.summary = summary
             if self.states is not None:
                 self.states.remove()
+
+    def _judge(self, tracked: TrackedFrame) -> None:
+        """Find what is doubtful in a frame that this run tracked; no mask is written before that is recorded."""
+        index = tracked.frame.index
+        if index < self.loop.first_tracked:
+            return
+        entry = self.doubts.add(index, tracked.label_map, tracked.prediction, self.loop.origins.annotated(index))
+        self.frame_doubts = entry.reasons
+        if self.states is not None:
+            self.states.frame_tracked(entry)
 
     def _observe_frame(self, tracked: TrackedFrame) -> None:
         facts = {"frame": tracked.frame, "prediction": tracked.prediction, "label_map": tracked.label_map}
@@ -204,7 +206,8 @@ def prepare_run(
         facts = _facts(ready, found, made, config, indices)
         if continuation is not None:
             facts = dataclasses.replace(facts, frame_count=sum(map(len, loop.passes)))
-        return PreparedRun(ready, loop, plugins, facts, opened.pop_all(), ids)
+        doubts = DoubtDetector(indices.step)
+        return PreparedRun(ready, loop, plugins, facts, opened.pop_all(), ids, doubts)
 
 
 def _tracker_of(config: RunConfig, plugins: Plugins, opened: ExitStack) -> MadeTracker:

@@ -12,12 +12,12 @@ from weakref import WeakSet
 
 from vos.errors import OptionError
 from vos.host.annotations.annotation_loading import GivenAnnotations
-from vos.host.continuing import Continuation, check_earlier_run
+from vos.host.continuing import Continuation, check_earlier_run, earlier_doubts
 from vos.host.opening import GivenSource
 from vos.host.outputs.planned_outputs import PlannedOutputs, masks_by_index, stale_masks
 from vos.host.outputs.remote_output import publishing
 from vos.host.outputs.resuming import resume_stopped_run
-from vos.host.outputs.run_record import RunRecord, masks_in, read_record, recorded_doubts, remove_partials
+from vos.host.outputs.run_record import RunRecord, masks_in, read_record, remove_partials
 from vos.host.outputs.saved_states import StateWriter
 from vos.host.outputs.writer_making import GivenWriter
 from vos.host.run import PreparedRun, prepare_run
@@ -252,8 +252,7 @@ def _begin_outputs(
     if continuation is not None:
         record = read_record(folder) or {}
         check_earlier_run(run.facts, record, continuation.index)
-        first = run.loop.passes[1].start
-        run.earlier_doubts = tuple(span for span in recorded_doubts(record) if span.last < first)
+        run.doubts.keep(earlier_doubts(folder, record, run.loop.first_tracked, run.loop.passes[1].step))
         continuation.folder = folder
     finished = planned.prepare(run.facts)
     if finished is None:
@@ -263,7 +262,8 @@ def _begin_outputs(
         stale = stale_masks(folder, info, run.loop.passes)
         kept = run.facts.frames_before if continuation is None else len(masks_in(folder)) - len(stale)
         # A continued run reads masks before it writes them again.
-        record_keeper = RunRecord(planned.descriptions, stale if continuation is None else (), kept, resumed)
+        stale = stale if continuation is None else []
+        record_keeper = RunRecord(planned.descriptions, run.doubts, stale, kept, resumed)
         run.observing.add_hooks(record_keeper, "run.json")
     return finished
 
@@ -276,7 +276,7 @@ def _go_on(run: PreparedRun, planned: PlannedOutputs, folder: Path, *, exact: bo
         masks = masks_by_index(folder, run.source.info)
         run.facts, point = resume_stopped_run(run.facts, run.loop, run.writers, masks, exact=exact)
         if point is not None:
-            run.earlier_doubts = point.doubts
+            run.doubts.resume(point.entries, point.label_map)
             source = "mask" if point.state is None else "state"
             return [*record.get("resumed", ()), {"frames_before": run.facts.frames_before, "from": source}]
     run.states.remove()

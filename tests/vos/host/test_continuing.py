@@ -1,3 +1,4 @@
+import contextlib
 import json
 
 import numpy as np
@@ -106,3 +107,36 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(earlier, tmp_path):
     with pytest.raises(InputError, match="holds no mask of frame 00006"):
         track(earlier, given, from_frame=6)
     assert rows(earlier) == {i: held for i, held in before.items() if i != 6}
+
+
+class Unsure(StubTracker):
+    """Has low scores for object 2 in frames 2 to 6, until it is annotated again."""
+
+    unsure = (2, 3, 4, 5, 6)
+
+    def annotate(self, frame, label_map):
+        super().annotate(frame, label_map)
+        self.unsure = ()
+
+    def step(self, frame):
+        prediction = super().step(frame)
+        scores = [0.5 if object_id == 2 and frame.index in self.unsure else 0.9 for object_id in prediction.object_ids]
+        return vos.Prediction.from_label_map(prediction.label_map, prediction.object_ids, scores)
+
+
+@pytest.mark.parametrize("fail_at", [None, 6])
+@pytest.mark.parametrize("report", [False, True])
+def test_from_has_the_frames_to_look_at_of_the_earlier_run_before_it(tmp_path, report, fail_at):
+    with contextlib.suppress(vos.TrackerError):
+        track(tmp_path, {0: marked(o1=1, o2=2)}, tracker=Unsure(fail_at=fail_at))
+    record = tmp_path / SEQUENCE.name / "run.json"
+    if fail_at is not None:  # a kill leaves no spans in the record
+        record.write_text(json.dumps(json.loads(record.read_text()) | {"state": "running", "look_at": []}))
+    more = {"from_frame": 5, "overwrite": True}
+    if report:
+        more["writers"] = ["davis", ("report", {"path": str(tmp_path / "report.csv")})]
+    given = {0: marked(o1=1, o2=2), 5: marked(o1=1, o2=2)}
+    with pytest.raises(vos.TrackerError):
+        track(tmp_path, given, tracker=Unsure(fail_at=7), **more)
+    summary = track(tmp_path, given, tracker=Unsure(), **more)
+    assert [(span.object_id, span.first, span.last) for span in summary.doubts] == [(2, 2, 4)]

@@ -1,5 +1,6 @@
 """Going on in the middle of a run that was stopped."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -97,24 +98,53 @@ def test_a_tracker_that_exits_at_its_state_begins_anew(sequence, tmp_path, caplo
     assert "this saved state is not used (SystemExit: 2); the run begins anew" in caplog.text
 
 
-@pytest.mark.parametrize("fail_at", [6, 10])
-def test_a_run_that_goes_on_has_the_frames_to_look_at_from_before(tmp_path, fail_at):
-    class Vanishing(Sliding):
-        """Loses both objects in frames 3 and 11."""
+class Uneven(StubTracker):
+    """Object 1 grows and shrinks, both vanish in some frames, and scores rise and fall, by the index alone."""
 
-        def step(self, frame):
-            prediction = super().step(frame)
-            lost = frame.index in (3, 11)
-            return vos.Prediction.from_label_map(prediction.label_map * np.uint8(not lost), prediction.object_ids)
+    def step(self, frame):
+        given = super().step(frame).label_map
+        drawn = given * np.uint8(frame.index not in (4, 11))
+        drawn[given == 1] = 0
+        drawn[10 : 20 + 5 * (frame.index % 4), 10:30] = 1
+        return vos.Prediction.from_label_map(
+            drawn, (1, 2), [0.8 + 0.02 * (frame.index % 10), 0.95 - 0.03 * frame.index]
+        )
 
-    sequence = tiny_sequence("moving", length=14, size=(60, 90))
-    unbroken = track(sequence, tmp_path / "a", Vanishing())
-    assert {span.first for span in unbroken.doubts} == {3, 11}
-    stop(sequence, tmp_path / "b", fail_at, Vanishing)
-    stop(sequence, tmp_path / "b", 13, Vanishing, resume=True)
-    summary = track(sequence, tmp_path / "b", Vanishing(), resume=True)
-    assert summary.run.frames_before >= 4
-    assert {(span.object_id, span.first) for span in summary.doubts} == {(1, 3), (2, 3), (1, 11), (2, 11)}
+
+class UnevenForgetful(Uneven):
+    save = load = None
+
+
+@pytest.mark.parametrize("kind", [Uneven, UnevenForgetful])
+@pytest.mark.parametrize("more", [{}, {"step": 2}, {"both_ways": True}])
+def test_a_run_that_goes_on_has_the_frames_to_look_at_of_an_unbroken_one(tmp_path, kind, more):
+    sequence = tiny_sequence("moving", length=14, size=(96, 128))
+    annotation = vos.Annotation(sequence.label_maps[0], 4 if "both_ways" in more else 0)
+    unbroken = track_from(sequence, annotation, tracker=kind(), output=tmp_path / "a", **more)
+    assert {reason for span in unbroken.doubts for reason in span.reasons} >= {"changes size", "low score", "vanishes"}
+    for fail_at in range(1, 14):
+        output = tmp_path / str(fail_at)
+        with contextlib.suppress(vos.TrackerError):
+            track_from(sequence, annotation, tracker=kind(fail_at=fail_at), output=output, **more)
+            continue  # a frame that is not tracked
+        with contextlib.suppress(vos.TrackerError):
+            track_from(sequence, annotation, tracker=kind(fail_at=12), output=output, resume=True, **more)
+        # Frames that were tracked and not written, as a kill leaves them.
+        for path in sorted((output / sequence.name).glob("[!.]*.png"))[9:]:
+            path.unlink()
+        summary = track_from(sequence, annotation, tracker=kind(), output=output, resume=True, **more)
+        assert summary.doubts == unbroken.doubts, fail_at
+
+
+def test_a_run_without_the_log_of_doubts_begins_anew(tmp_path, caplog):
+    sequence = tiny_sequence("moving", length=14, size=(96, 128))
+    unbroken = track(sequence, tmp_path / "a", Uneven())
+    for kind in (Uneven, UnevenForgetful):
+        log = stop(sequence, tmp_path / kind.__name__, 10, kind) / ".state" / "doubts.jsonl"
+        log.write_text(log.read_text()[:30])
+        summary = track(sequence, tmp_path / kind.__name__, kind(), resume=True)
+        assert (summary.run.frames_before, summary.doubts) == (0, unbroken.doubts)
+    assert caplog.text.count("this saved state is not used") == 1
 
 
 def test_objects_that_come_and_end_are_known_after_going_on(sequence, tmp_path):

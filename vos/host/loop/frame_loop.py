@@ -131,6 +131,11 @@ class FrameLoop:
         forward = self._plan.forward
         return forward.index(index) + 1 if index in forward else 0
 
+    @property
+    def first_tracked(self) -> int:
+        """The lowest index of a frame that is tracked; frames before it keep the masks of a continued run."""
+        return self._plan.first_tracked
+
     def up_to(self, index: int) -> Iterator[int]:
         """The frames of an unbroken run until a frame of the way forward, that one included."""
         forward = self._plan.forward
@@ -214,7 +219,7 @@ class FrameLoop:
         if not left:
             return
         with closing(self._read(left, resumed=True)) as frames:
-            if point.label_map is not None:
+            if point.state is None:
                 first = next(frames, None)
                 if first is not None:
                     self._objects.start(first, Annotation(point.label_map, point.frame_index))

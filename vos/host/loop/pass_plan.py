@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -57,10 +58,16 @@ class PassPlan:
         if index not in annotations:
             raise InputError(f"--from {index}: no mask is given for frame {index}. Give one with --mask {index}:FILE.")
         backward = tuple(one for one in backward if one.start >= index)
-        # Masks stay as they are before the first frame that a new pass backward comes to.
-        changed = indices[0] if continuation.replay else min([index, *(one[-1] for one in backward)])
         at = indices.index(index)
-        return cls(range(0), backward, indices[indices.index(changed) : at], indices[at:])
+        plan = cls(range(0), backward, indices[:at], indices[at:])
+        if continuation.replay:
+            return plan
+        return dataclasses.replace(plan, kept=indices[indices.index(plan.first_tracked) : at])
+
+    @property
+    def first_tracked(self) -> int:
+        """The lowest index of a frame that is tracked: the first one forward, or where a pass backward ends."""
+        return min([self.forward.start, *(one[-1] for one in self.backward)])
 
     @property
     def output_order(self) -> tuple[range, range]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vos.host.doubts import DoubtEntry
 from vos.types.arrays import LabelMap
-from vos.types.run import DoubtfulSpan
 
 
 @dataclass(frozen=True)
@@ -15,16 +16,16 @@ class ResumePoint:
 
     Attributes:
         frame_index: of that frame; tracking continues after it.
+        label_map: uint8 (H, W), the frame's mask.
+        entries: what the detector of doubtful spans found in each frame, that one the last.
         state: file of the tracker's state after that frame, with which masks become those of an unbroken run; None
             where the tracker starts again from ``label_map``.
-        label_map: uint8 (H, W), the frame's mask; None with ``state``.
-        doubts: doubtful spans up to that frame; none with ``label_map``.
     """
 
     frame_index: int
+    label_map: LabelMap
+    entries: Sequence[DoubtEntry]
     state: Path | None = None
-    label_map: LabelMap | None = None
-    doubts: tuple[DoubtfulSpan, ...] = ()
 
     def after(self, indices: range) -> range:
         """The frames of the way forward that are left."""

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vos.errors import OutputExistsError, VosError
+from vos.host.doubts import DoubtEntry
 from vos.host.loop.resume_point import ResumePoint
+from vos.host.outputs.doubt_log import DoubtLog
 from vos.host.outputs.run_record import identity_of, recorded_doubts
-from vos.host.outputs.saved_states import find_state, refuse_state
+from vos.host.outputs.saved_states import STATE_FOLDER, find_state, refuse_state
 from vos.io.masks.mask_file import read_stored_label_map
 from vos.protocols.writer import Writer
 from vos.registry.plugin_errors import is_stop
@@ -103,9 +105,16 @@ def resume_stopped_run(
         return run, None
     if not run.source.seekable or not loop.can_resume:
         return run, None
-    point = _from_state(run, loop, masks) if loop.tracker.saves else None if exact else _from_mask(run, loop, masks)
+    assert run.output is not None, "masks lie in a run's folder"
+    log = DoubtLog(run.output / STATE_FOLDER)
+    entries = log.read()
+    if loop.tracker.saves:
+        point = _from_state(run, loop, masks, entries)
+    else:
+        point = None if exact else _from_mask(run, loop, masks, entries)
     if point is None:
         return run, None
+    log.rewrite(point.entries)
     logger.info("%s: goes on after frame %d.", place, point.frame_index)
     if point.state is None:
         logger.warning(
@@ -119,41 +128,65 @@ def resume_stopped_run(
     return dataclasses.replace(run, frames_before=before), point
 
 
-def _from_state(run: Run, loop: FrameLoop, masks: Mapping[int, str]) -> ResumePoint | None:
-    """Load the newest state, if the masks up to its frame are there."""
-    point = find_state(run)
-    if point is None or point.state is None:
+def _from_state(
+    run: Run, loop: FrameLoop, masks: Mapping[int, str], entries: Sequence[DoubtEntry]
+) -> ResumePoint | None:
+    """Load the newest state, if the masks and entries up to its frame are there."""
+    found = find_state(run)
+    if found is None:
         return None
+    index, state = found
     try:
-        missing = next((index for index in loop.up_to(point.frame_index) if index not in masks), None)
+        missing = next((index for index in loop.up_to(index) if index not in masks), None)
         if missing is not None:
             raise ValueError(f"the mask of frame {missing} is missing")
+        point = _point(run, index, masks, entries, state)
+        if point is None:
+            raise ValueError("what was doubtful up to its frame is missing")
         loop.resume(point)
     except BaseException as error:  # a tracker that exits would end the run without a word
         if is_stop(error):
             raise
-        refuse_state(point.state, error)
+        refuse_state(state, error)
         return None
     return point
 
 
-def _from_mask(run: Run, loop: FrameLoop, masks: Mapping[int, str]) -> ResumePoint | None:
+def _from_mask(
+    run: Run, loop: FrameLoop, masks: Mapping[int, str], entries: Sequence[DoubtEntry]
+) -> ResumePoint | None:
     """Find the last frame, of those whole without a gap, whose mask holds all objects that are tracked then."""
-    assert run.output is not None, "masks lie in a run's folder"
     before, forward = loop.passes
     if not all(index in masks for index in before):
         return None
     whole = list(takewhile(masks.__contains__, forward))
     for index in whole[: -MASKS_TRIED - 1 : -1]:
         try:
-            label_map = read_stored_label_map(run.output / masks[index]).label_map
+            point = _point(run, index, masks, entries)
         except VosError:
             continue
-        if (before or index != whole[0]) and set(object_ids(label_map)) == loop.known_after(index):
-            point = ResumePoint(index, label_map=label_map)
+        if point is None or (not before and index == whole[0]):
+            continue
+        if set(object_ids(point.label_map)) == loop.known_after(index):
             loop.resume(point)
             return point
     return None
+
+
+def _point(
+    run: Run, index: int, masks: Mapping[int, str], entries: Sequence[DoubtEntry], state: Path | None = None
+) -> ResumePoint | None:
+    """The point after a frame whose mask is there; None if it has no entry.
+
+    Raises:
+        AnnotationError: the mask is damaged.
+    """
+    assert run.output is not None, "masks lie in a run's folder"
+    at = next((position for position, entry in enumerate(entries) if entry.frame == index), None)
+    if at is None:
+        return None
+    label_map = read_stored_label_map(run.output / masks[index]).label_map
+    return ResumePoint(index, label_map, entries[: at + 1], state)
 
 
 def first_difference(record: Mapping[str, Any], run: Run, leaving: Collection[str] = ()) -> str | None:

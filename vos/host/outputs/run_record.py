@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vos.errors import InputError, OutputError, VosError
+from vos.host.doubts import DoubtDetector
 from vos.host.timing import FrameTimes
 from vos.io.atomic_files import PARTIAL_PREFIX, atomic_write
 from vos.io.json_file import plain_json, read_json
@@ -63,6 +64,7 @@ class RunRecord:
     def __init__(
         self,
         outputs: Sequence[Mapping[str, str]],
+        doubts: DoubtDetector,
         stale: Sequence[str] = (),
         kept: int = 0,
         resumed: Sequence[Mapping[str, Any]] = (),
@@ -71,6 +73,7 @@ class RunRecord:
 
         Args:
             outputs: the writers of the run with their options, as ``describe_writer`` gives them.
+            doubts: collects the run's doubtful spans.
             stale: masks in the folder that this run writes again; removed once it has started.
             kept: number of masks of a continued earlier run that this run does not write again.
             resumed: each resumption of the run: the number of frames before it, and ``from``, "state" or "mask".
@@ -78,6 +81,7 @@ class RunRecord:
         self._resumed = [dict(one) for one in resumed]
         self._kept = kept
         self._stale = list(stale)
+        self._doubts = doubts
         self._outputs = [dict(output) for output in outputs]
         self._times = FrameTimes()
         self._frames = 0
@@ -110,7 +114,6 @@ class RunRecord:
             seconds=round(summary.seconds, 3),
             fps=round(summary.fps, 2),
             truncated=summary.truncated,
-            look_at=[dataclasses.asdict(span) for span in summary.doubts],
             mask_files=len(masks_in(run.output)),
         )
 
@@ -138,6 +141,7 @@ class RunRecord:
             "runtime": dict(run.runtime),
             "threads": _threads_of(run),
             "started": self._began,
+            "look_at": [dataclasses.asdict(span) for span in self._doubts.spans],
             "milliseconds_per_frame": self._times.summary(),
             "versions": versions(),
             **more,

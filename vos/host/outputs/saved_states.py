@@ -1,27 +1,27 @@
-"""Saved states of a tracker, written during a run and read by ``--resume``: ``OUT/<sequence>/.state/``.
+"""Saved states of a run, written while it tracks and read by ``--resume``: ``OUT/<sequence>/.state/``.
 
-``state.json`` names the newest frame with a state, and the state's digest; the state itself lies beside it. The folder
-is there only while a run is unfinished.
+``state.json`` names the newest frame with a tracker's state, and the state's digest; the state itself lies beside it,
+and so does the log of the detector of doubtful spans. The folder is there only while a run is unfinished.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vos.errors import InputError, VosError
-from vos.host.loop.resume_point import ResumePoint
-from vos.host.outputs.run_record import identity_of, recorded_doubts, versions
+from vos.host.doubts import DoubtEntry
+from vos.host.outputs.doubt_log import DoubtLog
+from vos.host.outputs.run_record import identity_of, versions
 from vos.io.atomic_files import atomic_write, replacing
 from vos.io.json_file import plain_json, read_json
 from vos.registry.plugin_errors import in_words, is_stop
-from vos.types.run import DoubtfulSpan, Run
+from vos.types.run import Run
 
 STATE_FOLDER = ".state"
 RECORD = "state.json"
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 
 class StateWriter:
-    """Writes the tracker's state every ``EVERY_FRAMES`` frames and keeps the newest one."""
+    """Writes the detector's entry of each frame, and the tracker's state every ``EVERY_FRAMES`` frames (the newest)."""
 
     def __init__(self, run: Run, loop: FrameLoop, on_saved: Callable[[], None] | None = None) -> None:
         """Prepare; nothing is written yet.
@@ -53,21 +53,30 @@ class StateWriter:
         # The next frame begins a batch of encodings, as it would have in an unbroken run.
         self._every = -(-EVERY_FRAMES // loop.tracker.batch) * loop.tracker.batch
         self._works = loop.tracker.saves and loop.can_resume
+        self._log = DoubtLog(self._folder) if run.source.seekable and loop.can_resume else None
 
-    def frame_done(self, index: int, flush: Callable[[], None], doubts: Callable[[], Sequence[DoubtfulSpan]]) -> None:
+    def frame_tracked(self, entry: DoubtEntry) -> None:
+        """Log what the detector found in a frame; called before its mask is written, so that no mask lacks an entry.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        if self._log is not None:
+            self._log.append(entry)
+
+    def frame_done(self, index: int, flush: Callable[[], None]) -> None:
         """Write the state if this frame's turn has come; a failure is a warning, and then no more are written.
 
         Args:
             index: of the frame that was tracked last.
             flush: waits until the masks up to this frame are written, so that no state is ahead of them.
-            doubts: gives the doubtful spans up to this frame.
         """
         position = self._loop.position(index)
         if not self._works or not position or position % self._every:
             return
         flush()
         try:
-            self._write(index, doubts())
+            self._write(index)
         except BaseException as error:
             if is_stop(error):
                 raise
@@ -88,7 +97,7 @@ class StateWriter:
             self._folder.unlink()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _write(self, index: int, doubts: Sequence[DoubtfulSpan]) -> None:
+    def _write(self, index: int) -> None:
         self._folder.mkdir(exist_ok=True)
         path = _state_file(self._folder, index)
         with replacing(path) as partial:
@@ -97,21 +106,20 @@ class StateWriter:
             if not 0 < size <= MAX_BYTES:
                 raise InputError(f"it has {size:,} bytes, expected 1 to {MAX_BYTES:,}")
             digest = _sha256_of(partial)
-        look_at = [dataclasses.asdict(span) for span in doubts]
-        record = {**_conditions(self._run), "frame_index": index, "sha256": digest, "look_at": look_at}
+        record = {**_conditions(self._run), "frame_index": index, "sha256": digest}
         atomic_write(self._folder / RECORD, json.dumps(record, indent=1, default=str) + "\n")
         for other in self._folder.glob("*.state"):
             if other.name != path.name:
                 other.unlink(missing_ok=True)
 
 
-def find_state(run: Run) -> ResumePoint | None:
+def find_state(run: Run) -> tuple[int, Path] | None:
     """Find the newest state that a stopped run left.
 
     Args:
         run: the run to resume, with its output folder.
     Returns:
-        The frame and the file, whose digest is checked; None where there is none, or none to be used (logged).
+        The frame's index and the file, whose digest is checked; None where there is none, or none to be used (logged).
     """
     assert run.output is not None, "states lie in a run's folder"
     folder = run.output / STATE_FOLDER
@@ -134,7 +142,7 @@ def find_state(run: Run) -> ResumePoint | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         refuse_state(folder, error)
         return None
-    return ResumePoint(index, path, doubts=recorded_doubts(record))
+    return index, path
 
 
 def refuse_state(folder: Path, error: BaseException) -> None:
