@@ -184,7 +184,7 @@ def prepare_run(
         found = gather_annotations(with_imported(annotations, ready.info, indices, plugins), ready.info, indices)
         first_frames = {i: index for index in sorted(found, reverse=True) for i in found[index].object_ids}
         ids = tuple(sorted(first_frames))
-        config.check_ends(first_frames)
+        config.check_ends(first_frames, ready.info.frame_count)
         made = _tracker_of(config, plugins, opened)
         if config.max_side is not None and made.own_size:
             logger.warning("--max-side %d makes %s no faster: %s.", config.max_side, made.name, made.own_size)

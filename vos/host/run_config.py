@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from vos.errors import OptionError
 from vos.host.tracker_making import GivenTracker
 from vos.types.runtime import Runtime
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_TRACKER = "propagation"
 DEFAULT_WRITER = "davis"
@@ -85,11 +88,14 @@ class RunConfig:
         chosen = {name: value for name, (value, default) in given.items() if value is not None and value != default}
         return chosen | ({"ends": {str(i): frame for i, frame in sorted(self.ends.items())}} if self.ends else {})
 
-    def check_ends(self, first_frames: Mapping[int, int]) -> None:
+    def check_ends(self, first_frames: Mapping[int, int], frame_count: int | None) -> None:
         """Refuse an end of an object that no annotation has, at a negative index, or before the object begins.
+
+        An end behind the last frame is a warning.
 
         Args:
             first_frames: by object id, the index of the first annotation that has it.
+            frame_count: the source's number of frames, or None where it has no length.
         Raises:
             OptionError: the object is not there, the index is negative, or the end has no effect.
         """
@@ -104,4 +110,12 @@ class RunConfig:
                 raise OptionError(
                     f"--end {object_id}@{frame}: object {object_id} begins with its mask of frame {first}. "
                     "Give a later frame, or leave the object out of the masks."
+                )
+            if frame_count is not None and frame >= frame_count:
+                logger.warning(
+                    "--end %d@%d has no effect: the last of the %d frames has index %d.",
+                    object_id,
+                    frame,
+                    frame_count,
+                    frame_count - 1,
                 )

@@ -705,3 +705,13 @@ def test_an_end_of_an_object_that_is_not_there_is_refused():
     sequence = tiny_sequence("still", length=3, object_ids=(3,))
     with pytest.raises(vos.InputError, match="--end 7@1: no mask has object 7. There are: 3"):
         vos.stream(sequence, sequence.label_maps[0], tracker=Keeping(), ends={7: 1})
+
+
+def test_an_end_behind_the_last_frame_is_a_warning(caplog):
+    sequence = tiny_sequence("still", length=3, object_ids=(3,))
+    list(vos.stream(sequence, sequence.label_maps[0], tracker=Keeping(), ends={3: 2}))
+    assert not caplog.records
+    list(vos.stream(sequence, sequence.label_maps[0], tracker=Keeping(), ends={3: 3}))
+    assert [record.getMessage() for record in caplog.records] == [
+        "--end 3@3 has no effect: the last of the 3 frames has index 2."
+    ]
