@@ -113,8 +113,7 @@ class VideoSource:
         of = f" of {self._video.length}" if self._video.length else ""
         last = f"the last good one is {good - 1}" if good else "no one is good"
         return TruncatedSourceError(
-            f"{self._path}: damaged or cut short: frame {index}{of} cannot be read, {last}. "
-            f"Use --stop {good} or --allow-truncated to take what is there.",
+            f"{self._path}: damaged or cut short: frame {index}{of} cannot be read, {last}.",
             frames_read=good,
             frames_declared=self._video.frame_count,
         )

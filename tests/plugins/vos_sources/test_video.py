@@ -15,6 +15,7 @@ from av.stream import Disposition
 
 import vos
 from vos.plugin import TruncatedSourceError
+from vos.testing import StubTracker
 from vos_sources.display_matrix import display_matrix
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "sweeps"))
@@ -198,7 +199,7 @@ def test_damage_in_the_middle_names_the_last_good_frame(tmp_path, opened):
     content[hurt] = np.random.default_rng(1).integers(0, 255, hurt.stop - hurt.start).astype(np.uint8).tobytes()
     path.write_bytes(content)
     good = []
-    with pytest.raises(TruncatedSourceError, match=r"the last good one is \d+. Use --stop") as caught:
+    with pytest.raises(TruncatedSourceError, match=r"the last good one is \d+\.$") as caught:
         good.extend(frame.index for frame in opened(path).frames())
     assert good == list(range(caught.value.frames_read))
     assert 0 < len(good) < 60
@@ -296,7 +297,12 @@ def test_the_last_good_frame_is_named_where_not_every_frame_is_asked_for(tmp_pat
             list(opened(cut).frames(part))
         named.append(caught.value.frames_read)
     assert named[0] == named[1] < 36
-    assert f"the last good one is {named[0] - 1}. Use --stop {named[0]} " in str(caught.value)
+    assert f"the last good one is {named[0] - 1}." in str(caught.value)
+    first = np.ones((2 * HEIGHT, 2 * WIDTH), np.uint8)
+    with pytest.raises(TruncatedSourceError, match=rf"good one is \d+\. Use --stop {named[0]} or --allow-truncated to"):
+        vos.track(cut, first, tracker=StubTracker(), writers=[])
+    with pytest.raises(TruncatedSourceError, match=rf"the last good one is {named[0] - 1}\.$"):
+        vos.read_frame(cut, 38)
 
 
 @pytest.mark.parametrize("name", ["12:30 dog.mp4", os.fsdecode(b"d\xffg.mp4")], ids=["colon", "no-utf-8"])

@@ -57,13 +57,14 @@ class FrameReader:
             if info.frame_count is not None and given < len(wanted) and (given or resumed):
                 where = f"after frame {last}" if given else f"before frame {wanted[0]}"
                 raise TruncatedSourceError(
-                    f"{info.location}: ended {where}: {given} frames came, {len(wanted)} were asked for. "
-                    "Use --allow-truncated to take what is there.",
+                    f"{info.location}: ended {where}: {given} frames came, {len(wanted)} were asked for.",
                     frames_read=wanted[given - 1] + 1 if given else wanted[0],
                     frames_declared=info.frame_count,
                 )
         except TruncatedSourceError as error:
             if not self._allow_truncated:
+                stop = f"--stop {error.frames_read} or " if error.frames_read else ""
+                error.args = (f"{error} Use {stop}--allow-truncated to take what is there.",)
                 raise
             self.truncated = str(error)
             logger.warning(
