@@ -83,18 +83,23 @@ def _entries_of(data: Any, frame: Frame, path: Path) -> list[Mapping[str, Any]]:
     """The annotations of the frame's image."""
     results: list[Mapping[str, Any]] = data["annotations"] if isinstance(data, dict) else data
     images = {str(entry.get("image_id")): str(entry.get("image_id")) for entry in results}
-    if isinstance(data, dict):
-        images |= {
-            str(image.get("id")): Path(str(image.get("file_name", image.get("id")))).stem
-            for image in data.get("images") or []
-            if isinstance(image, dict)
-        }
+    listed: Sequence[Any] = (data.get("images") or []) if isinstance(data, dict) else []
+    described = {str(image.get("id")): image for image in listed if isinstance(image, dict)}
+    images |= {i: Path(str(image.get("file_name", i))).stem for i, image in described.items()}
     by_name = [image_id for image_id, name in images.items() if name == frame.name]
     by_index = [str(frame.index)] if str(frame.index) in images else []
     chosen = (by_name or by_index or (list(images) if len(images) == 1 else []))[:1]
     if not chosen:
         shown = ", ".join(list(images.values())[:MAX_NAMED]) + (", ..." if len(images) > MAX_NAMED else "") or "none"
         raise InputError(f"{path}: no image {frame.name} in it, nor one with the id {frame.index} (it has {shown}).")
+    height, width = frame.size
+    image = described.get(chosen[0], {})
+    stated = image.get("width") or width, image.get("height") or height
+    if stated != (width, height):
+        raise InputError(
+            f"{path}: image {images[chosen[0]]} is {stated[0]}x{stated[1]} in it, the frame is {width}x{height}. "
+            "Detect on frames of the video's size."
+        )
     return [entry for entry in results if str(entry.get("image_id")) == chosen[0]]
 
 

@@ -93,7 +93,10 @@ def test_detections_of_a_data_set_are_found_by_name_and_filtered(scene, tmp_path
     file = tmp_path / "coco.json"
     annotation = {"image_id": 4, "bbox": [150, -5, 30, 20]}
     data = {
-        "images": [{"id": 0, "file_name": "a/other.jpg"}, {"id": 4, "file_name": "a/scene.jpg"}],
+        "images": [
+            {"id": 0, "file_name": "a/other.jpg", "width": 80, "height": 60},
+            {"id": 4, "file_name": "a/scene.jpg", "width": 160, "height": 120},
+        ],
         "annotations": [{**annotation, "category_id": 1, "track_id": 9}, {**annotation, "category_id": 2}],
         "categories": [{"id": 1, "name": "Dog"}, {"id": 2, "name": "cat"}],
     }
@@ -118,6 +121,7 @@ def test_detections_of_a_data_set_are_found_by_name_and_filtered(scene, tmp_path
         ('[{"image_id": 3, "bbox": [1]}, {"image_id": 2, "bbox": [1]}]', {}, "no image scene in it.*it has 3, 2"),
         ('{"annotations": 3}', {}, "not COCO detections"),
         ("[[", {}, "cannot be read as JSON"),
+        (json.dumps(data).replace("160", "320"), {}, "image scene is 320x120 in it, the frame is 160x120"),
         ('{"images": [{"id": 4, "file_name": "scene.jpg"}], "annotations": []}', {}, "no box of frame scene in it"),
     ):
         file.write_text(text)
