@@ -42,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 GROUP = "vos"
 SHIPPED_DISTRIBUTION = "vos-toolkit"
+OBSERVATIONS = ("vos_run_started", "vos_frame_done", "vos_run_finished", "vos_run_failed")
 
 _import_lock = threading.RLock()
 """``sys.stdout`` and ``sys.modules`` are process-wide: one thread at a time redirects the one and fills the other."""
@@ -220,7 +221,7 @@ def observing_hooks(observers: Iterable[object]) -> Plugins:
     """The hooks of a run's observers, apart from those of plugins, which other runs may use at the same time.
 
     Raises:
-        PluginError: an observer has no hook, or one that does not fit.
+        PluginError: an observer has no observation hook, or a hook that does not fit.
     """
     plugins = Plugins()
     for observer in observers:
@@ -229,6 +230,12 @@ def observing_hooks(observers: Iterable[object]) -> Plugins:
             check_hook_names(observer)
             plugins.add_hooks(observer, who)
             check_has_hooks(observer)
+            names = [caller.name for caller in plugins.manager.get_hookcallers(observer) or ()]
+            if not set(names) & set(OBSERVATIONS):
+                raise PluginError(
+                    f"of an observer only {', '.join(OBSERVATIONS)} are called; it has {', '.join(names)}. "
+                    "Load it as a plugin: load_plugins([MODULE])."
+                )
         except Exception as error:
             raise PluginError(f"{who}: {' '.join(in_words(error).split())}") from error
     return plugins

@@ -555,6 +555,7 @@ def test_runs_at_once_with_the_same_plugins_are_told_apart(sequence, tmp_path):
         ("vos_frame_don", hookimpl(lambda self, frame: None), 'unknown hook "vos_frame_don". Did you mean'),
         ("vos_frame_done", hookimpl(lambda self, image: None), "Argument.*image"),
         ("frame_done", lambda self, frame: None, "observer Guest: it has no hook"),
+        ("vos_trackers", hookimpl(lambda self: []), "observer Guest: of an observer only .* it has vos_trackers. Load"),
     ],
 )
 def test_an_observer_whose_hooks_do_not_fit_is_refused(name, function, message, sequence, tmp_path):
