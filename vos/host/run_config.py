@@ -24,7 +24,7 @@ class RunConfig:
     """Settings of one run.
 
     Attributes:
-        tracker: a tracker's name, a tracker, or one of ``make_tracker`` that is kept for several runs.
+        tracker: a tracker's name, a tracker, or one of ``make_tracker``, kept for several runs in turn.
         options: the tracker's options: values by name, a ready options object, or None.
         runtime: device, precision, threads, seed.
         both_ways: track backward too, each object from its annotations.

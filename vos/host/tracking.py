@@ -102,7 +102,7 @@ def stream(
         annotations: a label map (uint8 (H, W)), a mask file or an ``Annotation`` for the first frame;
             a list of ``Annotation`` or a dict by frame index for several; None takes those that a
             DAVIS or YouTube-VOS layout puts beside the frames.
-        tracker: a tracker's name, a tracker, or one of ``make_tracker`` that is kept for several runs.
+        tracker: a tracker's name, a tracker, or one of ``make_tracker``, kept for several runs in turn.
         options: by name, of a tracker that is given by its name.
         runtime: device, precision, threads, seed; None for the defaults.
         both_ways: track backward too: each object from its first annotation to the first frame, and between two of its

@@ -715,3 +715,20 @@ def test_an_end_behind_the_last_frame_is_a_warning(caplog):
     assert [record.getMessage() for record in caplog.records] == [
         "--end 3@3 has no effect: the last of the 3 frames has index 2."
     ]
+
+
+def test_a_tracker_object_that_another_run_has_started_is_refused_in_the_run_before():
+    sequence = tiny_sequence("still", length=6, object_ids=(3,))
+    tracker = Keeping()
+
+    def begin():
+        return vos.stream(sequence, sequence.label_maps[0], tracker=tracker)
+
+    left, waiting = begin(), begin()
+    next(left)
+    assert len(list(begin())) == 6
+    assert len(list(waiting)) == 6, "it had not begun"
+    message = r'tracker "Keeping", frame 00001 \(index 1\): another run has started this tracker object\. Make one for'
+    with pytest.raises(vos.TrackerError, match=message):
+        next(left)
+    assert len(list(begin())) == 6

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import cast
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -35,6 +36,10 @@ ENCODERS = 2
 
 LARGEST_LOGIT = 1e4
 """Infinite logits become this, which is as certain and can be resized."""
+
+
+_latest: WeakValueDictionary[int, TrackerAdapter] = WeakValueDictionary()
+"""By ``id`` of each tracker, the run that started it last: a tracker follows one sequence at a time."""
 
 
 class TrackerAdapter:
@@ -96,6 +101,7 @@ class TrackerAdapter:
 
     def start(self, frame: Frame, label_map: LabelMap, encoding: Encoding) -> None:
         """Start a sequence at an annotated frame."""
+        _latest[id(self._tracker)] = self
         with self._naming(frame):
             if self._encodes:
                 cast("EncodingTracker", self._tracker).start(frame, label_map, encoding)
@@ -115,6 +121,7 @@ class TrackerAdapter:
             TrackerError: it failed, or its answer breaks the contract; the message names the frame.
         """
         with self._naming(frame):
+            self._refuse_started_elsewhere()
             if self._encodes:
                 prediction = cast("EncodingTracker", self._tracker).step(frame, encoding)
             else:
@@ -137,6 +144,7 @@ class TrackerAdapter:
         if not self.is_forgotten(object_id):
             return False
         with self._naming(frame):
+            self._refuse_started_elsewhere()
             cast("ForgettingTracker", self._tracker).forget(object_id)
         return True
 
@@ -151,7 +159,12 @@ class TrackerAdapter:
 
     def load(self, path: Path) -> None:
         """Load the tracker's state; raises what the tracker raises."""
+        _latest[id(self._tracker)] = self
         cast("SavingTracker", self._tracker).load(path)
+
+    def _refuse_started_elsewhere(self) -> None:
+        if _latest.get(id(self._tracker)) is not self:
+            raise TrackerError("another run has started this tracker object. Make one for each run that goes on.")
 
     def _encode_batch(
         self,
