@@ -11,6 +11,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import torch
 
 import vos
 from vos.host.outputs import saved_states
@@ -236,8 +237,21 @@ def refused_by_the_tracker(folder):
     edit_record(folder, sha256=hashlib.sha256(state.read_bytes()).hexdigest())
 
 
+def saved_with_more_threads(folder):
+    edit_record(folder, threads=torch.get_num_threads() + 1)
+
+
 @pytest.mark.parametrize(
-    "harm", [other_version, damaged, a_frame_that_never_was, no_record, missing_mask, refused_by_the_tracker]
+    "harm",
+    [
+        other_version,
+        damaged,
+        a_frame_that_never_was,
+        no_record,
+        missing_mask,
+        refused_by_the_tracker,
+        saved_with_more_threads,
+    ],
 )
 def test_a_state_that_cannot_be_trusted_is_refused_in_a_line(sequence, tmp_path, caplog, harm):
     folder = stop(sequence, tmp_path, 6)

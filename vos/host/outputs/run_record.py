@@ -139,7 +139,7 @@ class RunRecord:
             "outputs": self._outputs,
             "resumed": self._resumed,
             "runtime": dict(run.runtime),
-            "threads": _threads_of(run),
+            "threads": threads_of(run),
             "started": self._began,
             "look_at": [dataclasses.asdict(span) for span in self._doubts.spans],
             "milliseconds_per_frame": self._times.summary(),
@@ -226,7 +226,7 @@ def ended_by(error: BaseException) -> dict[str, Any]:
     return {"state": "stopped" if stopped else "failed", "error": f"{type(error).__name__}: {error}".rstrip(": ")}
 
 
-def _threads_of(run: Run) -> int | None:
+def threads_of(run: Run) -> int | None:
     """CPU threads of torch in this process, or the setting if the process has not loaded torch."""
     torch = sys.modules.get("torch")
     return run.runtime.get("threads") if torch is None else int(torch.get_num_threads())

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from vos.errors import InputError, VosError
 from vos.host.doubts import DoubtEntry
 from vos.host.outputs.doubt_log import DoubtLog
-from vos.host.outputs.run_record import identity_of, versions
+from vos.host.outputs.run_record import identity_of, threads_of, versions
 from vos.io.atomic_files import atomic_write, replacing
 from vos.io.json_file import plain_json, read_json
 from vos.registry.plugin_errors import in_words, is_stop
@@ -154,7 +154,8 @@ def refuse_state(folder: Path, error: BaseException) -> None:
 def _conditions(run: Run) -> dict[str, Any]:
     """Values that a saved state and the run that loads it must share; ``run.json`` says that the source is the same."""
     identity = {name: value for name, value in identity_of(run).items() if name not in ("source", "source_path")}
-    return {"identity": identity, "runtime": dict(run.runtime), "versions": versions()}
+    threads = threads_of(run)  # sums of another number of threads round differently
+    return {"identity": identity, "runtime": dict(run.runtime), "threads": threads, "versions": versions()}
 
 
 def _state_file(folder: Path, index: int) -> Path:
