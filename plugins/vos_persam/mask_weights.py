@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos.plugin import BoolArray
+from vos.plugin import BoolArray, OptionError
 
 EPSILON = 1e-4
 """AdamW's ``eps`` in the official code; its other constants are torch's defaults."""
@@ -24,6 +24,9 @@ OBJECT_SHARE = 0.25
 """Focal loss: weight of object pixels; background pixels have the rest. Its exponent is 2."""
 MAX_SHIFT = 0.03
 """How far the logits of uncertain pixels may move, on average, before the losses are expanded anew."""
+
+MAX_RISE = 0.01
+"""How far the loss may end above its start: it wavers by less where nothing is left to learn."""
 
 
 @dataclass
@@ -54,6 +57,8 @@ def fit_mask_weights(
         history: filled in, if given.
     Returns:
         (w0, w1, w2), the weights of the three masks; they sum to 1.
+    Raises:
+        OptionError: the loss rises, as with a rate that is too high.
     Source: persam_f.py:127-158, persam_video_f.py:119-158 at a7e8724 (losses: :237-279 and the like).
     """
     with torch.inference_mode(mode=False), torch.enable_grad():
@@ -61,7 +66,7 @@ def fit_mask_weights(
         weights = torch.full((2,), 1 / 3, dtype=torch.float64)
         optimizer = torch.optim.AdamW([weights], lr=rate, eps=EPSILON, foreach=False)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs)
-        near = losses.expand(weights)
+        near = first = losses.expand(weights)
         for _ in range(epochs):
             if near.shift(weights) > MAX_SHIFT:
                 near = losses.expand(weights)
@@ -73,8 +78,14 @@ def fit_mask_weights(
             weights.grad = near.gradient(weights)
             optimizer.step()
             schedule.step()
-    first, second = weights.tolist()
-    return 1 - first - second, first, second
+        before, after = float(first.here.sum()), float(losses.expand(weights).here.sum())
+    if not after <= before + MAX_RISE:
+        raise OptionError(
+            f"rate {rate:g} is too high: in {epochs} epochs the loss of the mask weights went from {before:.3g} to "
+            f"{after:.3g}. Give a lower one; the official code has 0.0004 for videos and 0.001 for images."
+        )
+    w1, w2 = weights.tolist()
+    return 1 - w1 - w2, w1, w2
 
 
 @dataclass(frozen=True)

@@ -147,6 +147,10 @@ def test_the_fit_equals_the_official_optimisation(scale):
     np.testing.assert_allclose(ours, official_fit(logits, mask, 300, 2e-3), atol=1e-4)
     assert history.dice[-1] + history.focal[-1] < history.dice[0] + history.focal[0]
     assert sum(ours) == pytest.approx(1)
+    for epochs, rate in ((800, 1e9), (10, 1e3)):
+        message = rf"rate {rate:g} is too high: in {epochs} epochs the loss of the mask weights went from"
+        with pytest.raises(OptionError, match=message.replace("+", r"\+")):
+            fit_mask_weights(logits, mask, epochs=epochs, rate=rate)
 
 
 @pytest.mark.parametrize(
