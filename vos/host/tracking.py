@@ -270,7 +270,8 @@ def _begin_outputs(
 
 def _go_on(run: PreparedRun, planned: PlannedOutputs, folder: Path, *, exact: bool) -> list[dict[str, Any]]:
     """Resume a stopped run, if there is one; returns all its resumptions so far."""
-    run.states = StateWriter(run.facts, run.loop, None if planned.remote is None else planned.remote.push)
+    on_saved = None if planned.remote is None else planned.remote.push
+    run.states = StateWriter(run.facts, run.loop, run.writers, on_saved)
     record = planned.stopped_run(folder)
     if record is not None:
         masks = masks_by_index(folder, run.source.info)

@@ -15,7 +15,7 @@ from vos.host.doubts import DoubtEntry
 from vos.host.loop.resume_point import ResumePoint
 from vos.host.outputs.doubt_log import DoubtLog
 from vos.host.outputs.run_record import identity_of, recorded_doubts
-from vos.host.outputs.saved_states import STATE_FOLDER, find_state, refuse_state
+from vos.host.outputs.saved_states import STATE_FOLDER, find_state, refuse_state, whole_file_writer
 from vos.io.masks.mask_file import read_stored_label_map
 from vos.protocols.writer import Writer
 from vos.registry.plugin_errors import is_stop
@@ -99,7 +99,7 @@ def resume_stopped_run(
         The run with its ``frames_before``; and where it resumes, or None if it starts from its first frame.
     """
     place = run.address or run.output
-    whole = next((writer for writer in writers if not getattr(writer, "per_frame", False)), None)
+    whole = whole_file_writer(writers)
     if whole is not None:
         logger.info("%s: tracked anew: %s writes one file of all frames.", place, type(whole).__name__)
         return run, None

@@ -10,7 +10,7 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from vos.host.outputs.doubt_log import DoubtLog
 from vos.host.outputs.run_record import identity_of, threads_of, versions
 from vos.io.atomic_files import atomic_write, replacing
 from vos.io.json_file import plain_json, read_json
+from vos.protocols.writer import Writer
 from vos.registry.plugin_errors import in_words, is_stop
 from vos.types.run import Run
 
@@ -39,12 +40,15 @@ logger = logging.getLogger(__name__)
 class StateWriter:
     """Writes the detector's entry of each frame, and the tracker's state every ``EVERY_FRAMES`` frames (the newest)."""
 
-    def __init__(self, run: Run, loop: FrameLoop, on_saved: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self, run: Run, loop: FrameLoop, writers: Iterable[Writer], on_saved: Callable[[], None] | None = None
+    ) -> None:
         """Prepare; nothing is written yet.
 
         Args:
             run: with its output folder.
             loop: gives the state.
+            writers: of the run.
             on_saved: called after each state, such as to copy the folder to its address.
         """
         assert run.output is not None, "states lie in a run's folder"
@@ -53,7 +57,8 @@ class StateWriter:
         # The next frame begins a batch of encodings, as it would have in an unbroken run.
         self._every = -(-EVERY_FRAMES // loop.tracker.batch) * loop.tracker.batch
         self._works = loop.tracker.saves and loop.can_resume
-        self._log = DoubtLog(self._folder) if run.source.seekable and loop.can_resume else None
+        resumes = run.source.seekable and loop.can_resume and whole_file_writer(writers) is None
+        self._log = DoubtLog(self._folder) if resumes else None
 
     def frame_tracked(self, entry: DoubtEntry) -> None:
         """Log what the detector found in a frame; called before its mask is written, so that no mask lacks an entry.
@@ -111,6 +116,11 @@ class StateWriter:
         for other in self._folder.glob("*.state"):
             if other.name != path.name:
                 other.unlink(missing_ok=True)
+
+
+def whole_file_writer(writers: Iterable[Writer]) -> Writer | None:
+    """Find a writer that makes one file of all frames, with which a stopped run is tracked anew."""
+    return next((writer for writer in writers if not getattr(writer, "per_frame", False)), None)
 
 
 def find_state(run: Run) -> tuple[int, Path] | None:
