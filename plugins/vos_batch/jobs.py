@@ -100,12 +100,13 @@ def find_jobs(where: str, defaults: TrackJob, set_name: str | None = None) -> li
     seen: dict[str, str] = {}
     for job in jobs:
         job_id = job.to_job().job_id
-        if job_id in seen:
+        folder = job_id if "://" in job_id else os.path.realpath(job_id)  # whatever the spelling of its path
+        if folder in seen:
             raise InputError(
-                f"{where}: {seen[job_id]} and {job.source} would both be written to {job_id}. "
+                f"{where}: {seen[folder]} and {job.source} would both be written to {job_id}. "
                 'Give one of them another "sequence" or "output".'
             )
-        seen[job_id] = job.source
+        seen[folder] = job.source
     return jobs
 
 

@@ -165,6 +165,14 @@ def test_what_is_wrong_in_a_manifest_is_one_line(text, message, tmp_path):
     assert re.match(re.escape(str(path)), str(caught.value))
 
 
+def test_one_folder_under_two_paths_is_refused(tmp_path):
+    (tmp_path / "link").symlink_to("out", target_is_directory=True)
+    lines = [{"video": "x/a.mp4", "output": "out"}, {"video": "y/a.mp4", "output": "link"}]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(InputError, match=r"x/a.mp4 and .*y/a.mp4 would both be written to .*link/a"):
+        find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -257,6 +257,19 @@ def test_a_state_that_cannot_be_saved_is_a_warning(sequence, tmp_path, caplog):
     assert caplog.text.count("cannot be saved") == 1
 
 
+def test_another_output_of_a_finished_run_leaves_its_masks(sequence, tmp_path):
+    track(sequence, tmp_path, Sliding())
+    folder = tmp_path / sequence.info.name
+    before = masks(folder)
+    assert len(before) == 14
+    track(sequence, tmp_path, Sliding(), writers=["tar"], resume="exact")
+    assert masks(folder) == before
+    assert (folder / "masks.tar").is_file()
+    assert track(sequence, tmp_path, Sliding(), writers=["tar"], resume="exact").skipped
+    track(sequence, tmp_path, Sliding(), writers=["tar"], overwrite=True)
+    assert not masks(folder), "of the run that is replaced"
+
+
 def test_outputs_of_all_frames_in_one_file_begin_anew(sequence, tmp_path):
     writers = ["davis", ("report", {"path": tmp_path / "r.csv"})]
     stop(sequence, tmp_path, 6, writers=writers)
