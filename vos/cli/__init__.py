@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -118,8 +120,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: what to parse; None for those of the process.
     """
     debug = "--debug" in (sys.argv if arguments is None else arguments)
+    _open_closed_streams()
     stop_on_signals()
     sys.exit(_run(list(arguments) if arguments is not None else None, debug))
+
+
+def _open_closed_streams() -> None:
+    """Connect standard streams that are closed to the null device, here and in worker processes.
+
+    Else a file that is opened later takes the stream's number, and libraries print into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode)  # noqa: SIM115  # stays open; it takes the lowest free number
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _run(arguments: list[str] | None, debug: bool) -> int:

@@ -252,6 +252,17 @@ def test_help_version_and_completion():
     assert "track" in done.stdout
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes descriptors in the child process")
+def test_a_run_whose_standard_streams_are_closed_is_done(files, tmp_path):
+    images, masks = files
+    command = [sys.executable, "-m", "vos", "track", images, "--mask", masks / "00000.png", "-o", tmp_path / "out"]
+    done = subprocess.run(
+        [*command, "-O", "side=96"], preexec_fn=lambda: [os.close(number) for number in range(3)], check=False
+    )
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "out" / images.name / "run.json").read_text())["finished"]
+
+
 def test_demo_tracks_the_example_clip_and_prints_its_scores(tmp_path, run):
     # A working size of 160 px in place of 544 takes a quarter of the time.
     code, out, err = run("demo", "-o", tmp_path, "-O", "side=160")
