@@ -85,10 +85,13 @@ def find_jobs(where: str, defaults: TrackJob, set_name: str | None = None) -> li
         At least one job; no two write the same folder.
     Raises:
         InputError: nothing there, a line that cannot be read, or two jobs with one output.
+        OptionError: a set that the tree lacks, or of what is no tree.
     """
     if _ADDRESS.match(where):
         raise InputError(f"{where}: is an address, expected a manifest, a tree or a pattern on the disk.")
     path = Path(where)
+    if set_name is not None and not path.is_dir():
+        raise OptionError(f"{where}: is no tree, whose sequences --set {set_name} names. Leave out --set.")
     if path.suffix.lower() in (".jsonl", ".ndjson", ".csv"):
         jobs = list(_from_manifest(path, defaults))
     elif path.is_dir():

@@ -133,6 +133,10 @@ def test_a_tree_gives_a_job_for_each_sequence_of_a_set(tmp_path):
     assert [job.sequence for job in find_jobs(str(tmp_path), DEFAULTS, "2017/val")] == ["swan"]
     with pytest.raises(OptionError, match="has no set 2017/train. It has: 2017/val"):
         find_jobs(str(tmp_path), DEFAULTS, "2017/train")
+    (tmp_path / "jobs.jsonl").write_text('{"video": "a.mp4"}')
+    for where in ("jobs.jsonl", "*.mp4"):
+        with pytest.raises(OptionError, match="is no tree, whose sequences --set 2017/val names. Leave out --set"):
+            find_jobs(str(tmp_path / where), DEFAULTS, "2017/val")
 
 
 @pytest.mark.parametrize(
