@@ -315,7 +315,7 @@ def test_seen_and_unseen(tree: Path, tmp_path: Path) -> None:
     assert table["j_unseen"] == pytest.approx(np.mean([one.j.mean() for one in unseen]))
     assert table["g"] == pytest.approx(np.mean([table[f"{m}_{g}"] for m in "jf" for g in ("seen", "unseen")]))
     with pytest.raises(InputError, match='do not say "seen"'):
-        vos.evaluate(tree, tree / "predictions", meta=bare)
+        vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", meta=bare)
     content = json.loads(meta({"bear", "dog"}))
     del content["videos"]["bear"], content["videos"]["dog"]["objects"]["2"]
     marked.write_text(json.dumps(content))
@@ -324,7 +324,14 @@ def test_seen_and_unseen(tree: Path, tmp_path: Path) -> None:
         vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", meta=marked)
     bare.write_text("[]")
     with pytest.raises(InputError, match=r"bare.json: not a YouTube-VOS meta.json"):
-        vos.evaluate(tree, tree / "predictions", meta=bare)
+        vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", meta=bare)
+
+
+def test_categories_without_effect_are_refused(tree: Path) -> None:
+    with pytest.raises(InputError, match=r"davis-2017 scores other objects and frames. Add --protocol youtube-vos"):
+        vos.evaluate(tree, tree / "predictions", meta="meta.json")
+    with pytest.raises(InputError, match=r"--seen-meta train.json names the seen categories, and no --meta"):
+        vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", seen_meta="train.json")
 
 
 def faults(tree: Path, predictions: Path, **more: object) -> list[str]:

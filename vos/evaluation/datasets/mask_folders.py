@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from vos.errors import InputError
+from vos.errors import InputError, OptionError
 from vos.evaluation.datasets.faults import FaultsError
 from vos.evaluation.datasets.frame_chunks import PlannedSequence, score_frames
 from vos.evaluation.datasets.frame_pairs import pair_by_name
@@ -86,6 +86,7 @@ def evaluate(
     Raises:
         FaultsError: files that cannot be scored, all listed in one error.
         InputError: there is nothing to score, or an argument is out of its range.
+        OptionError: categories that a protocol of DAVIS has no use for, or seen ones alone.
     """
     if protocol is None:
         protocol = protocol_of_set(sequences if isinstance(sequences, str) else None)
@@ -99,7 +100,7 @@ def evaluate(
     predictions = Path(predictions)
     if not predictions.is_dir():
         raise InputError(f"{predictions}: no such folder of predictions.")
-    seen = None if meta is None else seen_objects(Path(meta), seen_meta)
+    seen = _seen(meta, seen_meta, rules)
     unsupervised = rules.max_proposals is not None
     truth_folders, remarks = find_sequences(
         Path(truth), sequences, only=only, unsupervised=unsupervised, object_folders=rules.object_folders
@@ -110,6 +111,20 @@ def evaluate(
     scored = run.score(workers, progress)
     scores = Scores(name or predictions.resolve().name, rules, tolerance, scored, None, run.files(), remarks)
     return scores if seen is None else replace(scores, unseen=_unseen(scores, seen, str(meta)))
+
+
+def _seen(meta: Path | str | None, seen_meta: Path | str | None, rules: Protocol) -> dict[tuple[str, int], bool] | None:
+    """True for each object of a seen category; None without categories. Refuses what they have no effect on."""
+    if meta is None:
+        if seen_meta is not None:
+            raise OptionError(f"--seen-meta {seen_meta} names the seen categories, and no --meta those of the objects.")
+        return None
+    if rules.name.startswith("davis-"):
+        raise OptionError(
+            f"--meta {meta} is for YouTube-VOS, and {rules.name} scores other objects and frames. "
+            "Add --protocol youtube-vos, or leave out --meta."
+        )
+    return seen_objects(Path(meta), seen_meta)
 
 
 def _unseen(scores: Scores, seen: Mapping[tuple[str, int], bool], meta: str) -> frozenset[tuple[str, int]]:
