@@ -83,12 +83,21 @@ def test_failures_are_listed_and_the_rest_is_done(clips, tmp_path, capsys, monke
         (["--executor", "lokal"], 'Did you mean "local"'),
         (["-E", "worker=2"], 'Did you mean "workers"'),
         (["-E", "workers=2"], "-j and -E workers= are both given"),
+        (["-o", "https://example.org/out"], "https://example.org/out/batch.json: a web server takes no output"),
     ],
 )
 def test_typing_mistakes_end_the_batch_before_it_begins(arguments, message, clips, tmp_path, capsys):
     assert batch(tmp_path, clips, *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_output_is_the_working_folder(clips, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    assert batch(tmp_path, clips, "-t", "still", "-o", "", plugins=["-p", "still_tracker"]) == 0
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"batch.json", "s0", "s1"}
 
 
 def test_a_tracker_made_once_gives_the_masks_of_one_made_anew():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
@@ -57,7 +58,8 @@ def finished_summary(
         raise OutputExistsError(
             f"{folder}: --resume found a run with another {other}. Use --overwrite, or -o for another folder."
         )
-    if not record.get("finished") or masks != record.get("mask_files"):
+    # More masks are those of an earlier run with other writers, which a run at an address does not fetch and count.
+    if not record.get("finished") or masks < record.get("mask_files", math.inf):
         return None
     missing = _missing_outputs(record, outputs)
     if missing:
