@@ -628,6 +628,24 @@ def test_a_sequence_under_another_name_is_never_scored_as_missing(tree: Path, tm
     assert vos.evaluate(tree / "Annotations/480p", renamed, sequences=["bear"]).notes == []
 
 
+@pytest.mark.parametrize("missing", ["error", "zero"])
+@pytest.mark.parametrize(("folder", "name"), [("v/001", "v/1"), ("v", "V_1")])
+def test_an_object_under_another_name_is_never_scored_as_missing(
+    tmp_path: Path, missing: str, folder: str, name: str
+) -> None:
+    for number in ("v/000", "v/001", "w/000"):
+        (tmp_path / "truth" / number).mkdir(parents=True)
+        for n in range(4):
+            Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / "truth" / number / f"{n:05d}.png")
+    renamed = Path(shutil.copytree(tmp_path / "truth", tmp_path / "renamed"))
+    (renamed / folder).rename(renamed / name)
+    with pytest.raises(FaultsError, match=f"Rename the folders .*there is {name}"):
+        vos.evaluate(tmp_path / "truth", renamed, protocol="sa-v", missing=missing)
+    (renamed / name).rename(tmp_path / "gone")
+    if missing == "zero":
+        assert vos.evaluate(tmp_path / "truth", renamed, protocol="sa-v", missing=missing).j.mean < 1
+
+
 @pytest.mark.parametrize("form", ["{:05d}.png", "{}.png"])
 def test_masks_numbered_from_1_are_not_scored_against_the_next_frame_unnoticed(
     tree: Path, tmp_path: Path, form: str

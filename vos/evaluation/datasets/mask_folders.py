@@ -160,7 +160,7 @@ class _FolderScoring:
         self._predictions, self._truth_folders = predictions, truth_folders
         self._rules, self._tolerance, self._missing = rules, tolerance, missing
         self.faults: list[str] = []
-        self._folders, self._strays = _prediction_folders(predictions, truth_folders, missing, self.faults)
+        self._folders, self._strays = _prediction_folders(predictions, truth_folders, rules, missing, self.faults)
 
     def score(self, workers: int, progress: Callable[[int, int], None] | None) -> tuple[SequenceScores, ...]:
         """Score all sequences with a number of processes; raises ``FaultsError`` if there is a fault."""
@@ -189,22 +189,22 @@ class _FolderScoring:
 
 
 def _prediction_folders(
-    predictions: Path, truth_folders: Mapping[str, Path], missing: Missing, faults: list[str]
-) -> tuple[dict[str, Path], list[Path]]:
+    predictions: Path, truth_folders: Mapping[str, Path], rules: Protocol, missing: Missing, faults: list[str]
+) -> tuple[dict[str, Path], list[str]]:
     """Find each sequence's predictions; and, where some have none, the folders of masks that belong to no sequence."""
     found = {
         sequence: prediction_folder(predictions, sequence, alone=len(truth_folders) == 1) for sequence in truth_folders
     }
-    lost = [folder for folder in found.values() if not folder.is_dir()]
+    lost = [sequence for sequence, folder in found.items() if not folder.is_dir()]
     if missing == "error" and len(lost) == len(found):
         held = ", ".join(sorted(path.name for path in predictions.iterdir())[:5]) or "nothing"
         raise InputError(
             f"{predictions}: none of the {len(found)} sequences is in it, first {next(iter(found))}. It holds: {held}."
         )
-    strays = stray_folders(predictions, found, truth_folders) if lost else []
+    strays = stray_folders(predictions, found, truth_folders, object_folders=rules.object_folders) if lost else []
     # Sequences under other names are missing because of their names: they are never scored as empty.
     if missing == "zero" and lost and len(strays) >= len(lost):
-        faults.append(f"{predictions}: no {_shown(lost)}, but it holds {_shown(strays)}")
+        faults.append(f"{predictions}: no {lost[0]}{_and_more(lost)}, but it holds {strays[0]}{_and_more(strays)}")
     return found, strays
 
 
@@ -222,12 +222,12 @@ def _joined(finished: list[SequenceScores], rules: Protocol) -> tuple[SequenceSc
     return tuple(SequenceScores(name, tuple(objects), notes[name]) for name, objects in joined.items())
 
 
-def _advice(plans: Sequence[PlannedSequence], faults: Sequence[str], missing: Missing, strays: Sequence[Path]) -> str:
+def _advice(plans: Sequence[PlannedSequence], faults: Sequence[str], missing: Missing, strays: Sequence[str]) -> str:
     """Suggest the user's next step after faults; ``--missing zero`` only where no mask has another name."""
     if strays:
         return (
-            f"Rename the folders as the sequences are named (there is {_shown(strays)}), or leave sequences out with "
-            "--set FILE: a sequence under another name would be scored as missing."
+            f"Rename the folders as those of the truth are named (there is {strays[0]}{_and_more(strays)}), or leave "
+            "sequences out with --set FILE: masks under another name would be scored as missing."
         )
     if any(plan.unused for plan in plans):
         return "Rename the masks as the annotations are named: a mask under another name would be scored as missing."
@@ -281,10 +281,6 @@ def _plan(
         else:
             faults.extend(f"{prediction_folder / lost}: no such file" for lost in absent)
     return plan
-
-
-def _shown(paths: Sequence[Path]) -> str:
-    return paths[0].name + _and_more([path.name for path in paths])
 
 
 def _and_more(names: Sequence[str]) -> str:
