@@ -268,7 +268,10 @@ def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:
     for source in found:
         masks, name = _mask_beside(source), sequence_name(source)
         if masks is None:
-            raise InputError(f"{source}: no mask beside it. Expected {name}.png, {name}-mask.png or a folder {name}/.")
+            raise InputError(
+                f"{source}: no mask beside it. Expected {name}.png, {name}-mask.png or a folder {name}/; "
+                "a manifest is a .jsonl or .csv file."
+            )
         yield replace(defaults, source=source, masks=masks, sequence=name)
 
 
