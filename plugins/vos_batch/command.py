@@ -88,7 +88,9 @@ def _defaults(given: dict[str, Any]) -> TrackJob:
 
 
 def _finish(summary: JobSummary, where: str) -> None:
-    for line in summary.failures:  # first: the disk may be full
-        click.echo(f"vos: {line}", err=True)
-    write_summary(summary, where)
+    try:
+        for line in summary.failures:  # first: the disk may be full
+            click.echo(f"vos: {line}", err=True)
+    finally:  # the reader of stderr may be gone
+        write_summary(summary, where)
     click.echo(f"{summary_line(summary)} -> {where}")

@@ -10,7 +10,7 @@ import torch
 
 import vos
 from vos.cli import main
-from vos.plugin import JobEvent, OutputError, Runtime, load_plugins, make_tracker, read_text, write_text
+from vos.plugin import JobEvent, JobSummary, OutputError, Runtime, load_plugins, make_tracker, read_text, write_text
 from vos.testing import tiny_sequence
 from vos_batch import command
 from vos_batch.batch import run_batch
@@ -74,6 +74,17 @@ def test_failures_are_listed_and_the_rest_is_done(clips, tmp_path, capsys, monke
     told = capsys.readouterr()
     assert "no.mp4: no such file" in told.err
     assert "no space" in told.err
+
+
+def test_the_summary_is_written_where_the_reader_of_stderr_is_gone(tmp_path, monkeypatch):
+    def gone(*arguments, **more):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(command.click, "echo", gone)
+    failed = {"out/a": JobEvent("out/a", "failed", message="no such file")}
+    with pytest.raises(BrokenPipeError):
+        command._finish(JobSummary(1, failed=failed), str(tmp_path / "batch.json"))
+    assert list(json.loads((tmp_path / "batch.json").read_text())["failed"]) == ["out/a"]
 
 
 @pytest.mark.parametrize(
