@@ -229,7 +229,7 @@ def test_a_video_that_now_has_another_size_is_another_run(sequence, tmp_path):
     larger = tiny_sequence("moving", length=14, size=(80, 112))
     larger.save(tmp_path / "other")[0].rename(images)
     again = {"tracker": Sliding(), "output": tmp_path / "out", "resume": True}
-    with pytest.raises(OutputExistsError, match="--resume found a run with another annotation digest") as refused:
+    with pytest.raises(OutputExistsError, match="holds a run with another set of masks, by its digest") as refused:
         track_from(images, larger.label_maps[0], **again)
     assert "\n" not in str(refused.value)
     with pytest.raises(vos.InputError, match="00000.png"):
