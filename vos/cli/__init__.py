@@ -76,7 +76,9 @@ class _Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (VosError, click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+        except (VosError, click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except (BrokenPipeError, UnicodeEncodeError):  # not the plugin's fault
             raise
         except Exception as error:
             name = ctx.invoked_subcommand
@@ -166,6 +168,10 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
             raise
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             click.echo(f"vos: {str(error.filename)[:80]}...: the name is too long for a file.", err=True)
+            return 2
+        if isinstance(error, UnicodeEncodeError) and error.encoding != "utf-8":  # of the locale
+            name = printable(str(error.object))
+            click.echo(f"vos: {name}: no name of a file in the encoding {error.encoding}. Set PYTHONUTF8=1.", err=True)
             return 2
         said = printable(f"vos: unexpected {type(error).__name__}: {error}")
         click.echo(f"{said}\nRun again with --debug to see where.", err=True)
