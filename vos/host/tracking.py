@@ -260,10 +260,7 @@ def _begin_outputs(
         run.opened.enter_context(output_lock(folder))
         remove_partials(folder)
         resumed = _go_on(run, planned, folder, exact=exact)
-        writes_masks = any(one["writer"] == DEFAULT_WRITER for one in planned.descriptions)
-        # A run that is resumed with other writers alone keeps the masks that are there: they are its own.
-        replaced = run.loop.passes if writes_masks or planned.overwrite or continuation is not None else ()
-        stale = stale_masks(folder, info, replaced)
+        stale = [] if planned.adds_to_finished_run(folder) else stale_masks(folder, info, run.loop.passes)
         kept = run.facts.frames_before if continuation is None else len(masks_in(folder)) - len(stale)
         # A continued run reads masks before it writes them again.
         record_keeper = RunRecord(planned.descriptions, stale if continuation is None else (), kept, resumed)

@@ -270,6 +270,13 @@ def test_another_output_of_a_finished_run_leaves_its_masks(sequence, tmp_path):
     assert not masks(folder), "of the run that is replaced"
 
 
+def test_another_output_of_a_stopped_run_takes_the_place_of_its_masks(sequence, tmp_path):
+    folder = stop(sequence, tmp_path, 9)
+    assert masks(folder)
+    track(sequence, tmp_path, Sliding(), writers=["tar"], resume="exact")
+    assert not masks(folder), "a part of the masks would pass for those of a finished run"
+
+
 def test_outputs_of_all_frames_in_one_file_begin_anew(sequence, tmp_path):
     writers = ["davis", ("report", {"path": tmp_path / "r.csv"})]
     stop(sequence, tmp_path, 6, writers=writers)
