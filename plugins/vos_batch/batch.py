@@ -83,9 +83,12 @@ def check_summary(where: str, jobs: Sequence[TrackJob], listed_in: str, *, overw
         overwrite: True lets any other file be replaced.
         own: True lets a second run, which continues a batch, replace the batch's summary.
     Raises:
-        InputError: a folder is there, or its folder is a file; it is an input, or lies in the folder of a job.
+        InputError: a folder is there, or its folder is a file; it is an input, or lies in the folder of a job, or at
+            the address of a web server.
         OutputExistsError: a file is there.
     """
+    if where.lower().startswith(("http://", "https://")):
+        raise InputError(f"{where}: a web server takes no output. Give a folder, or a bucket such as s3://.")
     on_disk = "://" not in where
     if on_disk:
         _check_place(Path(where), jobs, listed_in, own=own)

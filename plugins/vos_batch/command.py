@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -57,12 +58,17 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     for tracker in {job.tracker.partition(":")[0] for job in jobs}:
         plugins.trackers.get(tracker)  # a typing mistake ends the batch before it begins
     plugins.writers.get(given["writer"])
-    where = given["summary"] or f"{given['output'].rstrip('/')}/batch.json"
+    where = given["summary"] or _summary_in(given["output"])
     check_summary(where, jobs, given["jobs"], overwrite=given["overwrite"], own=given["summary"] is None)
     with show_progress("batch", len(jobs), "job", given["progress"]) as progress:
         summary = run_batch(executor, jobs, modules, blocked, JobProgress(progress))
     _finish(summary, where)
     ctx.exit(summary.exit_code)
+
+
+def _summary_in(output: str) -> str:
+    """The summary's place in the output folder, or at its address."""
+    return f"{output.rstrip('/')}/batch.json" if "://" in output else str(Path(output) / "batch.json")
 
 
 def _defaults(given: dict[str, Any]) -> TrackJob:
@@ -82,7 +88,9 @@ def _defaults(given: dict[str, Any]) -> TrackJob:
 
 
 def _finish(summary: JobSummary, where: str) -> None:
-    for line in summary.failures:  # first: the disk may be full
-        click.echo(f"vos: {line}", err=True)
-    write_summary(summary, where)
+    try:
+        for line in summary.failures:  # first: the disk may be full
+            click.echo(f"vos: {line}", err=True)
+    finally:  # the reader of stderr may be gone
+        write_summary(summary, where)
     click.echo(f"{summary_line(summary)} -> {where}")

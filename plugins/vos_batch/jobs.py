@@ -85,10 +85,13 @@ def find_jobs(where: str, defaults: TrackJob, set_name: str | None = None) -> li
         At least one job; no two write the same folder.
     Raises:
         InputError: nothing there, a line that cannot be read, or two jobs with one output.
+        OptionError: a set that the tree lacks, or of what is no tree.
     """
     if _ADDRESS.match(where):
         raise InputError(f"{where}: is an address, expected a manifest, a tree or a pattern on the disk.")
     path = Path(where)
+    if set_name is not None and not path.is_dir():
+        raise OptionError(f"{where}: is no tree, whose sequences --set {set_name} names. Leave out --set.")
     if path.suffix.lower() in (".jsonl", ".ndjson", ".csv"):
         jobs = list(_from_manifest(path, defaults))
     elif path.is_dir():
@@ -100,12 +103,13 @@ def find_jobs(where: str, defaults: TrackJob, set_name: str | None = None) -> li
     seen: dict[str, str] = {}
     for job in jobs:
         job_id = job.to_job().job_id
-        if job_id in seen:
+        folder = job_id if "://" in job_id else os.path.realpath(job_id)  # whatever the spelling of its path
+        if folder in seen:
             raise InputError(
-                f"{where}: {seen[job_id]} and {job.source} would both be written to {job_id}. "
+                f"{where}: {seen[folder]} and {job.source} would both be written to {job_id}. "
                 'Give one of them another "sequence" or "output".'
             )
-        seen[job_id] = job.source
+        seen[folder] = job.source
     return jobs
 
 
@@ -126,6 +130,9 @@ def _table_rows(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, cells in _table_cells(path, text):
         if not names:
             names = cells
+            twice = next((name for name in names if name and names.count(name) > 1), None)
+            if twice is not None:
+                raise InputError(f'{path}, line {number}: two fields are called "{ascii(twice)[1:-1]}".')
             continue
         if len(cells) > len(names):
             raise InputError(
@@ -171,9 +178,10 @@ def _job_of(row: dict[str, Any], where: str, folder: Path, defaults: TrackJob) -
     unknown = [key for key in row if key not in COLUMNS]
     if unknown:
         raise InputError(f'{where}: unknown field "{ascii(str(unknown[0])[:80])[1:-1]}". Known: {", ".join(COLUMNS)}.')
-    video = row.get("video")
-    if not isinstance(video, str):
+    if "video" not in row:
         raise InputError(f'{where}: no "video".')
+    texts = {name: _text(row[name], name, where) for name in ("video", "tracker", "output", "sequence") if name in row}
+    video = texts["video"]
     selection = dict(defaults.selection)
     for name in _NUMBERS:
         if name in row:
@@ -186,12 +194,18 @@ def _job_of(row: dict[str, Any], where: str, folder: Path, defaults: TrackJob) -
         defaults,
         source=source,
         masks=_masks(row.get("masks"), where, folder) or defaults.masks or _mask_beside(source),
-        tracker=str(row.get("tracker", defaults.tracker)),
+        tracker=texts.get("tracker", defaults.tracker),
         options={**defaults.options, **_options(row.get("options", {}), where)},
-        output=_relative(str(row["output"]), folder) if "output" in row else defaults.output,
-        sequence=safe_name(str(row["sequence"])) if "sequence" in row else sequence_name(source),
+        output=_relative(texts["output"], folder) if "output" in row else defaults.output,
+        sequence=safe_name(texts["sequence"]) if "sequence" in row else sequence_name(source),
         selection=selection,
     )
+
+
+def _text(value: Any, name: str, where: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise InputError(f'{where}: "{name}" is {_shortened(value)}, expected text.')
+    return str(value)
 
 
 def _masks(given: Any, where: str, folder: Path) -> str | dict[str, str] | None:
@@ -202,7 +216,9 @@ def _masks(given: Any, where: str, folder: Path) -> str | dict[str, str] | None:
     if isinstance(given, str):
         return _relative(given, folder)
     if isinstance(given, Mapping) and all(str(key).isdecimal() and isinstance(v, str) for key, v in given.items()):
-        return {str(int(key)): _relative(value, folder) for key, value in given.items()}
+        by_index = {str(int(key)): _relative(value, folder) for key, value in given.items()}
+        if len(by_index) == len(given):
+            return by_index
     raise InputError(f'{where}: "masks" is {_shortened(given)}, expected a path, or paths by frame index.')
 
 
@@ -252,7 +268,10 @@ def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:
     for source in found:
         masks, name = _mask_beside(source), sequence_name(source)
         if masks is None:
-            raise InputError(f"{source}: no mask beside it. Expected {name}.png, {name}-mask.png or a folder {name}/.")
+            raise InputError(
+                f"{source}: no mask beside it. Expected {name}.png, {name}-mask.png or a folder {name}/; "
+                "a manifest is a .jsonl or .csv file."
+            )
         yield replace(defaults, source=source, masks=masks, sequence=name)
 
 

@@ -211,8 +211,11 @@ def _work(plan: WorkerPlan, name: str, environment: dict[str, str], pipe: Connec
             job: Job = pipe.recv()
         except (EOFError, OSError):
             return
-        with ending_cleanly():
-            run_job(worker, job, name, _thinned(pipe))
+        try:
+            with ending_cleanly():
+                run_job(worker, job, name, _thinned(pipe))
+        except KeyboardInterrupt:  # the signal came as the block ended
+            return
 
 
 def _thinned(pipe: Connection) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,9 @@ from vos.plugin import (
     LabelMap,
     Prediction,
     object_ids,
-    output_errors,
 )
 from vos_formats.importing import reading, sequence_of
-from vos_formats.output import FormatWriter
+from vos_formats.output import FormatWriter, spool_errors
 
 CHUNK_BYTES = 1 << 22
 
@@ -37,7 +35,7 @@ class NpzWriter(FormatWriter):
         self._indices: list[int] = []
         self._ids: set[int] = set()
         self._size = (0, 0)
-        self._pixels = self.spool_path("label_maps").open("wb")
+        self._pixels = self.temporary_file()
 
     def add(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
         """Store one label map."""
@@ -45,13 +43,13 @@ class NpzWriter(FormatWriter):
         self._names.append(frame.name)
         self._indices.append(frame.index)
         self._ids.update(object_ids(label_map))
-        with output_errors(Path(self._pixels.name)):
+        with spool_errors():
             self._pixels.write(np.ascontiguousarray(label_map).data)
 
     def finish(self) -> None:
         """Copy the label maps behind a header that says how many they are."""
-        with output_errors(Path(self._pixels.name)):
-            self._pixels.close()
+        with spool_errors():
+            self._pixels.seek(0)
         others = {
             "names": np.asarray(self._names, dtype=np.str_),
             "indices": np.asarray(self._indices, dtype=np.int64),
@@ -64,18 +62,11 @@ class NpzWriter(FormatWriter):
         ):
             with file.open(_entry("label_maps"), "w", force_zip64=True) as entry:
                 npy.write_array_header_1_0(entry, header)
-                with Path(self._pixels.name).open("rb") as pixels:
-                    while chunk := pixels.read(CHUNK_BYTES):
-                        entry.write(chunk)
+                while chunk := self._pixels.read(CHUNK_BYTES):
+                    entry.write(chunk)
             for name, array in others.items():
                 with file.open(_entry(name), "w") as entry:
                     npy.write_array(entry, array, allow_pickle=False)
-
-    def abort(self, error: BaseException) -> None:
-        """Remove unfinished files."""
-        with suppress(OSError):  # a full disk
-            self._pixels.close()
-        super().abort(error)
 
 
 def _entry(name: str) -> zipfile.ZipInfo:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryFile, gettempdir
 from typing import IO, Any
 
 import cv2
@@ -46,8 +46,8 @@ class FormatWriter:
         self.run: Run
         self.folder: OutputFolder
         self.needs_images = bool(getattr(options, "images", False))
-        self._spool: TemporaryDirectory[str] | None = None
-        self._open: dict[str, IO[str]] = {}
+        self._files = ExitStack()
+        self._spools: dict[str, IO[bytes]] = {}
         self._unfinished: Path | None = None
 
     # The writer protocol.
@@ -74,7 +74,6 @@ class FormatWriter:
         self.folder = OutputFolder(path if self.is_folder else path.parent)
         if not self.is_folder:
             self._unfinished = create_partial(path)  # whether it can be written is known at once
-        self._spool = TemporaryDirectory(prefix="vos-format-")
         self.begin()
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
@@ -86,9 +85,6 @@ class FormatWriter:
     def close(self) -> None:
         """Finish the output."""
         try:
-            for part, stream in self._open.items():
-                with output_errors(self.spool_path(part)):
-                    stream.close()
             self.finish()
             self.folder.check()
         finally:
@@ -96,9 +92,6 @@ class FormatWriter:
 
     def abort(self, error: BaseException) -> None:
         """Remove unfinished files."""
-        for stream in self._open.values():
-            with suppress(OSError):  # a full disk
-                stream.close()
         self._clean()
 
     # What subclasses do.
@@ -115,6 +108,12 @@ class FormatWriter:
 
     # What subclasses use.
 
+    @property
+    def unfinished(self) -> Path:
+        """The temporary file of an output that is one file; ``replacing`` renames it."""
+        assert self._unfinished is not None, "the output is a file, and open"
+        return self._unfinished
+
     @contextmanager
     def replacing(self) -> Iterator[Path]:
         """Provide the file to write; it becomes the output if the block ends without an error.
@@ -122,10 +121,9 @@ class FormatWriter:
         Raises:
             OutputError: it cannot be written, or another program has written the output during the run.
         """
-        assert self._unfinished is not None, "the output is a file, and open"
         with output_errors(self.path):
-            yield self._unfinished
-        finish_partial(self._unfinished, self.path)
+            yield self.unfinished
+        finish_partial(self.unfinished, self.path)
 
     @contextmanager
     def text_file(self) -> Iterator[IO[str]]:
@@ -159,26 +157,25 @@ class FormatWriter:
 
     def spool(self, part: str, entry: str) -> None:
         """Store one line for later on disk, so that memory stays flat."""
-        assert self._spool is not None, "opened before"
-        if part not in self._open:
-            path = Path(self._spool.name) / f"{len(self._open)}.lines"
-            self._open[part] = path.open("w+", encoding="utf-8", errors="surrogateescape", newline="\n")
-        with output_errors(self.spool_path(part)):
-            self._open[part].write(entry + "\n")
+        if part not in self._spools:
+            self._spools[part] = self.temporary_file()
+        with spool_errors():
+            self._spools[part].write(f"{entry}\n".encode(errors="surrogateescape"))
 
     def spooled(self, part: str) -> Iterator[str]:
         """Read the lines of a part again."""
-        stream = self._open.get(part)
+        stream = self._spools.get(part)
         if stream is None:
             return
-        with Path(stream.name).open(encoding="utf-8", errors="surrogateescape", newline="\n") as lines:
-            for line in lines:
-                yield line.rstrip("\n")
+        with spool_errors():
+            stream.seek(0)
+        for line in stream:
+            yield line.rstrip(b"\n").decode(errors="surrogateescape")
 
-    def spool_path(self, name: str) -> Path:
-        """A path for an unfinished file that is not text."""
-        assert self._spool is not None, "opened before"
-        return Path(self._spool.name) / name
+    def temporary_file(self) -> IO[bytes]:
+        """Open a file without a name, which goes with the writer, or with its process."""
+        with spool_errors():
+            return self._files.enter_context(TemporaryFile())
 
     def _chosen(self, folder: Path | None) -> Path | None:
         if self.options.path is not None:
@@ -202,9 +199,13 @@ class FormatWriter:
         if self._unfinished is not None:
             discard_partial(self._unfinished)
             self._unfinished = None
-        if self._spool is not None:
-            self._spool.cleanup()
-            self._spool = None
+        with suppress(OSError):  # a full disk
+            self._files.close()
+
+
+def spool_errors() -> AbstractContextManager[None]:
+    """Raise errors of files without a name as an ``OutputError`` that names their folder."""
+    return output_errors(Path(gettempdir()))
 
 
 def write_list(stream: IO[str], lines: Iterable[str]) -> None:

@@ -33,7 +33,7 @@ class TarWriter(FormatWriter):
 
     def begin(self) -> None:
         """Begin; see the base class."""
-        self._tar = tarfile.open(self.spool_path("tar"), "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115  # closed below
+        self._tar = tarfile.open(self.unfinished, "w", format=tarfile.PAX_FORMAT)  # noqa: SIM115  # closed below
 
     def add(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:
         """Append one mask."""
@@ -44,16 +44,13 @@ class TarWriter(FormatWriter):
         entry = tarfile.TarInfo(f"{safe_name(self.run.sequence)}/{safe_name(frame.name)}.png")
         entry.size = content.tell()
         content.seek(0)
-        with output_errors(self.spool_path("tar")):
+        with output_errors(self.path):
             self._tar.addfile(entry, content)
 
     def finish(self) -> None:
-        """Copy the shard to its place, whole."""
-        with output_errors(self.spool_path("tar")):
+        """Finish the shard."""
+        with self.replacing():
             self._tar.close()
-        with self.replacing() as partial, partial.open("wb") as stream, self.spool_path("tar").open("rb") as shard:
-            while block := shard.read(1 << 20):
-                stream.write(block)
 
     def abort(self, error: BaseException) -> None:
         """Remove unfinished files."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -74,7 +76,9 @@ class _Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (VosError, click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
+        except (VosError, click.ClickException, click.Abort, click.exceptions.Exit):
+            raise
+        except (BrokenPipeError, UnicodeEncodeError):  # not the plugin's fault
             raise
         except Exception as error:
             name = ctx.invoked_subcommand
@@ -118,8 +122,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: what to parse; None for those of the process.
     """
     debug = "--debug" in (sys.argv if arguments is None else arguments)
+    _open_closed_streams()
     stop_on_signals()
     sys.exit(_run(list(arguments) if arguments is not None else None, debug))
+
+
+def _open_closed_streams() -> None:
+    """Connect standard streams that are closed to the null device, here and in worker processes.
+
+    Else a file that is opened later takes the stream's number, and libraries print into it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode)  # noqa: SIM115  # stays open; it takes the lowest free number
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _run(arguments: list[str] | None, debug: bool) -> int:
@@ -151,6 +168,10 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
             raise
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             click.echo(f"vos: {str(error.filename)[:80]}...: the name is too long for a file.", err=True)
+            return 2
+        if isinstance(error, UnicodeEncodeError) and error.encoding != "utf-8":  # of the locale
+            name = printable(str(error.object))
+            click.echo(f"vos: {name}: no name of a file in the encoding {error.encoding}. Set PYTHONUTF8=1.", err=True)
             return 2
         said = printable(f"vos: unexpected {type(error).__name__}: {error}")
         click.echo(f"{said}\nRun again with --debug to see where.", err=True)

@@ -35,7 +35,11 @@ if TYPE_CHECKING:
 @takes_shorthands("trackers")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="Folder for masks and results.")
 @executor_options
-@click.option("--protocol", metavar="NAME", help="Rules of scoring, as in vos eval; by default those of the set.")
+@click.option(
+    "--protocol",
+    metavar="NAME",
+    help="Rules of scoring, as in vos eval; by default those of the set, or youtube-vos for a tree without sets.",
+)
 @click.option("--resolution", metavar="NAME", help="Folder of the tree, such as 480p.")
 @click.option(
     "--sequence",

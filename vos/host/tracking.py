@@ -259,7 +259,7 @@ def _begin_outputs(
         run.opened.enter_context(output_lock(folder))
         remove_partials(folder)
         resumed = _go_on(run, planned, folder, exact=exact)
-        stale = stale_masks(folder, info, run.loop.passes)
+        stale = [] if planned.adds_to_finished_run(folder) else stale_masks(folder, info, run.loop.passes)
         kept = run.facts.frames_before if continuation is None else len(masks_in(folder)) - len(stale)
         # A continued run reads masks before it writes them again.
         stale = stale if continuation is None else []

@@ -92,11 +92,11 @@ def atomic_write(path: Path, content: bytes | str) -> None:
 
     Args:
         path: the file; its folder exists.
-        content: bytes, or text (written as UTF-8).
+        content: bytes, or text (written as UTF-8; names of files that are no UTF-8, byte for byte).
     Raises:
         OutputError: the folder is missing, not writable, or full; no temporary file stays.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="surrogateescape") if isinstance(content, str) else content
     special = _special_kind(path)
     if special in ("a device", "a fifo"):
         _write_directly(path, data)

@@ -10,7 +10,7 @@ import torch
 
 import vos
 from vos.cli import main
-from vos.plugin import JobEvent, OutputError, Runtime, load_plugins, make_tracker, read_text, write_text
+from vos.plugin import JobEvent, JobSummary, OutputError, Runtime, load_plugins, make_tracker, read_text, write_text
 from vos.testing import tiny_sequence
 from vos_batch import command
 from vos_batch.batch import run_batch
@@ -76,6 +76,17 @@ def test_failures_are_listed_and_the_rest_is_done(clips, tmp_path, capsys, monke
     assert "no space" in told.err
 
 
+def test_the_summary_is_written_where_the_reader_of_stderr_is_gone(tmp_path, monkeypatch):
+    def gone(*arguments, **more):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(command.click, "echo", gone)
+    failed = {"out/a": JobEvent("out/a", "failed", message="no such file")}
+    with pytest.raises(BrokenPipeError):
+        command._finish(JobSummary(1, failed=failed), str(tmp_path / "batch.json"))
+    assert list(json.loads((tmp_path / "batch.json").read_text())["failed"]) == ["out/a"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -83,12 +94,21 @@ def test_failures_are_listed_and_the_rest_is_done(clips, tmp_path, capsys, monke
         (["--executor", "lokal"], 'Did you mean "local"'),
         (["-E", "worker=2"], 'Did you mean "workers"'),
         (["-E", "workers=2"], "-j and -E workers= are both given"),
+        (["-o", "https://example.org/out"], "https://example.org/out/batch.json: a web server takes no output"),
     ],
 )
 def test_typing_mistakes_end_the_batch_before_it_begins(arguments, message, clips, tmp_path, capsys):
     assert batch(tmp_path, clips, *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_output_is_the_working_folder(clips, tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    assert batch(tmp_path, clips, "-t", "still", "-o", "", plugins=["-p", "still_tracker"]) == 0
+    assert {path.name for path in (tmp_path / "here").iterdir()} == {"batch.json", "s0", "s1"}
 
 
 def test_a_tracker_made_once_gives_the_masks_of_one_made_anew():

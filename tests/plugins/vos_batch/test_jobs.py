@@ -133,6 +133,10 @@ def test_a_tree_gives_a_job_for_each_sequence_of_a_set(tmp_path):
     assert [job.sequence for job in find_jobs(str(tmp_path), DEFAULTS, "2017/val")] == ["swan"]
     with pytest.raises(OptionError, match="has no set 2017/train. It has: 2017/val"):
         find_jobs(str(tmp_path), DEFAULTS, "2017/train")
+    (tmp_path / "jobs.jsonl").write_text('{"video": "a.mp4"}')
+    for where in ("jobs.jsonl", "*.mp4"):
+        with pytest.raises(OptionError, match="is no tree, whose sequences --set 2017/val names. Leave out --set"):
+            find_jobs(str(tmp_path / where), DEFAULTS, "2017/val")
 
 
 @pytest.mark.parametrize(
@@ -146,6 +150,10 @@ def test_a_tree_gives_a_job_for_each_sequence_of_a_set(tmp_path):
         ('{"video": "a.mp4", "mask": "a.png"}', 'unknown field "mask". Known: video, masks'),
         ('{"video": "a.mp4", "vid\\u0000\\u001bs": 1}', r'unknown field "vid\\x00\\x1bs". Known'),
         ('{"video": "a.mp4", "masks": {"first": "a.png"}}', "expected a path, or paths by frame index"),
+        ('{"video": "a.mp4", "masks": {"0": "a.png", "00": "b.png"}}', "expected a path, or paths by frame index"),
+        ('{"video": ["a.mp4"]}', r"line 1: \"video\" is \['a.mp4'\], expected text"),
+        ('{"video": "a.mp4", "output": ["out"]}', r"line 1: \"output\" is \['out'\], expected text"),
+        ('{"video": "a.mp4", "sequence": true}', 'line 1: "sequence" is True, expected text'),
         ('{"video": "a.mp4", "options": "{"}', '"options" is .* expected JSON'),
         ('{"video": "a.mp4", "options": [1]}', '"options" is .* expected an object'),
         ('{"video": "a.mp4", "start": "first"}', '"start" is .* expected a whole number'),
@@ -165,12 +173,21 @@ def test_what_is_wrong_in_a_manifest_is_one_line(text, message, tmp_path):
     assert re.match(re.escape(str(path)), str(caught.value))
 
 
+def test_one_folder_under_two_paths_is_refused(tmp_path):
+    (tmp_path / "link").symlink_to("out", target_is_directory=True)
+    lines = [{"video": "x/a.mp4", "output": "out"}, {"video": "y/a.mp4", "output": "link"}]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(InputError, match=r"x/a.mp4 and .*y/a.mp4 would both be written to .*link/a"):
+        find_jobs(str(tmp_path / "jobs.jsonl"), DEFAULTS)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ('video,sequence\na.mp4,first\nb.mp4,"second\nc.mp4,third\n', "line 3: not CSV .*Close each quote"),
         ('video,sequence\na.mp4,"first\nb.mp4,"second"\n', "line 2: not CSV .*Close each quote"),
         ('sequence,video\n"first,a.mp4\nsecond",b.mp4\n', "line 2: a cell goes on in the next line. Close"),
+        ("video,masks,masks\na.mp4,a.png,b.png\n", 'line 1: two fields are called "masks"'),
         ("video,masks\n\na,b.mp4,a.png\n", "line 3: 3 cells, but the first row names 2 fields. .*in quotes"),
         ("video,start\r\n\r\n\r\na.mp4,one\r\n", 'line 4: "start" is'),
         ('video,options,start\na.mp4,"{\n}",\na.mp4,,one\n', 'line 4: "start" is'),

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,35 @@ def test_failures_do_not_stop_the_others_and_say_whose_fault_it_is(plan, jobs):
     ]  # fmt: skip
     assert events["a"].message == "no such video"
     assert events["c"].message == "unexpected ZeroDivisionError: division by zero"
+
+
+class Pipe:
+    """The worker's end of a pipe with some jobs."""
+
+    def __init__(self, jobs):
+        self.jobs, self.sent = list(jobs), []
+        self.send = self.sent.append
+
+    def recv(self):
+        if not self.jobs:
+            raise EOFError
+        return self.jobs.pop(0)
+
+
+def test_a_signal_that_comes_as_a_job_ends_is_no_traceback(plan, jobs, monkeypatch):
+    @contextmanager
+    def ending_late():
+        yield
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "ending_cleanly", ending_late)
+    monkeypatch.setattr(local.signal, "signal", lambda number, handler: None)
+    pipe = Pipe(jobs(a={}, b={}))
+    try:
+        local._work(plan, "process 1", {"OMP_NUM_THREADS": "1"}, pipe)
+    except KeyboardInterrupt:
+        pytest.fail("the worker's traceback would be shown")
+    assert [(event.job_id, event.kind) for event in pipe.sent] == [("a", "started"), ("a", "done")], "it ends"
 
 
 def test_a_job_of_a_killed_worker_is_tried_again(plan, jobs, started):

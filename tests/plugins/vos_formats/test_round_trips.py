@@ -1,6 +1,7 @@
 """Every format: tracked and exported alike, imported again without a pixel's difference."""
 
 import json
+import tempfile
 
 import numpy as np
 import pytest
@@ -93,6 +94,21 @@ def test_a_file_without_a_suffix_gets_that_of_its_format(finished, tmp_path):
     (path,) = export(finished, "coco", tmp_path / "dog")
     assert path == tmp_path / "dog.json"
     assert len(imported(path, tmp_path, "clip")) == 4
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_run_that_is_killed_would_leave_nothing_in_the_temporary_folder(tmp_path, monkeypatch, to):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    held = []
+
+    class Looking(Oracle):
+        def step(self, frame):
+            held.extend((tmp_path / "temporary").iterdir())
+            return super().step(frame)
+
+    vos.track(sequence(), label_maps()[0], tracker=Looking(), output=tmp_path / "out", writers=[to])
+    assert held == []
 
 
 @pytest.mark.parametrize("to", FORMATS)

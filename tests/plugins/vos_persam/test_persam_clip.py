@@ -92,6 +92,6 @@ def test_resume_takes_no_other_model_in_the_same_file(tmp_path, options):
     state["mask_decoder.iou_token.weight"] += 1
     torch.save(state, checkpoint)
     before = {path: path.read_bytes() for path in (tmp_path / "out" / "clip").iterdir()}
-    with pytest.raises(OutputExistsError, match="--resume found a run with another sha256 in its details"):
+    with pytest.raises(OutputExistsError, match="holds a run with another sha256 in its details"):
         track()
     assert {path: path.read_bytes() for path in (tmp_path / "out" / "clip").iterdir()} == before

@@ -252,6 +252,33 @@ def test_help_version_and_completion():
     assert "track" in done.stdout
 
 
+@pytest.mark.skipif(os.name != "posix", reason="closes descriptors in the child process")
+def test_a_run_whose_standard_streams_are_closed_is_done(files, tmp_path):
+    images, masks = files
+    command = [sys.executable, "-m", "vos", "track", images, "--mask", masks / "00000.png", "-o", tmp_path / "out"]
+    done = subprocess.run(
+        [*command, "-O", "side=96"], preexec_fn=lambda: [os.close(number) for number in range(3)], check=False
+    )
+    assert done.returncode == 0
+    assert json.loads((tmp_path / "out" / images.name / "run.json").read_text())["finished"]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have an encoding of file names of their own")
+def test_a_name_that_the_encoding_of_file_names_lacks_is_one_line(tmp_path):
+    (tmp_path / "jobs.jsonl").write_text('{"video": "vid\u00e9o.mp4"}', encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "vos", "batch", tmp_path / "jobs.jsonl", "-o", tmp_path / "out"],
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.endswith("o: no name of a file in the encoding ascii. Set PYTHONUTF8=1.\n")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_demo_tracks_the_example_clip_and_prints_its_scores(tmp_path, run):
     # A working size of 160 px in place of 544 takes a quarter of the time.
     code, out, err = run("demo", "-o", tmp_path, "-O", "side=160")

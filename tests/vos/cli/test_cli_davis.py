@@ -217,6 +217,25 @@ def test_a_folder_whose_name_ends_like_a_table_holds_the_tables(
     assert sorted(path.name for path in tmp_path.glob("out*")) == ["out.csv"]
 
 
+def test_results_of_another_set_or_protocol_stay(
+    tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--root", tree, "--sequence", "bear", "-o", tmp_path / "out"]
+    assert davis(capsys, *words, "--set", "2017/val")[0] == 0
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    before = {path: path.read_bytes() for path in files}
+    for more, said in (
+        (["--set", "2016/val"], "holds results of another --set (2017/val, now 2016/val)"),
+        ([], "holds results of another --set (2017/val, now all)"),
+        (["--set", "2017/val", "--protocol", "sparse"], "results of another --protocol (davis-2017, now sparse)"),
+    ):
+        code, _, err = davis(capsys, *words, *more)
+        assert code == 2
+        assert said in err
+        assert {path: path.read_bytes() for path in files} == before
+    assert davis(capsys, *words, "--set", "2016/val", "--overwrite")[0] == 0
+
+
 @pytest.mark.parametrize("name", ["results.json", "per-sequence_results-val.csv", "bear", "bear/00000.png"])
 def test_the_report_takes_the_place_of_no_other_output(
     tree: Path, tmp_path: Path, plugin: Path, capsys: pytest.CaptureFixture[str], name: str

@@ -315,7 +315,7 @@ def test_seen_and_unseen(tree: Path, tmp_path: Path) -> None:
     assert table["j_unseen"] == pytest.approx(np.mean([one.j.mean() for one in unseen]))
     assert table["g"] == pytest.approx(np.mean([table[f"{m}_{g}"] for m in "jf" for g in ("seen", "unseen")]))
     with pytest.raises(InputError, match='do not say "seen"'):
-        vos.evaluate(tree, tree / "predictions", meta=bare)
+        vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", meta=bare)
     content = json.loads(meta({"bear", "dog"}))
     del content["videos"]["bear"], content["videos"]["dog"]["objects"]["2"]
     marked.write_text(json.dumps(content))
@@ -324,7 +324,14 @@ def test_seen_and_unseen(tree: Path, tmp_path: Path) -> None:
         vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", meta=marked)
     bare.write_text("[]")
     with pytest.raises(InputError, match=r"bare.json: not a YouTube-VOS meta.json"):
-        vos.evaluate(tree, tree / "predictions", meta=bare)
+        vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", meta=bare)
+
+
+def test_categories_without_effect_are_refused(tree: Path) -> None:
+    with pytest.raises(InputError, match=r"davis-2017 scores other objects and frames. Add --protocol youtube-vos"):
+        vos.evaluate(tree, tree / "predictions", meta="meta.json")
+    with pytest.raises(InputError, match=r"--seen-meta train.json names the seen categories, and no --meta"):
+        vos.evaluate(tree, tree / "predictions", protocol="youtube-vos", seen_meta="train.json")
 
 
 def faults(tree: Path, predictions: Path, **more: object) -> list[str]:
@@ -619,6 +626,24 @@ def test_a_sequence_under_another_name_is_never_scored_as_missing(tree: Path, tm
     assert "--missing zero" not in str(caught.value)
     assert "Rename the folders" in str(caught.value)
     assert vos.evaluate(tree / "Annotations/480p", renamed, sequences=["bear"]).notes == []
+
+
+@pytest.mark.parametrize("missing", ["error", "zero"])
+@pytest.mark.parametrize(("folder", "name"), [("v/001", "v/1"), ("v", "V_1")])
+def test_an_object_under_another_name_is_never_scored_as_missing(
+    tmp_path: Path, missing: str, folder: str, name: str
+) -> None:
+    for number in ("v/000", "v/001", "w/000"):
+        (tmp_path / "truth" / number).mkdir(parents=True)
+        for n in range(4):
+            Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / "truth" / number / f"{n:05d}.png")
+    renamed = Path(shutil.copytree(tmp_path / "truth", tmp_path / "renamed"))
+    (renamed / folder).rename(renamed / name)
+    with pytest.raises(FaultsError, match=f"Rename the folders .*there is {name}"):
+        vos.evaluate(tmp_path / "truth", renamed, protocol="sa-v", missing=missing)
+    (renamed / name).rename(tmp_path / "gone")
+    if missing == "zero":
+        assert vos.evaluate(tmp_path / "truth", renamed, protocol="sa-v", missing=missing).j.mean < 1
 
 
 @pytest.mark.parametrize("form", ["{:05d}.png", "{}.png"])

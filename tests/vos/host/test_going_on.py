@@ -273,7 +273,7 @@ def test_a_video_that_now_has_another_size_is_another_run(sequence, tmp_path):
     larger = tiny_sequence("moving", length=14, size=(80, 112))
     larger.save(tmp_path / "other")[0].rename(images)
     again = {"tracker": Sliding(), "output": tmp_path / "out", "resume": True}
-    with pytest.raises(OutputExistsError, match="--resume found a run with another annotation digest") as refused:
+    with pytest.raises(OutputExistsError, match="holds a run with another set of masks, by its digest") as refused:
         track_from(images, larger.label_maps[0], **again)
     assert "\n" not in str(refused.value)
     with pytest.raises(vos.InputError, match="00000.png"):
@@ -299,6 +299,26 @@ def test_a_state_that_cannot_be_saved_is_a_warning(sequence, tmp_path, caplog):
 
     assert track(sequence, tmp_path, Unable()).frames == 14
     assert caplog.text.count("cannot be saved") == 1
+
+
+def test_another_output_of_a_finished_run_leaves_its_masks(sequence, tmp_path):
+    track(sequence, tmp_path, Sliding())
+    folder = tmp_path / sequence.info.name
+    before = masks(folder)
+    assert len(before) == 14
+    track(sequence, tmp_path, Sliding(), writers=["tar"], resume="exact")
+    assert masks(folder) == before
+    assert (folder / "masks.tar").is_file()
+    assert track(sequence, tmp_path, Sliding(), writers=["tar"], resume="exact").skipped
+    track(sequence, tmp_path, Sliding(), writers=["tar"], overwrite=True)
+    assert not masks(folder), "of the run that is replaced"
+
+
+def test_another_output_of_a_stopped_run_takes_the_place_of_its_masks(sequence, tmp_path):
+    folder = stop(sequence, tmp_path, 9)
+    assert masks(folder)
+    track(sequence, tmp_path, Sliding(), writers=["tar"], resume="exact")
+    assert not masks(folder), "a part of the masks would pass for those of a finished run"
 
 
 def test_outputs_of_all_frames_in_one_file_begin_anew(sequence, tmp_path):

@@ -276,6 +276,15 @@ def test_one_file_of_all_masks_is_replaced_and_missed(memory, monkeypatch):
     assert memory.exists("/out/clip/masks.tar")
 
 
+def test_another_output_of_a_finished_run_is_made_once_and_leaves_its_masks(memory):
+    track(CLIP / "clip.mp4", first_mask(), "memory://out")
+    masks = {path for path in memory.find("/out/clip") if path.endswith(".png")}
+    tar = {"output": "memory://out", "writers": ["tar"], "resume": True}
+    assert not track(CLIP / "clip.mp4", first_mask(), **tar).skipped
+    assert set(memory.find("/out/clip")) == masks | {"/out/clip/masks.tar", "/out/clip/run.json"}
+    assert track(CLIP / "clip.mp4", first_mask(), **tar).skipped
+
+
 def test_files_without_atomic_writes_are_moved_to_their_names(tmp_path):
     writers = ["davis", "cutouts"]
     track(str(CLIP / "clip.mp4"), first_mask(), f"file://{tmp_path}/out", stop=2, writers=writers)

@@ -167,7 +167,7 @@ def test_resume_refuses_another_run(sequence, tmp_path, change):
     track(sequence, tmp_path)
     annotation = sequence.label_maps[change.pop("annotation", 0)]
     runtime = vos.Runtime(seed=change.pop("seed", 0))
-    with pytest.raises(OutputExistsError, match="--resume found a run with another"):
+    with pytest.raises(OutputExistsError, match="holds a run with another"):
         vos.track(sequence, annotation, tracker=StubTracker(), output=tmp_path, resume=True, runtime=runtime, **change)
 
 

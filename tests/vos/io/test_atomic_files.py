@@ -37,6 +37,8 @@ def test_what_is_written_is_whole_and_alone(tmp_path: Path) -> None:
         partial.write_text("b")
     assert names(tmp_path) == ["a.txt", "b.txt"]
     assert (tmp_path / "a.txt").read_bytes() == b"second"
+    atomic_write(tmp_path / "b.txt", os.fsdecode(b"d\xe9.mp4"))
+    assert (tmp_path / "b.txt").read_bytes() == b"d\xe9.mp4", "a report on files whose names are no UTF-8"
 
 
 def test_an_error_leaves_the_earlier_file_and_no_temporary_one(tmp_path: Path) -> None:

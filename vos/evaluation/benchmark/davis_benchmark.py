@@ -13,7 +13,13 @@ from typing import Any
 
 from vos.errors import InputError, OutputExistsError, VosError
 from vos.evaluation.benchmark.first_masks import found_nothing, refuse_other_first_mask
-from vos.evaluation.benchmark.result_files import RESULTS_JSON, RESULTS_TEXT, refuse_other_files, tables_of
+from vos.evaluation.benchmark.result_files import (
+    RESULTS_JSON,
+    RESULTS_TEXT,
+    refuse_other_files,
+    refuse_other_results,
+    tables_of,
+)
 from vos.evaluation.benchmark.results import BenchmarkJob, BenchmarkResult, SequenceResult
 from vos.evaluation.benchmark.sequence_worker import SEQUENCE_WORKER, SequenceWorker
 from vos.evaluation.datasets.davis_layout import DavisTree
@@ -69,7 +75,8 @@ def benchmark(
         The results.
     Raises:
         InputError: bad tree, set, tracker or option, or an output folder that holds another run.
-        OutputExistsError: a file that no benchmark wrote has the name of a result.
+        OutputExistsError: a file that no benchmark wrote has the name of a result, or the results of another set or
+            protocol are there.
         VosError: sequences that failed; the others are done, and a second run skips those.
     """
     job.check()
@@ -87,6 +94,7 @@ def benchmark(
         )
     if not job.overwrite:
         _refuse_other_runs(job, names, options)
+        refuse_other_results(job)
     workers = max(1, min(workers, len(names)))
     if workers > 1 and executor is None:
         threads = job.runtime.threads or Runtime.threads_of_worker(workers)

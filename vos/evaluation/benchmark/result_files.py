@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from vos.errors import OutputExistsError
 from vos.evaluation.benchmark.results import BenchmarkJob
@@ -26,7 +28,7 @@ def result_files(job: BenchmarkJob) -> list[Path]:
 def refuse_other_files(job: BenchmarkJob) -> None:
     """Refuse, before anything is tracked, to replace files that no benchmark wrote.
 
-    A second run adds to the results of the first and replaces them.
+    A second run adds to the results of the first and replaces them; ``refuse_other_results`` keeps those of others.
 
     Args:
         job: what to run.
@@ -38,7 +40,7 @@ def refuse_other_files(job: BenchmarkJob) -> None:
     refuse_existing_files(files, overwrite=True)
     if job.overwrite:
         return
-    continued = _is_results_json(files[0])
+    continued = _earlier_result(files[0]) is not None
     starts = ("", "set: ", ",".join(GLOBAL_COLUMNS), OBJECTS_HEADER)
     for path, start in zip(files, starts, strict=True):
         if (path.exists() or path.is_symlink()) and not (continued and _starts_with(path, start)):
@@ -47,11 +49,36 @@ def refuse_other_files(job: BenchmarkJob) -> None:
             )
 
 
-def _is_results_json(path: Path) -> bool:
+def refuse_other_results(job: BenchmarkJob) -> None:
+    """Refuse, before anything is tracked, to replace the results of another set or protocol.
+
+    Args:
+        job: what to run, without ``overwrite``.
+    Raises:
+        OutputExistsError: the output folder holds such results.
+    """
+    path = job.output / RESULTS_JSON
+    earlier = _earlier_result(path)
+    if earlier is None:
+        return
+    for option, found, wanted in (
+        ("--set", earlier["run"].get("set") or "all", job.set_name or "all"),
+        ("--protocol", earlier.get("protocol"), job.rules.name),
+    ):
+        if found != wanted:
+            raise OutputExistsError(
+                f"{path}: holds results of another {option} ({found}, now {wanted}). Choose another -o, or "
+                "--overwrite; vos eval scores masks that are there."
+            )
+
+
+def _earlier_result(path: Path) -> Mapping[str, Any] | None:
+    """The result in a benchmark's ``results.json``; None where no benchmark wrote the file, or there is none."""
     try:
-        return read_json(path)["results"][0]["run"] is not None
+        result: dict[str, Any] = read_json(path)["results"][0]
+        return result if isinstance(result["run"], dict) else None
     except (OSError, ValueError, IndexError, KeyError, TypeError):
-        return False
+        return None
 
 
 def _starts_with(path: Path, start: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
-from vos.errors import InputError
+from vos.errors import InputError, OptionError
 from vos.evaluation.datasets.faults import FaultsError
 from vos.evaluation.datasets.frame_chunks import PlannedSequence, score_frames
 from vos.evaluation.datasets.frame_pairs import pair_by_name
@@ -86,6 +86,7 @@ def evaluate(
     Raises:
         FaultsError: files that cannot be scored, all listed in one error.
         InputError: there is nothing to score, or an argument is out of its range.
+        OptionError: categories that a protocol of DAVIS has no use for, or seen ones alone.
     """
     if protocol is None:
         protocol = protocol_of_set(sequences if isinstance(sequences, str) else None)
@@ -99,7 +100,7 @@ def evaluate(
     predictions = Path(predictions)
     if not predictions.is_dir():
         raise InputError(f"{predictions}: no such folder of predictions.")
-    seen = None if meta is None else seen_objects(Path(meta), seen_meta)
+    seen = _seen(meta, seen_meta, rules)
     unsupervised = rules.max_proposals is not None
     truth_folders, remarks = find_sequences(
         Path(truth), sequences, only=only, unsupervised=unsupervised, object_folders=rules.object_folders
@@ -110,6 +111,20 @@ def evaluate(
     scored = run.score(workers, progress)
     scores = Scores(name or predictions.resolve().name, rules, tolerance, scored, None, run.files(), remarks)
     return scores if seen is None else replace(scores, unseen=_unseen(scores, seen, str(meta)))
+
+
+def _seen(meta: Path | str | None, seen_meta: Path | str | None, rules: Protocol) -> dict[tuple[str, int], bool] | None:
+    """True for each object of a seen category; None without categories. Refuses what they have no effect on."""
+    if meta is None:
+        if seen_meta is not None:
+            raise OptionError(f"--seen-meta {seen_meta} names the seen categories, and no --meta those of the objects.")
+        return None
+    if rules.name.startswith("davis-"):
+        raise OptionError(
+            f"--meta {meta} is for YouTube-VOS, and {rules.name} scores other objects and frames. "
+            "Add --protocol youtube-vos, or leave out --meta."
+        )
+    return seen_objects(Path(meta), seen_meta)
 
 
 def _unseen(scores: Scores, seen: Mapping[tuple[str, int], bool], meta: str) -> frozenset[tuple[str, int]]:
@@ -145,7 +160,7 @@ class _FolderScoring:
         self._predictions, self._truth_folders = predictions, truth_folders
         self._rules, self._tolerance, self._missing = rules, tolerance, missing
         self.faults: list[str] = []
-        self._folders, self._strays = _prediction_folders(predictions, truth_folders, missing, self.faults)
+        self._folders, self._strays = _prediction_folders(predictions, truth_folders, rules, missing, self.faults)
 
     def score(self, workers: int, progress: Callable[[int, int], None] | None) -> tuple[SequenceScores, ...]:
         """Score all sequences with a number of processes; raises ``FaultsError`` if there is a fault."""
@@ -174,22 +189,22 @@ class _FolderScoring:
 
 
 def _prediction_folders(
-    predictions: Path, truth_folders: Mapping[str, Path], missing: Missing, faults: list[str]
-) -> tuple[dict[str, Path], list[Path]]:
+    predictions: Path, truth_folders: Mapping[str, Path], rules: Protocol, missing: Missing, faults: list[str]
+) -> tuple[dict[str, Path], list[str]]:
     """Find each sequence's predictions; and, where some have none, the folders of masks that belong to no sequence."""
     found = {
         sequence: prediction_folder(predictions, sequence, alone=len(truth_folders) == 1) for sequence in truth_folders
     }
-    lost = [folder for folder in found.values() if not folder.is_dir()]
+    lost = [sequence for sequence, folder in found.items() if not folder.is_dir()]
     if missing == "error" and len(lost) == len(found):
         held = ", ".join(sorted(path.name for path in predictions.iterdir())[:5]) or "nothing"
         raise InputError(
             f"{predictions}: none of the {len(found)} sequences is in it, first {next(iter(found))}. It holds: {held}."
         )
-    strays = stray_folders(predictions, found, truth_folders) if lost else []
+    strays = stray_folders(predictions, found, truth_folders, object_folders=rules.object_folders) if lost else []
     # Sequences under other names are missing because of their names: they are never scored as empty.
     if missing == "zero" and lost and len(strays) >= len(lost):
-        faults.append(f"{predictions}: no {_shown(lost)}, but it holds {_shown(strays)}")
+        faults.append(f"{predictions}: no {lost[0]}{_and_more(lost)}, but it holds {strays[0]}{_and_more(strays)}")
     return found, strays
 
 
@@ -207,12 +222,12 @@ def _joined(finished: list[SequenceScores], rules: Protocol) -> tuple[SequenceSc
     return tuple(SequenceScores(name, tuple(objects), notes[name]) for name, objects in joined.items())
 
 
-def _advice(plans: Sequence[PlannedSequence], faults: Sequence[str], missing: Missing, strays: Sequence[Path]) -> str:
+def _advice(plans: Sequence[PlannedSequence], faults: Sequence[str], missing: Missing, strays: Sequence[str]) -> str:
     """Suggest the user's next step after faults; ``--missing zero`` only where no mask has another name."""
     if strays:
         return (
-            f"Rename the folders as the sequences are named (there is {_shown(strays)}), or leave sequences out with "
-            "--set FILE: a sequence under another name would be scored as missing."
+            f"Rename the folders as those of the truth are named (there is {strays[0]}{_and_more(strays)}), or leave "
+            "sequences out with --set FILE: masks under another name would be scored as missing."
         )
     if any(plan.unused for plan in plans):
         return "Rename the masks as the annotations are named: a mask under another name would be scored as missing."
@@ -266,10 +281,6 @@ def _plan(
         else:
             faults.extend(f"{prediction_folder / lost}: no such file" for lost in absent)
     return plan
-
-
-def _shown(paths: Sequence[Path]) -> str:
-    return paths[0].name + _and_more([path.name for path in paths])
 
 
 def _and_more(names: Sequence[str]) -> str:

@@ -201,7 +201,7 @@ def prediction_folder(predictions: Path, sequence: str, *, alone: bool) -> Path:
     inner = predictions / sequence
     if inner.is_dir():
         return inner
-    safe = predictions.joinpath(*map(safe_name, sequence.split("/")))
+    safe = predictions / _safe_path(sequence)
     if safe.is_dir():
         return safe
     if alone and png_files(predictions):
@@ -210,26 +210,40 @@ def prediction_folder(predictions: Path, sequence: str, *, alone: bool) -> Path:
     return alike[0] if len(alike) == 1 else inner
 
 
-def stray_folders(predictions: Path, used: Mapping[str, Path], truths: Mapping[str, Path]) -> list[Path]:
+def stray_folders(
+    predictions: Path, used: Mapping[str, Path], truths: Mapping[str, Path], *, object_folders: bool = False
+) -> list[str]:
     """List the folders of masks that belong to no sequence of the truth, whichever sequences are scored.
 
     Args:
         predictions: the folder of all predictions.
         used: the folder of each scored sequence's predictions.
         truths: the folder of each scored sequence's annotations.
+        object_folders: sequences hold a folder for each object; those that belong to no object are listed.
     Returns:
-        Folders with PNG files, sorted; none where one sequence's own folder was given.
+        Names of folders with PNG files (``SEQUENCE/OBJECT`` with object folders), sorted; none where one sequence's
+        own folder was given.
     """
     if predictions in used.values():
         return []
-    beside = {path.name for folder in truths.values() for path in _folders(folder.parent)}
-    known = {name.casefold() for name in (*beside, *map(safe_name, beside))}
+    roots = {folder.parents[1 if object_folders else 0] for folder in truths.values()}
+    beside = [name for root in roots for name in _folders_by_name(root, object_folders)]
+    known = {name.casefold() for name in beside} | {_safe_path(name).casefold() for name in beside}
     taken = set(used.values())
-    return [
-        path
-        for path in _folders(predictions)
-        if path not in taken and path.name.casefold() not in known and png_files(path)
-    ]
+    held = _folders_by_name(predictions, object_folders)
+    others = {name: path for name, path in held.items() if path not in taken and name.casefold() not in known}
+    return [name for name, path in others.items() if png_files(path)]
+
+
+def _folders_by_name(root: Path, object_folders: bool) -> dict[str, Path]:
+    """Folders in ``root`` by name, or with object folders those in its folders, as ``SEQUENCE/OBJECT``."""
+    inside = [path for folder in _folders(root) for path in (_folders(folder) if object_folders else [folder])]
+    return {path.relative_to(root).as_posix(): path for path in inside}
+
+
+def _safe_path(name: str) -> str:
+    """The name of a sequence's folder, or ``SEQUENCE/OBJECT``, as ``vos track`` writes it."""
+    return "/".join(map(safe_name, name.split("/")))
 
 
 def frames_beside(truth_folder: Path) -> Path | None:

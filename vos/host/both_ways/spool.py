@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import os
 import tempfile
 from collections.abc import Collection
-from pathlib import Path
+from contextlib import suppress
 from types import TracebackType
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -16,10 +18,11 @@ from vos.types.prediction import Prediction
 
 
 class BackwardSpool:
-    """Label maps and predictions by frame index, in a temporary folder that goes when the spool is closed."""
+    """Label maps and predictions by frame index, in a file without a name: it goes with the spool, or its process."""
 
     def __init__(self) -> None:
-        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._file: IO[bytes] | None = None
+        self._places: dict[str, tuple[int, int]] = {}  # position and length, bytes
 
     def __enter__(self) -> BackwardSpool:
         return self
@@ -31,9 +34,11 @@ class BackwardSpool:
 
     def close(self) -> None:
         """Remove what is stored."""
-        folder, self._folder = self._folder, None
-        if folder is not None:
-            folder.cleanup()
+        file, self._file = self._file, None
+        self._places = {}
+        if file is not None:
+            with suppress(OSError):  # a full disk
+                file.close()
 
     def put(self, index: int, label_map: LabelMap, prediction: Prediction, object_ids: Collection[int]) -> None:
         """Store a frame.
@@ -86,24 +91,29 @@ class BackwardSpool:
         return label_map, Prediction.from_label_map(drawn, ids, scores, present)
 
     def _save(self, name: str, arrays: dict[str, Any]) -> None:
+        content = io.BytesIO()
+        np.savez(content, **arrays)
         try:
-            if self._folder is None:
-                self._folder = tempfile.TemporaryDirectory(prefix="vos-backward-")
-            np.savez(Path(self._folder.name) / f"{name}.npz", **arrays)
+            if self._file is None:
+                self._file = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close
+            begin = self._file.seek(0, os.SEEK_END)
+            self._file.write(content.getbuffer())
+            self._file.flush()
         except OSError as error:
             raise InputError(
                 f"{tempfile.gettempdir()}: cannot hold the frames that are tracked backward ({error.strerror}). "
                 "Name a folder with more room in TMPDIR."
             ) from error
+        self._places[name] = begin, content.tell()
 
     def _load(self, name: str) -> dict[str, Any] | None:
-        path = None if self._folder is None else Path(self._folder.name) / f"{name}.npz"
-        if path is None or not path.exists():
+        place = self._places.pop(name, None)
+        if place is None:
             return None
-        with np.load(path) as stored:
-            held = dict(stored)
-        path.unlink()
-        return held
+        assert self._file is not None, "something was stored"
+        self._file.seek(place[0])
+        with np.load(io.BytesIO(self._file.read(place[1]))) as stored:
+            return dict(stored)
 
 
 def _to_probabilities(logits: FloatArray) -> AnyArray:

@@ -24,6 +24,7 @@ from vos.host.outputs.writer_making import (
     options_of,
     outputs_of,
 )
+from vos.host.run_config import DEFAULT_WRITER
 from vos.io.atomic_files import safe_name
 from vos.io.remote_files import is_address
 from vos.protocols.source import Source
@@ -175,6 +176,16 @@ class PlannedOutputs:
         if record is None or record.get("finished") or record.get("outputs") != self.descriptions:
             return None
         return record
+
+    def adds_to_finished_run(self, folder: Path) -> bool:
+        """Test whether a finished run of the same identity is there and this one writes other outputs: its masks stay.
+
+        Args:
+            folder: the run's own folder; ``prepare`` has compared the identity.
+        """
+        record = read_record(folder) if self.resume and not self.overwrite else None
+        masks_too = any(one["writer"] == DEFAULT_WRITER for one in self.descriptions)
+        return record is not None and bool(record.get("finished")) and not masks_too
 
     def _folder(self, info: SourceInfo) -> Path | None:
         return None if self.output is None else self.output / safe_name(self.sequence or info.name)

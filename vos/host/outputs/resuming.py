@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import os
 from collections.abc import Collection, Mapping, Sequence
 from itertools import takewhile
@@ -57,9 +58,10 @@ def finished_summary(
     other = first_difference(record, run)
     if other is not None:
         raise OutputExistsError(
-            f"{folder}: --resume found a run with another {other}. Use --overwrite, or -o for another folder."
+            f"{folder}: holds a run with another {other}. Use --overwrite, or -o for another folder."
         )
-    if not record.get("finished") or masks != record.get("mask_files"):
+    # More masks are those of an earlier run with other writers, which a run at an address does not fetch and count.
+    if not record.get("finished") or masks < record.get("mask_files", math.inf):
         return None
     missing = _missing_outputs(record, outputs)
     if missing:
@@ -212,7 +214,8 @@ def first_difference(record: Mapping[str, Any], run: Run, leaving: Collection[st
                 if key not in leaving and found.get(key) != wanted.get(key):
                     return f"{key} in its {name} ({_short(found.get(key))}, now {_short(wanted.get(key))})"
         elif found != wanted:
-            return f"{name.replace('_', ' ')} ({_short(found)}, now {_short(wanted)})"
+            fact = "set of masks, by its digest" if name == "annotation_digest" else name.replace("_", " ")
+            return f"{fact} ({_short(found)}, now {_short(wanted)})"
     return None
 
 

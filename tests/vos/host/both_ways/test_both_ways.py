@@ -72,15 +72,18 @@ def test_rows_of_both_passes_keep_their_logits_scores_and_presence():
     assert both.present.tolist() == [True, True]
 
 
-def test_the_spool_keeps_the_side_of_every_logit_and_removes_its_folder(tmp_path, monkeypatch):
+def test_the_spool_keeps_the_side_of_every_logit_in_a_file_without_a_name(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     logits = np.array([[[-30, -0.01], [0.01, 30]], [[1, 2], [3, 4]]], np.float32)
     label_map = np.array([[0, 0], [2, 2]], np.uint8)
     with BackwardSpool() as spool:
+        spool.put(8, label_map * 2, vos.Prediction([2, 1], logits, [0.5, 1]), {1})
         spool.put(7, label_map, vos.Prediction([2, 1], logits, [0.5, 1]), {2})
         assert spool.take(6) is None
         stored_map, prediction = spool.take(7)
-        assert list(tmp_path.iterdir()) != []
+        assert spool.take(7) is None
+        assert np.array_equal(spool.take(8)[0], label_map * 2)
+        assert list(tmp_path.iterdir()) == [], "a process that is killed would leave it"
     assert np.array_equal(stored_map, label_map)
     assert prediction.object_ids == (2,)
     assert prediction.scores.tolist() == [0.5]
