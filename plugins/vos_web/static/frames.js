@@ -49,9 +49,11 @@ const bitmaps = new Cache(BITMAP_BYTES, (bitmap) => 4 * bitmap.width * bitmap.he
 const runs = new Cache(RUNS_BYTES, (buffer) => buffer.byteLength + 64);
 const loading = new Map();
 let generation = 0;
+let wanted = [], fetching = 0; // indices to fetch ahead, and how many are being fetched
 
 export function forgetAll() {
   generation++;
+  wanted = [];
   bitmaps.clear();
   runs.clear();
   loading.clear();
@@ -77,7 +79,9 @@ function once(key, load) {
 function loadBitmap(frame) {
   return once(`f${frame}`, async () => {
     const at = generation;
-    const bitmap = await createImageBitmap(await api.frame(store.session.id, frame));
+    const response = await api.frame(store.session.id, frame);
+    const bitmap = await createImageBitmap(await response.blob());
+    bitmap.time = response.headers.get("X-Time"); // seconds as text, or null
     if (at === generation) bitmaps.set(frame, bitmap);
     return bitmap;
   });
@@ -103,16 +107,22 @@ export async function loadFrame(frame) {
   return { bitmap, runs: buffer?.byteLength ? buffer : null };
 }
 
-// Fetches what will be shown next; `direction` is the way that the person moves.
+// Fetches what will be shown next; `direction` is the way that the person moves. The cache holds all of it beside the frame
+// that is shown: else what comes would drop what was fetched.
 export function prefetch(frame, direction = 1) {
-  const room = Math.max(4, Math.floor(BITMAP_BYTES / (4 * width() * height()) / 2));
-  const wanted = [];
+  const room = Math.floor((BITMAP_BYTES / (4 * width() * height()) - 1) / 2);
+  wanted = [];
   for (let k = 1; k <= Math.min(AHEAD, room); k++) wanted.push(frame + direction * k);
   for (let k = 1; k <= Math.min(BEHIND, room); k++) wanted.push(frame - direction * k);
-  for (const index of wanted) {
-    if (loading.size >= MAX_IN_FLIGHT) return;
-    if (index < 0 || index >= store.session.frame_count || hasFrame(index)) continue;
-    const again = () => Math.abs(store.frame - frame) <= AHEAD && prefetch(store.frame, direction);
-    loadFrame(index).then(again, () => {});
+  wanted = wanted.filter((index) => index >= 0 && index < store.session.frame_count);
+  while (fetching < MAX_IN_FLIGHT && wanted.length) fetchWanted();
+}
+
+async function fetchWanted() {
+  fetching++;
+  while (wanted.length) {
+    const index = wanted.shift();
+    if (!hasFrame(index)) await loadFrame(index).catch(() => {});
   }
+  fetching--;
 }
