@@ -92,20 +92,26 @@ function begin(event) {
   } else if (store.tool === "scribble") {
     gesture = { kind: "scribble", xy: [held(point)], beside: isBeside(event) };
   } else if (store.tool === "points" && inside(point)) {
-    withObject((id) => addPoint(id, point, !isBeside(event)));
+    gesture = { kind: "tap", mark: () => withObject((id) => addPoint(id, point, !isBeside(event))) };
   } else if (store.tool === "flood" && inside(point)) {
-    withObject((id) => {
-      const before = current.ids.slice();
-      const rect = floodFill(current.ids, framePixels(), width(), height(), point, options.tolerance, isBeside(event) ? 0 : id, mayReplace());
-      redraw(rect);
-      commit(before, rect);
-    });
+    gesture = { kind: "tap", mark: () => withObject((id) => flood(point, event.altKey ? 0 : id)) };
   } else if (store.tool === "polygon") {
-    const first = corners[0] && toScreen(corners[0]), here = toScreen(point);
-    if (corners.length > 2 && Math.hypot(first.x - here.x, first.y - here.y) < 9) finishPolygon();
-    else corners.push(held(point));
+    gesture = { kind: "tap", mark: () => addCorner(point) };
   }
   drawAll();
+}
+
+function flood(point, value) {
+  const before = current.ids.slice();
+  const rect = floodFill(current.ids, framePixels(), width(), height(), point, options.tolerance, value, mayReplace());
+  redraw(rect);
+  commit(before, rect);
+}
+
+function addCorner(point) {
+  const first = corners[0] && toScreen(corners[0]), here = toScreen(point);
+  if (corners.length > 2 && Math.hypot(first.x - here.x, first.y - here.y) < 9) finishPolygon();
+  else corners.push(held(point));
 }
 
 // Paints what was drawn until the stroke has its object: the first one is made meanwhile, and the stroke may be over.
@@ -148,6 +154,7 @@ function end() {
   const ended = gesture;
   gesture = null;
   viewport.classList.remove("panning");
+  if (ended?.kind === "tap") ended.mark(); // not before: a second finger makes it a pinch
   if (ended?.kind === "paint") endStroke(ended);
   if (ended?.kind === "box") {
     const { from, to } = ended;

@@ -1,0 +1,131 @@
+"""The page at its edges, in a real browser: fingers, very large frames, uneven frame times, an impatient mouse."""
+
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+import vos.example_clip
+
+TIMES_MS = [0, 40, 80, 1580, 1620, 1660]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("edges")
+    shutil.copy(Path(vos.example_clip.__file__).parent / "clip.mp4", folder / "clip.mp4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(home, plugins, running_server):
+    return running_server(home, home)
+
+
+@pytest.fixture
+def page(browser, server):
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, has_touch=True)
+    page = context.new_page()
+    page.goto(server.address)
+    yield page
+    context.close()
+
+
+def open_video(page, path):
+    page.fill("#open-path", str(path))
+    page.click("#open-form button")
+    shows(page, 0)
+
+
+def shows(page, frame):
+    expect(page.locator("#stage")).to_have_attribute("data-frame", str(frame), timeout=30_000)
+
+
+def go_to(page, frame):
+    page.fill("#position", str(frame))
+    page.press("#position", "Enter")
+    shows(page, frame)
+
+
+def pinch(page):
+    """Put one finger down, then another, and spread them."""
+    devtools = page.context.new_cdp_session(page)
+    box = page.locator("#viewport").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def fingers(kind, *places):
+        points = [{"x": place, "y": y, "id": number} for number, place in enumerate(places)]
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", x - 40)
+    for apart in range(40, 120, 10):
+        fingers("touchMove" if apart > 40 else "touchStart", x - apart, x + apart)
+    fingers("touchEnd", x - 110)
+    fingers("touchEnd")
+
+
+@pytest.mark.parametrize("tool", ["points", "flood", "polygon", "brush", "box"])
+def test_two_fingers_zoom_and_mark_nothing(page, home, tool):
+    asked = []
+    page.on("request", lambda request: request.method == "PUT" and asked.append(request.url))
+    page.on("request", lambda request: request.url.endswith("/prompt") and asked.append(request.url))
+    open_video(page, home / "clip.mp4")
+    page.click(f"[data-tool={tool}]")
+    before = page.locator("#overlay").bounding_box()["width"]
+    pinch(page)
+    assert page.locator("#overlay").bounding_box()["width"] > 1.5 * before
+    page.wait_for_timeout(300)
+    assert not asked
+    assert page.locator("#guides circle[r='4']").count() == 0  # corners of a polygon
+
+
+def test_fill_fills_whatever_sign_the_clicks_have(page, home):
+    shutil.copy(home / "clip.mp4", home / "filled.mp4")
+    open_video(page, home / "filled.mp4")
+    page.click("#sign-minus")
+    page.click("[data-tool=flood]")
+    with page.expect_request("**/pins/0?*"):
+        page.locator("#viewport").click(position={"x": 300, "y": 200})
+
+
+def test_frames_larger_than_the_cache_are_fetched_once(page, home):
+    (home / "large").mkdir()
+    for index in range(9):
+        cv2.imwrite(str(home / "large" / f"{index}.jpg"), np.full((2600, 4000, 3), 20 * index, np.uint8))
+    open_video(page, home / "large")
+    asked = []
+    page.on("request", lambda request: "/frames/" in request.url and asked.append(request.url))
+    go_to(page, 5)
+    page.wait_for_timeout(4000)
+    assert len(asked) == len(set(asked))
+
+
+def test_the_time_is_that_of_the_frame(page, home):
+    path = home / "uneven.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time in TIMES_MS:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), time % 250, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    open_video(page, path)
+    for frame, time in enumerate(TIMES_MS):
+        go_to(page, frame)
+        expect(page.locator("#time")).to_have_text(f"{time / 1000:.2f} s")
+
+
+def test_a_double_click_on_a_video_begins_one_session(page, home):
+    shutil.copy(home / "clip.mp4", home / "twice.mp4")
+    page.reload()
+    page.locator("#browse button", has_text="twice.mp4").dblclick()
+    shows(page, 0)
+    page.wait_for_timeout(500)
+    assert len(list((home / "sessions").glob("twice-*"))) == 1
