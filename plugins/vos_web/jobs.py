@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import threading
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vos.plugin import replacing, safe_name
 from vos_web.server.events import EventHub
 from vos_web.server.progress_events import ProgressEvents
 from vos_web.sessions.store import OpenSession
@@ -103,6 +100,7 @@ class Jobs:
             "output": str(folder or opened.session.folder / "export"),
             "writers": writers,
             "overwrite": overwrite or folder is None,
+            "zipped": folder is None,
         }
         return self._begin(opened, job, {"kind": "export", "download": folder is None})
 
@@ -155,7 +153,7 @@ class Jobs:
         if kind == "exported":
             current.update({name: event[name] for name in ("path", "left_out", "first_left_out", "gaps")})
             if current.get("download"):
-                current["download"] = str(_zipped(Path(event["path"])).name)
+                current["download"] = Path(event["path"]).name
             return
         if kind in ("finished", "stopped", "failed"):
             self._progress.flush()
@@ -173,14 +171,3 @@ def make_plans(opened: OpenSession, frame: int, direction: str, until: str) -> l
     if direction == "backward":
         return [plan_run(session, frame, "backward", "pin" if until == "pin" else "end")]
     return plan_all(session)
-
-
-def _zipped(folder: Path) -> Path:
-    """Pack an export into one file beside it, and remove the folder."""
-    target = folder.parent / f"{safe_name(folder.name)}.zip"
-    with replacing(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                archive.write(path, Path(folder.name) / path.relative_to(folder))
-    shutil.rmtree(folder)
-    return target
