@@ -144,11 +144,12 @@ class Handlers:
         return JSONResponse({})
 
     async def frame(self, request: Request) -> Response:
-        """A frame as JPEG."""
+        """A frame as JPEG, with its time in seconds where it has one."""
         opened, index = await self._opened(request), request.path_params["frame"]
         _check_frame(opened, index)
-        content = await run_in_threadpool(opened.frames.jpeg, index)
-        return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
+        content, time = await run_in_threadpool(opened.frames.encoded, index)
+        headers = {"cache-control": "private, max-age=86400"} | ({} if time is None else {"x-time": f"{time:.3f}"})
+        return Response(content, media_type="image/jpeg", headers=headers)
 
     async def mask(self, request: Request) -> Response:
         """A frame's label map as runs; empty where it has none."""
