@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from vos.plugin import InputError, VosError, safe_name
 from vos_web.catalogue import catalogue
 from vos_web.messages import page_message
-from vos_web.server.paths import VIDEO_SUFFIXES, OutsideError
+from vos_web.server.paths import STACK_SUFFIXES, VIDEO_SUFFIXES, OutsideError
 from vos_web.server.run_length import decode_runs, encode_runs
 from vos_web.server.security import TooLargeError, check_declared, read_body
 from vos_web.service import Service
@@ -97,8 +97,9 @@ class Handlers:
     async def upload(self, request: Request) -> Response:
         """Store an uploaded video; of one that cannot be opened nothing stays."""
         name = safe_name(request.query_params.get("name", ""))
-        if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
-            raise InputError(f"{name}: is no video ({', '.join(sorted(VIDEO_SUFFIXES))}).")
+        suffixes = VIDEO_SUFFIXES | STACK_SUFFIXES
+        if Path(name).suffix.lower() not in suffixes:
+            raise InputError(f"{name}: is no video ({', '.join(sorted(suffixes))}).")
         limit = self._service.settings.max_upload
         check_declared(request, limit)
         folder = self._service.upload_folder()
