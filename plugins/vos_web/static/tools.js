@@ -114,17 +114,22 @@ function addCorner(point) {
   else corners.push(held(point));
 }
 
-// Paints what was drawn until the stroke has its object: the first one is made meanwhile, and the stroke may be over.
+// Paints what was drawn until the stroke has its object: the first one is made meanwhile, and the stroke may be over. Also
+// where the frame gets other masks under the stroke, as from the tracker.
 function startStroke(stroke, id) {
   if (stroke.cancelled) return;
   const mayPaint = mayReplace(), { points } = stroke;
   Object.assign(stroke, { id, before: current.ids.slice(), last: points[0], may: stroke.erasing ? (other) => other === id : mayPaint });
-  for (const point of points) paint(stroke, point);
+  for (const point of points) paintTo(stroke, point);
   if (gesture !== stroke) endStroke(stroke);
 }
 
 function paint(stroke, point) {
-  if (!stroke.id) return stroke.points.push(point);
+  stroke.points.push(point);
+  if (stroke.id) paintTo(stroke, point);
+}
+
+function paintTo(stroke, point) {
   const rect = paintLine(current.ids, width(), height(), stroke.last, point, options.size / 2, stroke.erasing ? 0 : stroke.id, stroke.may);
   stroke.last = point;
   stroke.rect = union(stroke.rect, rect);
@@ -253,6 +258,7 @@ export function startTools() {
   }, { passive: false });
   document.addEventListener("view", drawAll);
   for (const name of ["objects", "prompts", "shown"]) on(name, drawAll);
+  on("shown", () => gesture?.kind === "paint" && gesture.id && startStroke(gesture, gesture.id));
   on("frame", leaveFrame);
 }
 

@@ -11,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 import vos.example_clip
+from vos_web.server.run_length import encode_runs
 
 TIMES_MS = [0, 40, 80, 1580, 1620, 1660]
 
@@ -129,3 +130,30 @@ def test_a_double_click_on_a_video_begins_one_session(page, home):
     shows(page, 0)
     page.wait_for_timeout(500)
     assert len(list((home / "sessions").glob("twice-*"))) == 1
+
+
+def test_a_stroke_under_way_keeps_what_it_painted_where_the_frame_gets_other_masks(page, home, server):
+    shutil.copy(home / "clip.mp4", home / "stroke.mp4")
+    open_video(page, home / "stroke.mp4")
+    session_id = next((home / "sessions").glob("stroke-*")).name
+    session = server.service.store.get(session_id).session
+    for _ in range(2):
+        server.json("POST", f"/api/sessions/{session_id}/objects", {})
+    expect(page.locator("#objects li[data-id]")).to_have_count(2)
+    page.keyboard.press("b")
+    box, (height, width) = page.locator("#overlay").bounding_box(), session.facts.size
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=5)
+    other = np.zeros(session.facts.size, np.uint8)
+    other[:10, :10] = 2
+    with page.expect_response("**/masks/0"):
+        server.request("PUT", f"/api/sessions/{session_id}/pins/0?ids=2", encode_runs(other))
+    page.wait_for_timeout(300)
+    page.mouse.move(x + 120, y, steps=5)
+    with page.expect_response("**/pins/0?*"):
+        page.mouse.up()
+    row = session.mask(0)[height // 2, width // 2 : width // 2 + int(120 * width / box["width"])]
+    assert (row == 1).all()
+    assert (session.mask(0)[:10, :10] == 2).all()
