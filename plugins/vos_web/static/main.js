@@ -173,6 +173,9 @@ function startDropping() {
     $("drop-veil").hidden = true;
     const file = event.dataTransfer.files[0];
     if (!file) return;
+    if (event.dataTransfer.items[0].webkitGetAsEntry()?.isDirectory) {
+      return say(`${file.name}: is a folder, which cannot be dropped. Open it by its path, or from the list of the first page.`, { bad: true });
+    }
     try {
       if (file.type === "image/png" && store.session) {
         await flush();

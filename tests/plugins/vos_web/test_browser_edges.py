@@ -1,5 +1,6 @@
 """The page at its edges, in a real browser: fingers, very large frames, uneven frame times, an impatient mouse."""
 
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -157,3 +158,13 @@ def test_a_stroke_under_way_keeps_what_it_painted_where_the_frame_gets_other_mas
     row = session.mask(0)[height // 2, width // 2 : width // 2 + int(120 * width / box["width"])]
     assert (row == 1).all()
     assert (session.mask(0)[:10, :10] == 2).all()
+
+
+def test_a_dropped_folder_is_said_to_be_one(page, home):
+    (home / "images").mkdir()
+    expect(page.locator("#browse")).to_contain_text("clip.mp4")
+    devtools = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(home / "images")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 300, "data": data})
+    expect(page.locator("#toasts")).to_have_text(re.compile("^images: is a folder"))
