@@ -1,4 +1,4 @@
-"""What the page lists of a folder, and takes as a dropped file."""
+"""Folders that the page lists, and files that it takes where they are dropped."""
 
 import json
 
