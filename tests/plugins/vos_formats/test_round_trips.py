@@ -363,6 +363,14 @@ def test_a_file_whose_frames_are_not_the_videos_says_what_to_do(tmp_path, caplog
     assert "its one frame with objects, shot_0, is taken for frame 0." in caplog.text
 
 
+@pytest.mark.parametrize("name", ["00400", "shot"])
+def test_frames_that_the_video_does_not_have_are_said_to_be_left_out(tmp_path, caplog, name):
+    path = two_cells("coco", tmp_path / "in", images=2)
+    path.write_text(path.read_text().replace("00001", name))
+    assert vos.track(sequence(), path, tracker=StubTracker()).run.annotated == (0,)
+    assert f"1 of 2 frames with objects, the first one {name}, are no frames of clip, and left out." in caplog.text
+
+
 def test_cvat_for_images_names_frames_of_a_video_by_their_index(tmp_path):
     path = two_cells("cvat", tmp_path / "in")
     path.write_text(path.read_text().replace('name="00000.png"', 'id="2" name="frame_000002"'))
