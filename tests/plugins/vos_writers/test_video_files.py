@@ -268,6 +268,12 @@ def test_alpha_is_that_of_the_logits(tmp_path, writer, name, codec, premultiplie
     assert picture[20, 8, 0] == pytest.approx(200 / 255 * (edge if premultiplied else 1), abs=0.08)
 
 
+def test_sound_with_a_rate_of_its_own_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="leave out fps or sound"):
+        write(Clip([0, 0.1], fps=10), tmp_path / "o.mp4", _sound=True, _fps=5)
+    assert not list(tmp_path.iterdir())
+
+
 def test_prores_keeps_the_timecode(tmp_path):
     source = source_with_sound(tmp_path / "in.mov")
     vos.track(source, MAP, tracker=StubTracker(), writers=[("prores", {"path": tmp_path / "p.mov"})], start=12)
