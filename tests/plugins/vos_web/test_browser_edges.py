@@ -168,3 +168,30 @@ def test_a_dropped_folder_is_said_to_be_one(page, home):
     for kind in ("dragEnter", "dragOver", "drop"):
         devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 300, "data": data})
     expect(page.locator("#toasts")).to_have_text(re.compile("^images: is a folder"))
+
+
+def test_unpin_takes_the_pin_of_its_frame_and_only_where_the_server_does(page, home, server):
+    shutil.copy(home / "clip.mp4", home / "pins.mp4")
+    open_video(page, home / "pins.mp4")
+    page.keyboard.press("b")
+    for frame in (0, 1):
+        go_to(page, frame)
+        with page.expect_response(f"**/pins/{frame}?*"):
+            page.locator("#viewport").click(position={"x": 300, "y": 200})
+    card, pins = page.locator("#frame-card"), "**/pins/1"
+    page.route(pins, lambda route: route.fulfill(status=400, body='{"error": "it is full."}'))
+    page.click("text=Unpin")
+    expect(page.locator("#toasts")).to_contain_text("It is full.")
+    expect(card).to_contain_text("Annotated frame")
+    page.unroute(pins)
+    held = []
+    page.route(pins, lambda route: held.append(route))
+    with page.expect_request(pins):
+        page.click("text=Unpin")
+    go_to(page, 0)
+    with page.expect_response(pins):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(card).to_contain_text("Annotated frame")
+    go_to(page, 1)
+    expect(card).not_to_contain_text("Annotated frame")
