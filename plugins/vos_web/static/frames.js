@@ -1,7 +1,7 @@
 // Frames and label maps by index: bounded caches, and the next frames fetched ahead.
 
 import { api } from "./api.js";
-import { store, height, width } from "./store.js";
+import { height, once, store, width } from "./store.js";
 
 const BITMAP_BYTES = 220e6;
 const RUNS_BYTES = 40e6;
@@ -68,7 +68,7 @@ export function forgetMasks(frame) {
 export const setRuns = (frame, buffer) => runs.set(frame, buffer);
 export const hasFrame = (frame) => bitmaps.has(frame) && (runs.has(frame) || !store.known[frame]);
 
-function once(key, load) {
+function shared(key, load) {
   if (!loading.has(key)) {
     const promise = load().finally(() => loading.get(key) === promise && loading.delete(key));
     loading.set(key, promise);
@@ -77,7 +77,7 @@ function once(key, load) {
 }
 
 function loadBitmap(frame) {
-  return once(`f${frame}`, async () => {
+  return shared(`f${frame}`, async () => {
     const at = generation;
     const response = await api.frame(store.session.id, frame);
     const bitmap = await createImageBitmap(await response.blob());
@@ -89,7 +89,9 @@ function loadBitmap(frame) {
 
 function loadRuns(frame) {
   const at = generation;
-  const promise = once(`m${frame}`, async () => {
+  const promise = shared(`m${frame}`, async () => {
+    // What comes before the server has the changes of this frame would take them back.
+    while (store.unsaved.has(frame)) await new Promise((resolve) => once("saved", resolve));
     const buffer = await api.mask(store.session.id, frame);
     if (at === generation && loading.get(`m${frame}`) === promise && store.known[frame]) runs.set(frame, buffer);
     return buffer;

@@ -121,6 +121,7 @@ function whenTracked(count) {
 
 async function refreshState() {
   if (!store.session) return;
+  await flush();
   const state = await api.state(store.session.id);
   takeState(state);
   forgetMasks();

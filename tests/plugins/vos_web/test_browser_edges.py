@@ -195,3 +195,27 @@ def test_unpin_takes_the_pin_of_its_frame_and_only_where_the_server_does(page, h
     expect(card).to_contain_text("Annotated frame")
     go_to(page, 1)
     expect(card).not_to_contain_text("Annotated frame")
+
+
+def test_a_change_on_its_way_to_the_server_stays_where_another_tab_changes_something(page, home, server):
+    shutil.copy(home / "clip.mp4", home / "slow.mp4")
+    open_video(page, home / "slow.mp4")
+    session_id = next((home / "sessions").glob("slow-*")).name
+    held, pins = [], "**/pins/0?*"
+    page.keyboard.press("b")
+    for y in (150, 200, 250):
+        if y == 200:
+            page.route(pins, lambda route: held.append(route))
+            with page.expect_request(pins):
+                page.locator("#viewport").click(position={"x": 300, "y": y})
+            server.json("POST", f"/api/sessions/{session_id}/objects", {})
+            page.wait_for_timeout(500)
+            held[0].continue_()
+            page.unroute(pins)
+        else:
+            page.locator("#viewport").click(position={"x": 300, "y": y})
+        expect(page.locator("#stage")).to_have_attribute("data-saved", "true")
+        page.wait_for_timeout(300)
+    expect(page.locator("#objects li[data-id]")).to_have_count(2)
+    count, _ = cv2.connectedComponents(server.service.store.get(session_id).session.mask(0))
+    assert count == 1 + 3
