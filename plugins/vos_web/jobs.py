@@ -52,7 +52,7 @@ class Jobs:
         """The running job as pages see it, or None."""
         return self._current
 
-    def track(self, opened: OpenSession, frame: int, direction: str, until: str) -> dict[str, Any]:
+    def track(self, opened: OpenSession, frame: int, direction: str, until: str, client: str = "") -> dict[str, Any]:
         """Start tracking.
 
         Args:
@@ -60,6 +60,7 @@ class Jobs:
             frame: where the person is.
             direction: ``forward``, ``backward``, or ``all``: forward from the first annotation, then backward.
             until: ``end`` or ``pin``.
+            client: the page that asks.
         Returns:
             The job as pages see it.
         Raises:
@@ -73,7 +74,7 @@ class Jobs:
             "options": self._tracker_options.get(opened.session.facts.tracker, {}),
             "plans": [dataclasses.asdict(plan) for plan in plans],
         }
-        return self._begin(opened, job, {"kind": "track", "direction": direction})
+        return self._begin(opened, job, {"kind": "track", "direction": direction, "client": client})
 
     def export(
         self,
@@ -81,6 +82,7 @@ class Jobs:
         writers: Sequence[tuple[str, Mapping[str, Any]]],
         folder: Path | None,
         overwrite: bool,
+        client: str = "",
     ) -> dict[str, Any]:
         """Start an export.
 
@@ -89,6 +91,7 @@ class Jobs:
             writers: names and options.
             folder: results go to ``folder/<sequence>/``; None makes one file for a download.
             overwrite: replace an earlier export.
+            client: the page that asks, which downloads the file.
         Returns:
             The job as pages see it.
         Raises:
@@ -102,7 +105,7 @@ class Jobs:
             "overwrite": overwrite or folder is None,
             "zipped": folder is None,
         }
-        return self._begin(opened, job, {"kind": "export", "download": folder is None})
+        return self._begin(opened, job, {"kind": "export", "download": folder is None, "client": client})
 
     def stop(self) -> None:
         """Ask the running job to stop."""

@@ -215,7 +215,9 @@ class Handlers:
         opened, values = await self._opened(request), await _json(request)
         index = _check_frame(opened, values.get("frame"))
         direction, until = str(values.get("direction")), str(values.get("until"))
-        return JSONResponse({"job": await run_in_threadpool(self._service.jobs.track, opened, index, direction, until)})
+        track = self._service.jobs.track
+        job = await run_in_threadpool(track, opened, index, direction, until, _client(request))
+        return JSONResponse({"job": job})
 
     async def export(self, request: Request) -> Response:
         """Start an export."""
@@ -223,7 +225,8 @@ class Handlers:
         folder = self._service.export_folder(values.get("folder"))
         writers = self._service.checked_writers(values.get("writers"))
         overwrite = bool(values.get("overwrite"))
-        job = await run_in_threadpool(self._service.jobs.export, opened, writers, folder, overwrite)
+        export = self._service.jobs.export
+        job = await run_in_threadpool(export, opened, writers, folder, overwrite, _client(request))
         return JSONResponse({"job": job})
 
     async def download(self, request: Request) -> Response:
@@ -244,8 +247,8 @@ class Handlers:
 
     def _changed(self, request: Request, opened: OpenSession, **facts: Any) -> None:
         """Send an event to the other pages."""
-        client = request.headers.get("x-client", "")
-        self._service.hub.publish({"type": "changed", "session": opened.session.facts.id, "client": client, **facts})
+        session = opened.session.facts.id
+        self._service.hub.publish({"type": "changed", "session": session, "client": _client(request), **facts})
 
     def _pin(self, opened: OpenSession, index: int) -> dict[str, Any]:
         return {"frame": index, "ids": opened.session.facts.pins.get(index, [])}
@@ -270,6 +273,11 @@ def _answering(handler: Handler) -> Handler:
             return _error(str(error), 500)
 
     return answer
+
+
+def _client(request: Request) -> str:
+    """The page that sends a request, by the name that it gave itself."""
+    return request.headers.get("x-client", "")
 
 
 def _error(text: str, status: int) -> Response:

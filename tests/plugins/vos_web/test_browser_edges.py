@@ -219,3 +219,27 @@ def test_a_change_on_its_way_to_the_server_stays_where_another_tab_changes_somet
     expect(page.locator("#objects li[data-id]")).to_have_count(2)
     count, _ = cv2.connectedComponents(server.service.store.get(session_id).session.mask(0))
     assert count == 1 + 3
+
+
+def test_only_the_page_that_asks_for_an_export_downloads_it(page, home, server):
+    for name in ("asks", "other"):
+        shutil.copy(home / "clip.mp4", home / f"{name}.mp4")
+    same, other = page.context.new_page(), page.context.new_page()
+    open_video(page, home / "asks.mp4")
+    page.keyboard.press("b")
+    with page.expect_response("**/pins/0?*"):
+        page.locator("#viewport").click(position={"x": 300, "y": 200})
+    same.goto(page.url)
+    shows(same, 0)
+    other.goto(server.address)
+    open_video(other, home / "other.mp4")
+    downloads = []
+    for one in (page, same, other):
+        one.on("download", lambda download: downloads.append(download.page))
+    page.click("#export")
+    with page.expect_download():
+        page.click("#dialog .primary")
+    expect(same.locator("#toasts")).to_contain_text("The export is ready.")
+    other.wait_for_timeout(500)
+    assert downloads == [page]
+    assert not other.locator("#toasts").inner_text()
