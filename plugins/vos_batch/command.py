@@ -29,7 +29,14 @@ from vos_batch.jobs import TrackJob, find_jobs, runtime_arguments
 @click.option("-O", "assignments", multiple=True, metavar="KEY=VALUE", help="An option of the tracker.")
 @click.option("-o", "--output", default="vos-out", show_default=True, help="Folder of jobs that name none.")
 @executor_options
-@click.option("--writer", "writer", default="davis", show_default=True, help="Writer of each job (`vos plugins`).")
+@click.option(
+    "--writer",
+    "writers",
+    multiple=True,
+    default=("davis",),
+    show_default=True,
+    help="Writer of each job (`vos plugins`). May be given several times.",
+)
 @click.option("--max-side", type=click.IntRange(min=16), help="Track at a smaller size; masks have full size.")
 @click.option("--both-ways", is_flag=True, help="Also track backward: each object from its masks.")
 @click.option("--overwrite", is_flag=True, help="Replace earlier runs; without it, finished jobs are skipped.")
@@ -57,7 +64,8 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     jobs = find_jobs(given["jobs"], _defaults(given), given["set_name"])
     for tracker in {job.tracker.partition(":")[0] for job in jobs}:
         plugins.trackers.get(tracker)  # a typing mistake ends the batch before it begins
-    plugins.writers.get(given["writer"])
+    for writer in given["writers"]:
+        plugins.writers.get(writer)
     where = given["summary"] or _summary_in(given["output"])
     check_summary(where, jobs, given["jobs"], overwrite=given["overwrite"], own=given["summary"] is None)
     with show_progress("batch", len(jobs), "job", given["progress"]) as progress:
@@ -78,7 +86,7 @@ def _defaults(given: dict[str, Any]) -> TrackJob:
         masks=None,
         output=given["output"],
         sequence="",
-        writers=((given["writer"], {}),),
+        writers=tuple((writer, {}) for writer in given["writers"]),
         tracker=given["tracker"],
         options=parse_assignments(given["assignments"]),
         selection={name: value for name, value in selection.items() if value is not None},

@@ -20,6 +20,7 @@ from vos_formats.importing import (
     reading,
     sequence_of,
     stem_of,
+    tell_left_out,
 )
 from vos_formats.output import FormatWriter, as_json, write_list
 from vos_formats.polygons import filled, outlines
@@ -110,6 +111,7 @@ def read_coco(path: Path) -> list[ImportedMasks] | None:
     if not isinstance(content, dict) or "videos" in content:
         return None
     annotations = [a for a in content["annotations"] if a.get("segmentation")]
+    tell_left_out(path, ["box"] * (len(content["annotations"]) - len(annotations)))
     names = {c["id"]: c["name"] for c in content.get("categories", [])}
     objects, unclear = number_instances([(a["image_id"], _object_of(a, names)) for a in annotations], path)
     ids = ObjectIds(objects, path)

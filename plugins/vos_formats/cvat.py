@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 
 from vos.plugin import AnnotationError, BoolArray, Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, object_ids
-from vos_formats.importing import Instance, ObjectIds, label_map_of, number_instances, reading, stem_of
+from vos_formats.importing import Instance, ObjectIds, label_map_of, number_instances, reading, stem_of, tell_left_out
 from vos_formats.output import FormatWriter
 from vos_formats.polygons import bridged, filled, outlines
 from vos_formats.run_lengths import from_runs, runs_of
+
+_NO_MASKS = frozenset({"box", "ellipse", "polyline", "points", "cuboid", "skeleton"})
 
 
 class CvatWriter(FormatWriter):
@@ -117,6 +119,7 @@ def read_cvat(path: Path) -> list[ImportedMasks] | None:
             raise AnnotationError(f"{path}: not whole XML ({error}). Export it again.") from error
     if root.tag != "annotations":
         return None
+    tell_left_out(path, (shape.tag for shape in root.iter() if shape.tag in _NO_MASKS and shape.get("outside") != "1"))
     return [_of_tracks(path, root) if root.find("track") is not None else _of_images(path, root)]
 
 
@@ -176,12 +179,13 @@ def _of_images(path: Path, root: ElementTree.Element) -> ImportedMasks:
 
     @reading(path, "CVAT annotations")
     def frames() -> Iterator[ImportedFrame]:
-        for number, image in enumerate(images):
+        for place, image in enumerate(images):
             size = int(image.attrib["height"]), int(image.attrib["width"])
-            held = sorted(by_image.get(number, []), key=lambda one: int(one[1].get("z_order", "0")))
+            held = sorted(by_image.get(place, []), key=lambda one: int(one[1].get("z_order", "0")))
             masks = ((object_id, _mask(s, size)) for object_id, s in held)
-            name = stem_of(image.attrib["name"])
-            yield ImportedFrame(name, label_map_of(masks, size, f"{path}: {name}"))
+            name, number = stem_of(image.attrib["name"]), image.get("id", "")
+            index = int(number) if name == f"frame_{number:0>6}" else None  # so CVAT names the frames of a video
+            yield ImportedFrame(name, label_map_of(masks, size, f"{path}: {name}"), index)
 
     return ImportedMasks(root.findtext("meta/task/name") or path.stem, frames, ids.labels(), unclear)
 

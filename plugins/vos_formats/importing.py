@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,13 @@ def number_instances(found: Sequence[tuple[Hashable, Hashable]], path: Path) -> 
     )
     logger.info("%s: %s: in each image they are numbered in the order of the file.", path, reason)
     return names, reason
+
+
+def tell_left_out(path: Path, kinds: Iterable[str]) -> None:
+    """Log how many shapes of each kind a reader leaves out, since they are no masks."""
+    counts = ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(kinds).items()))
+    if counts:
+        logger.warning("%s: shapes that are no masks are left out: %s.", path, counts)
 
 
 class ObjectIds:

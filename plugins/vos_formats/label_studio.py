@@ -20,6 +20,7 @@ from vos_formats.importing import (
     reading,
     sequence_of,
     stem_of,
+    tell_left_out,
 )
 from vos_formats.output import FormatWriter, as_json, write_list
 from vos_formats.polygons import filled
@@ -73,6 +74,8 @@ def read_label_studio(path: Path) -> list[ImportedMasks] | None:
     if not isinstance(content, list):
         return None
     held = [[result for result in _results(task) if _labels(result)] for task in content]
+    types = (str(result.get("type", "")) for task in content for result in _results(task) if not _labels(result))
+    tell_left_out(path, (kind.removesuffix("labels") for kind in types if kind.endswith("labels")))
     found = [(number, Instance(_labels(result)[0])) for number, results in enumerate(held) for result in results]
     objects, unclear = number_instances(found, path)
     ids = ObjectIds(objects, path)

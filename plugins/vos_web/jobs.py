@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
 import threading
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vos.plugin import replacing, safe_name
 from vos_web.server.events import EventHub
 from vos_web.server.progress_events import ProgressEvents
 from vos_web.sessions.store import OpenSession
@@ -55,7 +52,7 @@ class Jobs:
         """The running job as pages see it, or None."""
         return self._current
 
-    def track(self, opened: OpenSession, frame: int, direction: str, until: str) -> dict[str, Any]:
+    def track(self, opened: OpenSession, frame: int, direction: str, until: str, client: str = "") -> dict[str, Any]:
         """Start tracking.
 
         Args:
@@ -63,6 +60,7 @@ class Jobs:
             frame: where the person is.
             direction: ``forward``, ``backward``, or ``all``: forward from the first annotation, then backward.
             until: ``end`` or ``pin``.
+            client: the page that asks.
         Returns:
             The job as pages see it.
         Raises:
@@ -76,7 +74,7 @@ class Jobs:
             "options": self._tracker_options.get(opened.session.facts.tracker, {}),
             "plans": [dataclasses.asdict(plan) for plan in plans],
         }
-        return self._begin(opened, job, {"kind": "track", "direction": direction})
+        return self._begin(opened, job, {"kind": "track", "direction": direction, "client": client})
 
     def export(
         self,
@@ -84,6 +82,7 @@ class Jobs:
         writers: Sequence[tuple[str, Mapping[str, Any]]],
         folder: Path | None,
         overwrite: bool,
+        client: str = "",
     ) -> dict[str, Any]:
         """Start an export.
 
@@ -92,6 +91,7 @@ class Jobs:
             writers: names and options.
             folder: results go to ``folder/<sequence>/``; None makes one file for a download.
             overwrite: replace an earlier export.
+            client: the page that asks, which downloads the file.
         Returns:
             The job as pages see it.
         Raises:
@@ -103,8 +103,9 @@ class Jobs:
             "output": str(folder or opened.session.folder / "export"),
             "writers": writers,
             "overwrite": overwrite or folder is None,
+            "zipped": folder is None,
         }
-        return self._begin(opened, job, {"kind": "export", "download": folder is None})
+        return self._begin(opened, job, {"kind": "export", "download": folder is None, "client": client})
 
     def stop(self) -> None:
         """Ask the running job to stop."""
@@ -155,7 +156,7 @@ class Jobs:
         if kind == "exported":
             current.update({name: event[name] for name in ("path", "left_out", "first_left_out", "gaps")})
             if current.get("download"):
-                current["download"] = str(_zipped(Path(event["path"])).name)
+                current["download"] = Path(event["path"]).name
             return
         if kind in ("finished", "stopped", "failed"):
             self._progress.flush()
@@ -173,14 +174,3 @@ def make_plans(opened: OpenSession, frame: int, direction: str, until: str) -> l
     if direction == "backward":
         return [plan_run(session, frame, "backward", "pin" if until == "pin" else "end")]
     return plan_all(session)
-
-
-def _zipped(folder: Path) -> Path:
-    """Pack an export into one file beside it, and remove the folder."""
-    target = folder.parent / f"{safe_name(folder.name)}.zip"
-    with replacing(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                archive.write(path, Path(folder.name) / path.relative_to(folder))
-    shutil.rmtree(folder)
-    return target

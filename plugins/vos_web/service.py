@@ -86,11 +86,12 @@ class Service:
         Raises:
             InputError: it cannot be read.
         """
-        earlier = [] if fresh else self.store.sessions_of(path)
-        for session_id in earlier:
-            with contextlib.suppress(VideoChangedError):
-                return self.store.get(session_id)
-        opened = self.store.create(path)
+        with self.store.lock:
+            earlier = [] if fresh else self.store.sessions_of(path)
+            for session_id in earlier:
+                with contextlib.suppress(VideoChangedError):
+                    return self.store.get(session_id)
+            opened = self.store.create(path)
         if earlier:
             opened.notice = (
                 f"{path.name} has changed since its last session began, so this is a new one. The earlier one stays, "

@@ -12,7 +12,7 @@ import numpy as np
 from vos.plugin import AnyArray, FloatArray, Frame, LabelMap, OutputFolder, Prediction, Run, safe_name
 from vos_writers.alpha import ObjectAlpha
 from vos_writers.options import MatteOptions, ProresOptions, WebmAlphaOptions, chosen_file, chosen_path, output_path
-from vos_writers.timecode import shifted, timecode_of
+from vos_writers.timecode import check_fits, shifted, timecode_of
 from vos_writers.video_file import IMAGE_FOLDER_FPS, Coding, VideoFile, x264_coding
 
 
@@ -208,11 +208,14 @@ def _rgba(frame: Frame, alpha: FloatArray, highest: int, kind: Any, *, premultip
 
 def _first_timecode(given: str | None, run: Run) -> str | None:
     """The timecode of the first frame that is written."""
+    fps = run.source.fps or IMAGE_FOLDER_FPS
+    if given is not None:
+        check_fits(given, fps)
     timecode = given or timecode_of(run.source)
     if timecode is None:
         return None
     first = run.selection.get("start", 0) if run.both_ways else run.annotated[0]
-    return shifted(timecode, first, run.source.fps or IMAGE_FOLDER_FPS)
+    return shifted(timecode, first, fps, run.selection.get("step", 1))
 
 
 def _linear_table() -> FloatArray:

@@ -30,11 +30,13 @@ class OverlayOptions:
         """Check ranges.
 
         Raises:
-            ValueError: a value is out of its range.
+            ValueError: a value is out of its range, or a rate of its own would part pictures and sound.
         """
         fps_fits = self.fps is None or 0.001 <= self.fps <= 1000
         if not 0 <= self.opacity <= 1 or not 0 <= self.crf <= 51 or not fps_fits:
             raise ValueError("opacity is 0 to 1, crf 0 to 51, fps 0.001 to 1000")
+        if self.sound and self.fps is not None:
+            raise ValueError("sound=true keeps in step with the frames' own times alone: leave out fps or sound")
         _check_suffix(self.path, OVERLAY_SUFFIXES)
 
 

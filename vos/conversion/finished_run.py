@@ -99,6 +99,9 @@ class FinishedRun:
                 len(others),
                 others[0],
             )
+        recorded = int(self.record.get("frames") or 0)
+        if recorded > len(own):
+            logger.warning("%s: of the recorded run's %d masks, %d are here.", self.folder, recorded, len(own))
         indices = list(own)
         return Run(
             self.sequence,

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import Future
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +22,18 @@ SKIP_FRAMES = 12
 """A gap up to this many frames is decoded through, a larger one is sought."""
 
 
+class EncodedFrame(NamedTuple):
+    """A frame as the page gets it.
+
+    Attributes:
+        jpeg: the picture.
+        time: seconds, or None where the source has no times.
+    """
+
+    jpeg: bytes
+    time: float | None
+
+
 class FrameServer:
     """Serves one source's frames; its memory does not grow with the source."""
 
@@ -34,9 +47,9 @@ class FrameServer:
         self._source = source
         self._count = source.info.frame_count or 0
         self._cache_bytes = cache_bytes
-        self._cached: OrderedDict[int, bytes] = OrderedDict()
+        self._cached: OrderedDict[int, EncodedFrame] = OrderedDict()
         self._size = 0
-        self._wanted: OrderedDict[int, list[Future[bytes]]] = OrderedDict()
+        self._wanted: OrderedDict[int, list[Future[EncodedFrame]]] = OrderedDict()
         self._wanted_raw: list[tuple[int, Future[Frame]]] = []
         self._condition = threading.Condition()
         self._position = 0
@@ -47,8 +60,8 @@ class FrameServer:
         self._thread = threading.Thread(target=self._run, name="vos-web-frames", daemon=True)
         self._thread.start()
 
-    def jpeg(self, index: int) -> bytes:
-        """Return a frame as JPEG; blocks until it is decoded.
+    def encoded(self, index: int) -> EncodedFrame:
+        """Return a frame as JPEG, with its time; blocks until it is decoded.
 
         Args:
             index: of the frame, from 0.
@@ -62,7 +75,7 @@ class FrameServer:
                 self._last = index
                 self._condition.notify()
                 return found
-            future: Future[bytes] = Future()
+            future: Future[EncodedFrame] = Future()
             self._wanted.setdefault(index, []).append(future)
             self._condition.notify()
         return future.result()
@@ -116,7 +129,7 @@ class FrameServer:
             self._frames = None
             future.set_exception(error)
 
-    def _serve(self, index: int, futures: list[Future[bytes]]) -> None:
+    def _serve(self, index: int, futures: list[Future[EncodedFrame]]) -> None:
         first = max(0, index - BEHIND_FRAMES) if index < self._last else index
         self._last = index
         try:
@@ -168,15 +181,15 @@ class FrameServer:
             if frame.index == index:
                 return frame
 
-    def _store(self, frame: Frame) -> bytes:
+    def _store(self, frame: Frame) -> EncodedFrame:
         bgr = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
         good, content = cv2.imencode(".jpg", np.asarray(bgr), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
         assert good, "uint8 BGR pictures can be encoded"
-        data = content.tobytes()
+        data = EncodedFrame(content.tobytes(), frame.time)
         with self._condition:
             self._cached[frame.index] = data
-            self._size += len(data)
+            self._size += len(data.jpeg)
             while self._size > self._cache_bytes and len(self._cached) > 1:
                 _, dropped = self._cached.popitem(last=False)
-                self._size -= len(dropped)
+                self._size -= len(dropped.jpeg)
         return data

@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from vos.plugin import InputError, VosError, safe_name
 from vos_web.catalogue import catalogue
 from vos_web.messages import page_message
-from vos_web.server.paths import VIDEO_SUFFIXES, OutsideError
+from vos_web.server.paths import STACK_SUFFIXES, VIDEO_SUFFIXES, OutsideError
 from vos_web.server.run_length import decode_runs, encode_runs
 from vos_web.server.security import TooLargeError, check_declared, read_body
 from vos_web.service import Service
@@ -97,8 +97,9 @@ class Handlers:
     async def upload(self, request: Request) -> Response:
         """Store an uploaded video; of one that cannot be opened nothing stays."""
         name = safe_name(request.query_params.get("name", ""))
-        if Path(name).suffix.lower() not in VIDEO_SUFFIXES:
-            raise InputError(f"{name}: is no video ({', '.join(sorted(VIDEO_SUFFIXES))}).")
+        suffixes = VIDEO_SUFFIXES | STACK_SUFFIXES
+        if Path(name).suffix.lower() not in suffixes:
+            raise InputError(f"{name}: is no video ({', '.join(sorted(suffixes))}).")
         limit = self._service.settings.max_upload
         check_declared(request, limit)
         folder = self._service.upload_folder()
@@ -144,11 +145,12 @@ class Handlers:
         return JSONResponse({})
 
     async def frame(self, request: Request) -> Response:
-        """A frame as JPEG."""
+        """A frame as JPEG, with its time in seconds where it has one."""
         opened, index = await self._opened(request), request.path_params["frame"]
         _check_frame(opened, index)
-        content = await run_in_threadpool(opened.frames.jpeg, index)
-        return Response(content, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
+        content, time = await run_in_threadpool(opened.frames.encoded, index)
+        headers = {"cache-control": "private, max-age=86400"} | ({} if time is None else {"x-time": f"{time:.3f}"})
+        return Response(content, media_type="image/jpeg", headers=headers)
 
     async def mask(self, request: Request) -> Response:
         """A frame's label map as runs; empty where it has none."""
@@ -213,7 +215,9 @@ class Handlers:
         opened, values = await self._opened(request), await _json(request)
         index = _check_frame(opened, values.get("frame"))
         direction, until = str(values.get("direction")), str(values.get("until"))
-        return JSONResponse({"job": await run_in_threadpool(self._service.jobs.track, opened, index, direction, until)})
+        track = self._service.jobs.track
+        job = await run_in_threadpool(track, opened, index, direction, until, _client(request))
+        return JSONResponse({"job": job})
 
     async def export(self, request: Request) -> Response:
         """Start an export."""
@@ -221,7 +225,8 @@ class Handlers:
         folder = self._service.export_folder(values.get("folder"))
         writers = self._service.checked_writers(values.get("writers"))
         overwrite = bool(values.get("overwrite"))
-        job = await run_in_threadpool(self._service.jobs.export, opened, writers, folder, overwrite)
+        export = self._service.jobs.export
+        job = await run_in_threadpool(export, opened, writers, folder, overwrite, _client(request))
         return JSONResponse({"job": job})
 
     async def download(self, request: Request) -> Response:
@@ -242,8 +247,8 @@ class Handlers:
 
     def _changed(self, request: Request, opened: OpenSession, **facts: Any) -> None:
         """Send an event to the other pages."""
-        client = request.headers.get("x-client", "")
-        self._service.hub.publish({"type": "changed", "session": opened.session.facts.id, "client": client, **facts})
+        session = opened.session.facts.id
+        self._service.hub.publish({"type": "changed", "session": session, "client": _client(request), **facts})
 
     def _pin(self, opened: OpenSession, index: int) -> dict[str, Any]:
         return {"frame": index, "ids": opened.session.facts.pins.get(index, [])}
@@ -268,6 +273,11 @@ def _answering(handler: Handler) -> Handler:
             return _error(str(error), 500)
 
     return answer
+
+
+def _client(request: Request) -> str:
+    """The page that sends a request, by the name that it gave itself."""
+    return request.headers.get("x-client", "")
 
 
 def _error(text: str, status: int) -> Response:

@@ -8,14 +8,17 @@ from typing import Any
 
 from natsort import natsorted, ns
 
-from vos.plugin import IMAGE_SUFFIXES, InputError
+from vos.plugin import IMAGE_SUFFIXES, ImagePages, InputError
 
 VIDEO_SUFFIXES = frozenset(
     {
         ".mp4", ".m4v", ".mov", ".qt", ".3gp", ".mkv", ".webm", ".ogv", ".avi", ".flv", ".wmv", ".asf", ".mxf",
         ".mpg", ".mpeg", ".vob", ".ts", ".mts", ".m2ts", ".h264", ".264", ".h265", ".hevc", ".m2v", ".y4m", ".gif",
+        ".3g2", ".f4v", ".ogg", ".ogm", ".nut", ".ivf", ".dv", ".m1v", ".mjpeg", ".mjpg",
     }
 )  # fmt: skip
+STACK_SUFFIXES = frozenset({".tif", ".tiff"})
+"""Of image files whose pages are frames."""
 MAX_ENTRIES = 2000
 
 
@@ -64,7 +67,8 @@ class AllowedFolders:
         Args:
             text: a folder, or empty for the first allowed one.
         Returns:
-            ``path``, ``parent`` (or None), ``frames`` (number of images in it), ``folders`` and ``videos`` by name.
+            ``path``, ``parent`` (or None), ``frames`` (number of images in it), ``folders`` and ``videos`` by name;
+            TIFF files are videos where the first one has several pages.
         Raises:
             InputError: outside, or not a folder that can be read.
         """
@@ -75,6 +79,8 @@ class AllowedFolders:
             files = [entry.name for entry in entries if entry.is_file()]
         except OSError as error:
             raise InputError(f"{folder}: cannot be read ({error.strerror}).") from error
+        suffixes = VIDEO_SUFFIXES | (STACK_SUFFIXES if _holds_stacks(folder, files) else frozenset())
+        videos = [name for name in files if Path(name).suffix.lower() in suffixes]
         parent = folder.parent
         above = parent != folder and any(parent.is_relative_to(allowed) for allowed in self.folders)
         return {
@@ -82,8 +88,20 @@ class AllowedFolders:
             "parent": str(parent) if above else None,
             "roots": [str(allowed) for allowed in self.listed if allowed.is_dir()],
             "folders": natsorted(folders, alg=ns.IGNORECASE)[:MAX_ENTRIES],
-            "videos": natsorted((n for n in files if Path(n).suffix.lower() in VIDEO_SUFFIXES), alg=ns.IGNORECASE)[
-                :MAX_ENTRIES
-            ],
+            "videos": natsorted(videos, alg=ns.IGNORECASE)[:MAX_ENTRIES],
             "frames": sum(Path(name).suffix.lower() in IMAGE_SUFFIXES for name in files),
         }
+
+
+def _holds_stacks(folder: Path, names: Iterable[str]) -> bool:
+    """Test whether the first TIFF file of a folder has several pages."""
+    first = min((name for name in names if Path(name).suffix.lower() in STACK_SUFFIXES), default=None)
+    if first is None:
+        return False
+    try:
+        pages = ImagePages(folder / first)
+    except InputError:
+        return False
+    count = len(pages)
+    pages.close()
+    return count > 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import threading
 import time
 from pathlib import Path
 from typing import IO, Any
@@ -40,7 +41,11 @@ class OpenSession:
 
 
 class SessionStore:
-    """Opens, lists, makes and removes sessions."""
+    """Opens, lists, makes and removes sessions.
+
+    Attributes:
+        lock: held while a session is opened, so that of two requests for one the second gets it too.
+    """
 
     def __init__(self, folder: Path, plugins: Plugins) -> None:
         """Use a folder of sessions; it is created if it does not exist.
@@ -51,6 +56,7 @@ class SessionStore:
         self.folder = folder
         self._plugins = plugins
         self._open: dict[str, OpenSession] = {}
+        self.lock = threading.RLock()
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -113,6 +119,12 @@ class SessionStore:
         """
         if session_id in self._open:
             return self._open[session_id]
+        with self.lock:
+            if session_id not in self._open:
+                self._open[session_id] = self._opened(session_id)
+            return self._open[session_id]
+
+    def _opened(self, session_id: str) -> OpenSession:
         folder = self._folder_of(session_id)
         facts = read_facts(folder)
         lock_file = _lock(folder)
@@ -131,8 +143,7 @@ class SessionStore:
         except BaseException:
             lock_file.close()
             raise
-        self._open[session_id] = OpenSession(session, FrameServer(source), lock_file)
-        return self._open[session_id]
+        return OpenSession(session, FrameServer(source), lock_file)
 
     def remove(self, session_id: str) -> None:
         """Delete a session's folder; the video stays.

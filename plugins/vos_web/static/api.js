@@ -43,7 +43,7 @@ export const api = {
   state: (id) => json("GET", session(id)),
   settings: (id, values, keepalive) => json("PATCH", session(id), values, keepalive),
   remove: (id) => json("DELETE", session(id)),
-  frame: async (id, index) => (await request("GET", `${session(id)}/frames/${index}`)).blob(),
+  frame: (id, index) => request("GET", `${session(id)}/frames/${index}`),
   mask: async (id, index) => (await request("GET", `${session(id)}/masks/${index}`)).arrayBuffer(),
   annotate: (id, index, runs, ids) =>
     request("PUT", `${session(id)}/pins/${index}?ids=${ids.join(",")}`, runs).then((r) => r.json()),

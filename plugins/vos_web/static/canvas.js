@@ -11,7 +11,7 @@ const MIN_SCALE = 0.05, MAX_SCALE = 40;
 const SVG = "http://www.w3.org/2000/svg";
 
 export const view = { scale: 1, x: 0, y: 0, fitted: true };
-export const current = { frame: -1, ids: new Uint8Array(0) };
+export const current = { frame: -1, time: null, ids: new Uint8Array(0) };
 let tables = colourTables([], 0);
 let pixels = null, words = null; // one frame's RGBA, made once
 
@@ -30,6 +30,7 @@ export function resetCanvas() {
 export function showFrame(frame, bitmap, runs) {
   frameContext.drawImage(bitmap, 0, 0, width(), height());
   current.frame = frame;
+  current.time = bitmap.time;
   stage.dataset.frame = frame;
   current.ids = runs ? decodeRuns(runs, width() * height()) : new Uint8Array(width() * height());
   redraw();

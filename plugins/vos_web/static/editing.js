@@ -21,6 +21,7 @@ export const canRedo = () => undone.length > 0;
 export function forgetSteps() {
   done.length = undone.length = 0;
   waiting.clear();
+  store.unsaved.clear();
   emit("steps");
 }
 
@@ -130,6 +131,7 @@ function save(touched, undone = [], said = null) {
   const runs = encodeRuns(ids);
   setRuns(frame, runs);
   waiting.set(frame, merged(waiting.get(frame), { runs, ids: touched, undone, said }));
+  store.unsaved.add(frame);
   const pinned = united(store.pins.get(frame) ?? [], touched).filter((id) => !undone.includes(id)).sort((a, b) => a - b);
   if (pinned.length) store.pins.set(frame, pinned);
   else store.pins.delete(frame);
@@ -193,6 +195,7 @@ async function drain() {
           await new Promise((resolve) => setTimeout(resolve, 2000));
         }
       }
+      if (!waiting.has(frame)) store.unsaved.delete(frame);
     }
   } finally {
     saving = false;

@@ -1,7 +1,7 @@
 // Frames and label maps by index: bounded caches, and the next frames fetched ahead.
 
 import { api } from "./api.js";
-import { store, height, width } from "./store.js";
+import { height, once, store, width } from "./store.js";
 
 const BITMAP_BYTES = 220e6;
 const RUNS_BYTES = 40e6;
@@ -49,9 +49,11 @@ const bitmaps = new Cache(BITMAP_BYTES, (bitmap) => 4 * bitmap.width * bitmap.he
 const runs = new Cache(RUNS_BYTES, (buffer) => buffer.byteLength + 64);
 const loading = new Map();
 let generation = 0;
+let wanted = [], fetching = 0; // indices to fetch ahead, and how many are being fetched
 
 export function forgetAll() {
   generation++;
+  wanted = [];
   bitmaps.clear();
   runs.clear();
   loading.clear();
@@ -66,7 +68,7 @@ export function forgetMasks(frame) {
 export const setRuns = (frame, buffer) => runs.set(frame, buffer);
 export const hasFrame = (frame) => bitmaps.has(frame) && (runs.has(frame) || !store.known[frame]);
 
-function once(key, load) {
+function shared(key, load) {
   if (!loading.has(key)) {
     const promise = load().finally(() => loading.get(key) === promise && loading.delete(key));
     loading.set(key, promise);
@@ -75,9 +77,11 @@ function once(key, load) {
 }
 
 function loadBitmap(frame) {
-  return once(`f${frame}`, async () => {
+  return shared(`f${frame}`, async () => {
     const at = generation;
-    const bitmap = await createImageBitmap(await api.frame(store.session.id, frame));
+    const response = await api.frame(store.session.id, frame);
+    const bitmap = await createImageBitmap(await response.blob());
+    bitmap.time = response.headers.get("X-Time"); // seconds as text, or null
     if (at === generation) bitmaps.set(frame, bitmap);
     return bitmap;
   });
@@ -85,7 +89,9 @@ function loadBitmap(frame) {
 
 function loadRuns(frame) {
   const at = generation;
-  const promise = once(`m${frame}`, async () => {
+  const promise = shared(`m${frame}`, async () => {
+    // What comes before the server has the changes of this frame would take them back.
+    while (store.unsaved.has(frame)) await new Promise((resolve) => once("saved", resolve));
     const buffer = await api.mask(store.session.id, frame);
     if (at === generation && loading.get(`m${frame}`) === promise && store.known[frame]) runs.set(frame, buffer);
     return buffer;
@@ -103,16 +109,22 @@ export async function loadFrame(frame) {
   return { bitmap, runs: buffer?.byteLength ? buffer : null };
 }
 
-// Fetches what will be shown next; `direction` is the way that the person moves.
+// Fetches what will be shown next; `direction` is the way that the person moves. The cache holds all of it beside the frame
+// that is shown: else what comes would drop what was fetched.
 export function prefetch(frame, direction = 1) {
-  const room = Math.max(4, Math.floor(BITMAP_BYTES / (4 * width() * height()) / 2));
-  const wanted = [];
+  const room = Math.floor((BITMAP_BYTES / (4 * width() * height()) - 1) / 2);
+  wanted = [];
   for (let k = 1; k <= Math.min(AHEAD, room); k++) wanted.push(frame + direction * k);
   for (let k = 1; k <= Math.min(BEHIND, room); k++) wanted.push(frame - direction * k);
-  for (const index of wanted) {
-    if (loading.size >= MAX_IN_FLIGHT) return;
-    if (index < 0 || index >= store.session.frame_count || hasFrame(index)) continue;
-    const again = () => Math.abs(store.frame - frame) <= AHEAD && prefetch(store.frame, direction);
-    loadFrame(index).then(again, () => {});
+  wanted = wanted.filter((index) => index >= 0 && index < store.session.frame_count);
+  while (fetching < MAX_IN_FLIGHT && wanted.length) fetchWanted();
+}
+
+async function fetchWanted() {
+  fetching++;
+  while (wanted.length) {
+    const index = wanted.shift();
+    if (!hasFrame(index)) await loadFrame(index).catch(() => {});
   }
+  fetching--;
 }

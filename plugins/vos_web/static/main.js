@@ -1,6 +1,6 @@
 // The page: puts the parts together.
 
-import { api } from "./api.js";
+import { api, CLIENT } from "./api.js";
 import { fit, resetCanvas, zoomAt } from "./canvas.js";
 import { say, showExport, showHelp } from "./dialogs.js";
 import { canRedo, canUndo, flush, forgetSteps, hasUnsaved, redo, undo } from "./editing.js";
@@ -137,6 +137,7 @@ function onExported(job) {
   const without = `${leftOut}${gaps.join("")}${more > 0 ? ` So are ${more} more objects in some frames.` : ""}`;
   if (job.download) {
     say(`The export is ready.${without}`, { action: "Download", href: api.downloadAddress(job.session, job.download), seconds: 60 });
+    if (job.client !== CLIENT) return; // the page that asked downloads it
     const link = document.createElement("a");
     link.href = api.downloadAddress(job.session, job.download);
     link.download = job.download;
@@ -173,6 +174,9 @@ function startDropping() {
     $("drop-veil").hidden = true;
     const file = event.dataTransfer.files[0];
     if (!file) return;
+    if (event.dataTransfer.items[0].webkitGetAsEntry()?.isDirectory) {
+      return say(`${file.name}: is a folder, which cannot be dropped. Open it by its path, or from the list of the first page.`, { bad: true });
+    }
     try {
       if (file.type === "image/png" && store.session) {
         await flush();

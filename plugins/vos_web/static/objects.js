@@ -1,7 +1,7 @@
 // The list of objects, and what is known of the frame that is shown.
 
 import { api } from "./api.js";
-import { changeAsStep, eraseObject, takeBack } from "./editing.js";
+import { changeAsStep, eraseObject, flush, takeBack } from "./editing.js";
 import { colourOf } from "./label_map.js";
 import { openMenu } from "./dialogs.js";
 import { goTo } from "./player.js";
@@ -165,11 +165,7 @@ export function drawCard() {
     const unpin = document.createElement("button");
     unpin.textContent = "Unpin";
     unpin.title = "Let the tracker change this frame again";
-    unpin.onclick = async () => {
-      await attempt(api.unpin(store.session.id, store.frame));
-      store.pins.delete(store.frame);
-      emit("pins");
-    };
+    unpin.onclick = () => attempt(unpinFrame(store.frame));
     card.append(unpin);
   } else if (store.known[store.frame]) {
     const selected = selectedObject();
@@ -183,6 +179,13 @@ export function drawCard() {
   } else {
     text.textContent = "Not tracked yet";
   }
+}
+
+async function unpinFrame(frame) {
+  await flush();
+  await api.unpin(store.session.id, frame);
+  store.pins.delete(frame);
+  emit("pins");
 }
 
 function absence(object) {

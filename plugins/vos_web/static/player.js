@@ -99,11 +99,11 @@ function drawPosition() {
   const input = $("position");
   if (document.activeElement !== input) input.value = store.frame;
   $("last-frame").textContent = `/ ${store.session.frame_count - 1}`;
-  $("time").textContent = store.session.fps ? `${(store.frame / store.session.fps).toFixed(2)} s` : "";
+  $("time").textContent = current.frame === store.frame && current.time ? `${Number(current.time).toFixed(2)} s` : "";
 }
 
 export function startPlayer() {
-  on("frame", drawPosition);
+  for (const name of ["frame", "shown"]) on(name, drawPosition);
   addEventListener("pagehide", () => positionTimer && savePosition());
   on("masks-stale", () => {
     forgetMasks();

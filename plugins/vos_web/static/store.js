@@ -9,6 +9,7 @@ export const store = {
   session: null, // id, name, source, frame_count, size [H, W], fps, tracker, quality
   objects: [], // id, name, hidden, locked, deleted, end
   pins: new Map(), // frame -> ids
+  unsaved: new Set(), // frames with changes that the server does not have
   known: new Uint8Array(0), // 1 where a frame has a label map
   lanes: new Map(), // id -> Uint8Array, 0 unknown, 1 absent, 2..255 how sure
   doubts: new Map(), // frame -> {id: reason to check the object's mask}

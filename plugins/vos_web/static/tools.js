@@ -92,33 +92,44 @@ function begin(event) {
   } else if (store.tool === "scribble") {
     gesture = { kind: "scribble", xy: [held(point)], beside: isBeside(event) };
   } else if (store.tool === "points" && inside(point)) {
-    withObject((id) => addPoint(id, point, !isBeside(event)));
+    gesture = { kind: "tap", mark: () => withObject((id) => addPoint(id, point, !isBeside(event))) };
   } else if (store.tool === "flood" && inside(point)) {
-    withObject((id) => {
-      const before = current.ids.slice();
-      const rect = floodFill(current.ids, framePixels(), width(), height(), point, options.tolerance, isBeside(event) ? 0 : id, mayReplace());
-      redraw(rect);
-      commit(before, rect);
-    });
+    gesture = { kind: "tap", mark: () => withObject((id) => flood(point, event.altKey ? 0 : id)) };
   } else if (store.tool === "polygon") {
-    const first = corners[0] && toScreen(corners[0]), here = toScreen(point);
-    if (corners.length > 2 && Math.hypot(first.x - here.x, first.y - here.y) < 9) finishPolygon();
-    else corners.push(held(point));
+    gesture = { kind: "tap", mark: () => addCorner(point) };
   }
   drawAll();
 }
 
-// Paints what was drawn until the stroke has its object: the first one is made meanwhile, and the stroke may be over.
+function flood(point, value) {
+  const before = current.ids.slice();
+  const rect = floodFill(current.ids, framePixels(), width(), height(), point, options.tolerance, value, mayReplace());
+  redraw(rect);
+  commit(before, rect);
+}
+
+function addCorner(point) {
+  const first = corners[0] && toScreen(corners[0]), here = toScreen(point);
+  if (corners.length > 2 && Math.hypot(first.x - here.x, first.y - here.y) < 9) finishPolygon();
+  else corners.push(held(point));
+}
+
+// Paints what was drawn until the stroke has its object: the first one is made meanwhile, and the stroke may be over. Also
+// where the frame gets other masks under the stroke, as from the tracker.
 function startStroke(stroke, id) {
   if (stroke.cancelled) return;
   const mayPaint = mayReplace(), { points } = stroke;
   Object.assign(stroke, { id, before: current.ids.slice(), last: points[0], may: stroke.erasing ? (other) => other === id : mayPaint });
-  for (const point of points) paint(stroke, point);
+  for (const point of points) paintTo(stroke, point);
   if (gesture !== stroke) endStroke(stroke);
 }
 
 function paint(stroke, point) {
-  if (!stroke.id) return stroke.points.push(point);
+  stroke.points.push(point);
+  if (stroke.id) paintTo(stroke, point);
+}
+
+function paintTo(stroke, point) {
   const rect = paintLine(current.ids, width(), height(), stroke.last, point, options.size / 2, stroke.erasing ? 0 : stroke.id, stroke.may);
   stroke.last = point;
   stroke.rect = union(stroke.rect, rect);
@@ -148,6 +159,7 @@ function end() {
   const ended = gesture;
   gesture = null;
   viewport.classList.remove("panning");
+  if (ended?.kind === "tap") ended.mark(); // not before: a second finger makes it a pinch
   if (ended?.kind === "paint") endStroke(ended);
   if (ended?.kind === "box") {
     const { from, to } = ended;
@@ -246,6 +258,7 @@ export function startTools() {
   }, { passive: false });
   document.addEventListener("view", drawAll);
   for (const name of ["objects", "prompts", "shown"]) on(name, drawAll);
+  on("shown", () => gesture?.kind === "paint" && gesture.id && startStroke(gesture, gesture.id));
   on("frame", leaveFrame);
 }
 

@@ -96,13 +96,15 @@ function onJob(event) {
     if (followed) goTo(reached, { keepPlaying: true });
     else reshow();
   }
+  const shown = job.session === store.session?.id;
+  if (!shown && job.client !== CLIENT) return; // another page's, of another video
   if (job.state === "failed") emit("error", new Error(explained(job.error)));
-  else if (job.kind === "track") emit("message", job.state === "stopped" ? whenStopped(job.done) : whenTracked(job.done));
+  else if (job.kind === "track") shown && emit("message", job.state === "stopped" ? whenStopped(job.done) : whenTracked(job.done));
   else if (job.state === "finished") emit("exported", job);
 }
 
 // Errors name options as the command line has them.
-const explained = (error) => (/(^|\s)(-O \w+=|--tracker )/.test(error) ? `${error} Give it when the page is started: vos web -O ${store.session.tracker}.KEY=VALUE.` : error);
+const explained = (error) => (/(^|\s)(-O \w+=|--tracker )/.test(error) ? `${error} Give it when the page is started: vos web -O ${store.session?.tracker}.KEY=VALUE.` : error);
 
 // Tracking begins at the frame that is shown: only from the last one does it resume the run that was stopped.
 function whenStopped(count) {
@@ -121,6 +123,7 @@ function whenTracked(count) {
 
 async function refreshState() {
   if (!store.session) return;
+  await flush();
   const state = await api.state(store.session.id);
   takeState(state);
   forgetMasks();

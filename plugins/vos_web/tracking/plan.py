@@ -59,7 +59,8 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
 
     Objects that the person annotated in the start frame are tracked, and so are those that nobody annotated or tracked
     in the next one. The others keep the masks that they have. An object's masks behind its next annotation are kept
-    too. An object that the start frame does not show is tracked on from its annotations before it.
+    too. An object that the start frame does not show is tracked on from its annotations before it. Where all objects
+    are absent, the run ends before the next annotation that shows one.
 
     Args:
         session: the session.
@@ -78,15 +79,12 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
     absent = set(absences[start])
     prior = _prior(session, start, step, set(session.live_ids(start)) - ids - absent)
     remembered = {i for pin in prior for i in _shown(session, pin)} - absent
-    if not ids | remembered:
-        if absent:
-            raise InputError(
-                f"all objects are absent from frame {start} on. Mark one there, or track from another one."
-            )
+    if not ids | remembered | absent:
         raise InputError(f"no object is marked in frame {start}. Mark one there first.")
     ahead = [pin for pin in sorted(session.facts.pins)[::step] if (pin - start) * step > 0]
     end = session.facts.frame_count if step == 1 else -1
-    stop = ahead[0] if until == "pin" and ahead else end
+    shown_ahead = next((pin for pin in ahead if _shown(session, pin)), end)
+    stop = ahead[0] if until == "pin" and ahead else end if ids | remembered else shown_ahead
     if start + step == stop:
         raise InputError("there is no frame left to track in that direction.")
     targets = _targets(session, start, step, ids | remembered | absent) or sorted(ids or remembered)
@@ -98,7 +96,7 @@ def plan_run(session: Session, frame: int, direction: Direction, until: Until) -
         stop=_early_stop(session, stop, step, targets, kept_from),
         step=step,
         prior=prior,
-        annotated=tuple(pin for pin in ahead if _shown(session, pin)),
+        annotated=tuple(pin for pin in ahead if _shown(session, pin)) if ids | remembered else (),
         targets=tuple(targets),
         kept_from=kept_from,
         absent=absences,

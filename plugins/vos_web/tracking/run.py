@@ -95,6 +95,8 @@ class TrackingRunner:
         Raises:
             VosError: the tracker or the source failed.
         """
+        if plan.absent_in(plan.start) and not plan.annotated and not _annotations(session, plan):
+            return _store_absence(session, plan, emit, should_stop)
         run = self._resume(session, plan) or self._begin(session, plan, options)
         # The frame at which a run was stopped need not show all of its objects.
         stop = run.plan.stop if plan.until == run.plan.until else plan.stop
@@ -265,6 +267,18 @@ def _store(session: Session, plan: TrackingPlan, frame: int, tracked: TrackedFra
     doubts = {i: reason for i, reason in tracked.doubts.items() if i in fresh and i not in absent}
     session.presence.append(frame, levels, levels, doubts)
     return StoredFrame(levels, list(levels), doubts)
+
+
+def _store_absence(session: Session, plan: TrackingPlan, emit: Emit, should_stop: ShouldStop) -> bool:
+    """Store in every frame of a plan that its objects are absent: there is none to track."""
+    nothing = TrackedFrame(np.zeros(session.facts.size, np.uint8), None, {})
+    total = len(plan.frames)
+    for done, frame in enumerate(plan.frames, 1):
+        stored = _store(session, plan, frame, nothing)
+        emit({"frame": frame, **stored._asdict(), "fps": None, "done": done, "total": total})
+        if done < total and should_stop():
+            return False
+    return True
 
 
 def _scores(prediction: Prediction | None) -> dict[int, float]:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
 import sys
 import threading
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vos.plugin import Plugins, Runtime, VosError, load_plugins
+from vos.plugin import Plugins, Runtime, VosError, load_plugins, replacing, safe_name
 from vos_web.messages import page_message
 from vos_web.sessions.exporting import export_session
 from vos_web.sessions.session import Session
@@ -91,7 +93,8 @@ class Worker:
         done = export_session(session, Path(job["output"]), job["writers"], self._plugins, progress, job["overwrite"])
         if done is not None:
             left_out = {"left_out": len(done.left_out), "first_left_out": next(iter(done.left_out), None)}
-            self._emit({"type": "exported", "path": str(done.folder), **left_out, "gaps": done.gaps})
+            path = _zipped(done.folder) if job["zipped"] else done.folder
+            self._emit({"type": "exported", "path": str(path), **left_out, "gaps": done.gaps})
         return done is not None
 
     def _emit(self, event: dict[str, Any]) -> None:
@@ -100,6 +103,17 @@ class Worker:
             self._output.flush()
         except (BrokenPipeError, ValueError):
             self._stop.set()  # the server is gone; its input ends too
+
+
+def _zipped(folder: Path) -> Path:
+    """Pack an export into one file beside it, and remove the folder."""
+    target = folder.parent / f"{safe_name(folder.name)}.zip"
+    with replacing(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                archive.write(path, Path(folder.name) / path.relative_to(folder))
+    shutil.rmtree(folder)
+    return target
 
 
 def plan_from_json(values: Mapping[str, Any]) -> TrackingPlan:

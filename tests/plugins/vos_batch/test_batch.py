@@ -55,6 +55,12 @@ def test_masks_and_records_equal_those_of_single_runs_and_a_second_batch_skips(c
     assert "2 of them finished before" in capsys.readouterr().out
 
 
+def test_several_writers_all_write(clips, tmp_path):
+    assert batch(tmp_path, clips[:1], "-O", "side=96", "--writer", "davis", "--writer", "report") == 0
+    written = {path.suffix for path in (tmp_path / "out" / "s0").iterdir()}
+    assert written == {".png", ".csv", ".json"}
+
+
 def test_failures_are_listed_and_the_rest_is_done(clips, tmp_path, capsys, monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     rows = [clips[0], {"video": str(tmp_path / "no.mp4"), "masks": clips[0]["masks"]}]

@@ -365,3 +365,45 @@ def test_a_file_of_another_suffix_is_refused(tmp_path, to):
 def test_a_yolo_folder_says_which_sequence_it_is_of(finished, tmp_path):
     (path,) = export(finished, "yolo", tmp_path / "elsewhere" / "yolo")
     assert len(imported(path, tmp_path, "clip")) == 4
+
+
+def test_a_file_whose_frames_are_not_the_videos_says_what_to_do(tmp_path, caplog):
+    path = two_cells("coco", tmp_path / "in", images=2)
+    path.write_text(path.read_text().replace("0000", "shot_"))
+    with pytest.raises(AnnotationError, match="2 frames with objects, the first one shot_0, .* `vos import`"):
+        vos.track(sequence(), path, tracker=StubTracker())
+    caplog.set_level("INFO")
+    path = two_cells("coco", tmp_path / "one")
+    path.write_text(path.read_text().replace("0000", "shot_"))
+    assert vos.track(sequence(), path, tracker=StubTracker()).run.annotated == (0,)
+    assert "its one frame with objects, shot_0, is taken for frame 0." in caplog.text
+
+
+@pytest.mark.parametrize("name", ["00400", "shot"])
+def test_frames_that_the_video_does_not_have_are_said_to_be_left_out(tmp_path, caplog, name):
+    path = two_cells("coco", tmp_path / "in", images=2)
+    path.write_text(path.read_text().replace("00001", name))
+    assert vos.track(sequence(), path, tracker=StubTracker()).run.annotated == (0,)
+    assert f"1 of 2 frames with objects, the first one {name}, are no frames of clip, and left out." in caplog.text
+
+
+def test_cvat_for_images_names_frames_of_a_video_by_their_index(tmp_path):
+    path = two_cells("cvat", tmp_path / "in")
+    path.write_text(path.read_text().replace('name="00000.png"', 'id="2" name="frame_000002"'))
+    assert vos.track(sequence(), path, tracker=StubTracker()).run.annotated == (2,)
+
+
+@pytest.mark.parametrize(
+    ("to", "shape", "mask"),
+    [
+        ("cvat", "</image>", '<box label="cell" xtl="1" ytl="1" xbr="9" ybr="9"/></image>'),
+        ("coco", '"annotations": [', '"annotations": [{"image_id": 0, "category_id": 1, "bbox": [1, 1, 8, 8]}, '),
+        ("label-studio", '"result": [', '"result": [{"type": "rectanglelabels", "value": {"rectanglelabels": []}}, '),
+    ],
+)
+def test_shapes_that_are_no_masks_are_said_to_be_left_out(tmp_path, caplog, to, shape, mask):
+    path = two_cells(to, tmp_path / "in")
+    path.write_text(path.read_text().replace(shape, mask, 1))
+    assert vos.track(sequence(), path, tracker=StubTracker()).object_ids == (1, 2)
+    kind = "rectangle" if to == "label-studio" else "box"
+    assert f"shapes that are no masks are left out: 1 {kind}." in caplog.text

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import time
 
 import numpy as np
 import pytest
@@ -81,3 +82,22 @@ def test_a_session_that_is_tracked_whole_leaves_nothing_out(session, tmp_path, p
     assert not done.left_out
     assert not done.gaps
     assert len(list(done.folder.glob("*.png"))) == session.facts.frame_count
+
+
+def test_a_download_that_cannot_be_packed_fails_and_leaves_the_server_free(start_server):
+    server = start_server()
+    opened = server.service.store.create(CLIP)
+    opened.session.add_object()
+    opened.session.annotate(0, square(opened.session, 0), [1])
+    (opened.session.folder / "export" / "clip.zip").mkdir(parents=True)
+    ended = []
+    publish = server.service.hub.publish
+    server.service.hub.publish = lambda event: (ended.append(event["job"]), publish(event))
+    server.service.jobs.export(opened, [("davis", {})], None, False)
+    for _ in range(600):
+        if server.service.jobs.current is None:
+            break
+        time.sleep(0.1)
+    assert ended[-1]["state"] == "failed"
+    assert "clip.zip: cannot be written" in ended[-1]["error"]
+    server.service.jobs.export(opened, [("davis", {})], None, False)

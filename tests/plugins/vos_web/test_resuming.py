@@ -117,9 +117,21 @@ def test_a_correction_that_says_absent_holds_in_frames_that_were_tracked(store, 
     session.annotate(50, np.where(session.mask(50) == 2, 2, square(session, _1=(100, 0))).astype(np.uint8), [1])
     track(session, 50)
     assert [1 in vos.object_ids(session.mask(frame)) for frame in (49, 50, 51)] == [False, True, True]
+
+
+def test_an_object_that_is_alone_is_absent_from_the_frame_on_that_says_so(store, track):
+    session = begin(store)
+    track(session, 0, 45)
     session.change_object(2, {"deleted": True})
-    with pytest.raises(vos.InputError, match="all objects are absent from frame 30 on"):
-        plan_run(session, 30, "forward", "end")
+    session.annotate(30, np.zeros(session.facts.size, np.uint8), [1])
+    session.annotate(60, square(session, _1=(100, 0)), [1])
+    assert track(session, 30) == list(range(31, 60))
+    shown = [1 in vos.object_ids(session.mask(frame)) for frame in (29, 30, 31, 40, 59, 60)]
+    assert shown == [True, False, False, False, False, True]
+    assert session.presence.level(59, 1) == ABSENT
+    assert track(session, 60)[0] == 61
+    session.change_object(2, {"deleted": False})
+    assert 2 in vos.object_ids(session.mask(31))  # as it was when it was deleted
 
 
 def test_masks_belong_to_their_frames_where_an_object_of_earlier_annotations_is_absent(store, track):

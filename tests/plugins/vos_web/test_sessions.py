@@ -3,6 +3,9 @@
 import os
 import signal
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from types import SimpleNamespace
 
@@ -360,3 +363,14 @@ def test_progress_comes_a_few_times_a_second_with_every_frame(monkeypatch):
     progress.flush()
     assert [[tracked["frame"] for tracked in event["frames"]] for event in sent] == [[0], [1, 2, 3]]
     assert [event["job"]["done"] for event in sent] == [1, 4]
+
+
+def test_two_requests_at_once_get_one_session(session, store, tmp_path, plugins, monkeypatch):
+    store.close()
+    again = SessionStore(tmp_path / "sessions", plugins)
+    both = threading.Barrier(2)
+    monkeypatch.setattr(again, "_folder_of", lambda name: time.sleep(0.1) or tmp_path / "sessions" / name)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: (both.wait(), again.get(session.facts.id))[1], range(2)))
+    assert found[0] is found[1]
+    again.close()

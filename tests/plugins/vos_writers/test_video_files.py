@@ -268,6 +268,12 @@ def test_alpha_is_that_of_the_logits(tmp_path, writer, name, codec, premultiplie
     assert picture[20, 8, 0] == pytest.approx(200 / 255 * (edge if premultiplied else 1), abs=0.08)
 
 
+def test_sound_with_a_rate_of_its_own_is_refused(tmp_path):
+    with pytest.raises(OptionError, match="leave out fps or sound"):
+        write(Clip([0, 0.1], fps=10), tmp_path / "o.mp4", _sound=True, _fps=5)
+    assert not list(tmp_path.iterdir())
+
+
 def test_prores_keeps_the_timecode(tmp_path):
     source = source_with_sound(tmp_path / "in.mov")
     vos.track(source, MAP, tracker=StubTracker(), writers=[("prores", {"path": tmp_path / "p.mov"})], start=12)
@@ -289,6 +295,44 @@ def test_prores_keeps_the_timecode(tmp_path):
 )
 def test_timecodes_count_on(timecode, frames, fps, expected):
     assert shifted(timecode, frames, fps) == expected
+
+
+@pytest.mark.parametrize(
+    ("timecode", "frames", "fps", "step", "expected"),
+    [
+        ("00:00:00:00", 45, 29.97, 3, "00:00:01:05"),
+        ("00:00:00:00", 49, 25, 2, "00:00:01:12"),
+        ("00:00:59;29", 1, 29.97, 3, "00:01:00:00"),
+        ("00:00:59;59", 5, 59.94, 2, "00:01:00;04"),
+        ("00:00:59.29", 1, 29.97, 1, "00:01:00.02"),
+        ("00:00:01:12", 0, 12.5, 1, "00:00:01:12"),
+    ],
+)
+def test_timecodes_count_the_frames_that_are_written(timecode, frames, fps, step, expected):
+    assert shifted(timecode, frames, fps, step) == expected
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_a_matte_of_some_frames_has_the_timecode_of_its_first(tmp_path, step):
+    source = source_with_sound(tmp_path / "in.mov")
+    path = tmp_path / "p.mov"
+    writers = [("prores", {"path": path, "timecode": "01:00:00:00"})]
+    vos.track(source, MAP, tracker=StubTracker(), writers=writers, start=16, step=step)
+    with av.open(str(path)) as container:
+        text = container.streams.video[0].metadata["timecode"]
+    rate = int(10 / step + 0.5)
+    assert text.rpartition(":")[0] == "01:00:01"
+    assert int(text.rpartition(":")[2]) == 6 * rate // 10
+
+
+@pytest.mark.parametrize(
+    ("timecode", "message"),
+    [("01:00:00:10", "the frames 0 to 9"), ("01:00:00;05", "drop-frame"), ("01:00:00.05", "drop-frame")],
+)
+def test_a_timecode_that_the_rate_does_not_have_is_refused(tmp_path, timecode, message):
+    with pytest.raises(OptionError, match=message):
+        write(Clip([0, 0.1], fps=10), tmp_path / "p.mov", "prores", _timecode=timecode)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("timecode", ["1h", "25:00:00:00", "01:60:00:00", "01:00:60:00"])

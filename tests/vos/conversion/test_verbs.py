@@ -158,6 +158,13 @@ def test_masks_that_an_earlier_run_left_are_no_part_of_an_export(tmp_path, earli
     assert sorted(vos.to_table(folder)["frame_index"].unique()) == frames
 
 
+def test_masks_that_are_gone_are_said_to_be(finished):
+    (finished.output / "00001.png").unlink()
+    done = run("export", finished.output, "--to", "npz")
+    assert done.exit_code == 0, done.output
+    assert "of the recorded run's 4 masks, 3 are here." in done.stderr
+
+
 def test_masks_that_nothing_tells_apart_are_refused(finished):
     shutil.copy(finished.output / "00001.png", finished.output / "10001.png")
     (finished.output / "00001.png").rename(finished.output / "10000.png")

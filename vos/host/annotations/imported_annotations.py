@@ -138,24 +138,36 @@ def _chosen(path: Path, found: list[ImportedMasks], info: SourceInfo) -> Importe
 
 def _annotations(path: Path, masks: ImportedMasks, info: SourceInfo, indices: range) -> list[Annotation]:
     found: dict[int, Annotation] = {}
-    alone: ImportedFrame | None = None
+    first: ImportedFrame | None = None
+    strange: list[str] = []
     count = 0
     for frame in masks.frames():
         if not object_ids(frame.label_map):
             continue
         count += 1
-        alone = frame if count == 1 else None
+        first = first or frame
         index = _index_of(frame, info)
-        if index is not None and index in indices:
+        if index is None or (info.frame_count is not None and index >= info.frame_count):
+            strange.append(frame.name)
+        elif index in indices:
             if index in found:
                 raise _two_images(path, index, frame)
             found[index] = Annotation(frame.label_map, index)
-    if not found and alone is not None:
-        return [Annotation(alone.label_map, indices[0])]
+    if first is None:
+        raise AnnotationError(f"{path}: holds no frame with objects.")
+    if not found and count == 1:
+        logger.info("%s: its one frame with objects, %s, is taken for frame %d.", path, first.name, indices[0])
+        return [Annotation(first.label_map, indices[0])]
     if not found:
         raise AnnotationError(
-            f"{path}: holds {count} frames with objects, and none of them is a frame that is tracked."
+            f"{path}: holds {count} frames with objects, the first one {first.name}, and none of them is a frame that "
+            "is tracked. Write them with `vos import`, and give each with --mask INDEX:FILE."
         )
+    if strange:
+        logger.warning(
+            "%s: %d of %d frames with objects, the first one %s, are no frames of %s, and left out.",
+            path, len(strange), count, strange[0], info.name,
+        )  # fmt: skip
     if masks.unclear_ids and len(found) > 1:
         raise AnnotationError(
             f"{path}: {masks.unclear_ids}. Give track ids, or one of these images alone, with --mask INDEX:FILE."

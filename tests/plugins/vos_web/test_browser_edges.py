@@ -1,0 +1,245 @@
+"""The page at its edges, in a real browser: fingers, very large frames, uneven frame times, an impatient mouse."""
+
+import re
+import shutil
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import expect
+
+import vos.example_clip
+from vos_web.server.run_length import encode_runs
+
+TIMES_MS = [0, 40, 80, 1580, 1620, 1660]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("edges")
+    shutil.copy(Path(vos.example_clip.__file__).parent / "clip.mp4", folder / "clip.mp4")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def server(home, plugins, running_server):
+    return running_server(home, home)
+
+
+@pytest.fixture
+def page(browser, server):
+    context = browser.new_context(viewport={"width": 1280, "height": 720}, has_touch=True)
+    page = context.new_page()
+    page.goto(server.address)
+    yield page
+    context.close()
+
+
+def open_video(page, path):
+    page.fill("#open-path", str(path))
+    page.click("#open-form button")
+    shows(page, 0)
+
+
+def shows(page, frame):
+    expect(page.locator("#stage")).to_have_attribute("data-frame", str(frame), timeout=30_000)
+
+
+def go_to(page, frame):
+    page.fill("#position", str(frame))
+    page.press("#position", "Enter")
+    shows(page, frame)
+
+
+def pinch(page):
+    """Put one finger down, then another, and spread them."""
+    devtools = page.context.new_cdp_session(page)
+    box = page.locator("#viewport").bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    def fingers(kind, *places):
+        points = [{"x": place, "y": y, "id": number} for number, place in enumerate(places)]
+        devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    fingers("touchStart", x - 40)
+    for apart in range(40, 120, 10):
+        fingers("touchMove" if apart > 40 else "touchStart", x - apart, x + apart)
+    fingers("touchEnd", x - 110)
+    fingers("touchEnd")
+
+
+@pytest.mark.parametrize("tool", ["points", "flood", "polygon", "brush", "box"])
+def test_two_fingers_zoom_and_mark_nothing(page, home, tool):
+    asked = []
+    page.on("request", lambda request: request.method == "PUT" and asked.append(request.url))
+    page.on("request", lambda request: request.url.endswith("/prompt") and asked.append(request.url))
+    open_video(page, home / "clip.mp4")
+    page.click(f"[data-tool={tool}]")
+    before = page.locator("#overlay").bounding_box()["width"]
+    pinch(page)
+    assert page.locator("#overlay").bounding_box()["width"] > 1.5 * before
+    page.wait_for_timeout(300)
+    assert not asked
+    assert page.locator("#guides circle[r='4']").count() == 0  # corners of a polygon
+
+
+def test_fill_fills_whatever_sign_the_clicks_have(page, home):
+    shutil.copy(home / "clip.mp4", home / "filled.mp4")
+    open_video(page, home / "filled.mp4")
+    page.click("#sign-minus")
+    page.click("[data-tool=flood]")
+    with page.expect_request("**/pins/0?*"):
+        page.locator("#viewport").click(position={"x": 300, "y": 200})
+
+
+def test_frames_larger_than_the_cache_are_fetched_once(page, home):
+    (home / "large").mkdir()
+    for index in range(9):
+        cv2.imwrite(str(home / "large" / f"{index}.jpg"), np.full((2600, 4000, 3), 20 * index, np.uint8))
+    open_video(page, home / "large")
+    asked = []
+    page.on("request", lambda request: "/frames/" in request.url and asked.append(request.url))
+    go_to(page, 5)
+    page.wait_for_timeout(4000)
+    assert len(asked) == len(set(asked))
+
+
+def test_the_time_is_that_of_the_frame(page, home):
+    path = home / "uneven.mp4"
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        for time in TIMES_MS:
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), time % 250, np.uint8), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    open_video(page, path)
+    for frame, time in enumerate(TIMES_MS):
+        go_to(page, frame)
+        expect(page.locator("#time")).to_have_text(f"{time / 1000:.2f} s")
+
+
+def test_a_double_click_on_a_video_begins_one_session(page, home):
+    shutil.copy(home / "clip.mp4", home / "twice.mp4")
+    page.reload()
+    page.locator("#browse button", has_text="twice.mp4").dblclick()
+    shows(page, 0)
+    page.wait_for_timeout(500)
+    assert len(list((home / "sessions").glob("twice-*"))) == 1
+
+
+def test_a_stroke_under_way_keeps_what_it_painted_where_the_frame_gets_other_masks(page, home, server):
+    shutil.copy(home / "clip.mp4", home / "stroke.mp4")
+    open_video(page, home / "stroke.mp4")
+    session_id = next((home / "sessions").glob("stroke-*")).name
+    session = server.service.store.get(session_id).session
+    for _ in range(2):
+        server.json("POST", f"/api/sessions/{session_id}/objects", {})
+    expect(page.locator("#objects li[data-id]")).to_have_count(2)
+    page.keyboard.press("b")
+    box, (height, width) = page.locator("#overlay").bounding_box(), session.facts.size
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 60, y, steps=5)
+    other = np.zeros(session.facts.size, np.uint8)
+    other[:10, :10] = 2
+    with page.expect_response("**/masks/0"):
+        server.request("PUT", f"/api/sessions/{session_id}/pins/0?ids=2", encode_runs(other))
+    page.wait_for_timeout(300)
+    page.mouse.move(x + 120, y, steps=5)
+    with page.expect_response("**/pins/0?*"):
+        page.mouse.up()
+    row = session.mask(0)[height // 2, width // 2 : width // 2 + int(120 * width / box["width"])]
+    assert (row == 1).all()
+    assert (session.mask(0)[:10, :10] == 2).all()
+
+
+def test_a_dropped_folder_is_said_to_be_one(page, home):
+    (home / "images").mkdir()
+    expect(page.locator("#browse")).to_contain_text("clip.mp4")
+    devtools = page.context.new_cdp_session(page)
+    data = {"items": [], "files": [str(home / "images")], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver", "drop"):
+        devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 400, "y": 300, "data": data})
+    expect(page.locator("#toasts")).to_have_text(re.compile("^images: is a folder"))
+
+
+def test_unpin_takes_the_pin_of_its_frame_and_only_where_the_server_does(page, home, server):
+    shutil.copy(home / "clip.mp4", home / "pins.mp4")
+    open_video(page, home / "pins.mp4")
+    page.keyboard.press("b")
+    for frame in (0, 1):
+        go_to(page, frame)
+        with page.expect_response(f"**/pins/{frame}?*"):
+            page.locator("#viewport").click(position={"x": 300, "y": 200})
+    card, pins = page.locator("#frame-card"), "**/pins/1"
+    page.route(pins, lambda route: route.fulfill(status=400, body='{"error": "it is full."}'))
+    page.click("text=Unpin")
+    expect(page.locator("#toasts")).to_contain_text("It is full.")
+    expect(card).to_contain_text("Annotated frame")
+    page.unroute(pins)
+    held = []
+    page.route(pins, lambda route: held.append(route))
+    with page.expect_request(pins):
+        page.click("text=Unpin")
+    go_to(page, 0)
+    with page.expect_response(pins):
+        held[0].continue_()
+    page.wait_for_timeout(300)
+    expect(card).to_contain_text("Annotated frame")
+    go_to(page, 1)
+    expect(card).not_to_contain_text("Annotated frame")
+
+
+def test_a_change_on_its_way_to_the_server_stays_where_another_tab_changes_something(page, home, server):
+    shutil.copy(home / "clip.mp4", home / "slow.mp4")
+    open_video(page, home / "slow.mp4")
+    session_id = next((home / "sessions").glob("slow-*")).name
+    held, pins = [], "**/pins/0?*"
+    page.keyboard.press("b")
+    for y in (150, 200, 250):
+        if y == 200:
+            page.route(pins, lambda route: held.append(route))
+            with page.expect_request(pins):
+                page.locator("#viewport").click(position={"x": 300, "y": y})
+            server.json("POST", f"/api/sessions/{session_id}/objects", {})
+            page.wait_for_timeout(500)
+            held[0].continue_()
+            page.unroute(pins)
+        else:
+            page.locator("#viewport").click(position={"x": 300, "y": y})
+        expect(page.locator("#stage")).to_have_attribute("data-saved", "true")
+        page.wait_for_timeout(300)
+    expect(page.locator("#objects li[data-id]")).to_have_count(2)
+    count, _ = cv2.connectedComponents(server.service.store.get(session_id).session.mask(0))
+    assert count == 1 + 3
+
+
+def test_only_the_page_that_asks_for_an_export_downloads_it(page, home, server):
+    for name in ("asks", "other"):
+        shutil.copy(home / "clip.mp4", home / f"{name}.mp4")
+    same, other = page.context.new_page(), page.context.new_page()
+    open_video(page, home / "asks.mp4")
+    page.keyboard.press("b")
+    with page.expect_response("**/pins/0?*"):
+        page.locator("#viewport").click(position={"x": 300, "y": 200})
+    same.goto(page.url)
+    shows(same, 0)
+    other.goto(server.address)
+    open_video(other, home / "other.mp4")
+    downloads = []
+    for one in (page, same, other):
+        one.on("download", lambda download: downloads.append(download.page))
+    page.click("#export")
+    with page.expect_download():
+        page.click("#dialog .primary")
+    expect(same.locator("#toasts")).to_contain_text("The export is ready.")
+    other.wait_for_timeout(500)
+    assert downloads == [page]
+    assert not other.locator("#toasts").inner_text()
