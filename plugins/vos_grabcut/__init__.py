@@ -1,4 +1,4 @@
-"""First masks without a download: clicks by a learnt decoder, boxes by GrabCut, polygons as they are."""
+"""First masks without a download: clicks and boxes by a learnt decoder, rough masks by GrabCut, polygons."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ def vos_initializers() -> Sequence[InitializerSpec]:
     """Offer ``clicks``, ``grabcut`` and ``polygon``."""
     return [
         InitializerSpec(
-            "clicks", "objects from clicks or scribbles by a learnt decoder; no download", _clicks, ClickOptions,
-            shorthands=(Shorthand(
-                "--clicks", "Objects under clicks, - for beside it, without weights (clicks).",
-                option="points", metavar="ID:X,Y,+;...", verbs=("init", "track"),
-            ),),
+            "clicks", "objects from clicks, boxes or scribbles by a learnt decoder; no download", _clicks, ClickOptions,
+            shorthands=(
+                Shorthand(
+                    "--clicks", "Objects under clicks, - for beside it, without weights (clicks).",
+                    option="points", metavar="ID:X,Y,+;...", verbs=("init", "track"),
+                ),
+                Shorthand(
+                    "--box", "Objects in boxes, without weights (clicks).",
+                    option="boxes", metavar="ID:X0,Y0,X1,Y1;...", verbs=("init", "track"),
+                ),
+                Shorthand(
+                    "--scribble", "Objects under strokes, - for beside it, without weights (clicks).",
+                    option="scribbles", metavar="ID:X,Y X,Y ... +;...", verbs=("init", "track"),
+                ),
+            ),
             needs_weights=False,
         ),
         InitializerSpec(
             "grabcut", "objects from boxes, points, scribbles or a rough mask; no download", _grabcut, GrabCutOptions,
-            shorthands=(
-                Shorthand(
-                    "--box", "Objects in boxes, without weights (grabcut).",
-                    option="boxes", metavar="ID:X0,Y0,X1,Y1;...", verbs=("init", "track"),
-                ),
-                Shorthand(
-                    "--scribble", "Objects under strokes, - for beside it, without weights (grabcut).",
-                    option="scribbles", metavar="ID:X,Y X,Y ... +;...", verbs=("init", "track"),
-                ),
-                Shorthand(
-                    "--mask", "A roughly painted mask, fitted to the image without weights (grabcut).",
-                    option="mask", metavar="FILE", verbs=("init",),
-                ),
-            ),
+            shorthands=(Shorthand(
+                "--mask", "A roughly painted mask, fitted to the image without weights (grabcut).",
+                option="mask", metavar="FILE", verbs=("init",),
+            ),),
             needs_weights=False,
         ),
         InitializerSpec(

@@ -7,15 +7,28 @@ from collections.abc import Mapping
 import cv2
 import numpy as np
 
-from vos.plugin import AnyArray, BoolArray, EmptyMaskError, Frame, LabelMap, OptionError, object_ids, read_label_map
+from vos.plugin import (
+    AnyArray,
+    BoolArray,
+    EmptyMaskError,
+    Frame,
+    Image,
+    LabelMap,
+    OptionError,
+    object_ids,
+    read_label_map,
+)
 from vos_grabcut.options import ClickOptions, GrabCutOptions, PolygonOptions
 from vos_grabcut.prompts import ObjectPrompts, check_inside, parse_polygons, parse_prompts
 from vos_grabcut.rough_mask import read_rough_mask
 from vos_grabcut.segment import refine_mask, segment_object
 
+MIN_FILLED_SHARE = 0.35
+"""A mask whose own bounding box has a lower IoU with the box that was given is doubted."""
+
 
 class ClickInitializer:
-    """Objects from points and scribbles by the click decoder."""
+    """Objects from points, boxes and scribbles by the click decoder."""
 
     def __init__(self, options: ClickOptions) -> None:
         """Read the prompts.
@@ -26,9 +39,10 @@ class ClickInitializer:
         from vos_grabcut.clicks.segment import click_segmenter
 
         self._mask = options.mask
-        self._prompts = parse_prompts("", options.points, options.scribbles, corrects=options.mask is not None)
+        corrects = options.mask is not None
+        self._prompts = parse_prompts(options.boxes, options.points, options.scribbles, corrects)
         if not self._prompts:
-            raise OptionError('clicks needs marks: -O "points=1:320,240,+", or scribbles.')
+            raise OptionError('clicks needs marks: -O "points=1:320,240,+", or boxes or scribbles.')
         self._segmenter = click_segmenter()
 
     def initialize(self, frame: Frame) -> LabelMap:
@@ -38,16 +52,29 @@ class ClickInitializer:
         masks = dict(given)
         for object_id, prompts in self._prompts.items():
             _check(prompts, frame, object_id)
-            if object_id not in masks and not any(stroke.on_object for stroke in prompts.strokes):
-                raise OptionError(f"object {object_id} is not in {self._mask}; give at least one mark on it.")
+            if object_id in masks and prompts.box_xyxy is not None:
+                raise OptionError(f"object {object_id} is in {self._mask} already; correct it by marks, not by a box.")
+            if object_id not in masks and prompts.box_xyxy is None and not prompts.marked:
+                raise OptionError(f"object {object_id} is not in {self._mask}; give a box, or at least one mark on it.")
             others = marks_of_others(self._prompts, object_id, frame)
-            masks[object_id] = self._segmenter.segment(frame.image, prompts, others, masks.get(object_id))
+            masks[object_id] = self._segment(frame.image, prompts, others, masks.get(object_id))
             for other in set(given) - {object_id}:
                 if _marked_inside(prompts, given[other], frame):
                     masks[other] = masks[other] & ~masks[object_id]
                     if other not in self._prompts and not masks[other].any():
                         raise _covered(other, frame)
         return merge_masks(masks, frame)
+
+    def _segment(
+        self, image: Image, prompts: ObjectPrompts, others: BoolArray | None, present: BoolArray | None
+    ) -> BoolArray:
+        """Ask the decoder, and GrabCut where the decoder hardly finds anything in a box."""
+        mask = self._segmenter.segment(image, prompts, others, present)
+        box = prompts.box_xyxy
+        if box is None or _filled_share(mask, box) >= MIN_FILLED_SHARE:
+            return mask
+        by_colour = segment_object(image, prompts, others)
+        return max(mask, by_colour, key=lambda found: _filled_share(found, box))
 
 
 class GrabCutInitializer:
@@ -149,6 +176,17 @@ def _covered(object_id: int, frame: Frame) -> EmptyMaskError:
 def _marked_inside(prompts: ObjectPrompts, mask: BoolArray, frame: Frame) -> bool:
     """Test whether a mark on the object lies in another object's mask, bool (H, W)."""
     return any(stroke.on_object and (stroke.drawn(frame.size, 0) & mask).any() for stroke in prompts.strokes)
+
+
+def _filled_share(mask: BoolArray, box: AnyArray) -> float:
+    """IoU of a mask's bounding box with a box (4,), x0, y0, x1, y1 of its corner pixels; 0 without a mask."""
+    if not mask.any():
+        return 0.0
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    own = np.array([columns[0], rows[0], columns[-1], rows[-1]])
+    sides = np.maximum(np.minimum(own[2:], box[2:]) - np.maximum(own[:2], box[:2]) + 1, 0)
+    areas = [float(np.prod(one[2:] - one[:2] + 1)) for one in (own, box)]
+    return float(np.prod(sides)) / (sum(areas) - float(np.prod(sides)))
 
 
 def _check(prompts: ObjectPrompts, frame: Frame, object_id: int) -> None:

@@ -21,8 +21,9 @@ class GrabCutOptions:
 
 @dataclass(frozen=True)
 class ClickOptions:
-    """Options of ``clicks``; an object may have both kinds of prompts."""
+    """Options of ``clicks``; an object may have several kinds of prompts."""
 
+    boxes: str = option("", "Boxes as id:x0,y0,x1,y1 with ; between them; pixels, x1 and y1 included.")
     points: str = option("", "Points as id:x,y,+ or id:x,y,- (beside the object), with ; between them; pixels.")
     scribbles: str = option("", "Strokes as id:x,y x,y ... + or - (beside the object), with ; between them; pixels.")
     mask: Path | None = option(None, "Mask of ids that the marks correct; objects without marks stay as they are.")

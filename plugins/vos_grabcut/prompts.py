@@ -47,6 +47,11 @@ class ObjectPrompts:
     box_xyxy: AnyArray | None = None
     strokes: list[Stroke] = field(default_factory=list)
 
+    @property
+    def marked(self) -> bool:
+        """Whether there is a mark on the object."""
+        return any(stroke.on_object for stroke in self.strokes)
+
 
 def parse_prompts(boxes: str, points: str, scribbles: str, corrects: bool = False) -> dict[int, ObjectPrompts]:
     """Read boxes, points and scribbles.
@@ -83,7 +88,7 @@ def parse_prompts(boxes: str, points: str, scribbles: str, corrects: bool = Fals
         stroke = Stroke(_vertices(values, part, "id:x,y x,y +"), on_object)
         found.setdefault(object_id, ObjectPrompts()).strokes.append(stroke)
     for object_id, prompts in found.items():
-        if not corrects and prompts.box_xyxy is None and not any(stroke.on_object for stroke in prompts.strokes):
+        if not corrects and prompts.box_xyxy is None and not prompts.marked:
             raise OptionError(f"object {object_id} has only marks beside it; give a box, or at least one mark on it.")
     return found
 

@@ -29,7 +29,7 @@ MAX_NUMBERS = 20_000
 VOID = 255
 MAX_SAM_POINTS = 8
 """Points of one scribble that Segment Anything gets: it learnt from few."""
-METHODS = {"sam": ("sam-points", "sam-boxes"), "clicks": ("clicks", "grabcut"), "grabcut": ("grabcut",)}
+METHODS = {"sam": ("sam-points", "sam-boxes"), "clicks": ("clicks",), "grabcut": ("grabcut",)}
 """Initializers that each method needs; the one that people get first comes first."""
 CORRECTING = ("clicks",)
 """Methods, and initializers of the same names, that take the present mask and answer with the corrected one."""
@@ -81,7 +81,7 @@ def mask_from_prompts(
     scribbles = _checked_scribbles(prompts.get("scribbles") or [])
     if method in ("clicks", "grabcut"):
         options = {"boxes": _box(box), "points": _points(points), "scribbles": _scribbles(scribbles)}
-        name = method if box is None else "grabcut"  # a box is GrabCut's own prompt
+        name = method
     elif method == "sam":
         points += [[x, y, label] for label, xy in scribbles for x, y in xy[:: -(-len(xy) // MAX_SAM_POINTS)]]
         options = {"points": _points(points)} if points else {"boxes": _box(box)}

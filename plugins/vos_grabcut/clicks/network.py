@@ -6,83 +6,74 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FEATURE_CHANNELS = {4: 24, 8: 40, 16: 112}
-"""Channels of EfficientNet-Lite0's levels, by stride."""
+from vos_propagation.backbone.efficientnet_lite import CHANNELS
+from vos_propagation.ops.convolutions import convolution
+
 PROMPT_CHANNELS = 6
 """Near and wide proximity of marks on the object, the same of marks beside it, the box, the previous probabilities."""
 STRIDE = 4
 """Pixels of the working image for a cell of prompts and logits."""
-
-
-class ResidualBlock(nn.Module):
-    """Depthwise convolution, pointwise, and the identity beside them."""
-
-    def __init__(self, channels: int, kernel: int = 5) -> None:
-        super().__init__()
-        self.depthwise = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
-        self.pointwise = nn.Conv2d(channels, channels, 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (B, C, h, w) to the same shape."""
-        refined: Tensor = x + self.pointwise(F.relu(self.norm(self.depthwise(x))))
-        return refined
+IMAGE_CHANNELS = {4: 16, 8: 32, 16: 64, 32: 96}
+"""Channels to which the features are reduced, by stride."""
+LAYER_CHANNELS = {4: 24, 8: 48, 16: 96, 32: 96}
+"""Channels of the decoder's layers, by stride."""
 
 
 class ClickDecoder(nn.Module):
-    """An encoder-decoder over strides 4 to 64 (as RITM, Sofiiuk et al., arXiv:2102.06583, feeds clicks and mask)."""
+    """A U-Net's decoder (Ronneberger et al., arXiv:1505.04597) that sees clicks and mask as RITM (arXiv:2102.06583)."""
 
-    def __init__(self, width: int = 64, deep_width: int = 96, middle_width: int = 40, fine_width: int = 24) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.reduce16 = nn.Conv2d(FEATURE_CHANNELS[16], 48, 1)
-        self.reduce8 = nn.Conv2d(FEATURE_CHANNELS[8], 24, 1)
-        self.reduce4 = nn.Conv2d(FEATURE_CHANNELS[4], 12, 1)
-        self.enter16 = nn.Sequential(nn.Conv2d(48 + PROMPT_CHANNELS + 2, width, 3, padding=1), ResidualBlock(width))
-        self.down32 = nn.Sequential(
-            nn.Conv2d(width, deep_width, 2, stride=2), ResidualBlock(deep_width), ResidualBlock(deep_width)
+        image, layer = IMAGE_CHANNELS, LAYER_CHANNELS
+        self.reduce = nn.ModuleDict({
+            str(stride): nn.Sequential(nn.BatchNorm2d(CHANNELS[stride]), convolution(CHANNELS[stride], width, 1))
+            for stride, width in image.items()
+        })  # fmt: skip
+        self.at_32 = nn.Sequential(
+            convolution(image[32] + PROMPT_CHANNELS + 2, layer[32]), convolution(layer[32], layer[32], dilation=2)
         )
-        self.down64 = nn.Sequential(
-            nn.Conv2d(deep_width, deep_width, 2, stride=2), ResidualBlock(deep_width), ResidualBlock(deep_width)
+        self.whole = nn.Linear(layer[32], layer[32])
+        self.at_16 = nn.Sequential(
+            convolution(image[16] + PROMPT_CHANNELS + 2 + layer[32], layer[16]), convolution(layer[16], layer[16])
         )
-        self.whole = nn.Linear(deep_width, deep_width)
-        self.up32 = nn.Sequential(ResidualBlock(deep_width), nn.Conv2d(deep_width, width, 1))
-        self.up16 = nn.Sequential(ResidualBlock(width), nn.Conv2d(width, middle_width, 1))
-        self.enter8 = nn.Sequential(
-            nn.Conv2d(middle_width + 24 + PROMPT_CHANNELS + 2, middle_width, 1),
-            ResidualBlock(middle_width),
-            ResidualBlock(middle_width),
-            nn.Conv2d(middle_width, fine_width, 1),
+        self.up_16 = convolution(layer[16], layer[8], 1)
+        self.at_8 = nn.Sequential(
+            convolution(layer[8] + image[8] + PROMPT_CHANNELS + 2, layer[8]), convolution(layer[8], layer[8])
         )
-        self.enter4 = nn.Sequential(
-            nn.Conv2d(fine_width + 12 + PROMPT_CHANNELS, fine_width, 1),
-            ResidualBlock(fine_width, 3),
-            nn.ReLU(),
-            nn.Conv2d(fine_width, 1, 1),
+        self.up_8 = convolution(layer[8], layer[4], 1)
+        self.at_4 = nn.Sequential(
+            convolution(layer[4] + image[4] + PROMPT_CHANNELS, layer[4]), convolution(layer[4], layer[4])
         )
+        self.out_16 = nn.Conv2d(layer[16], 1, 1)
+        self.out_4 = nn.Conv2d(layer[4], 1, 1)
 
     def forward(self, features: dict[int, Tensor], prompts: Tensor, similarities: dict[int, Tensor]) -> Tensor:
         """Compute logits.
 
         Args:
-            features: by stride s in 4, 8, 16: (B, FEATURE_CHANNELS[s], H / s, W / s), of unit length over channels.
+            features: the backbone's levels, by stride s in 4, 8, 16, 32: (B, CHANNELS[s], H / s, W / s).
             prompts: (B, PROMPT_CHANNELS, H / 4, W / 4), from ``prompt_maps``.
             similarities: by stride s in 8, 16: (B, 2, H / s, W / s), from ``seed_similarities``.
         Returns:
             (B, 1, H / 4, W / 4).
         """
-        prompts8 = F.avg_pool2d(prompts, 2)
-        prompts16 = F.avg_pool2d(prompts8, 2)
-        at16 = self.enter16(torch.cat([self.reduce16(features[16]), prompts16, similarities[16]], dim=1))
-        at32 = self.down32(at16)
-        at64 = self.down64(at32)
-        at64 = at64 + self.whole(at64.mean(dim=(2, 3)))[:, :, None, None]
-        at16 = at16 + _resized(self.up32(at32 + _resized(at64, at32)), at16)
-        at8 = _resized(self.up16(at16), prompts8)
-        at8 = self.enter8(torch.cat([at8, self.reduce8(features[8]), prompts8, similarities[8]], dim=1))
-        at4 = torch.cat([_resized(at8, prompts), self.reduce4(features[4]), prompts], dim=1)
-        logits: Tensor = self.enter4(at4)
-        return logits
+        return self.both_logits(features, prompts, similarities)[0]
+
+    def both_logits(
+        self, features: dict[int, Tensor], prompts: Tensor, similarities: dict[int, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the logits, and for deep supervision those of the 16-px level, (B, 1, H / 16, W / 16)."""
+        image = {stride: self.reduce[str(stride)](features[stride]) for stride in IMAGE_CHANNELS}
+        prompts_8 = F.avg_pool2d(prompts, 2)
+        prompts_16 = F.avg_pool2d(prompts_8, 2)
+        x = self.at_32(torch.cat([image[32], F.avg_pool2d(prompts_16, 2), F.avg_pool2d(similarities[16], 2)], 1))
+        x = x + self.whole(x.mean(dim=(2, 3)))[:, :, None, None]
+        x = self.at_16(torch.cat([image[16], prompts_16, similarities[16], _enlarged(x)], 1))
+        logits_16 = self.out_16(x)
+        x = self.at_8(torch.cat([_enlarged(self.up_16(x)), image[8], prompts_8, similarities[8]], 1))
+        x = self.at_4(torch.cat([_enlarged(self.up_8(x)), image[4], prompts], 1))
+        return self.out_4(x), logits_16
 
 
-def _resized(x: Tensor, like: Tensor) -> Tensor:
-    return F.interpolate(x, size=like.shape[2:], mode="bilinear", align_corners=False)
+def _enlarged(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

@@ -16,11 +16,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vos.plugin import AnyArray, BoolArray, FloatArray, Image, WeightsError
-from vos_grabcut.clicks.network import STRIDE, ClickDecoder
-from vos_grabcut.clicks.prompt_maps import coarser, prompt_maps, seed_similarities
+from vos_grabcut.clicks.network import ClickDecoder
+from vos_grabcut.clicks.prompt_maps import PromptCells
 from vos_grabcut.guided_filter import guided_filter
 from vos_grabcut.prompts import ObjectPrompts
 from vos_propagation.backbone.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
+from vos_propagation.ops.convolutions import fold_all_batch_norms
 
 WEIGHTS = Path(__file__).parent / "decoder.pt"
 MULTIPLE = 64
@@ -41,20 +42,26 @@ class ClickConfig:
         side: short side to which the frame or a crop of it is resized, pixels.
         longest: long side of the resized image at most, pixels; the short side of a narrow strip becomes less.
         zoom_margin: margin of the crop around the found object for the second pass, as a share of its longer side.
+        most_scale: no crop is enlarged more, as in training.
         zoom_below: the second pass runs if the crop has less than this share of the frame's area.
         mark_radius: half the width of a mark, as a share of the frame's shorter side.
         fragment_share: a component without a mark is kept if its area is at least this share of the largest one's.
         smoothing_radius: radius of the guided filter, as a share of the frame's shorter side.
+        least_probability: of the object's pixels; of an object in a box, whose extent is known, ``in_box`` is enough.
+        in_box: see there.
         anchors: points inside a mask under correction that the decoder gets as marks on the object.
     """
 
     side: int = 384
     longest: int = 2048
     zoom_margin: float = 0.35
+    most_scale: float = 3.0
     zoom_below: float = 0.6
     mark_radius: float = 0.005
     fragment_share: float = 0.1
     smoothing_radius: float = 0.008
+    least_probability: float = 0.5
+    in_box: float = 0.4
     anchors: int = 3
 
 
@@ -98,20 +105,20 @@ class ClickSegmenter:
             layers, signs = [others, *layers], [False, *signs]
         asked, box = _joined(size, layers, signs), _in_box(size, prompts)
         previous, first = np.zeros(size, dtype=np.float32), 1 if prompts.box_xyxy is None else 0
+        asked_in = _surroundings(box, asked[0], config) or frame if box.any() else frame
         if present is not None and present.any():
             layers, signs = [_anchors(present, asked[1], config.anchors, radius), *layers], [True, *signs]
             previous, first = present.astype(np.float32), 2
         for turn in _mark_counts(len(layers), first):
             marks = _joined(size, layers[:turn], signs[:turn])
-            previous = self._answer(image, digest, frame, marks, box, previous)
+            previous = self._answer(image, digest, asked_in, marks, box, previous)
         marks = _joined(size, layers, signs)
         region = _surroundings(previous > 0.5, marks[0] | box | (marks[1] if first == 2 else box), config)
-        if region is not None:
-            zoomed = self._answer(image, digest, region, marks, box, previous)
-            previous = np.zeros(size, dtype=np.float32)
-            previous[region] = zoomed
+        if region is not None and region != asked_in:
+            previous = self._answer(image, digest, region, marks, box, previous)
         radius = max(2, round(config.smoothing_radius * min(size)))
-        mask = np.asarray(guided_filter(image, previous, radius) > 0.5)
+        least = config.in_box if box.any() else config.least_probability
+        mask = np.asarray(guided_filter(image, previous, radius) > least)
         if present is not None and present.any():
             mask = merged_correction(present, mask, asked)
         else:
@@ -130,24 +137,20 @@ class ClickSegmenter:
         box: BoolArray,
         previous: FloatArray,
     ) -> FloatArray:
-        """Probabilities of a region's pixels: float32, of the region's size."""
+        """Probabilities of the pixels: float32 (H, W), 0 outside of the region."""
         with self._lock:
             features = self._encode(image, digest, region)
-        cells = (features[STRIDE].shape[1], features[STRIDE].shape[2])
+        cells = (features[4].shape[2], features[4].shape[3])
         on_object, beside, in_box = (_to_cells(plane[region], cells) for plane in (*marks, box))
         before = cv2.resize(previous[region], cells[::-1], interpolation=cv2.INTER_AREA)
-        maps = prompt_maps(on_object, beside & ~on_object, in_box, np.asarray(before))
-        similarities = {
-            stride: seed_similarities(
-                features[stride], coarser(on_object, stride // STRIDE), coarser(beside, stride // STRIDE)
-            )[None]
-            for stride in (8, 16)
-        }
-        batch = {stride: level[None] for stride, level in features.items()}
-        logits = self._decoder(batch, torch.from_numpy(maps)[None], similarities)
+        cues = PromptCells(on_object, beside & ~on_object, in_box, np.asarray(before))
+        similarities = cues.similarities({stride: level[0] for stride, level in features.items()})
+        maps = torch.from_numpy(cues.maps())[None]
+        logits = self._decoder(features, maps, {stride: planes[None] for stride, planes in similarities.items()})
         height, width = image[region].shape[:2]
         large = F.interpolate(logits, size=(height, width), mode="bilinear", align_corners=False)
-        probabilities: FloatArray = torch.sigmoid(large)[0, 0].numpy()
+        probabilities = np.zeros(image.shape[:2], dtype=np.float32)
+        probabilities[region] = torch.sigmoid(large)[0, 0].numpy()
         return probabilities
 
     def _encode(self, image: Image, digest: bytes, region: Region) -> Levels:
@@ -161,7 +164,7 @@ class ClickSegmenter:
             way = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
             pixels = torch.from_numpy(np.asarray(cv2.resize(part, size_wh, interpolation=way)))
             levels = self._network(pixels.permute(2, 0, 1)[None].float())
-            found = {stride: F.normalize(levels[stride][0], dim=0) for stride in (4, 8, 16)}
+            found = {stride: levels[stride] for stride in (4, 8, 16, 32)}
             self._encodings[key] = found
             while len(self._encodings) > MAX_ENCODINGS:
                 self._encodings.popitem(last=False)
@@ -189,7 +192,9 @@ def load_decoder(path: Path) -> ClickDecoder:
         decoder.load_state_dict({name: value.float() for name, value in state.items()})
     except (OSError, RuntimeError) as error:
         raise WeightsError(f"{path}: is not the click decoder's file ({error}). Reinstall vos-toolkit.") from None
-    return decoder.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    decoder.eval().requires_grad_(False)
+    fold_all_batch_norms(decoder)
+    return decoder.to(memory_format=torch.channels_last)
 
 
 def _mark_counts(marks: int, first: int) -> list[int]:
@@ -228,12 +233,19 @@ def _surroundings(mask: BoolArray, marks: BoolArray, config: ClickConfig) -> Reg
         return None
     rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
     height, width = mask.shape
-    margin = round(config.zoom_margin * max(rows[-1] - rows[0], columns[-1] - columns[0], 0.08 * min(mask.shape)))
-    y0, y1 = max(0, int(rows[0]) - margin), min(height, int(rows[-1]) + 1 + margin)
-    x0, x1 = max(0, int(columns[0]) - margin), min(width, int(columns[-1]) + 1 + margin)
+    margin = config.zoom_margin * max(rows[-1] - rows[0], columns[-1] - columns[0])
+    least = config.side / config.most_scale
+    y0, y1 = _widened(int(rows[0]), int(rows[-1]) + 1, margin, least, height)
+    x0, x1 = _widened(int(columns[0]), int(columns[-1]) + 1, margin, least, width)
     if (y1 - y0) * (x1 - x0) >= config.zoom_below * mask.size:
         return None
     return np.s_[y0:y1, x0:x1]
+
+
+def _widened(low: int, high: int, margin: float, least: float, length: int) -> tuple[int, int]:
+    """Add a margin to both ends of a range, or more up to the least size, within 0 and ``length``."""
+    margin = round(max(margin, (least - (high - low)) / 2))
+    return max(0, low - margin), min(length, high + margin)
 
 
 def _anchors(present: BoolArray, beside: BoolArray, count: int, radius: int) -> BoolArray:

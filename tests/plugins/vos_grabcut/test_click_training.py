@@ -21,7 +21,7 @@ def test_a_step_on_black_and_white_masks_writes_weights_to_a_new_folder(
         folder.mkdir(parents=True)
         Image.fromarray(planes).save(folder / f"00000.{suffix}")
     main(["--data", str(tmp_path), "--steps", "1", "--out", str(tmp_path / "new" / "decoder.pt")])
-    assert "2 squares with 2 objects" in capsys.readouterr().out
+    assert "0 photographs and 1 frames" in capsys.readouterr().out
     load_decoder(tmp_path / "new" / "decoder.pt")
     with pytest.raises(SystemExit):
         main(["--data", str(tmp_path / "none"), "--steps", "1", "--out", str(tmp_path / "decoder.pt")])

@@ -62,6 +62,25 @@ def test_clicks_find_the_object_and_a_click_beside_takes_a_part_away(scene):
     assert np.array_equal(less, vos.initialize(image, "clicks", {"points": "1:50,60,+;1:50,40,-"}))
 
 
+def test_a_box_finds_the_object_in_it_and_marks_correct_that(scene):
+    image, ellipse, square = scene
+    found = vos.initialize(image, "clicks", {"boxes": "1:20,20,82,98;2:100,25,145,75"})
+    assert iou(found == 1, ellipse) > 0.9
+    assert iou(found == 2, square) > 0.9
+    less = vos.initialize(image, "clicks", {"boxes": "1:20,20,82,98", "points": "1:50,40,-;1:60,80,+"})
+    assert (less[40, 50], less[80, 60]) == (0, 1)
+
+
+def test_a_box_adds_an_object_to_a_mask_and_corrects_none_of_it(scene, tmp_path):
+    image, ellipse, square = scene
+    vos.write_label_map(tmp_path / "present.png", np.where(square, 2, 0).astype(np.uint8))
+    found = vos.initialize(image, "clicks", {"boxes": "1:20,20,82,98", "mask": tmp_path / "present.png"})
+    assert iou(found == 1, ellipse) > 0.9
+    assert np.array_equal(found == 2, square)
+    with pytest.raises(OptionError, match="object 2 is in .*present.png already; correct it by marks"):
+        vos.initialize(image, "clicks", {"boxes": "2:100,25,145,75", "mask": tmp_path / "present.png"})
+
+
 @pytest.mark.parametrize("initializer", ["clicks", "grabcut"])
 def test_a_click_on_one_object_is_beside_the_others(scene, initializer):
     image, ellipse, _ = scene
@@ -96,18 +115,21 @@ def test_a_correcting_click_in_another_object_takes_the_region_from_it(scene, tm
     found = vos.initialize(image, "clicks", {"points": points, "mask": tmp_path / "present.png"})
     assert (found[ellipse & (present == 2)] == 1).mean() > 0.9
     assert (found[square] == 2).all()
-    vos.write_label_map(tmp_path / "present.png", np.where(square, 0, present).astype(np.uint8))
+    drop = ellipse.astype(np.uint8)
+    cv2.circle(drop, (50, 70), 4, 2, -1)
+    vos.write_label_map(tmp_path / "present.png", drop)
     with pytest.raises(EmptyMaskError, match="other objects cover all of object 2"):
         vos.initialize(image, "clicks", {"points": "1:50,70,+", "mask": tmp_path / "present.png"})
 
 
-def test_a_box_around_a_small_thin_object_finds_it(scene):
+@pytest.mark.parametrize("initializer", ["clicks", "grabcut"])
+def test_a_box_around_a_small_thin_object_finds_it(scene, initializer):
     image = scene[0].copy()
     small = np.zeros(SIZE, np.uint8)
     cv2.ellipse(small, (70, 100), (8, 2), 30, 0, 360, 1, -1)
     image[small > 0] = (2.0 * image[small > 0] + np.array((110, 110, 60))) / 3
     x, y, width, height = cv2.boundingRect(small)
-    found = vos.initialize(image, "grabcut", {"boxes": f"1:{x},{y},{x + width - 1},{y + height - 1}"})
+    found = vos.initialize(image, initializer, {"boxes": f"1:{x},{y},{x + width - 1},{y + height - 1}"})
     assert iou(found == 1, small > 0) > 0.6
 
 
@@ -127,7 +149,7 @@ def test_the_long_side_of_a_strip_is_bounded(size, encoded):
 
     def network(pixels):
         sizes.append(tuple(pixels.shape[2:]))
-        return {stride: torch.ones(1, 2, 4, 4) for stride in (4, 8, 16)}
+        return {stride: torch.ones(1, 2, 4, 4) for stride in (4, 8, 16, 32)}
 
     segmenter._network = network
     segmenter._encode(np.zeros((*size, 3), np.uint8), b"", np.s_[0 : size[0], 0 : size[1]])

@@ -194,7 +194,7 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
         ("sam-boxes", {"boxes": "1:0,0,9,9"}),
         ("sam-mask", {"mask": "rough.png"}),
         ("grabcut", {"mask": "rough.png"}),
-        ("grabcut", {"boxes": "1:0,0,9,9", "scribbles": "1:5,5 +"}),
+        ("clicks", {"boxes": "1:0,0,9,9", "scribbles": "1:5,5 +"}),
         ("polygon", {"polygons": "1:0,0 9,0 9,9"}),
         ("sam-everything", {"max_objects": "3"}),
         ("sam-edges", {}),
