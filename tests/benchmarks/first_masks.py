@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 
 import vos
-from vos.plugin import AnyArray, BoolArray, Image
+from vos.plugin import AnyArray, BoolArray, EmptyMaskError, Image
 
 MOST_CLICKS = 10
 GOAL = 0.85
@@ -71,7 +71,7 @@ def answer(image: Image, name: str, **options: str) -> BoolArray:
     """Ask an initializer for object 1; an empty mask if it finds nothing."""
     try:
         return np.asarray(vos.initialize(image, name, options) == 1)
-    except vos.EmptyMaskError:
+    except EmptyMaskError:
         return np.zeros(image.shape[:2], bool)
 
 
