@@ -71,6 +71,17 @@ def test_a_box_finds_the_object_in_it_and_marks_correct_that(scene):
     assert (less[40, 50], less[80, 60]) == (0, 1)
 
 
+def test_a_loose_box_keeps_what_the_decoder_finds(scene):
+    image, _, square = scene
+    assert iou(vos.initialize(image, "clicks", {"boxes": "1:80,5,159,95"}) == 1, square) > 0.95
+
+
+@pytest.mark.parametrize("initializer", ["clicks", "grabcut"])
+def test_a_box_is_clipped_to_the_frame(scene, initializer):
+    found = vos.initialize(scene[0], initializer, {"boxes": "1:-1e20,-300,1e20,500"})
+    assert np.array_equal(found, vos.initialize(scene[0], initializer, {"boxes": "1:0,0,159,119"}))
+
+
 def test_a_box_adds_an_object_to_a_mask_and_corrects_none_of_it(scene, tmp_path):
     image, ellipse, square = scene
     vos.write_label_map(tmp_path / "present.png", np.where(square, 2, 0).astype(np.uint8))
