@@ -65,6 +65,8 @@ class ClickInitializer:
                     masks[other] = masks[other] & ~masks[object_id]
                     if other not in self._prompts and not masks[other].any():
                         raise _covered(other, frame)
+                elif other not in self._prompts:
+                    masks[object_id] = masks[object_id] & ~given[other]
         return merge_masks(masks, frame)
 
     def _segment(

@@ -133,6 +133,18 @@ def test_a_correcting_click_in_another_object_takes_the_region_from_it(scene, tm
         vos.initialize(image, "clicks", {"points": "1:50,70,+", "mask": tmp_path / "present.png"})
 
 
+def test_a_correcting_click_takes_no_pixel_of_an_object_that_it_does_not_lie_in(scene, tmp_path):
+    image, ellipse, _ = scene
+    rows, columns = np.indices(SIZE)
+    present = np.where(ellipse & (rows > 80), 1, 0).astype(np.uint8)
+    present[(ellipse & (columns > 55) & (rows <= 80)) | (rows > 100)] = 2
+    vos.write_label_map(tmp_path / "present.png", present)
+    for prompts in ({"points": "1:40,60,+"}, {"boxes": "3:20,20,82,98"}):
+        found = vos.initialize(image, "clicks", {**prompts, "mask": tmp_path / "present.png"})
+        assert np.array_equal(found == 2, present == 2)
+        assert found[60, 40] in (1, 3)
+
+
 @pytest.mark.parametrize("initializer", ["clicks", "grabcut"])
 def test_a_box_around_a_small_thin_object_finds_it(scene, initializer):
     image = scene[0].copy()
