@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -23,8 +24,9 @@ from vos_grabcut.prompts import ObjectPrompts, check_inside, parse_polygons, par
 from vos_grabcut.rough_mask import read_rough_mask
 from vos_grabcut.segment import refine_mask, segment_object
 
-MIN_FILLED_SHARE = 0.35
-"""A mask whose own bounding box has a lower IoU with the box that was given is doubted."""
+MIN_FILLED_SHARE = 0.15
+"""A mask whose own bounding box has a lower IoU with the box that was given is doubted; one of twice the object's width
+and height has 0.25."""
 
 
 class ClickInitializer:
@@ -51,7 +53,7 @@ class ClickInitializer:
         given: dict[int, BoolArray] = {} if present is None else {i: present == i for i in object_ids(present)}
         masks = dict(given)
         for object_id, prompts in self._prompts.items():
-            _check(prompts, frame, object_id)
+            prompts = _checked(prompts, frame, object_id)
             if object_id in masks and prompts.box_xyxy is not None:
                 raise OptionError(f"object {object_id} is in {self._mask} already; correct it by marks, not by a box.")
             if object_id not in masks and prompts.box_xyxy is None and not prompts.marked:
@@ -63,6 +65,8 @@ class ClickInitializer:
                     masks[other] = masks[other] & ~masks[object_id]
                     if other not in self._prompts and not masks[other].any():
                         raise _covered(other, frame)
+                elif other not in self._prompts:
+                    masks[object_id] = masks[object_id] & ~given[other]
         return merge_masks(masks, frame)
 
     def _segment(
@@ -102,7 +106,7 @@ class GrabCutInitializer:
                 return rough
             masks = {i: refine_mask(frame.image, rough == i) for i in object_ids(rough)}
         for object_id, prompts in self._prompts.items():
-            _check(prompts, frame, object_id)
+            prompts = _checked(prompts, frame, object_id)
             masks[object_id] = segment_object(frame.image, prompts, marks_of_others(self._prompts, object_id, frame))
         return merge_masks(masks, frame)
 
@@ -189,10 +193,18 @@ def _filled_share(mask: BoolArray, box: AnyArray) -> float:
     return float(np.prod(sides)) / (sum(areas) - float(np.prod(sides)))
 
 
-def _check(prompts: ObjectPrompts, frame: Frame, object_id: int) -> None:
+def _checked(prompts: ObjectPrompts, frame: Frame, object_id: int) -> ObjectPrompts:
+    """Refuse marks outside of the frame, and clip a box to it.
+
+    Raises:
+        OptionError: a mark or the whole box lies outside.
+    """
     height, width = frame.size
     for stroke in prompts.strokes:
         check_inside(stroke.xy, frame.size, object_id, "mark")
     box: AnyArray | None = prompts.box_xyxy
-    if box is not None and (box[0] >= width or box[1] >= height or box[2] < 0 or box[3] < 0):
+    if box is None:
+        return prompts
+    if box[0] >= width or box[1] >= height or box[2] < 0 or box[3] < 0:
         raise OptionError(f"object {object_id}: the box lies outside the frame of {width}x{height}.")
+    return replace(prompts, box_xyxy=np.clip(box, 0, np.array([width, height, width, height]) - 1))

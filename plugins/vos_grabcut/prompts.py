@@ -49,7 +49,7 @@ class ObjectPrompts:
 
     @property
     def marked(self) -> bool:
-        """Whether there is a mark on the object."""
+        """True if there is a mark on the object."""
         return any(stroke.on_object for stroke in self.strokes)
 
 

@@ -10,6 +10,8 @@ which it sees as the previous mask. A second process makes the squares while thi
 from __future__ import annotations
 
 import argparse
+import io
+import signal
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +23,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
+from vos.plugin import InputError, atomic_write
 from vos_grabcut.clicks.network import ClickDecoder
 from vos_grabcut.training.prompting import Prompted, prompted
 from vos_grabcut.training.samples import Annotated, Sample, Squares, annotated_images, read_annotated
@@ -46,10 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     chosen = parser.parse_args(arguments)
     torch.manual_seed(chosen.seed)
-    chosen.out.parent.mkdir(parents=True, exist_ok=True)
-    stills, frames = _images(chosen)
+    if chosen.steps < 1 or chosen.every < 1:
+        parser.error(f"--steps {chosen.steps} and --every {chosen.every}: expected 1 or more.")
+    if chosen.out.is_dir():
+        parser.error(f"--out {chosen.out} is a folder: expected a file.")
+    try:
+        stills, frames = _images(chosen)
+    except InputError as error:
+        parser.error(str(error))
     if not stills and not frames:
         parser.error("no annotated object found: expected JPEGImages/**/X.jpg and Annotations/**/X.png in each --data.")
+    chosen.out.parent.mkdir(parents=True, exist_ok=True)
     print(f"{len(stills)} photographs and {len(frames)} frames", flush=True)
     squares = Squares(stills, frames, BATCH, chosen.seed)
     train(squares, chosen.steps, np.random.default_rng(chosen.seed), chosen.out)
@@ -60,7 +70,8 @@ def train(squares: Squares, steps: int, rng: np.random.Generator, out: Path) -> 
     decoder = ClickDecoder().to(memory_format=torch.channels_last)
     averaged = AveragedModel(decoder, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)  # type: ignore[no-untyped-call]
     optimizer = torch.optim.AdamW(decoder.parameters(), LEARNING_RATE, weight_decay=1e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps, pct_start=0.05)
+    scheduled = max(steps, 21)  # OneCycleLR divides by zero where 5 % of the steps are one step
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=scheduled, pct_start=0.05)
     began, losses = time.perf_counter(), []
     batches = iter(
         DataLoader(squares, batch_size=None, num_workers=1, prefetch_factor=4, multiprocessing_context="spawn")
@@ -83,7 +94,9 @@ def train(squares: Squares, steps: int, rng: np.random.Generator, out: Path) -> 
         if step % 50 == 49:
             print(f"step {step + 1}: loss {np.mean(losses[-50:]):.4f}, {time.perf_counter() - began:.0f} s", flush=True)
         if (step + 1) % WRITTEN_EVERY == 0 or step + 1 == steps:
-            torch.save({name: value.half() for name, value in averaged.module.state_dict().items()}, out)
+            content = io.BytesIO()
+            torch.save({name: value.half() for name, value in averaged.module.state_dict().items()}, content)
+            atomic_write(out, content.getvalue())
 
 
 def _images(chosen: argparse.Namespace) -> tuple[list[Annotated], list[Annotated]]:
@@ -134,4 +147,5 @@ def _loss(logits: Tensor, logits_16: Tensor, batch: Sequence[Prompted]) -> Tenso
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C; else the second process outlives this one
     main()

@@ -71,6 +71,17 @@ def test_a_box_finds_the_object_in_it_and_marks_correct_that(scene):
     assert (less[40, 50], less[80, 60]) == (0, 1)
 
 
+def test_a_loose_box_keeps_what_the_decoder_finds(scene):
+    image, _, square = scene
+    assert iou(vos.initialize(image, "clicks", {"boxes": "1:80,5,159,95"}) == 1, square) > 0.95
+
+
+@pytest.mark.parametrize("initializer", ["clicks", "grabcut"])
+def test_a_box_is_clipped_to_the_frame(scene, initializer):
+    found = vos.initialize(scene[0], initializer, {"boxes": "1:-1e20,-300,1e20,500"})
+    assert np.array_equal(found, vos.initialize(scene[0], initializer, {"boxes": "1:0,0,159,119"}))
+
+
 def test_a_box_adds_an_object_to_a_mask_and_corrects_none_of_it(scene, tmp_path):
     image, ellipse, square = scene
     vos.write_label_map(tmp_path / "present.png", np.where(square, 2, 0).astype(np.uint8))
@@ -120,6 +131,18 @@ def test_a_correcting_click_in_another_object_takes_the_region_from_it(scene, tm
     vos.write_label_map(tmp_path / "present.png", drop)
     with pytest.raises(EmptyMaskError, match="other objects cover all of object 2"):
         vos.initialize(image, "clicks", {"points": "1:50,70,+", "mask": tmp_path / "present.png"})
+
+
+def test_a_correcting_click_takes_no_pixel_of_an_object_that_it_does_not_lie_in(scene, tmp_path):
+    image, ellipse, _ = scene
+    rows, columns = np.indices(SIZE)
+    present = np.where(ellipse & (rows > 80), 1, 0).astype(np.uint8)
+    present[(ellipse & (columns > 55) & (rows <= 80)) | (rows > 100)] = 2
+    vos.write_label_map(tmp_path / "present.png", present)
+    for prompts in ({"points": "1:40,60,+"}, {"boxes": "3:20,20,82,98"}):
+        found = vos.initialize(image, "clicks", {**prompts, "mask": tmp_path / "present.png"})
+        assert np.array_equal(found == 2, present == 2)
+        assert found[60, 40] in (1, 3)
 
 
 @pytest.mark.parametrize("initializer", ["clicks", "grabcut"])
