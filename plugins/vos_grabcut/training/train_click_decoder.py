@@ -30,7 +30,7 @@ from vos_grabcut.training.samples import Annotated, Sample, Squares, annotated_i
 
 BATCH = 8
 LEARNING_RATE = 2e-3
-SHARPNESS_16 = 0.3
+COARSE_WEIGHT = 0.3
 """Weight of the loss at 16 px beside the one at 4 px."""
 AVERAGED = 0.998
 """Decay of the moving average of the weights, which is what is written."""
@@ -143,7 +143,7 @@ def _loss(logits: Tensor, logits_16: Tensor, batch: Sequence[Prompted]) -> Tenso
     both = (probability * target).sum(dim=(1, 2, 3))
     either = (probability + target * weight - probability * target).sum(dim=(1, 2, 3))
     coarse = F.binary_cross_entropy_with_logits(logits_16, F.avg_pool2d(target, 4), F.avg_pool2d(weight, 4))
-    return 2 * entropy + (1 - both / either.clamp(min=1.0)).mean() + SHARPNESS_16 * coarse
+    return 2 * entropy + (1 - both / either.clamp(min=1.0)).mean() + COARSE_WEIGHT * coarse
 
 
 if __name__ == "__main__":

@@ -165,7 +165,7 @@ def test_names_equal_as_numbers_are_matched_and_files_that_fit_no_frame_are_name
     save(tmp_path / "10.png", box(15))
     with caplog.at_level(logging.INFO, logger="vos"):
         assert gather(tmp_path, about, range(12)) == {0: box(2).tolist(), 9: box(15).tolist()}
-    assert "1 masks are matched by number, such as 01.png for frame 1" in caplog.text
+    assert "masks matched by number: 1, such as 01.png for frame 1" in caplog.text
     shutil.copy(tmp_path / "01.png", tmp_path / "1.png")
     with pytest.raises(AnnotationError, match=r"01.png fit no frame of clip.mp4 \(frames are named such as .1.png.\)"):
         gather(tmp_path, about, range(12))

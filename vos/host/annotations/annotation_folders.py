@@ -47,7 +47,7 @@ def masks_by_frame(folder: Path, info: SourceInfo, *, strict: bool = True) -> di
         logger.warning("%s; left out.", line)
     for name in match.renamed[:1]:
         logger.info(
-            "%s: %d masks are matched by number, such as %s for frame %s.",
+            "%s: masks matched by number: %d, such as %s for frame %s.",
             folder, len(match.renamed), match.files[name].name, name,
         )  # fmt: skip
     index_of = {name: index for index, name in enumerate(names)} if info.frame_names is not None else None
