@@ -184,7 +184,8 @@ def _of_images(path: Path, root: ElementTree.Element) -> ImportedMasks:
             held = sorted(by_image.get(place, []), key=lambda one: int(one[1].get("z_order", "0")))
             masks = ((object_id, _mask(s, size)) for object_id, s in held)
             name, number = stem_of(image.attrib["name"]), image.get("id", "")
-            index = int(number) if name == f"frame_{number:0>6}" else None  # so CVAT names the frames of a video
+            # So CVAT names the frames of a video.
+            index = int(number) if number and name == f"frame_{number:0>6}" else None
             yield ImportedFrame(name, label_map_of(masks, size, f"{path}: {name}"), index)
 
     return ImportedMasks(root.findtext("meta/task/name") or path.stem, frames, ids.labels(), unclear)

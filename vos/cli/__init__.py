@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import click
 
@@ -76,13 +76,11 @@ class _Verbs(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (VosError, click.ClickException, click.Abort, click.exceptions.Exit):
-            raise
-        except (BrokenPipeError, UnicodeEncodeError):  # not the plugin's fault
+        except (VosError, click.ClickException, click.Abort, click.exceptions.Exit, BrokenPipeError):
             raise
         except Exception as error:
             name = ctx.invoked_subcommand
-            if name is None or name in VERBS:
+            if name is None or name in VERBS or _is_of_locale(error):
                 raise
             raise PluginFailedError(f"{_owner(ctx, name)} failed: {type(error).__name__}: {error}") from error
 
@@ -139,6 +137,11 @@ def _open_closed_streams() -> None:
             setattr(sys, name, stream)
 
 
+def _is_of_locale(error: BaseException) -> TypeGuard[UnicodeEncodeError]:
+    """True if a text has no bytes in the locale's encoding of file names, which is not UTF-8."""
+    return isinstance(error, UnicodeEncodeError) and sys.getfilesystemencoding() != "utf-8"
+
+
 def _run(arguments: list[str] | None, debug: bool) -> int:
     try:
         result: Any = cli.main(args=arguments, prog_name="vos", standalone_mode=False)
@@ -169,7 +172,7 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             click.echo(f"vos: {str(error.filename)[:80]}...: the name is too long for a file.", err=True)
             return 2
-        if isinstance(error, UnicodeEncodeError) and error.encoding != "utf-8":  # of the locale
+        if _is_of_locale(error):
             name = printable(str(error.object))
             click.echo(f"vos: {name}: no name of a file in the encoding {error.encoding}. Set PYTHONUTF8=1.", err=True)
             return 2

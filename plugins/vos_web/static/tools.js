@@ -243,7 +243,10 @@ export function startTools() {
     if (store.session && !touches.size) end();
   };
   viewport.addEventListener("pointerup", up);
-  viewport.addEventListener("pointercancel", up);
+  viewport.addEventListener("pointercancel", (event) => {
+    if (gesture?.kind === "tap") dropGesture(); // a palm, which the system took back
+    up(event);
+  });
   viewport.addEventListener("pointerleave", () => {
     cursor = null;
     drawAll();

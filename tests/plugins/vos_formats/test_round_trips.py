@@ -5,6 +5,7 @@ import tempfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import vos
 from vos.conversion.exporting import export
@@ -391,6 +392,22 @@ def test_cvat_for_images_names_frames_of_a_video_by_their_index(tmp_path):
     path = two_cells("cvat", tmp_path / "in")
     path.write_text(path.read_text().replace('name="00000.png"', 'id="2" name="frame_000002"'))
     assert vos.track(sequence(), path, tracker=StubTracker()).run.annotated == (2,)
+
+
+def test_names_of_the_sources_own_frames_come_before_cvats_numbers(tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for number in (1, 2, 3):  # without the first one of the video
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(frames / f"frame_{number:06d}.png")
+    path = two_cells("cvat", tmp_path / "in")
+    path.write_text(path.read_text().replace('name="00000.png"', 'id="2" name="frame_000002"'))
+    assert vos.track(frames, path, tracker=StubTracker()).run.annotated == (1,)
+
+
+def test_a_cvat_image_needs_no_number(tmp_path):
+    path = two_cells("cvat", tmp_path / "in")
+    path.write_text(path.read_text().replace("00000.png", "frame_000000.png"))
+    assert vos.track(sequence(), path, tracker=StubTracker()).run.annotated == (0,)
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def go_to(page, frame):
     shows(page, frame)
 
 
-def pinch(page):
-    """Put one finger down, then another, and spread them."""
+def screen(page):
+    """Return a function that sends a touch event, and the middle of the picture."""
     devtools = page.context.new_cdp_session(page)
     box = page.locator("#viewport").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
@@ -64,6 +64,12 @@ def pinch(page):
         points = [{"x": place, "y": y, "id": number} for number, place in enumerate(places)]
         devtools.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
 
+    return fingers, x
+
+
+def pinch(page):
+    """Put one finger down, then another, and spread them."""
+    fingers, x = screen(page)
     fingers("touchStart", x - 40)
     for apart in range(40, 120, 10):
         fingers("touchMove" if apart > 40 else "touchStart", x - apart, x + apart)
@@ -81,6 +87,21 @@ def test_two_fingers_zoom_and_mark_nothing(page, home, tool):
     before = page.locator("#overlay").bounding_box()["width"]
     pinch(page)
     assert page.locator("#overlay").bounding_box()["width"] > 1.5 * before
+    page.wait_for_timeout(300)
+    assert not asked
+    assert page.locator("#guides circle[r='4']").count() == 0  # corners of a polygon
+
+
+@pytest.mark.parametrize("tool", ["points", "flood", "polygon"])
+def test_a_touch_that_the_system_takes_back_marks_nothing(page, home, tool):
+    asked = []
+    page.on("request", lambda request: request.method in ("POST", "PUT") and asked.append(request.url))
+    open_video(page, home / "clip.mp4")
+    asked.clear()
+    page.click(f"[data-tool={tool}]")
+    fingers, x = screen(page)
+    fingers("touchStart", x)
+    fingers("touchCancel")
     page.wait_for_timeout(300)
     assert not asked
     assert page.locator("#guides circle[r='4']").count() == 0  # corners of a polygon

@@ -234,6 +234,16 @@ def test_two_plugins_with_one_verb_leave_the_others_alone(tmp_path, run, monkeyp
     assert 'two plugins offer a command named "same": plugin one_verb_plugin (-p) and plugin same_verb_plugin' in err
 
 
+def test_a_plugins_own_encoding_error_is_not_the_locales(tmp_path, run, monkeypatch):
+    body = "@click.command()\ndef verb():\n    'd\u00e9j\u00e0'.encode('ascii')\n"
+    offer = '[vos.plugin.CommandSpec("same", "S.", lambda: verb)]'
+    text = f"import click, vos.plugin\n{body}@vos.plugin.hookimpl\ndef vos_commands():\n    return {offer}\n"
+    (tmp_path / "encoding_plugin.py").write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "utf-8")
+    assert "encoding_plugin" in run("-p", "encoding_plugin", "same")[2]
+
+
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_verb_explains_itself(verb):
     result = CliRunner().invoke(cli, [verb, "--help"])

@@ -99,6 +99,13 @@ def test_a_tracker_that_exits_at_its_state_begins_anew(sequence, tmp_path, caplo
     assert "this saved state is not used (SystemExit: 2); the run begins anew" in caplog.text
 
 
+def test_a_state_of_a_process_without_torch_is_used_in_one_with_it(sequence, tmp_path):
+    folder = stop(sequence, tmp_path, 6)
+    edit_record(folder, threads=None)
+    track(sequence, tmp_path, Sliding(), resume=True)
+    assert resumed(folder) == [{"frames_before": 4, "from": "state"}]
+
+
 class Uneven(StubTracker):
     """Object 1 grows and shrinks, both vanish in some frames, and scores rise and fall, by the index alone."""
 

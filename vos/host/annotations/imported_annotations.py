@@ -180,8 +180,9 @@ def _two_images(path: Path, index: int, frame: ImportedFrame) -> AnnotationError
 
 
 def _index_of(frame: ImportedFrame, info: SourceInfo) -> int | None:
-    if frame.index is not None:
+    named = info.frame_names is not None and frame.name in info.frame_names
+    if frame.index is not None and (not named or frame.name.isdecimal()):  # a reader may have made the number up
         return frame.index
     if info.frame_names is not None:
-        return info.frame_names.index(frame.name) if frame.name in info.frame_names else None
+        return info.frame_names.index(frame.name) if named else None
     return int(frame.name) if frame.name.isdecimal() else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,4 +56,4 @@ class DoubtLog:
 
 
 def _line(entry: DoubtEntry) -> str:
-    return json.dumps(dataclasses.asdict(entry)) + "\n"
+    return json.dumps(vars(entry)) + "\n"

@@ -11,6 +11,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +112,8 @@ class StateWriter:
             if not 0 < size <= MAX_BYTES:
                 raise InputError(f"it has {size:,} bytes, expected 1 to {MAX_BYTES:,}")
             digest = _sha256_of(partial)
-        record = {**_conditions(self._run), "frame_index": index, "sha256": digest}
+        threads = threads_of(self._run)
+        record = {**_conditions(self._run), "threads": threads, "frame_index": index, "sha256": digest}
         atomic_write(self._folder / RECORD, json.dumps(record, indent=1, default=str) + "\n")
         for other in self._folder.glob("*.state"):
             if other.name != path.name:
@@ -143,6 +145,9 @@ def find_state(run: Run) -> tuple[int, Path] | None:
         conditions: dict[str, Any] = plain_json(_conditions(run))
         held = record["identity"]  # one of before lacks what is compared since, and has the source's path too
         record["identity"] = {name: held.get(name, wanted) for name, wanted in conditions["identity"].items()}
+        if record.get("threads") != run.runtime.get("threads"):  # those of torch, which may load with the tracker
+            import_module("torch")
+            conditions["threads"] = threads_of(run)  # sums of another number of threads round differently
         other = next((name for name, wanted in conditions.items() if record.get(name) != wanted), None)
         if other is not None:
             raise ValueError(f"it was saved with other {other}")
@@ -164,8 +169,7 @@ def refuse_state(folder: Path, error: BaseException) -> None:
 def _conditions(run: Run) -> dict[str, Any]:
     """Values that a saved state and the run that loads it must share; ``run.json`` says that the source is the same."""
     identity = {name: value for name, value in identity_of(run).items() if name not in ("source", "source_path")}
-    threads = threads_of(run)  # sums of another number of threads round differently
-    return {"identity": identity, "runtime": dict(run.runtime), "threads": threads, "versions": versions()}
+    return {"identity": identity, "runtime": dict(run.runtime), "versions": versions()}
 
 
 def _state_file(folder: Path, index: int) -> Path:
