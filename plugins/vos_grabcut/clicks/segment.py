@@ -243,9 +243,12 @@ def _surroundings(mask: BoolArray, marks: BoolArray, config: ClickConfig) -> Reg
 
 
 def _widened(low: int, high: int, margin: float, least: float, length: int) -> tuple[int, int]:
-    """Add a margin to both ends of a range, or more up to the least size, within 0 and ``length``."""
-    margin = round(max(margin, (least - (high - low)) / 2))
-    return max(0, low - margin), min(length, high + margin)
+    """Add a margin to both ends of a range, or more up to the least size, within 0 and ``length``.
+
+    Where one end meets 0 or ``length``, the other end is moved until the range has the least size.
+    """
+    margin, least = round(max(margin, (least - (high - low)) / 2)), round(least)
+    return max(0, min(low - margin, length - least)), min(length, max(high + margin, least))
 
 
 def _anchors(present: BoolArray, beside: BoolArray, count: int, radius: int) -> BoolArray:

@@ -11,7 +11,7 @@ from PIL import Image
 
 import vos
 from vos.plugin import EmptyMaskError, OptionError
-from vos_grabcut.clicks.segment import ClickSegmenter
+from vos_grabcut.clicks.segment import ClickConfig, ClickSegmenter, _surroundings
 from vos_grabcut.prompts import parse_prompts
 from vos_grabcut.rough_mask import read_rough_mask
 
@@ -154,6 +154,15 @@ def test_a_box_around_a_small_thin_object_finds_it(scene, initializer):
     x, y, width, height = cv2.boundingRect(small)
     found = vos.initialize(image, initializer, {"boxes": f"1:{x},{y},{x + width - 1},{y + height - 1}"})
     assert iou(found == 1, small > 0) > 0.6
+
+
+@pytest.mark.parametrize("corner", [np.s_[:9, :12], np.s_[-9:, -12:], np.s_[200:209, -1:]])
+def test_the_crop_of_a_small_object_at_the_border_is_enlarged_no_more_than_elsewhere(corner):
+    config, mask = ClickConfig(), np.zeros((480, 640), bool)
+    mask[corner] = True
+    region = _surroundings(mask, mask, config)
+    assert mask[region].sum() == mask.sum()
+    assert min(mask[region].shape) >= round(config.side / config.most_scale)
 
 
 @pytest.mark.parametrize("xy", ["159.8,119.8", "159.8,60", "80,119.8"])
