@@ -80,8 +80,7 @@ def mask_from_prompts(
     points = _rows(prompts.get("points") or [], 3)
     scribbles = _checked_scribbles(prompts.get("scribbles") or [])
     if method in ("clicks", "grabcut"):
-        options = {"boxes": _box(box), "points": _points(points), "scribbles": _scribbles(scribbles)}
-        name = method
+        name, options = method, {"boxes": _box(box), "points": _points(points), "scribbles": _scribbles(scribbles)}
     elif method == "sam":
         points += [[x, y, label] for label, xy in scribbles for x, y in xy[:: -(-len(xy) // MAX_SAM_POINTS)]]
         options = {"points": _points(points)} if points else {"boxes": _box(box)}

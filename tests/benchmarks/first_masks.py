@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 
 import vos
+from vos.evaluation.metrics.region_similarity import region_similarity
 from vos.plugin import AnyArray, BoolArray, EmptyMaskError, Image
 
 MOST_CLICKS = 10
@@ -47,11 +48,6 @@ def objects_of(
             mask = label_map == object_id
             if mask.sum() >= min_area:
                 yield image, mask, label_map == VOID
-
-
-def iou(found: BoolArray, truth: BoolArray, void: BoolArray) -> float:
-    """Return the IoU outside of void, in [0, 1]."""
-    return float((found & truth & ~void).sum() / max(1, ((found | truth) & ~void).sum()))
 
 
 def innermost(mask: BoolArray) -> tuple[int, int]:
@@ -99,7 +95,7 @@ def clicked(image: Image, mask: BoolArray, void: BoolArray, name: str) -> list[f
     points, scores = [f"1:{x},{y},+"], []
     while len(scores) < MOST_CLICKS:
         found = answer(image, name, points=";".join(points))
-        scores.append(iou(found, mask, void))
+        scores.append(region_similarity(mask, found, void))
         missing, wrong = largest(mask & ~found & ~void), largest(found & ~mask & ~void)
         if (scores[-1] >= GOAL and len(scores) >= 5) or not (missing.any() or wrong.any()):
             break
@@ -127,7 +123,7 @@ def main() -> None:
             found = [answer(image, name, **options) for options in (*prompts, {"scribbles": stroke_on(mask)})]
             scores = clicked(image, mask, void, name)
             at = [scores[min(count, len(scores)) - 1] for count in (1, 2, 3, 5)]
-            rows.append([*(iou(one, mask, void) for one in found), *at])
+            rows.append([*(region_similarity(mask, one, void) for one in found), *at])
             clicks.append(next((k for k, score in enumerate(scores, 1) if score >= GOAL), MOST_CLICKS + 1))
         missed = sum(row[0] < 0.1 for row in rows)
         box, loose, stroke, *rest = np.mean(rows, axis=0)

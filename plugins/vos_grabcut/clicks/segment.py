@@ -47,8 +47,8 @@ class ClickConfig:
         mark_radius: half the width of a mark, as a share of the frame's shorter side.
         fragment_share: a component without a mark is kept if its area is at least this share of the largest one's.
         smoothing_radius: radius of the guided filter, as a share of the frame's shorter side.
-        least_probability: of the object's pixels; of an object in a box, whose extent is known, ``in_box`` is enough.
-        in_box: see there.
+        least_probability: a pixel with a higher probability is the object's.
+        least_in_box: the same for an object in a box, whose extent is known.
         anchors: points inside a mask under correction that the decoder gets as marks on the object.
     """
 
@@ -61,7 +61,7 @@ class ClickConfig:
     fragment_share: float = 0.1
     smoothing_radius: float = 0.008
     least_probability: float = 0.5
-    in_box: float = 0.4
+    least_in_box: float = 0.4
     anchors: int = 3
 
 
@@ -105,21 +105,23 @@ class ClickSegmenter:
             layers, signs = [others, *layers], [False, *signs]
         asked, box = _joined(size, layers, signs), _in_box(size, prompts)
         previous, first = np.zeros(size, dtype=np.float32), 1 if prompts.box_xyxy is None else 0
-        asked_in = _surroundings(box, asked[0], config) or frame if box.any() else frame
-        if present is not None and present.any():
+        corrects = present is not None and present.any()
+        if present is not None and corrects:
             layers, signs = [_anchors(present, asked[1], config.anchors, radius), *layers], [True, *signs]
             previous, first = present.astype(np.float32), 2
+        first_region = (_surroundings(box | asked[0], config) if box.any() else None) or frame
         for turn in _mark_counts(len(layers), first):
             marks = _joined(size, layers[:turn], signs[:turn])
-            previous = self._answer(image, digest, asked_in, marks, box, previous)
+            previous = self._answer(image, digest, first_region, marks, box, previous)
         marks = _joined(size, layers, signs)
-        region = _surroundings(previous > 0.5, marks[0] | box | (marks[1] if first == 2 else box), config)
-        if region is not None and region != asked_in:
+        seen = (previous > 0.5) | marks[0] | box
+        region = _surroundings(seen | marks[1] if corrects else seen, config)
+        if region is not None and region != first_region:
             previous = self._answer(image, digest, region, marks, box, previous)
         radius = max(2, round(config.smoothing_radius * min(size)))
-        least = config.in_box if box.any() else config.least_probability
+        least = config.least_in_box if box.any() else config.least_probability
         mask = np.asarray(guided_filter(image, previous, radius) > least)
-        if present is not None and present.any():
+        if present is not None and corrects:
             mask = merged_correction(present, mask, asked)
         else:
             mask = _without_fragments(mask, marks[0], config.fragment_share)
@@ -226,18 +228,17 @@ def _to_cells(plane: BoolArray, cells: tuple[int, int]) -> BoolArray:
     return marked
 
 
-def _surroundings(mask: BoolArray, marks: BoolArray, config: ClickConfig) -> Region | None:
-    """Crop for the second pass: the object and its marks with a margin; None if it is a large part of the frame."""
-    found = mask | marks
+def _surroundings(found: BoolArray, config: ClickConfig) -> Region | None:
+    """Crop around all True pixels of (H, W), with a margin; None if it is a large part of the frame."""
     if not found.any():
         return None
     rows, columns = np.flatnonzero(found.any(axis=1)), np.flatnonzero(found.any(axis=0))
-    height, width = mask.shape
+    height, width = found.shape
     margin = config.zoom_margin * max(rows[-1] - rows[0], columns[-1] - columns[0])
     least = config.side / config.most_scale
     y0, y1 = _widened(int(rows[0]), int(rows[-1]) + 1, margin, least, height)
     x0, x1 = _widened(int(columns[0]), int(columns[-1]) + 1, margin, least, width)
-    if (y1 - y0) * (x1 - x0) >= config.zoom_below * mask.size:
+    if (y1 - y0) * (x1 - x0) >= config.zoom_below * found.size:
         return None
     return np.s_[y0:y1, x0:x1]
 

@@ -94,7 +94,7 @@ def read_annotated(image_path: Path, mask_path: Path) -> Annotated:
     return Annotated(image, label_map, tuple(int(i) for i in range(1, VOID) if areas[i] >= MIN_AREA))
 
 
-class Squares(IterableDataset[list[Sample]]):
+class SquareCrops(IterableDataset[list[Sample]]):
     """Batches of random squares, without end; photographs and frames of sequences have equal shares."""
 
     def __init__(self, stills: Sequence[Annotated], frames: Sequence[Annotated], batch: int, seed: int) -> None:

@@ -25,8 +25,8 @@ from torch.utils.data import DataLoader
 
 from vos.plugin import InputError, atomic_write
 from vos_grabcut.clicks.network import ClickDecoder
-from vos_grabcut.training.prompting import Prompted, prompted
-from vos_grabcut.training.samples import Annotated, Sample, Squares, annotated_images, read_annotated
+from vos_grabcut.training.samples import Annotated, Sample, SquareCrops, annotated_images, read_annotated
+from vos_grabcut.training.simulated_prompts import PromptedObject, simulate_prompts
 
 BATCH = 8
 LEARNING_RATE = 2e-3
@@ -61,11 +61,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error("no annotated object found: expected JPEGImages/**/X.jpg and Annotations/**/X.png in each --data.")
     chosen.out.parent.mkdir(parents=True, exist_ok=True)
     print(f"{len(stills)} photographs and {len(frames)} frames", flush=True)
-    squares = Squares(stills, frames, BATCH, chosen.seed)
+    squares = SquareCrops(stills, frames, BATCH, chosen.seed)
     train(squares, chosen.steps, np.random.default_rng(chosen.seed), chosen.out)
 
 
-def train(squares: Squares, steps: int, rng: np.random.Generator, out: Path) -> None:
+def train(squares: SquareCrops, steps: int, rng: np.random.Generator, out: Path) -> None:
     """Train a decoder from scratch, and write the moving average of its weights now and then and at the end."""
     decoder = ClickDecoder().to(memory_format=torch.channels_last)
     averaged = AveragedModel(decoder, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)  # type: ignore[no-untyped-call]
@@ -77,7 +77,7 @@ def train(squares: Squares, steps: int, rng: np.random.Generator, out: Path) -> 
         DataLoader(squares, batch_size=None, num_workers=1, prefetch_factor=4, multiprocessing_context="spawn")
     )
     for step in range(steps):
-        batch = [prompted(sample, rng) for sample in next(batches)]
+        batch = [simulate_prompts(sample, rng) for sample in next(batches)]
         features = _stacked([one.sample for one in batch])
         decoder.eval()
         for _ in range(int(rng.integers(0, MOST_CORRECTIONS))):
@@ -118,7 +118,7 @@ def _stacked(samples: Sequence[Sample]) -> dict[int, Tensor]:
 
 
 def _correct(
-    decoder: ClickDecoder, features: dict[int, Tensor], batch: Sequence[Prompted], rng: np.random.Generator
+    decoder: ClickDecoder, features: dict[int, Tensor], batch: Sequence[PromptedObject], rng: np.random.Generator
 ) -> None:
     with torch.inference_mode():
         found = torch.sigmoid(_answers(decoder, features, batch)[0])[:, 0].numpy()
@@ -126,7 +126,9 @@ def _correct(
         one.correct(probability, rng)
 
 
-def _answers(decoder: ClickDecoder, features: dict[int, Tensor], batch: Sequence[Prompted]) -> tuple[Tensor, Tensor]:
+def _answers(
+    decoder: ClickDecoder, features: dict[int, Tensor], batch: Sequence[PromptedObject]
+) -> tuple[Tensor, Tensor]:
     maps = torch.from_numpy(np.stack([one.prompts.maps() for one in batch]))
     each = [one.prompts.similarities({s: features[s][k] for s in (8, 16)}) for k, one in enumerate(batch)]
     with torch.autocast("cpu", torch.bfloat16):
@@ -134,7 +136,7 @@ def _answers(decoder: ClickDecoder, features: dict[int, Tensor], batch: Sequence
     return logits.float(), logits_16.float()
 
 
-def _loss(logits: Tensor, logits_16: Tensor, batch: Sequence[Prompted]) -> Tensor:
+def _loss(logits: Tensor, logits_16: Tensor, batch: Sequence[PromptedObject]) -> Tensor:
     """Binary cross-entropy and soft IoU, without void; at 16 px the cross-entropy alone."""
     target = torch.from_numpy(np.stack([one.target for one in batch]))[:, None]
     weight = torch.from_numpy(np.stack([one.weight for one in batch]))[:, None]

@@ -160,7 +160,7 @@ def test_a_box_around_a_small_thin_object_finds_it(scene, initializer):
 def test_the_crop_of_a_small_object_at_the_border_is_enlarged_no_more_than_elsewhere(corner):
     config, mask = ClickConfig(), np.zeros((480, 640), bool)
     mask[corner] = True
-    region = _surroundings(mask, mask, config)
+    region = _surroundings(mask, config)
     assert mask[region].sum() == mask.sum()
     assert min(mask[region].shape) >= round(config.side / config.most_scale)
 

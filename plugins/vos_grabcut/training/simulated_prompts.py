@@ -19,7 +19,7 @@ click that corrects it; the others begin with clicks."""
 
 
 @dataclass
-class Prompted:
+class PromptedObject:
     """One object of a square, and what has been said of it.
 
     Attributes:
@@ -55,13 +55,13 @@ class Prompted:
             self.prompts.beside = self.prompts.beside | (marks & (self.target < 1))
 
 
-def prompted(sample: Sample, rng: np.random.Generator) -> Prompted:
+def simulate_prompts(sample: Sample, rng: np.random.Generator) -> PromptedObject:
     """Mark the object of a square in one of the ways that people do."""
     mask = sample.label_map == sample.object_id
     target = cv2.resize(mask.astype(np.float32), (CELLS, CELLS), interpolation=cv2.INTER_AREA)
     void = cv2.resize((sample.label_map == VOID).astype(np.float32), (CELLS, CELLS), interpolation=cv2.INTER_AREA)
     none = np.zeros((CELLS, CELLS), bool)
-    made = Prompted(sample, target, 1 - void, PromptCells(none, none, none, np.zeros((CELLS, CELLS), np.float32)))
+    made = PromptedObject(sample, target, 1 - void, PromptCells(none, none, none, np.zeros((CELLS, CELLS), np.float32)))
     way = rng.random()
     if way < BOX_ALONE + BOX_AND_MARKS:
         made.prompts.box = _box(made.truth, rng)
