@@ -88,9 +88,9 @@ def test_a_shipped_format(name):
     [("grabcut", {"boxes": "1:10,10,40,40"}), ("polygon", {"polygons": "1:10,10 40,10 40,30"})],
 )
 def test_a_shipped_initializer(name, options):
-    assert len(check_all(initializer_checks(name, options=options, plugins=PLUGINS))) == 6
+    assert len(check_all(initializer_checks(name, options=options, plugins=PLUGINS))) == 7
 
 
 def test_segment_anything_as_an_initializer():
     sam, options = tiny_sam(), PointsOptions(points="1:20,20,+")
-    assert len(check_all(initializer_checks(lambda: PointsInitializer(options, sam)))) == 6
+    assert len(check_all(initializer_checks(lambda: PointsInitializer(options, sam)))) == 7

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from vos.errors import EmptyMaskError, OptionError, PluginError, SourceError, We
 from vos.host.opening import open_source
 from vos.host.torch_settings import TorchSettings
 from vos.initialization.object_selection import ObjectSelection, choose_objects
-from vos.protocols.initializer import Initializer
+from vos.protocols.initializer import ClipInitializer, Initializer
 from vos.protocols.source import Source
 from vos.registry.discovery import Plugins, load_plugins
 from vos.registry.options import make_options
@@ -54,32 +54,35 @@ def initialize(
         EmptyMaskError: nothing was found.
         PluginFailedError: the initializer failed.
     """
-    if isinstance(where, Frame):
-        frame = where
-    elif isinstance(where, np.ndarray):
-        frame = Frame(frame_index, where, f"{frame_index:05d}")
-    else:
-        plugins = plugins or load_plugins()
-        frame = read_frame(where, frame_index, plugins)
+    if isinstance(where, np.ndarray):
+        where = Frame(frame_index, where, f"{frame_index:05d}")
     segments, settings = False, TorchSettings(runtime)
-    if isinstance(initializer, str):
-        name = initializer
-        plugins = plugins or load_plugins()
-        with settings.active():
-            initializer, spec = make_initializer(name, options, runtime or Runtime(), plugins)
-        segments = spec.segments
-    elif options:
-        raise OptionError(f"options are {options!r}, but the initializer is made already. Give its name.")
-    else:
-        name = type(initializer).__name__
+    with nullcontext(where) if isinstance(where, Frame) else _opened(where, plugins) as given:
+        if isinstance(initializer, str):
+            name = initializer
+            plugins = plugins or load_plugins()
+            with settings.active():
+                initializer, spec = make_initializer(name, options, runtime or Runtime(), plugins)
+            segments = spec.segments
+        elif options:
+            raise OptionError(f"options are {options!r}, but the initializer is made already. Give its name.")
+        else:
+            name = type(initializer).__name__
+        frame, others = (given, None) if isinstance(given, Frame) else read_clip(given, frame_index, initializer)
     with settings.active():
-        label_map = find_objects(frame, initializer, name, plugins)
+        label_map = find_objects(frame, initializer, name, plugins, others)
     if select is False or (select is None and not segments):
         return label_map
     return choose_objects(label_map, select or ObjectSelection(), segments=segments)
 
 
-def find_objects(frame: Frame, initializer: Initializer, name: str, plugins: Plugins | None = None) -> LabelMap:
+def find_objects(
+    frame: Frame,
+    initializer: Initializer,
+    name: str,
+    plugins: Plugins | None = None,
+    others: Mapping[int, Frame] | None = None,
+) -> LabelMap:
     """Run an initializer on a frame, and check what it gives.
 
     Args:
@@ -87,6 +90,7 @@ def find_objects(frame: Frame, initializer: Initializer, name: str, plugins: Plu
         initializer: a ready one.
         name: its name in messages.
         plugins: whose initializers without weights a message about missing weights names.
+        others: frames around it, from ``read_clip``; None for a frame that stands alone.
     Returns:
         uint8 (H, W), the frame's size: 0 and ids from 1.
     Raises:
@@ -95,6 +99,8 @@ def find_objects(frame: Frame, initializer: Initializer, name: str, plugins: Plu
         PluginFailedError: it failed.
     """
     with blaming(f'initializer "{name}" failed on frame {frame.name}'), _naming_others(plugins):
+        if others is not None and isinstance(initializer, ClipInitializer):
+            return _checked(initializer.initialize_in_clip(frame, others), frame, name)
         return _checked(initializer.initialize(frame), frame, name)
 
 
@@ -147,19 +153,61 @@ def read_frame(source: Source | str | Path | int, index: int = 0, plugins: Plugi
     Raises:
         SourceError: it cannot be opened or read, or has no such frame.
     """
+    with _opened(source, plugins) as opened:
+        return _read(opened, index, [index])[index]
+
+
+def read_clip(source: Source, index: int, initializer: Initializer) -> tuple[Frame, dict[int, Frame]]:
+    """Read a frame, and those around it that an initializer wants.
+
+    Args:
+        source: an open source; it stays open.
+        index: of the frame, from 0.
+        initializer: whose ``neighbours`` are read, if it is a ``ClipInitializer``.
+    Returns:
+        The frame, and by their distance those of the others that the source has.
+    Raises:
+        SourceError: the frame cannot be read, or there is no such frame.
+    """
+    wanted = initializer.neighbours if isinstance(initializer, ClipInitializer) else ()
+    found = _read(source, index, [index, *(index + distance for distance in wanted)])
+    return found[index], {at - index: frame for at, frame in found.items() if at != index}
+
+
+@contextmanager
+def _opened(source: Source | str | Path | int, plugins: Plugins | None) -> Iterator[Source]:
+    """Open a source, and close it again if it was not open already."""
     opened = open_source(source, plugins)
-    count = opened.info.frame_count
     try:
-        if index >= 0 and (count is None or index < count):
-            for frame in opened.frames(range(index, index + 1)):
-                return frame
+        yield opened
     finally:
         if opened is not source:
             close_or_warn(f"source {opened.info.location}", opened.close)
+
+
+def _read(source: Source, index: int, wanted: Sequence[int]) -> dict[int, Frame]:
+    """Read a frame and others, by index, in one pass; others that are not there or cannot be read are left out.
+
+    Raises:
+        SourceError: the frame cannot be read, or there is no such frame.
+    """
+    count = source.info.frame_count
+    there = [i for i in wanted if i >= 0 and (count is None or i < count)]
+    found: dict[int, Frame] = {}
+    if index in there:
+        try:
+            for frame in source.frames(range(min(there), max(there) + 1)):
+                if frame.index in there:
+                    found[frame.index] = frame
+        except SourceError:
+            if index not in found:
+                raise
+    if index in found:
+        return found
     last = "frames are counted from 0" if index < 0 else "it ends before"
     if index >= 0 and count is not None:
         last = f"the last one is {count - 1}"
-    raise SourceError(f"{opened.info.location}: no frame {index}, {last}.")
+    raise SourceError(f"{source.info.location}: no frame {index}, {last}.")
 
 
 def _checked(label_map: Any, frame: Frame, name: str) -> LabelMap:

@@ -14,7 +14,7 @@ from vos.errors import OutputError
 from vos.host.opening import open_source
 from vos.host.outputs.input_protection import files_in_options, files_of_run, refuse_replacing
 from vos.host.outputs.output_protection import refuse_existing
-from vos.initialization.initialize import find_objects, make_initializer, read_frame
+from vos.initialization.initialize import find_objects, make_initializer, read_clip
 from vos.initialization.object_selection import ObjectSelection, choose_objects
 from vos.io.atomic_files import replacing
 from vos.io.masks.mask_file import write_label_map
@@ -134,36 +134,40 @@ class MaskWorker:
         Raises:
             InputError: the frame cannot be read, nothing was found, or a file is there already.
         """
-        frame = self.read(files)
-        label_map = self.make(frame)
+        frame, label_map = self.make(files)
         _write(frame, label_map, files)
         shares = np.bincount(label_map.ravel(), minlength=256) / label_map.size
         ids = object_ids(label_map)
         listed = ", ".join(f"{i} ({shares[i]:.1%})" for i in ids)
         return f"{files.mask}: frame {frame.name}, {len(ids)} object{'s' * (len(ids) != 1)}: {listed}"
 
-    def read(self, files: MaskFiles) -> Frame:
-        """Read the frame, after checking that no output is an input or is there already."""
+    def make(self, files: MaskFiles) -> tuple[Frame, LabelMap]:
+        """Find the objects of a frame, after checking that no output is an input or is there already.
+
+        Returns:
+            The frame, and its label map, uint8 (H, W).
+        """
         settings = self.settings
         opened = open_source(files.source, self._plugins)
         try:
             refuse_replacing(files.outputs, [*files_of_run(opened.info, {}), *files_in_options(settings.options)])
             refuse_existing(files.outputs, overwrite=settings.overwrite)
-            return read_frame(opened, settings.frame_index, self._plugins)
+            initializer, segments = self._initializer()
+            frame, others = read_clip(opened, settings.frame_index, initializer)
         finally:
             opened.close()
+        label_map = find_objects(frame, initializer, settings.initializer, self._plugins, others)
+        if settings.select is False or (settings.select is None and not segments):
+            return frame, label_map
+        return frame, choose_objects(label_map, settings.select or ObjectSelection(), segments=segments)
 
-    def make(self, frame: Frame) -> LabelMap:
-        """Find the objects of a frame: uint8 (H, W)."""
-        settings = self.settings
+    def _initializer(self) -> tuple[Initializer, bool]:
+        """The initializer, made once, and whether it gives segments of the whole frame."""
         if self._made is None:
+            settings = self.settings
             made, spec = make_initializer(settings.initializer, settings.options, settings.runtime, self._plugins)
             self._made = made, spec.segments
-        initializer, segments = self._made
-        label_map = find_objects(frame, initializer, settings.initializer, self._plugins)
-        if settings.select is False or (settings.select is None and not segments):
-            return label_map
-        return choose_objects(label_map, settings.select or ObjectSelection(), segments=segments)
+        return self._made
 
 
 def _write(frame: Frame, label_map: LabelMap, files: MaskFiles) -> None:

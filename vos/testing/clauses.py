@@ -87,6 +87,11 @@ INITIALIZER: dict[str, str] = {
         "Frames may have any height and width. A prompt that does not fit the frame, and a frame of one colour, are "
         "answered with a label map or a `VosError` whose message is for the user, never with another exception."
     ),
+    "initializer-clip": (
+        "An initializer may also look at other frames (`vos.plugin.ClipInitializer`): `neighbours` are their "
+        "distances, and `initialize_in_clip(frame, others)` is asked where the frame is of a video. `others` holds "
+        "those that the video has, maybe none. The clauses above hold for its label maps and images too."
+    ),
 }
 
 SOURCE: dict[str, str] = {

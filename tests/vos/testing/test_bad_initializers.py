@@ -99,6 +99,43 @@ class Speechless(Bright):
         return super().initialize(frame)
 
 
+class LooksAround(Bright):
+    neighbours = (1, -1)
+
+    def initialize_in_clip(self, frame, others):
+        return super().initialize(frame)
+
+
+class NoDistance(LooksAround):
+    neighbours = (0, 1)
+
+
+class WritesIntoOthers(LooksAround):
+    def initialize_in_clip(self, frame, others):
+        for other in others.values():
+            other.image.base[0] = 0
+        return super().initialize_in_clip(frame, others)
+
+
+class HalfSizeInClip(LooksAround):
+    def initialize_in_clip(self, frame, others):
+        return super().initialize_in_clip(frame, others)[::2]
+
+
+class NeedsOthers(LooksAround):
+    def initialize_in_clip(self, frame, others):
+        next(iter(others.values()))
+        return super().initialize_in_clip(frame, others)
+
+
+class CountsInClip(LooksAround):
+    calls = 0
+
+    def initialize_in_clip(self, frame, others):
+        CountsInClip.calls += 1
+        return super().initialize_in_clip(frame, others) * (1 + CountsInClip.calls % 2)
+
+
 BAD = [
     ("initializer-methods", NoMethod, "NoMethod has no method initialize"),
     ("initializer-label-map", Float, "returned float64, expected a uint8 array"),
@@ -113,11 +150,17 @@ BAD = [
     ("initializer-sizes", EvenOnly, r"a frame of \(33, 47\) pixels raised ValueError"),
     ("initializer-sizes", FailsOnGrey, "raised AssertionError: no contrast"),
     ("initializer-sizes", Speechless, "an? EmptyMaskError without a message"),
+    ("initializer-clip", NoDistance, r"neighbours are \[0, 1\], expected whole numbers other than 0"),
+    ("initializer-clip", WritesIntoOthers, "changed an image"),
+    ("initializer-clip", HalfSizeInClip, r"a label map of \(24, 64\), expected \(48, 64\)"),
+    ("initializer-clip", NeedsOthers, "raised StopIteration"),
+    ("initializer-clip", CountsInClip, "two initializers gave different label maps"),
 ]
 
 
 def test_a_good_initializer_passes():
-    assert check_initializer(Bright) == [name for name in CLAUSES if name.startswith("initializer-")]
+    clauses = [name for name in CLAUSES if name.startswith("initializer-")]
+    assert check_initializer(Bright) == check_initializer(LooksAround) == clauses
 
 
 @pytest.mark.parametrize(("clause", "factory", "message"), BAD)

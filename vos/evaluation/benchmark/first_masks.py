@@ -19,8 +19,9 @@ import numpy as np
 from vos.errors import EmptyMaskError, OutputExistsError
 from vos.evaluation.benchmark.results import BenchmarkJob
 from vos.evaluation.reports.tables import write_text
+from vos.host.opening import open_source
 from vos.host.outputs.run_record import versions
-from vos.initialization.initialize import find_objects, make_initializer, read_frame
+from vos.initialization.initialize import find_objects, make_initializer, read_clip
 from vos.initialization.object_selection import ObjectSelection, select_objects
 from vos.io.atomic_files import safe_name
 from vos.io.json_file import plain_json, read_json
@@ -73,8 +74,7 @@ def first_mask(job: BenchmarkJob, sequence: str, *, anew: bool = False) -> First
     if not anew and record is not None and _matches(record, settings):
         return FirstMask(read_label_map(folder / record["mask"], allow_empty=True), float(record["seconds"]))
     began = time.perf_counter()
-    frame = read_frame((job.tree.frame_folder / sequence).resolve(), 0, load_plugins(job.plugin_modules, job.blocked))
-    label_map = _label_map(job, frame)
+    frame, label_map = _label_map(job, sequence)
     seconds = time.perf_counter() - began
     name = f"{frame.name}.png"
     folder.mkdir(parents=True, exist_ok=True)
@@ -157,23 +157,29 @@ def _mask_settings(job: BenchmarkJob) -> dict[str, Any]:
     return settings
 
 
-def _label_map(job: BenchmarkJob, frame: Frame) -> LabelMap:
-    """Run the initializer, and choose at most as many objects as the protocol takes."""
+def _label_map(job: BenchmarkJob, sequence: str) -> tuple[Frame, LabelMap]:
+    """Run the initializer on a sequence's first frame, and choose at most as many objects as the protocol takes."""
     assert job.initializer is not None, "first masks are made by an initializer"
     options = json.dumps(dict(job.init_options), sort_keys=True, default=str)
     made, segments = _initializer(job.initializer, options, job.runtime, job.plugin_modules, job.blocked)
     most = job.most_objects
+    source = open_source((job.tree.frame_folder / sequence).resolve(), load_plugins(job.plugin_modules, job.blocked))
+    try:
+        frame, others = read_clip(source, 0, made)
+    finally:
+        source.close()
     if "torch" in sys.modules:
         job.runtime.torch_device()  # seeds torch: masks do not depend on the sequences that came before
     try:
-        label_map = find_objects(frame, made, job.initializer)
+        label_map = find_objects(frame, made, job.initializer, others=others)
         if segments:
-            return select_objects(label_map, ObjectSelection(max_objects=most))
+            return frame, select_objects(label_map, ObjectSelection(max_objects=most))
     except EmptyMaskError:
-        return np.zeros(frame.size, dtype=np.uint8)
+        return frame, np.zeros(frame.size, dtype=np.uint8)
     if len(object_ids(label_map)) > most:
-        return select_objects(label_map, ObjectSelection(max_objects=most, min_area=0.0, max_area=1.0, max_border=1.0))
-    return label_map
+        all_of_them = ObjectSelection(max_objects=most, min_area=0.0, max_area=1.0, max_border=1.0)
+        return frame, select_objects(label_map, all_of_them)
+    return frame, label_map
 
 
 @lru_cache(maxsize=1)

@@ -11,7 +11,7 @@ import numpy as np
 
 from vos.errors import EmptyMaskError, VosError
 from vos.initialization.initialize import make_initializer
-from vos.protocols.initializer import Initializer
+from vos.protocols.initializer import ClipInitializer, Initializer
 from vos.registry.discovery import Plugins, load_plugins
 from vos.registry.options import make_options
 from vos.testing.contract import ContractCheck, ContractError, breaking, check_all
@@ -89,7 +89,7 @@ def _named(
 
 
 def _methods(settings: _Settings) -> None:
-    check_methods("initializer-methods", settings.factory(), {"initialize": 1}, {})
+    check_methods("initializer-methods", settings.factory(), {"initialize": 1}, {"initialize_in_clip": 2})
 
 
 def _label_map(settings: _Settings) -> None:
@@ -147,6 +147,41 @@ def _sizes(settings: _Settings) -> None:
             _check_label_map(clause, label_map, frame)
 
 
+def _clip(settings: _Settings) -> None:
+    clause, initializer = "initializer-clip", settings.factory()
+    if not isinstance(initializer, ClipInitializer):
+        return
+    distances = list(initializer.neighbours)
+    if not distances or not all(isinstance(one, int) and one for one in distances):
+        raise ContractError(clause, f"neighbours are {distances!r}, expected whole numbers other than 0.")
+    for position in range(4):
+        frame = settings.frame(position)
+        others = {d: settings.frame(position + d) for d in distances if 0 <= position + d < 4}
+        for given in (others, {}):
+            made = []
+            before = [one.image.copy() for one in (frame, *given.values())]
+            try:
+                with breaking(clause, f"initialize_in_clip on frame {frame.name}", allowed=(VosError,)):
+                    made = [one.initialize_in_clip(frame, given) for one in (initializer, _clip_initializer(settings))]
+            except ContractError:
+                raise
+            except VosError as error:
+                if not str(error).strip():
+                    raise ContractError(clause, f"a {type(error).__name__} without a message.") from error
+            for label_map in made:
+                _check_label_map(clause, label_map, frame)
+            if made and not np.array_equal(made[0], made[1]):
+                raise ContractError(clause, f"on frame {frame.name} two initializers gave different label maps.")
+            if any((a != b.image).any() for a, b in zip(before, (frame, *given.values()), strict=True)):
+                raise ContractError(clause, f"initialize_in_clip on frame {frame.name} changed an image.")
+
+
+def _clip_initializer(settings: _Settings) -> ClipInitializer:
+    initializer = settings.factory()
+    assert isinstance(initializer, ClipInitializer), "the factory makes the same initializer each time"
+    return initializer
+
+
 def _check_label_map(clause: str, label_map: LabelMap, frame: Frame) -> None:
     where = f"initialize on frame {frame.name}"
     if not isinstance(label_map, np.ndarray) or label_map.dtype != np.uint8:
@@ -167,4 +202,5 @@ _CHECKS: dict[str, Callable[[_Settings], None]] = {
     "initializer-own-array": _own_array,
     "initializer-read-only": _read_only,
     "initializer-sizes": _sizes,
+    "initializer-clip": _clip,
 }
