@@ -52,6 +52,10 @@ class AnnotationError(InputError):
     """A label map cannot be used as an annotation (format, size, ids, or nothing in it)."""
 
 
+class NoAnnotationError(AnnotationError):
+    """No label map was given, and none lies beside the frames."""
+
+
 class EmptyMaskError(AnnotationError):
     """A mask or label map has no object pixel where at least one is needed."""
 

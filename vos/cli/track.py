@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +17,12 @@ from vos.cli_options.shorthands import (
     takes_shorthands,
     tracker_assignments,
 )
-from vos.errors import OptionError, WeightsError
+from vos.errors import NoAnnotationError, OptionError, WeightsError
 from vos.host.annotations.annotation_loading import GivenAnnotations
 from vos.host.progress import ProgressForm
 from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER
 from vos.protocols.source import Source
+from vos.registry.discovery import Plugins
 from vos.registry.options import parse_assignments
 from vos.types.run import RunSummary
 from vos.types.runtime import Runtime
@@ -126,9 +128,26 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
             plugins=plugins,
             observers=[RunProgress(args.progress)],
         )
+    except NoAnnotationError as error:
+        raise type(error)(f"{error} {_ways_to_a_mask(args.source, plugins)}") from None
     finally:
         close_or_warn(f"source {args.source}", opened.close)
     click.echo(describe(summary))
+
+
+def _ways_to_a_mask(source: str, plugins: Plugins) -> str:
+    """Say how to get a first mask: by a file, by the flags of initializers that need no weights, or by clicks."""
+    flags = [
+        one.flag
+        for spec, _ in plugins.initializers.all()
+        if not spec.needs_weights
+        for one in spec.shorthands
+        if "track" in one.verbs
+    ]
+    return (
+        f"It is a file (--mask FILE), or is made: {', '.join([*flags, '--init NAME'])}; or in the browser: "
+        f"`vos web {shlex.quote(source)}`."
+    )
 
 
 @dataclass(frozen=True)

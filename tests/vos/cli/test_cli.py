@@ -129,7 +129,7 @@ def test_bad_masks_give_one_clear_line_and_exit_2(files, tmp_path, run, kind, wo
         (["track", "nothing.mp4"], "nothing.mp4: no such file or folder"),
         (["track"], "Missing argument 'VIDEO'"),
         (["track", "x", "--stop", "0"], "Invalid value for '--stop'"),
-        (["track", "{images}"], "no annotation given"),
+        (["track", "{images}"], "--scribble, --polygon, --primary, --init NAME; or in the browser"),
         (["track", "{images}", "--mask", "{mask}", "-t", "propagaton"], 'Did you mean "propagation"?'),
         (["track", "{images}", "--mask", "{mask}", "-O", "quality"], "-O takes key=value"),
         (["track", "{images}", "--mask", "{mask}", "-O", "qualty=best"], 'has no option "qualty"'),

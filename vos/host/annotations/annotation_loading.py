@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from vos.errors import AnnotationError, EmptyMaskError
+from vos.errors import AnnotationError, EmptyMaskError, NoAnnotationError
 from vos.host.annotations.annotation_folders import folder_of_sequence, masks_by_frame, object_folders, shortened
 from vos.host.annotations.object_masks import ObjectName, ids_of_objects, merge_object_masks
 from vos.io.masks.mask_file import LoadedMask, label_map_of_image, load_mask
@@ -261,9 +261,8 @@ def _from_folder(folder: Path, info: SourceInfo, indices: range) -> Iterator[Ann
 def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]:
     """Annotate each object of a data set in the first frame that shows it, and in no other."""
     if info.annotation_folder is None:
-        raise AnnotationError(
-            f"{info.location}: no annotation given, and none lies beside the frames. "
-            "Give a mask of the first frame with --mask, or make one with --init."
+        raise NoAnnotationError(
+            f"{info.location}: no annotation given, and none lies beside the frames. Give a mask of the first frame."
         )
     seen: set[int] = set()
     used: list[int] = []
