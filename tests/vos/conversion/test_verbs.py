@@ -61,7 +61,7 @@ def test_masks_in_one_file_a_sequence_are_never_scored_as_missing(finished, tmp_
     shutil.copy(finished.output / "run.json", tmp_path / "shards" / finished.sequence)
     done = run("eval", "--gt", tmp_path / "truth", "--pred", tmp_path / "shards", "--missing", missing)
     message = str(done.exception)
-    assert f"{finished.sequence}/masks.tar: no PNG file beside it. If it holds the masks, vos import" in message
+    assert f"{finished.sequence}/masks.tar: no PNG file beside it, as masks are scored (vos import makes" in message
     assert "--missing zero" not in message
 
 

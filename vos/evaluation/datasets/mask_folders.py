@@ -271,7 +271,7 @@ def _plan(
     predicted = png_files(prediction_folder)
     other = None if predicted else file_of_another_form(prediction_folder)
     if other is not None:  # masks in it would be scored as missing
-        faults.append(f"{other}: no PNG file beside it. If it holds the masks, vos import makes PNG files of them")
+        faults.append(f"{other}: no PNG file beside it, as masks are scored (vos import makes them of other formats)")
         return None
     pairs = pair_by_name(scored, predicted, annotated)
     scorer = SequenceScorer(name, first_truth, protocol, tolerance=tolerance)
