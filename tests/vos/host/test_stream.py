@@ -724,7 +724,7 @@ def test_a_stop_behind_the_last_frame_is_said(caplog):
         list(vos.stream(sequence, sequence.label_maps[0], tracker=Keeping(), stop=stop))
     assert not caplog.records
     assert len(list(vos.stream(sequence, sequence.label_maps[0], tracker=Keeping(), stop=4))) == 3
-    assert caplog.messages == ["still-64x48: ends before --stop 4: it has 3 frames."]
+    assert caplog.messages == ["still-64x48: ends before --stop 4: its last frame is 2."]
     with pytest.raises(vos.InputError, match="no frame between --start 3 and --stop 4"):
         vos.stream(sequence, sequence.label_maps[0], tracker=Keeping(), start=3, stop=4)
     assert len(caplog.records) == 1
