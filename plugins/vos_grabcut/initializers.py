@@ -48,7 +48,7 @@ class ClickInitializer:
         self._segmenter = click_segmenter()
 
     def initialize(self, frame: Frame) -> LabelMap:
-        """Find the objects, or correct those of the mask; see ``vos.Initializer``."""
+        """Find the objects, or correct those of the mask; see ``vos.plugin.Initializer``."""
         present = None if self._mask is None else read_label_map(self._mask, frame.size)
         given: dict[int, BoolArray] = {} if present is None else {i: present == i for i in object_ids(present)}
         masks = dict(given)
@@ -98,7 +98,7 @@ class GrabCutInitializer:
             raise OptionError('grabcut needs marks: -O "boxes=1:30,40,200,180", or points, scribbles or a rough mask.')
 
     def initialize(self, frame: Frame) -> LabelMap:
-        """Cut the objects out; see ``vos.Initializer``."""
+        """Cut the objects out; see ``vos.plugin.Initializer``."""
         masks: dict[int, BoolArray] = {}
         if self._options.mask is not None:
             rough = read_rough_mask(self._options.mask, frame.size)
@@ -125,7 +125,7 @@ class PolygonInitializer:
             raise OptionError('polygon needs polygons: -O "polygons=1:10,10 200,10 200,150".')
 
     def initialize(self, frame: Frame) -> LabelMap:
-        """Fill the polygons; see ``vos.Initializer``."""
+        """Fill the polygons; see ``vos.plugin.Initializer``."""
         masks: dict[int, BoolArray] = {}
         for object_id, polygons in self._polygons.items():
             filled = np.zeros(frame.size, dtype=np.uint8)

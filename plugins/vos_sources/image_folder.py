@@ -96,7 +96,7 @@ class ImageSource:
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
-        """Read frames; see ``vos.Source``."""
+        """Read frames; see ``vos.plugin.Source``."""
         waiting: deque[tuple[int, Future[Image]]] = deque()
         with ThreadPoolExecutor(DECODE_THREADS, thread_name_prefix="vos-decode") as pool:
             try:

@@ -49,7 +49,7 @@ class ImageStackSource:
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
-        """Read frames; see ``vos.Source``.
+        """Read frames; see ``vos.plugin.Source``.
 
         Raises:
             SourceError: a page has another size than the first.

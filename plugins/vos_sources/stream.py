@@ -49,7 +49,7 @@ class StreamSource:
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
-        """Read frames until the stream ends; see ``vos.Source``.
+        """Read frames until the stream ends; see ``vos.plugin.Source``.
 
         Raises:
             SourceError: the range goes backward, or the frames were read before.

@@ -56,7 +56,7 @@ class VideoSource:
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
-        """Read frames; see ``vos.Source``.
+        """Read frames; see ``vos.plugin.Source``.
 
         Raises:
             SourceError: a frame has another size than the first.

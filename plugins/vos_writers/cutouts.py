@@ -24,13 +24,13 @@ class CutoutWriter:
         self._options = options
 
     def outputs(self, folder: Path | None) -> list[Path]:
-        """Name the folder, those of the objects, and the pictures in them; see ``vos.NamingWriter``."""
+        """Name the folder, those of the objects, and the pictures in them; see ``vos.plugin.NamingWriter``."""
         folders = chosen_path(self._options.path, folder, "cutouts")
         of_objects = [pictures / str(number) for pictures in folders for number in range(1, MAX_OBJECTS + 1)]
         return [*folders, *of_objects, *(path for pictures in of_objects for path in pictures.glob("*.png"))]
 
     def open(self, run: Run) -> None:
-        """Begin; see ``vos.Writer``."""
+        """Begin; see ``vos.plugin.Writer``."""
         self._folder = OutputFolder(output_path(self._options.path, run, "cutouts", "cutouts"))
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:

@@ -13,7 +13,7 @@ class DavisWriter:
     _folder: OutputFolder
 
     def open(self, run: Run) -> None:
-        """Begin; see ``vos.Writer``."""
+        """Begin; see ``vos.plugin.Writer``."""
         self._folder = OutputFolder(output_path(run.output, run, "", "davis"))
 
     def write(self, frame: Frame, label_map: LabelMap, prediction: Prediction) -> None:

@@ -38,14 +38,14 @@ class MatteVideoWriter:
         raise NotImplementedError
 
     def outputs(self, folder: Path | None) -> list[Path]:
-        """Name the file; see ``vos.NamingWriter``."""
+        """Name the file; see ``vos.plugin.NamingWriter``."""
         return chosen_file(self._options.path, folder, self.default_name)
 
     def open(self, run: Run) -> None:
-        """Begin; see ``vos.Writer``."""
+        """Begin; see ``vos.plugin.Writer``."""
+        timecode = _first_timecode(getattr(self._options, "timecode", None), run)  # before a folder is made
         path = output_path(self._options.path, run, self.default_name, self.default_name)
         self._run, self._path = run, path
-        timecode = _first_timecode(getattr(self._options, "timecode", None), run)
         self._video = VideoFile(path, self.coding(), run)
         if timecode is not None and path.suffix.lower() in (".mov", ".mp4"):
             self._video.set_timecode(timecode)
@@ -134,12 +134,12 @@ class SequenceWriter:
         raise NotImplementedError
 
     def outputs(self, folder: Path | None) -> list[Path]:
-        """Name the folder and the files in it; see ``vos.NamingWriter``."""
+        """Name the folder and the files in it; see ``vos.plugin.NamingWriter``."""
         folders = chosen_path(self._options.path, folder, self.default_name)
         return [*folders, *(file for one in folders for file in one.glob(f"*.{self.suffix}"))]
 
     def open(self, run: Run) -> None:
-        """Begin; see ``vos.Writer``."""
+        """Begin; see ``vos.plugin.Writer``."""
         self._path = output_path(self._options.path, run, self.default_name, self.default_name)
         self._folder, self._run = OutputFolder(self._path), run
         self._step = run.selection.get("step", 1)

@@ -22,11 +22,11 @@ class OverlayWriter:
         self._colours: dict[int, tuple[int, int, int]] = {}
 
     def outputs(self, folder: Path | None) -> list[Path]:
-        """Name the file; see ``vos.NamingWriter``."""
+        """Name the file; see ``vos.plugin.NamingWriter``."""
         return chosen_file(self._options.path, folder, "overlay.mp4")
 
     def open(self, run: Run) -> None:
-        """Begin; see ``vos.Writer``."""
+        """Begin; see ``vos.plugin.Writer``."""
         options = self._options
         path = output_path(options.path, run, "overlay.mp4", "overlay")
         if path.suffix.lower() == ".webm":

@@ -31,11 +31,11 @@ class ReportWriter:
         self._table: Any = None
 
     def outputs(self, folder: Path | None) -> list[Path]:
-        """Name the file; see ``vos.NamingWriter``."""
+        """Name the file; see ``vos.plugin.NamingWriter``."""
         return chosen_file(self._options.path, folder, "report.csv")
 
     def open(self, run: Run) -> None:
-        """Begin; see ``vos.Writer``."""
+        """Begin; see ``vos.plugin.Writer``."""
         self._path = output_path(self._options.path, run, "report.csv", "report")
         self._file, self._partial = begin_file(self._path)
         self._table = csv.writer(self._file)

@@ -103,9 +103,12 @@ def command(ctx: click.Context, /, **given: Any) -> None:
         raise click.UsageError("vos eval takes --gt DIR and at least one --pred DIR. Try vos eval --help.")
     masks, rules = option_group(_Inputs, given), option_group(_Rules, given)
     tables, files = option_group(_Tables, given), option_group(_Reports, given)
-    named = [(name, _mask_folder(ctx, path, masks.truth)) for name, path in _named(masks.predictions)]
+    given_paths = _named(masks.predictions)
+    named = [(name, _mask_folder(ctx, path, masks.truth)) for name, path in given_paths]
     files.check(masks, rules, named)
-    results = [_score(name, folder, masks, rules) for name, folder in named]
+    results = [
+        _score(name, folder, path, masks, rules) for (name, folder), (_, path) in zip(named, given_paths, strict=True)
+    ]
     for note in dict.fromkeys(note for scores in results for note in scores.notes):
         click.echo(f"vos: {note}.", err=True)
     if files.json_path != STDOUT:
@@ -247,20 +250,25 @@ def _mask_folder(ctx: click.Context, path: Path, truth: Path) -> Path:
     return ctx.with_resource(prediction_folder(path, truth, command_plugins(ctx)))
 
 
-def _score(name: str, folder: Path, masks: _Inputs, rules: _Rules) -> Scores:
+def _score(name: str, folder: Path, path: Path, masks: _Inputs, rules: _Rules) -> Scores:
+    """Score a folder; errors name ``path``, what the user gave, also where the folder is a temporary one."""
     from vos.evaluation.datasets.mask_folders import evaluate
 
     with show_progress(name, None, "frame", masks.progress) as progress:
-        return evaluate(
-            masks.truth,
-            folder,
-            name=name,
-            sequences=masks.sequences or list(masks.only) or None,
-            only=masks.only if masks.sequences else (),
-            workers=masks.workers,
-            progress=lambda done, total: progress.update(done, total=total),
-            **vars(rules),
-        )
+        try:
+            return evaluate(
+                masks.truth,
+                folder,
+                name=name,
+                sequences=masks.sequences or list(masks.only) or None,
+                only=masks.only if masks.sequences else (),
+                workers=masks.workers,
+                progress=lambda done, total: progress.update(done, total=total),
+                **vars(rules),
+            )
+        except InputError as error:
+            error.args = (str(error).replace(str(folder), str(path)),)
+            raise
 
 
 command.add_command(semantic)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vos.errors import OutputExistsError
-from vos.io.atomic_files import PARTIAL_PREFIX, output_errors
+from vos.io.atomic_files import PARTIAL_PREFIX, missing_folders, output_errors, remove_empty
 from vos.io.json_file import plain_json
 from vos.io.regular_files import read_regular_file
 
@@ -78,6 +78,7 @@ class UnfinishedExport:
             yield
             return
         with output_errors(self._outputs[0]):
+            made = missing_folders(self._path.parent)
             self._path.parent.mkdir(parents=True, exist_ok=True)
             flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
             descriptor = os.open(self._path, flags, 0o666)
@@ -90,6 +91,7 @@ class UnfinishedExport:
         except BaseException:
             if not any(True for _ in _files_in(self._outputs)):
                 self._remove()
+                remove_empty(made)
             raise
         else:
             self._remove()

@@ -17,8 +17,8 @@ from vos.types.mask_values import as_array
 from vos.types.source_info import SourceInfo
 
 EXPECTED = (
-    "a path, a vos.Source, or frames in memory: a list or iterator of uint8 arrays (H, W, 3), Pillow images or image "
-    "files, or one array or tensor (T, H, W, 3) or (T, 3, H, W)"
+    "a path, a vos.plugin.Source, or frames in memory: a list or iterator of uint8 arrays (H, W, 3), Pillow images or "
+    "image files, or one array or tensor (T, H, W, 3) or (T, 3, H, W)"
 )
 
 
@@ -62,7 +62,7 @@ class MemorySource:
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
-        """Yield the images as frames; see ``vos.Source``.
+        """Yield the images as frames; see ``vos.plugin.Source``.
 
         Raises:
             SourceError: an image is none, or an iterator is read twice or backward.

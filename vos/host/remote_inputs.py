@@ -35,7 +35,7 @@ class RemoteSource:
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
-        """Read frames; see ``vos.Source``."""
+        """Read frames; see ``vos.plugin.Source``."""
         with naming(self._info.location, self._copy):
             yield from self._source.frames(indices)
 

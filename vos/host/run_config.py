@@ -74,6 +74,8 @@ class RunConfig:
             between = f"between --start {self.start} and --stop {self.stop}"
             part = f"from --start {self.start} on" if self.stop is None else between
             raise OptionError(f"{location}: no frame {part}; the source has {has}.")
+        if self.stop is not None and self.stop > end:
+            logger.info("%s: ends before --stop %d: its last frame is %d.", location, self.stop, end - 1)
         return range(self.start, end, self.step)
 
     def selection(self) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from vos.host.run import PreparedRun, prepare_run
 from vos.host.run_config import DEFAULT_TRACKER, DEFAULT_WRITER, RunConfig
 from vos.host.torch_settings import TorchSettings
 from vos.host.tracker_making import GivenTracker
-from vos.io.atomic_files import refuse_equal_names, safe_name
+from vos.io.atomic_files import missing_folders, refuse_equal_names, remove_empty, safe_name
 from vos.io.output_lock import output_lock
 from vos.io.remote_files import shown
 from vos.registry.discovery import Plugins, load_plugins, observing_hooks
@@ -254,6 +254,8 @@ def _begin_outputs(
         check_earlier_run(run.facts, record, continuation.index)
         run.doubts.keep(earlier_doubts(folder, record, run.loop.first_tracked, run.loop.passes[1].step))
         continuation.folder = folder
+    if planned.remote is None:
+        run.opened.callback(remove_empty, missing_folders(folder))  # where a writer refuses to begin, nothing is left
     finished = planned.prepare(run.facts)
     if finished is None:
         run.opened.enter_context(output_lock(folder))

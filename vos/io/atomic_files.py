@@ -152,6 +152,18 @@ def output_errors(path: Path) -> Iterator[None]:
         raise OutputError(f"{path}: cannot be written ({reason}). Free space or choose another folder.") from error
 
 
+def missing_folders(folder: Path) -> list[Path]:
+    """List the folders that must be made for a folder to be there: itself first, then those above it."""
+    return [place for place in (folder, *folder.parents) if not os.path.lexists(place)]
+
+
+def remove_empty(folders: Iterable[Path]) -> None:
+    """Remove folders in this order, the innermost first, up to the first one that holds something."""
+    with suppress(OSError):
+        for folder in folders:
+            folder.rmdir()
+
+
 def safe_name(name: str) -> str:
     """Make one path component out of a sequence's name, so that it never leads out of a folder.
 

@@ -16,7 +16,7 @@ from vos.types.run import Run
 class Writer(Protocol):
     """Receives every frame of a run, in a thread of its own (one for all writers).
 
-    A file at its final path is complete: write under a temporary name and rename (``vos.atomic_write``).
+    A file at its final path is complete: write under a temporary name and rename (``vos.plugin.atomic_write``).
 
     An optional attribute ``per_frame`` is True where a frame's files depend on that frame alone and are complete after
     ``write``. A run that was stopped goes on in the middle only if all of its writers are of that kind. Such a writer

@@ -206,8 +206,8 @@ EXECUTOR: dict[str, str] = {
 
 PLUGIN: dict[str, str] = {
     "hooks": (
-        "A plugin is a module whose hook implementations have names and arguments of `vos.hookspecs`, and whose "
-        "registration hooks return specs."
+        "A plugin is a module whose hook implementations have names and arguments of `vos.registry.hookspecs`, and "
+        "whose registration hooks return specs."
     ),
     "specs": (
         "A spec's name is of lower case letters, digits and hyphens; its summary is one line; its options are a "

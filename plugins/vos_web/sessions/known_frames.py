@@ -31,7 +31,7 @@ class KnownFrames:
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
-        """Read frames; see ``vos.Source``."""
+        """Read frames; see ``vos.plugin.Source``."""
         wanted = range(self._info.frame_count or 0) if indices is None else indices
         for _, run in neighbouring_runs([index for index in wanted if index not in self._info.left_out]):
             yield from self._source.frames(run)

@@ -58,7 +58,7 @@ class ObjectEntry:
 
 @dataclass
 class SessionFacts:
-    """Content of ``session.json``; attributes of the source as in ``vos.SourceInfo``."""
+    """Content of ``session.json``; attributes of the source as in ``vos.plugin.SourceInfo``."""
 
     id: str
     source: str

@@ -36,7 +36,7 @@ class ReorderedSource:
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
-        """Read frames; see ``vos.Source``."""
+        """Read frames; see ``vos.plugin.Source``."""
         positions = range(len(self._order)) if indices is None else indices
         for first, run in neighbouring_runs([self._order[position] for position in positions]):
             for offset, frame in enumerate(self._source.frames(run)):

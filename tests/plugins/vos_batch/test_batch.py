@@ -82,6 +82,23 @@ def test_failures_are_listed_and_the_rest_is_done(clips, tmp_path, capsys, monke
     assert "no space" in told.err
 
 
+def test_a_cut_video_is_taken_by_track_and_found_finished_by_the_batch(clips, tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    job, still = clips[0], {"plugins": ["-p", "still_tracker"]}
+    frame = sorted(Path(job["video"]).iterdir())[2]
+    frame.write_bytes(frame.read_bytes()[:200])
+    assert batch(tmp_path, clips, "-t", "still", **still) == 2
+    told = capsys.readouterr()
+    assert "1 of 2 jobs done, 1 failed" in told.out
+    assert "Use --stop 2 or --allow-truncated of `vos track` to take what is there." in told.err
+    words = ["track", job["video"], "--mask", job["masks"], "--tracker", "still", "--sequence", job["sequence"]]
+    with pytest.raises(SystemExit) as stopped:
+        main([*still["plugins"], *words, "--allow-truncated", "--overwrite", "-o", str(tmp_path / "out")])
+    assert not stopped.value.code
+    assert batch(tmp_path, clips, "-t", "still", **still) == 0
+    assert "2 of them finished before" in capsys.readouterr().out
+
+
 def test_the_summary_is_written_where_the_reader_of_stderr_is_gone(tmp_path, monkeypatch):
     def gone(*arguments, **more):
         raise BrokenPipeError

@@ -299,7 +299,8 @@ def test_the_last_good_frame_is_named_where_not_every_frame_is_asked_for(tmp_pat
     assert named[0] == named[1] < 36
     assert f"the last good one is {named[0] - 1}." in str(caught.value)
     first = np.ones((2 * HEIGHT, 2 * WIDTH), np.uint8)
-    with pytest.raises(TruncatedSourceError, match=rf"good one is \d+\. Use --stop {named[0]} or --allow-truncated to"):
+    hint = f"Use --stop {named[0]} or --allow-truncated of `vos track` to"
+    with pytest.raises(TruncatedSourceError, match=rf"good one is \d+\. {hint}"):
         vos.track(cut, first, tracker=StubTracker(), writers=[])
     with pytest.raises(TruncatedSourceError, match=rf"the last good one is {named[0] - 1}\.$"):
         vos.read_frame(cut, 38)

@@ -331,7 +331,7 @@ def test_a_matte_of_some_frames_has_the_timecode_of_its_first(tmp_path, step):
 )
 def test_a_timecode_that_the_rate_does_not_have_is_refused(tmp_path, timecode, message):
     with pytest.raises(OptionError, match=message):
-        write(Clip([0, 0.1], fps=10), tmp_path / "p.mov", "prores", _timecode=timecode)
+        write(Clip([0, 0.1], fps=10), tmp_path / "new/p.mov", "prores", _timecode=timecode, output=tmp_path / "out")
     assert not list(tmp_path.iterdir())
 
 

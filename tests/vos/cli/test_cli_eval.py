@@ -21,6 +21,7 @@ from PIL import Image
 import vos
 from vos import cli
 from vos.evaluation import HungarianScorer, SemanticScorer
+from vos.evaluation.datasets.submission import write_submission
 from vos.evaluation.images.perseg import evaluate_perseg
 from vos.evaluation.metrics.boundary_iou import boundary_region
 from vos.evaluation.video.attributes import AttributeLimits, attributes_of, slices
@@ -622,3 +623,13 @@ def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pyte
     )
     assert code == 2
     assert "no masks of 1 sequences, first cat" in err
+
+
+def test_a_submission_of_a_name_that_is_not_utf_8_is_refused(tree: Path, tmp_path: Path) -> None:
+    try:
+        shutil.copytree(tree / "exact" / "dog", tmp_path / "results" / os.fsdecode(b"d\xffg"))
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(vos.InputError, match=r"00000\.png: its name is not UTF-8, as names in a zip file are"):
+        write_submission(tmp_path / "results", tmp_path / "s.zip")
+    assert not (tmp_path / "s.zip").exists()

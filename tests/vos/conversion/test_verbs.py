@@ -47,6 +47,24 @@ def test_a_finished_run_is_exported_imported_and_scored(finished, tmp_path):
     assert rows[0] == rows[1]
 
 
+def test_faults_of_a_file_of_another_tool_name_the_file(finished, tmp_path):
+    (path,) = vos.export(finished.output, "tar", tmp_path / "masks.tar")
+    truth = tmp_path / "truth"
+    shutil.copytree(truth / finished.sequence, truth / "other")
+    fault = f"{path}: 1 fault, nothing was scored.\n  {path}/other: no such folder"
+    assert fault in str(run("eval", "--gt", truth, "--pred", path).exception)
+
+
+@pytest.mark.parametrize("missing", ["error", "zero"])
+def test_masks_in_one_file_a_sequence_are_never_scored_as_missing(finished, tmp_path, missing):
+    vos.export(finished.output, "tar", tmp_path / "shards" / finished.sequence / "masks.tar")
+    shutil.copy(finished.output / "run.json", tmp_path / "shards" / finished.sequence)
+    done = run("eval", "--gt", tmp_path / "truth", "--pred", tmp_path / "shards", "--missing", missing)
+    message = str(done.exception)
+    assert f"{finished.sequence}/masks.tar: no PNG file beside it, as masks are scored (vos import makes" in message
+    assert "--missing zero" not in message
+
+
 @pytest.mark.parametrize(("prefix", "annotated"), [("", [0, 1, 2, 3]), ("0:", [0]), ("2:", [2])])
 @pytest.mark.parametrize("to", ["coco", "cvat", "npz"])
 def test_each_frame_of_a_file_of_another_tool_is_an_annotation(finished, tmp_path, to, prefix, annotated):

@@ -717,6 +717,19 @@ def test_an_end_behind_the_last_frame_is_a_warning(caplog):
     ]
 
 
+def test_a_stop_behind_the_last_frame_is_said(caplog):
+    caplog.set_level("INFO", logger="vos")
+    sequence = tiny_sequence("still", length=3, object_ids=(3,))
+    for stop in (2, 3, None):
+        list(vos.stream(sequence, sequence.label_maps[0], tracker=Keeping(), stop=stop))
+    assert not caplog.records
+    assert len(list(vos.stream(sequence, sequence.label_maps[0], tracker=Keeping(), stop=4))) == 3
+    assert caplog.messages == ["still-64x48: ends before --stop 4: its last frame is 2."]
+    with pytest.raises(vos.InputError, match="no frame between --start 3 and --stop 4"):
+        vos.stream(sequence, sequence.label_maps[0], tracker=Keeping(), start=3, stop=4)
+    assert len(caplog.records) == 1
+
+
 def test_a_tracker_object_that_another_run_has_started_is_refused_in_the_run_before():
     sequence = tiny_sequence("still", length=6, object_ids=(3,))
     tracker = Keeping()

@@ -415,7 +415,7 @@ def test_a_source_that_gives_fewer_frames_than_it_declared_is_an_error_unless_al
         )  # fmt: skip
 
     message = "guest:: ended after frame 00001: 2 frames came, 3 were asked for."
-    hint = "Use --stop 2 or --allow-truncated to take what is there."
+    hint = "Use --stop 2 or --allow-truncated of `vos track` to take what is there."
     with pytest.raises(TruncatedSourceError, match=f"{message} {hint}") as error:
         track()
     assert error.value.frames_read == 2

@@ -12,6 +12,7 @@ from vos.evaluation.datasets.faults import FaultsError
 from vos.evaluation.datasets.frame_chunks import PlannedSequence, score_frames
 from vos.evaluation.datasets.frame_pairs import pair_by_name
 from vos.evaluation.datasets.sequence_folders import (
+    file_of_another_form,
     find_sequences,
     frames_beside,
     png_files,
@@ -267,7 +268,12 @@ def _plan(
     if not prediction_folder.is_dir() and missing == "error":
         faults.append(f"{prediction_folder}: no such folder ({len(scored)} frames to score)")
         return None
-    pairs = pair_by_name(scored, png_files(prediction_folder), annotated)
+    predicted = png_files(prediction_folder)
+    other = None if predicted else file_of_another_form(prediction_folder)
+    if other is not None:  # masks in it would be scored as missing
+        faults.append(f"{other}: no PNG file beside it, as masks are scored (vos import makes them of other formats)")
+        return None
+    pairs = pair_by_name(scored, predicted, annotated)
     scorer = SequenceScorer(name, first_truth, protocol, tolerance=tolerance)
     plan = PlannedSequence(name, scored, pairs.predictions, scorer, binary, notes=pairs.notes, unused=pairs.unused)
     absent = [path.name for path, found in zip(scored, pairs.predictions, strict=True) if found is None]

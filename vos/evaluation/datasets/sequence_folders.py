@@ -83,6 +83,20 @@ def png_files(folder: Path) -> list[Path]:
     return natural_order(folder / name for name in names)
 
 
+def file_of_another_form(folder: Path) -> Path | None:
+    """Find a file in a folder without PNG files, such as the ``masks.tar`` of ``vos batch --writer tar``.
+
+    Args:
+        folder: of a sequence's predictions; need not exist.
+    Returns:
+        The first file by name that is neither hidden nor the record of a run; None if there is none.
+    """
+    from vos.host.outputs.run_record import RECORD_NAME  # here: most folders hold PNG files, and need no plugins
+
+    there = sorted(folder.iterdir()) if folder.is_dir() else []
+    return next((one for one in there if one.is_file() and one.name[0] != "." and one.name != RECORD_NAME), None)
+
+
 def is_folder_of_label_maps(predictions: Path, truth: Path) -> bool:
     """Test whether a folder surely holds label maps, so that no format of another tool need be asked.
 

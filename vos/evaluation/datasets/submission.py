@@ -23,7 +23,7 @@ def write_submission(results: Path, target: Path, sequences: Sequence[str] | Non
     Returns:
         The number of masks.
     Raises:
-        InputError: no masks, a sequence that is not there, or a mask that cannot be read.
+        InputError: no masks, a sequence that is not there, a mask that cannot be read, or a name that is not UTF-8.
         OutputError: the file cannot be written.
     """
     if not results.is_dir():
@@ -36,9 +36,12 @@ def write_submission(results: Path, target: Path, sequences: Sequence[str] | Non
         what = f"no masks of {len(lost)} sequences, first {lost[0]}" if lost else "no folder of PNG masks in it"
         raise InputError(f"{results}: {what}.")
     files = [(name, path) for name in names for path in png_files(there[name])]
-    for _, path in files:
+    for name, path in files:
         try:
+            f"{name}/{path.name}".encode()
             read_stored_label_map(path)
+        except UnicodeEncodeError:
+            raise InputError(f"{path}: its name is not UTF-8, as names in a zip file are. Rename it.") from None
         except InputError as error:
             raise InputError(f"{path}: {error}.") from None
     packed = io.BytesIO()

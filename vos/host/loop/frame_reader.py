@@ -64,7 +64,7 @@ class FrameReader:
         except TruncatedSourceError as error:
             if not self._allow_truncated:
                 stop = f"--stop {error.frames_read} or " if error.frames_read else ""
-                error.args = (f"{error} Use {stop}--allow-truncated to take what is there.",)
+                error.args = (f"{error} Use {stop}--allow-truncated of `vos track` to take what is there.",)
                 raise
             self.truncated = str(error)
             logger.warning(
