@@ -53,7 +53,7 @@ from vos.io.output_folder import OutputFolder
 from vos.io.sequence_names import sequence_name
 from vos.io.state_file import read_state, write_state
 from vos.protocols.executor import Executor, Job, JobEvent, ReportFrame, Worker, WorkerPlan
-from vos.protocols.initializer import ClipInitializer, Initializer
+from vos.protocols.initializer import Initializer
 from vos.protocols.source import Source
 from vos.protocols.tracker import (
     AnnotatingTracker,
@@ -121,7 +121,6 @@ __all__ = [
     "ForgettingTracker",
     "SavingTracker",
     "ClosingTracker",
-    "ClipInitializer",
     "Initializer",
     "Source",
     "Writer",

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from vos.plugin import TrackerSpec, VosError, check_can_start
 from vos.version import __version__
-from vos_web.prompts import CORRECTING, methods_of
+from vos_web.prompts import CORRECTING, PRIMARY, methods_of
 from vos_web.service import Service
 
 
@@ -28,6 +28,7 @@ def catalogue(service: Service) -> dict[str, Any]:
         "writers": [{"name": spec.name, "summary": spec.summary} for spec, _ in service.plugins.writers.all()],
         "methods": methods_of(service.plugins, service.runtime, service.settings.sam_checkpoint),
         "correcting": list(CORRECTING),
+        "finds": PRIMARY in service.plugins.initializers.names(),
         "sessions": service.store.recent(),
         "output": str(service.settings.output),
         "folder": str(service.allowed.folders[0]),

@@ -33,6 +33,8 @@ METHODS = {"sam": ("sam-points", "sam-boxes"), "clicks": ("clicks",), "grabcut":
 """Initializers that each method needs; the one that people get first comes first."""
 CORRECTING = ("clicks",)
 """Methods, and initializers of the same names, that take the present mask and answer with the corrected one."""
+PRIMARY = "primary-object"
+"""The initializer that is asked without a mark, for what moves or stands out."""
 SAM_MODELS = ("vit_t", "vit_b", "vit_l", "vit_h")
 """Known Segment Anything weights, the fastest first."""
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from vos.plugin import Frame, InputError, LabelMap, Plugins, Runtime, VosError, object_ids, open_source
+from vos.plugin import Frame, InputError, LabelMap, Plugins, Runtime, VosError, initialize, object_ids, open_source
 from vos_web.jobs import Jobs
-from vos_web.prompts import mask_from_prompts, read_mask
+from vos_web.prompts import PRIMARY, mask_from_prompts, read_mask
 from vos_web.server.events import EventHub
 from vos_web.server.paths import AllowedFolders
 from vos_web.sessions.session import keep_ids
@@ -126,6 +126,15 @@ class Service:
         """Make an object's mask; see ``vos_web.prompts.mask_from_prompts``."""
         with self.prompting:
             return mask_from_prompts(frame, prompts, method, self.plugins, self.runtime, self.settings.sam_checkpoint)
+
+    def primary_object(self, opened: OpenSession, frame: int) -> LabelMap:
+        """Find what moves or stands out in a frame: uint8 (H, W), 0 and 1.
+
+        Raises:
+            EmptyMaskError: nothing was found.
+        """
+        with self.prompting:
+            return initialize(opened.frames, PRIMARY, runtime=self.runtime, plugins=self.plugins, frame_index=frame)
 
     def warm_up(self) -> None:
         """Load the method of clicks that needs no weights, so that the first click waits for no model."""

@@ -158,7 +158,7 @@ def read_frame(source: Source | str | Path | int, index: int = 0, plugins: Plugi
 
 
 def read_clip(source: Source, index: int, initializer: Initializer) -> tuple[Frame, dict[int, Frame]]:
-    """Read a frame, and those around it that an initializer wants.
+    """Read a frame, and those around it that an initializer wants; of a source that is read once, the frame alone.
 
     Args:
         source: an open source; it stays open.
@@ -169,7 +169,7 @@ def read_clip(source: Source, index: int, initializer: Initializer) -> tuple[Fra
     Raises:
         SourceError: the frame cannot be read, or there is no such frame.
     """
-    wanted = initializer.neighbours if isinstance(initializer, ClipInitializer) else ()
+    wanted = initializer.neighbours if source.info.seekable and isinstance(initializer, ClipInitializer) else ()
     found = _read(source, index, [index, *(index + distance for distance in wanted)])
     return found[index], {at - index: frame for at, frame in found.items() if at != index}
 

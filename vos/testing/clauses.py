@@ -88,9 +88,9 @@ INITIALIZER: dict[str, str] = {
         "answered with a label map or a `VosError` whose message is for the user, never with another exception."
     ),
     "initializer-clip": (
-        "An initializer may also look at other frames (`vos.plugin.ClipInitializer`): `neighbours` are their "
-        "distances, and `initialize_in_clip(frame, others)` is asked where the frame is of a video. `others` holds "
-        "those that the video has, maybe none. The clauses above hold for its label maps and images too."
+        "An initializer may also look at other frames of a video: `neighbours` are their distances, such as (1, -1), "
+        "and `initialize_in_clip(frame, others)` is asked in place of `initialize`. `others` holds those that the "
+        "video has, by their distance; maybe none. The clauses above hold for its label maps and images too."
     ),
 }
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from vos.plugin import Frame, Source, VosError
+from vos.plugin import Frame, Source, SourceError, SourceInfo
 
 JPEG_QUALITY = 88
 CACHE_BYTES = 192 * 2**20
@@ -35,7 +35,7 @@ class EncodedFrame(NamedTuple):
 
 
 class FrameServer:
-    """Serves one source's frames; its memory does not grow with the source."""
+    """Serves one source's frames, and is a source itself; its memory does not grow with the source."""
 
     def __init__(self, source: Source, cache_bytes: int = CACHE_BYTES) -> None:
         """Serve an open, seekable source.
@@ -87,6 +87,16 @@ class FrameServer:
             self._wanted_raw.append((index, future))
             self._condition.notify()
         return future.result()
+
+    @property
+    def info(self) -> SourceInfo:
+        """Facts of the source."""
+        return self._source.info
+
+    def frames(self, indices: range | None = None) -> Iterator[Frame]:
+        """Yield frames, all or those of a range, in its order."""
+        for index in range(self._count) if indices is None else indices:
+            yield self.frame(index)
 
     def allow_decoding_ahead(self, allowed: bool) -> None:
         """Allow or forbid decoding ahead in idle time; a running tracker needs the cores."""
@@ -176,7 +186,7 @@ class FrameServer:
             frame = next(self._frames, None)
             if frame is None:
                 self._frames = None
-                raise VosError(f"{self._source.info.location}: frame {index} cannot be read.")
+                raise SourceError(f"{self._source.info.location}: frame {index} cannot be read.")
             self._position += 1
             if frame.index == index:
                 return frame

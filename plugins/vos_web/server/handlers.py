@@ -200,11 +200,13 @@ class Handlers:
         return JSONResponse(vars(entry))
 
     async def prompt(self, request: Request) -> Response:
-        """Make a mask from clicks, a box or scribbles."""
+        """Make a mask from clicks, a box or scribbles, or, by the method "primary", of what moves or stands out."""
         opened, values = await self._opened(request), await _json(request)
         index, method = _check_frame(opened, values.get("frame")), str(values.get("method", "grabcut"))
 
         def make() -> bytes:
+            if method == "primary":
+                return encode_runs(self._service.primary_object(opened, index))
             frame = opened.frames.frame(index)
             return encode_runs(self._service.mask_from_prompts(frame, values, method))
 

@@ -88,7 +88,7 @@ function drawTool() {
   }
   const untouched = store.session && !store.pins.size && !liveObjects().length;
   $("hint").hidden = !untouched;
-  $("hint").textContent = "Click on the object that you want to track. Alt+click beside it takes a part away.";
+  $("find").hidden = !store.catalogue?.finds;
 }
 
 let buttonsQueued = false;

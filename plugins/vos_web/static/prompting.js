@@ -68,16 +68,23 @@ export function addBox(id, box) {
   return (pending = run());
 }
 
+// Asks for what moves or stands out in the frame, as the object that is selected.
+export function askWithoutMarks(id) {
+  prompts = null;
+  ready(id, true);
+  return (pending = run("primary"));
+}
+
 const methodNow = () => document.getElementById("method").value || store.catalogue.methods[0];
 
-async function run() {
-  const asked = prompts, ticket = ++latest, method = methodNow();
+async function run(method = methodNow()) {
+  const asked = prompts, ticket = ++latest;
   const corrects = asked.mode !== "new" && store.catalogue.correcting.includes(method);
   const flip = asked.mode === "remove" && !corrects;
   const sign = (label) => (flip ? 1 - label : label);
   const round = (value) => Math.round(value * 10) / 10;
   emit("prompts");
-  if (!asked.box && !corrects && ![...asked.points, ...asked.scribbles].some((mark) => sign(mark.label))) {
+  if (method !== "primary" && !asked.box && !corrects && ![...asked.points, ...asked.scribbles].some((mark) => sign(mark.label))) {
     emit("message", "Mark the object itself first, then what is beside it.");
     prompts = applied;
     return emit("prompts");

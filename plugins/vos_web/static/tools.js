@@ -4,7 +4,7 @@ import { current, drawGuides, framePixels, pan, redraw, toFrame, toScreen, view,
 import { commit, mayReplace } from "./editing.js";
 import { colourOf, fillPolygon, floodFill, paintLine, union } from "./label_map.js";
 import { removeEnd } from "./objects.js";
-import { addBox, addPoint, addStroke, marks, resetPrompts } from "./prompting.js";
+import { addBox, addPoint, addStroke, askWithoutMarks, marks, resetPrompts } from "./prompting.js";
 import { addObject, changeObject, emit, height, on, selectedObject, store, width } from "./store.js";
 import { stopFollowing } from "./tracking.js";
 
@@ -65,6 +65,8 @@ async function withObject(action) {
   if (object.hidden) change(object, { hidden: false });
   if (current.frame === frame) await action(object.id);
 }
+
+document.getElementById("find").onclick = () => withObject(askWithoutMarks);
 
 const change = (object, changes) => changeObject(object.id, changes).catch((error) => emit("error", error));
 const inside = (point) => point.x >= 0 && point.y >= 0 && point.x < width() && point.y < height();
@@ -206,7 +208,7 @@ export function drawAll() {
 }
 
 function onCanvas(event) {
-  return !event.target.closest(".tool-options, .zoom-box, .busy");
+  return !event.target.closest(".tool-options, .zoom-box, .busy, #find");
 }
 
 // Two fingers zoom and pan; one finger or a pen draws.

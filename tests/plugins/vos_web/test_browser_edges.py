@@ -12,7 +12,8 @@ import pytest
 from playwright.sync_api import expect
 
 import vos.example_clip
-from vos_web.server.run_length import encode_runs
+from vos.testing import tiny_sequence
+from vos_web.server.run_length import decode_runs, encode_runs
 
 TIMES_MS = [0, 40, 80, 1580, 1620, 1660]
 
@@ -264,3 +265,30 @@ def test_only_the_page_that_asks_for_an_export_downloads_it(page, home, server):
     other.wait_for_timeout(500)
     assert downloads == [page]
     assert not other.locator("#toasts").inner_text()
+
+
+def test_what_moves_is_found_without_a_mark(page, home, server):
+    sequence = tiny_sequence("moving", size=(120, 160), length=10)
+    frames, _ = sequence.save(home / "moving")
+    open_video(page, frames)
+    page.click("#find")
+    expect(page.locator("#objects li[data-id]")).to_have_count(1)
+    expect(page.locator("#frame-card")).to_contain_text("Annotated frame", timeout=60_000)
+    expect(page.locator("#stage")).not_to_have_attribute("data-saved", "false", timeout=60_000)
+    expect(page.locator("#hint")).to_be_hidden()
+    session_id = next(
+        path.parent.name for path in (home / "sessions").glob("*/session.json") if "moving" in path.read_text()
+    )
+    _, runs, _ = server.request("GET", f"/api/sessions/{session_id}/masks/0")
+    found, truth = decode_runs(runs, sequence.size) > 0, sequence.label_maps[0] > 0
+    assert (found & truth).sum() > 0.5 * (found | truth).sum()
+
+
+def test_where_nothing_moves_the_page_says_so(page, home):
+    (home / "grey").mkdir()
+    for index in range(3):
+        cv2.imwrite(str(home / "grey" / f"{index}.png"), np.full((120, 160, 3), 128, np.uint8))
+    open_video(page, home / "grey")
+    page.click("#find")
+    expect(page.locator("body")).to_contain_text("found nothing that moves or stands out", timeout=60_000)
+    expect(page.locator("#frame-card")).not_to_contain_text("Annotated frame")

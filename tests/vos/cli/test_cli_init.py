@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import vos.cli_options.executor_options
-from vos import read_label_map
+from vos import read_frame, read_label_map
 from vos.cli import main
 from vos.initialization.mask_worker import MaskWorker
 from vos_batch.one_job import run_job
@@ -145,7 +145,7 @@ def test_tracking_begins_with_an_initializer(run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "no initializer named. Say how to find the objects: .*--box, .*--text, --points"),
+        ([], "no initializer named. Say how to find the objects: .*--box, .*--text, .*--points"),
         (["--with", "bright", "--diffseg"], "bright and diffseg are both asked for"),
         (["--diffseg", "--text", "dog"], "diffseg and grounded-sam or sam3-text or groupvit are both asked for"),
         (["--with", "brigth"], 'no initializer named "brigth".*Did you mean "bright"'),
@@ -170,9 +170,9 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
 
     calls = []
 
-    def remember(worker, frame):
+    def remember(worker, files):
         calls.append((worker.settings.initializer, worker.settings.options))
-        return np.ones(frame.size, dtype=np.uint8)
+        return read_frame(files.source), np.ones((60, 80), dtype=np.uint8)
 
     monkeypatch.setattr(MaskWorker, "make", remember)
     for arguments in (
@@ -185,6 +185,7 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
         ["--everything", "-O", "max_objects=3"],
         ["--edges"],
         ["--diffseg"],
+        ["--primary", "-O", "separate=true"],
         ["--text", "dog"],
         ["--with", "groupvit", "--text", "dog", "--instances"],
     ):
@@ -199,6 +200,7 @@ def test_shorthands_name_an_initializer_and_its_option(monkeypatch, run):
         ("sam-everything", {"max_objects": "3"}),
         ("sam-edges", {}),
         ("diffseg", {}),
+        ("primary-object", {"separate": "true"}),
         ("grounded-sam", {"text": "dog"}),
         ("groupvit", {"text": "dog", "instances": True}),
     ]

@@ -109,8 +109,8 @@ def test_other_frames_that_cannot_be_read_are_left_out() -> None:
     class Damaged:
         """Ends with an error at frame 3."""
 
-        def __init__(self, count: int | None) -> None:
-            self.info = SourceInfo("damaged", "test", (8, 8), frame_count=count)
+        def __init__(self, count: int | None, seekable: bool = True) -> None:
+            self.info = SourceInfo("damaged", "test", "test", frame_count=count, size=(8, 8), seekable=seekable)
 
         def frames(self, indices: range | None = None) -> Iterator[Frame]:
             for index in indices or range(6):
@@ -125,6 +125,8 @@ def test_other_frames_that_cannot_be_read_are_left_out() -> None:
     for count in (6, None):
         vos.initialize(Damaged(count), initializer, frame_index=0)
     assert initializer.seen == [{1: 1}, {1: 1}]
+    vos.initialize(Damaged(None, seekable=False), initializer, frame_index=0)
+    assert initializer.seen[-1] == {}  # frames of a stream that are read here could not be tracked
     with pytest.raises(SourceError, match="frame 3 cannot be read"):
         vos.initialize(Damaged(6), initializer, frame_index=3)
 
