@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import itertools
-import re
+import logging
+import threading
 import time
 from collections.abc import Iterator
+from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 import numpy as np
 
-from vos.plugin import Frame, SourceError, SourceInfo, safe_name
+from vos.plugin import Frame, SourceError, SourceInfo, sequence_name
 from vos_sources.quiet import quieten
+
+logger = logging.getLogger("vos.sources")
+
+STALLED_SECONDS = 10.0
+"""A stream that waits this long before it ends was interrupted; OpenCV gives up after 30 s."""
+CLOSING_SECONDS = 0.5
 
 
 class StreamSource:
@@ -27,8 +35,10 @@ class StreamSource:
         """
         quieten()
         self._capture = cv2.VideoCapture(address)
+        self._reading = threading.Lock()
+        self._closed = False
         self._first: Frame | None = None
-        what = f"camera {address}" if isinstance(address, int) else str(address)
+        what = f"camera {address}" if isinstance(address, int) else _without_secrets(address)
         if not self._capture.isOpened():
             raise SourceError(f"{what}: cannot be opened. Is it connected, and not used by another program?")
         self._what = what
@@ -38,9 +48,13 @@ class StreamSource:
             raise SourceError(f"{what}: opened, but gives no picture.")
         self._first = first
         fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or None
-        name = f"camera-{address}" if isinstance(address, int) else safe_name(re.sub(r"^.*://([^@/]*@)?", "", what))
         self._info = SourceInfo(
-            location=str(address), name=name, kind="live stream (OpenCV)", size=first.size, fps=fps, seekable=False
+            location=str(address) if isinstance(address, int) else what,
+            name=sequence_name(str(address)),
+            kind="live stream (OpenCV)",
+            size=first.size,
+            fps=fps,
+            seekable=False,
         )
 
     @property
@@ -61,20 +75,44 @@ class StreamSource:
         frame: Frame | None = self._first
         self._first = None
         began = time.monotonic()
-        for index in itertools.count():
-            if frame is None or (indices is not None and indices.stop <= index):
+        for index in itertools.count() if indices is None else range(indices[-1] + 1 if indices else 0):
+            if index:
+                frame = self._read(index, began)
+            if frame is None:
                 return
             if indices is None or index in indices:
                 yield frame
-            frame = self._read(index + 1, time.monotonic() - began)
 
     def close(self) -> None:
-        """Release the device."""
-        self._capture.release()
+        """Release the device. A read that still waits in another thread releases it: OpenCV crashes otherwise."""
+        self._closed = True
+        if self._reading.acquire(timeout=CLOSING_SECONDS):
+            self._capture.release()
+            self._reading.release()
 
-    def _read(self, index: int, seconds: float | None) -> Frame | None:
-        good, image = self._capture.read()
-        if not good:
+    def _read(self, index: int, began: float | None) -> Frame | None:
+        """Wait for the next frame; None where the stream has ended, or was closed."""
+        asked = time.monotonic()
+        with self._reading:
+            good, image = (False, None) if self._closed else self._capture.read()
+            if self._closed:
+                self._capture.release()
+                return None
+        now = time.monotonic()
+        if not good or image is None:
+            if index and (now - asked >= STALLED_SECONDS or self._what.startswith("camera ")):
+                logger.warning(
+                    "%s: gives no picture after frame %d (%.0f s waited); the masks stop there.",
+                    self._what,
+                    index - 1,
+                    now - asked,
+                )
             return None
         rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-        return Frame(index, rgb, f"{index:05d}", seconds or 0.0)
+        return Frame(index, rgb, f"{index:05d}", 0.0 if began is None else now - began)
+
+
+def _without_secrets(address: str) -> str:
+    """Shorten an address for messages and records: no user, password or query, which may be a token."""
+    parts = urlsplit(address)
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

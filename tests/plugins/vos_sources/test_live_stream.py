@@ -1,0 +1,147 @@
+"""Cameras and streams, with a stand-in for OpenCV's capture: it shows what is read, when, and when it is released."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import vos
+from vos.testing import StubTracker
+
+MASK = np.zeros((6, 8), np.uint8)
+MASK[2:4, 2:5] = 1
+
+
+class Capture:
+    """Gives ``length`` pictures; the read after them waits for ``go_on`` first, and ends the stream."""
+
+    def __init__(self, length, go_on=None):
+        self.length, self.go_on = length, go_on
+        self.reads = 0
+        self.inside = False
+        self.released_inside = False
+        self.released = threading.Event()
+
+    def isOpened(self):
+        return True
+
+    def get(self, what):
+        return 25.0
+
+    def read(self):
+        self.reads += 1
+        if self.reads <= self.length:
+            return True, np.full((6, 8, 3), self.reads, np.uint8)
+        self.inside = True
+        if self.go_on is not None:
+            self.go_on.wait(20)
+        self.inside = False
+        return False, None
+
+    def release(self):
+        self.released_inside = self.released_inside or self.inside
+        self.released.set()
+
+
+@pytest.fixture
+def live(monkeypatch):
+    def make(*given):
+        capture = Capture(*given)
+        monkeypatch.setattr("cv2.VideoCapture", lambda address: capture)
+        return capture
+
+    return make
+
+
+def test_records_names_and_messages_hold_no_password_and_no_token(live, tmp_path):
+    live(2)
+    address = "rtsp://user:secret@door:554/cam/main?token=secret"
+    summary = vos.track(address, MASK, tracker=StubTracker(), output=tmp_path)
+    assert summary.run.output == tmp_path / "main"
+    record = (tmp_path / "main" / "run.json").read_text()
+    assert '"source": "rtsp://door:554/cam/main"' in record
+    assert "secret" not in record
+    with pytest.raises(vos.SourceError, match="^rtsp://door:554/cam/main: opened, but gives no picture"):
+        live(0) and vos.open_source(address)
+
+
+def test_nothing_is_read_after_the_last_frame_that_is_wanted(live):
+    capture = live(9)
+    assert len(list(vos.stream("rtsp://door/cam", MASK, tracker=StubTracker(), stop=4))) == 4
+    assert capture.reads == 4
+    capture = live(9)
+    assert list(vos.open_source("rtsp://door/cam").frames(range(0))) == []
+    assert capture.reads == 1  # when it was opened
+
+
+def test_a_frame_has_the_time_at_which_it_came(live, monkeypatch):
+    capture = live(4)
+    clock = [100.0]
+    monkeypatch.setattr("vos_sources.stream.time.monotonic", lambda: clock[0])
+    read = capture.read
+
+    def late():
+        clock[0] += 2.0
+        return read()
+
+    monkeypatch.setattr(capture, "read", late)
+    assert [frame.time for frame in vos.open_source("rtsp://door/cam").frames()] == [0.0, 2.0, 4.0, 6.0]
+
+
+@pytest.mark.parametrize(
+    ("address", "seconds", "message"),
+    [
+        ("rtsp://door/cam", 30.0, "rtsp://door/cam: gives no picture after frame 2 (30 s waited); the masks stop"),
+        ("7", 0.0, "camera 7: gives no picture after frame 2 (0 s waited); the masks stop there"),
+        ("rtsp://door/cam", 0.0, ""),
+    ],
+)
+def test_a_stream_that_stalls_and_a_camera_that_ends_are_said(live, monkeypatch, caplog, address, seconds, message):
+    clock = [0.0]
+    monkeypatch.setattr("vos_sources.stream.time.monotonic", lambda: clock[0])
+    capture = live(3)
+    read = capture.read
+
+    def waiting():
+        good, image = read()
+        clock[0] += 0.0 if good else seconds
+        return good, image
+
+    monkeypatch.setattr(capture, "read", waiting)
+    assert len(list(vos.open_source(address).frames())) == 3
+    assert message in caplog.text
+    assert bool(message) == bool(caplog.text)
+
+
+def test_a_stream_closed_while_a_read_waits_is_released_by_that_read(live, monkeypatch):
+    monkeypatch.setattr("vos.host.threads._JOIN_SECONDS", 0.1)
+    monkeypatch.setattr("vos_sources.stream.CLOSING_SECONDS", 0.1)
+    go_on = threading.Event()
+    capture = live(3, go_on)
+    results = vos.stream("rtsp://door/cam", MASK, tracker=StubTracker())
+    assert [next(results)[0].index for _ in range(3)] == [0, 1, 2]
+    while not capture.inside:
+        time.sleep(0.01)
+    results.close()
+    go_on.set()
+    assert capture.released.wait(10)
+    assert not capture.released_inside
+
+
+def test_a_stream_is_not_continued_and_its_earlier_run_stays_as_it_was(live, tmp_path):
+    live(3)
+    vos.track("rtsp://door/cam", MASK, tracker=StubTracker(), output=tmp_path)
+    record = (tmp_path / "cam" / "run.json").read_text()
+    live(3)
+    with pytest.raises(vos.SourceError, match=r"a live stream cannot be read again\. Leave out --from"):
+        vos.track(
+            "rtsp://door/cam", {0: MASK, 2: MASK}, tracker=StubTracker(), output=tmp_path, from_frame=2
+        )  # fmt: skip
+    assert (tmp_path / "cam" / "run.json").read_text() == record
+
+
+def test_a_mask_of_a_frame_that_a_stream_did_not_reach_is_said(live, caplog):
+    live(3)
+    assert len(list(vos.stream("rtsp://door/cam", {0: MASK, 1: MASK, 5: MASK}, tracker=StubTracker()))) == 3
+    assert "rtsp://door/cam: ended after frame 2; the mask of frame 5 was not used." in caplog.text
