@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 import uuid
 from collections import Counter
@@ -29,21 +30,27 @@ class ArrayTask:
         jobs: this task's share.
         events: file of events, JSON lines; on a shared disk.
         name: for people.
+        interrupted: set by ``checkpoint``. submitit ends the task by an exception at whatever the job does, which is
+            reported as the failure of a tracker; no event is written after it.
     """
 
     plan: WorkerPlan
     jobs: list[Job]
     events: Path
     name: str
+    interrupted: bool = field(default=False, init=False)
 
     def __call__(self) -> None:
         """Do the jobs that have no final event yet."""
+        self.interrupted = False
         finished = {event.job_id for event in read_events(self.events)[0] if event.kind in FINAL}
         worker = self.plan.make()
         with self.events.open("a", encoding="utf-8") as file:
             file.write("\n")  # ends the half line that a killed task can leave
 
             def send(event: JobEvent) -> None:
+                if self.interrupted:
+                    sys.exit("Slurm interrupted the task.")
                 file.write(json.dumps(asdict(event)) + "\n")
                 file.flush()
 
@@ -55,6 +62,7 @@ class ArrayTask:
         """Queue the task again where it was preempted or ran out of time; finished jobs are skipped then."""
         from submitit.helpers import DelayedSubmission
 
+        self.interrupted = True
         return DelayedSubmission(self)
 
 

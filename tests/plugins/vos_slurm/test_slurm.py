@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from vos.plugin import ExtraMissingError, Job, JobEvent, OutputError, WorkerPlan
+from vos.plugin import ExtraMissingError, Job, JobEvent, OutputError, TrackerError, WorkerPlan
 from vos_slurm import executor
 from vos_slurm.executor import ArrayTask, SlurmExecutor, read_events
 from vos_slurm.options import SlurmOptions
@@ -96,6 +97,28 @@ def test_a_preempted_task_is_queued_again_and_skips_what_is_done(plan, tmp_path)
     task()
     assert [event.job_id for event in read_events(task.events)[0] if event.kind == "done"] == ["a", "b"]
     assert (tmp_path / "log.txt").read_text().split()[0] == "b"
+
+
+def test_the_job_that_an_interrupted_task_was_doing_is_left_to_the_task_that_slurm_queues_again(
+    plan, tmp_path, monkeypatch
+):
+    task = ArrayTask(plan, make_jobs(a={}, b={}, c={}), tmp_path / "events.jsonl", "task 0")
+    interruptions = ["b"]
+
+    def work(given, report):
+        if given["name"] in interruptions:
+            interruptions.remove(given["name"])
+            task.checkpoint()
+            raise TrackerError("tracker failed: SystemExit: -1")  # the exit of submitit's signal handler, as told
+        return {}
+
+    monkeypatch.setattr(WorkerPlan, "make", lambda self: work)
+    with pytest.raises(SystemExit):
+        task()
+    ended = [(event.job_id, event.kind) for event in read_events(task.events)[0] if event.kind != "started"]
+    assert ended == [("a", "done")]
+    pickle.loads(pickle.dumps(task))()
+    assert [event.job_id for event in read_events(task.events)[0] if event.kind == "done"] == ["a", "b", "c"]
 
 
 def test_a_line_that_is_not_whole_yet_is_read_later(tmp_path):
