@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 import uuid
@@ -229,6 +230,9 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[JobEvent], int]:
 
 
 def _reason(handle: Any) -> str:
+    """Say in a line why a task ended: the last line of its traceback or of its stderr, which submitit quotes."""
     error = handle.exception()
-    lines = str(error).strip().splitlines() if error is not None else []
+    said, *quoted = re.split(r"^-{10,}$", str(error or ""), maxsplit=2, flags=re.MULTILINE)
+    text = said if not quoted or "No error stream" in said else quoted[0]
+    lines = text.strip().splitlines()
     return lines[-1] if lines else "it ended without an error"

@@ -7,6 +7,7 @@ import sys
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -87,6 +88,27 @@ def test_tasks_that_die_before_they_begin_a_job_are_given_up(plan, tmp_path, tas
     events = list(SlurmExecutor(options).run(plan, make_jobs(a={}, b={})))
     assert [(event.job_id, event.kind) for event in events] == [("a", "retried"), ("a", "failed"), ("b", "failed")]
     assert events[-1].message == "its task died 2 times before it began a job: no such module"
+
+
+def test_the_reason_is_what_the_task_said_and_not_where_its_logs_are(plan, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # a node that lacks the worker's module
+    options = SlurmOptions(workers=1, cluster="local", folder=tmp_path / "slurm", retries=0)
+    (failed,) = SlurmExecutor(options).run(plan, make_jobs(a={}))
+    said = "ModuleNotFoundError: No module named 'batch_workers'"
+    assert failed.message == f"its task died 1 times before it began a job: {said}"
+
+
+@pytest.mark.parametrize(
+    ("quoted", "reason"),
+    [
+        ("Error stream produced:\n----------\nstarting\nslurmstepd: oom-kill event\n", "slurmstepd: oom-kill event"),
+        ("No error stream produced. Look at stdout: a.out\n----------\nsubmitit INFO - Loading\n", "No error stream"),
+        ("No output/error stream produced ! Check: a.out", "No output/error stream produced ! Check: a.out"),
+    ],
+)
+def test_the_reason_of_a_task_that_was_killed(quoted, reason):
+    error = RuntimeError(f"Job 1_0 (task: 0) with path a.pkl\nhas not produced any output (state: FAILED)\n{quoted}")
+    assert executor._reason(SimpleNamespace(exception=lambda: error)).startswith(reason)
 
 
 def test_a_preempted_task_is_queued_again_and_skips_what_is_done(plan, tmp_path):
