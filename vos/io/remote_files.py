@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from vos.errors import ExtraMissingError, InputError, OptionError, OutputError, SourceError
 from vos.io.atomic_files import PARTIAL_PREFIX, safe_name
@@ -58,14 +58,19 @@ def is_address(location: object) -> bool:
 
 def shown(address: str) -> str:
     """An address for messages and records: without a password, and without a query that may be a signature."""
-    parts = urlsplit(address)
+    parts = _split(address)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def file_name(address: str) -> str:
     """The name of the file or folder at an address, or of the bucket."""
-    parts = urlsplit(address)
+    parts = _split(address)
     return Path(parts.path.rstrip("/") or parts.netloc.rpartition("@")[2]).name
+
+
+def _split(address: str) -> SplitResult:
+    """Split an address; a ``#`` is a part of a name, except in the address of a web server."""
+    return urlsplit(address, allow_fragments=address.lower().startswith(("http://", "https://")))
 
 
 @contextmanager
@@ -86,6 +91,8 @@ def _reason(error: Exception, address: str) -> str:
         status = getattr(cause, "status", 404)
         if status != 404:
             return f"the server answers with the status {status}"
+        if lacks_bucket(error):
+            return "no such bucket"
         if not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError):
             return "no such file"
         error = cause
@@ -175,10 +182,25 @@ def read_bytes(address: str) -> bytes:
         return bytes(file_system.cat_file(path))
 
 
+def lacks_bucket(error: FileNotFoundError) -> bool:
+    """True if a bucket is missing, not a file in it: s3fs and gcsfs quote their servers."""
+    return "bucket does not exist" in str(error)
+
+
+def _is_object_store(file_system: Any) -> bool:
+    protocol = file_system.protocol
+    return bool(_PUTS_WHOLE.intersection([protocol] if isinstance(protocol, str) else protocol))
+
+
+def make_folder(file_system: Any, path: str) -> None:
+    """Make a folder and those above it; in an object store, which has none, a bucket would be created unasked."""
+    if not _is_object_store(file_system):
+        file_system.makedirs(path, exist_ok=True)
+
+
 def put_file(file_system: Any, local: Path, path: str) -> None:
     """Write a file whole, and move it to its name where the file system does not do so itself."""
-    protocol = file_system.protocol
-    if {protocol} <= _PUTS_WHOLE if isinstance(protocol, str) else _PUTS_WHOLE.intersection(protocol):
+    if _is_object_store(file_system):
         file_system.put_file(str(local), path)
         return
     folder, _, name = path.rpartition("/")

@@ -15,7 +15,7 @@ import pytest
 import vos
 from vos.host.outputs import remote_output, saved_states
 from vos.io import remote_files
-from vos.plugin import load_plugins, open_source
+from vos.plugin import OutputError, load_plugins, open_source
 from vos.testing import StubTracker
 
 CLIP = Path(vos.__file__).parent / "example_clip"
@@ -404,5 +404,11 @@ def test_an_s3_server(tmp_path, monkeypatch):
         files.invalidate_cache()
         assert masks_of(files, "videos/out/dog") == expected(tmp_path, stop=3)
         assert track("s3://videos/dog.mp4", "s3://videos/first.png", "s3://videos/out", stop=3, resume=True).skipped
+        with pytest.raises(vos.SourceError, match=r"^s3://vidoes/out/dog: cannot be read \(no such bucket\)\.$"):
+            track("s3://videos/dog.mp4", "s3://videos/first.png", "s3://vidoes/out", stop=3)
+        with pytest.raises(OutputError, match=r"cannot be written \(no such bucket\)"):
+            remote_output.write_text("s3://vidoes/out/batch.json", "{}", overwrite=True)
+        files.invalidate_cache()
+        assert files.ls("") == ["videos"], "no bucket is created"
     finally:
         server.stop()
