@@ -192,6 +192,18 @@ def test_an_upload_that_is_cut_short_leaves_no_mask_of_another_run(memory, tmp_p
     assert masks_of(memory, "/out/clip") == expected(tmp_path, tracker=tracker())
 
 
+def test_a_finished_run_that_cannot_be_uploaded_says_where_it_is_and_resume_uploads_it(memory, monkeypatch):
+    given = ("memory://in/dog.mp4", "memory://in/first.png", "memory://out")
+    stop_uploads(monkeypatch, 3, OSError("no network"))
+    with pytest.raises(OutputError, match=r"\(no network\)\. What was written is in .*; --resume uploads it") as caught:
+        track(*given)
+    folder = Path(str(caught.value).partition(" is in ")[2].partition(";")[0])
+    assert len(list(folder.glob("*.png"))) == 6
+    monkeypatch.setattr(remote_output, "put_file", PUT_FILE)
+    assert track(*given, resume=True).skipped
+    assert len(masks_of(memory, "/out/dog")) == 6
+
+
 def test_masks_of_other_frames_count_and_the_state_of_a_replaced_run_goes(memory, monkeypatch):
     monkeypatch.setattr(saved_states, "EVERY_FRAMES", 2)
     with pytest.raises(vos.TrackerError):

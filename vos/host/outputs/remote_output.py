@@ -186,8 +186,15 @@ class RemoteOutput:
             first.unlink()
 
     def finish(self) -> None:
-        """Upload the remaining files of a finished run, and remove the local copy."""
-        self.push()
+        """Upload the remaining files of a finished run, and remove the local copy.
+
+        Raises:
+            OutputError: the upload fails; the local copy stays.
+        """
+        try:
+            self.push()
+        except OutputError as error:
+            raise OutputError(f"{error} What was written is in {self.folder}; --resume uploads it.") from error
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def push_or_warn(self) -> None:
