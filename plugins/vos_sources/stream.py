@@ -19,6 +19,8 @@ logger = logging.getLogger("vos.sources")
 
 STALLED_SECONDS = 10.0
 """A stream that waits this long before it ends was interrupted; OpenCV gives up after 30 s."""
+LEAST_SHARE = 0.95
+"""A stream that ends before this share of the frames that it states was cut short; some state an estimate."""
 CLOSING_SECONDS = 0.5
 
 
@@ -100,16 +102,23 @@ class StreamSource:
                 return None
         now = time.monotonic()
         if not good or image is None:
-            if index and (now - asked >= STALLED_SECONDS or self._what.startswith("camera ")):
-                logger.warning(
-                    "%s: gives no picture after frame %d (%.0f s waited); the masks stop there.",
-                    self._what,
-                    index - 1,
-                    now - asked,
-                )
+            self._warn_of_the_end(index, now - asked)
             return None
         rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         return Frame(index, rgb, f"{index:05d}", 0.0 if began is None else now - began)
+
+    def _warn_of_the_end(self, frames: int, waited: float) -> None:
+        """Warn where a stream was interrupted: it stalled, is a camera, or a file that states more frames."""
+        stated = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)  # below 0 where there is no length
+        of = f" of {stated:.0f} stated frames" if frames < LEAST_SHARE * stated else ""
+        if frames and (of or waited >= STALLED_SECONDS or self._what.startswith("camera ")):
+            logger.warning(
+                "%s: gives no picture after frame %d%s (%.0f s waited); the masks stop there.",
+                self._what,
+                frames - 1,
+                of,
+                waited,
+            )
 
 
 def _without_secrets(address: str) -> str:

@@ -3,6 +3,7 @@
 import threading
 import time
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,6 +19,7 @@ class Capture:
 
     def __init__(self, length, go_on=None):
         self.length, self.go_on = length, go_on
+        self.stated = -9e18  # as OpenCV has it of a stream without a length
         self.reads = 0
         self.inside = False
         self.released_inside = False
@@ -27,7 +29,7 @@ class Capture:
         return True
 
     def get(self, what):
-        return 25.0
+        return self.stated if what == cv2.CAP_PROP_FRAME_COUNT else 25.0
 
     def read(self):
         self.reads += 1
@@ -112,6 +114,15 @@ def test_a_stream_that_stalls_and_a_camera_that_ends_are_said(live, monkeypatch,
     assert len(list(vos.open_source(address).frames())) == 3
     assert message in caplog.text
     assert bool(message) == bool(caplog.text)
+
+
+def test_a_file_at_an_address_that_ends_before_its_stated_length_is_said(live, caplog):
+    live(5).stated = 5.0
+    assert len(list(vos.open_source("http://host/download").frames())) == 5
+    assert not caplog.text
+    live(5).stated = 72.0
+    assert len(list(vos.open_source("http://host/download").frames())) == 5
+    assert "http://host/download: gives no picture after frame 4 of 72 stated frames (0 s waited)" in caplog.text
 
 
 def test_a_stream_closed_while_a_read_waits_is_released_by_that_read(live, monkeypatch):
