@@ -39,16 +39,16 @@ class StreamSource:
         self._capture = cv2.VideoCapture(address)
         self._reading = threading.Lock()
         self._closed = False
-        self._first: Frame | None = None
+        self._began: float | None = None
         what = f"camera {address}" if isinstance(address, int) else _without_secrets(address)
         if not self._capture.isOpened():
             raise SourceError(f"{what}: cannot be opened. Is it connected, and not used by another program?")
         self._what = what
-        first = self._read(0, None)
+        first = self._read(0)
         if first is None:
             self.close()
             raise SourceError(f"{what}: opened, but gives no picture.")
-        self._first = first
+        self._latest = first
         fps = float(self._capture.get(cv2.CAP_PROP_FPS)) or None
         self._info = SourceInfo(
             location=str(address) if isinstance(address, int) else what,
@@ -65,25 +65,24 @@ class StreamSource:
         return self._info
 
     def frames(self, indices: range | None = None) -> Iterator[Frame]:
-        """Read frames until the stream ends; see ``vos.Source``.
+        """Read frames until the stream ends; see ``vos.Source``. A later call may begin at the latest frame.
 
         Raises:
-            SourceError: the range goes backward, or the frames were read before.
+            SourceError: the range goes backward, or begins before the latest frame that was read.
         """
         if indices is not None and indices.step < 0:
             raise SourceError(f"{self._what}: a live stream cannot go backward.")
-        if self._first is None:
+        if (0 if indices is None else indices.start) < self._latest.index:
             raise SourceError(f"{self._what}: a live stream can be read once.")
-        frame: Frame | None = self._first
-        self._first = None
-        began = time.monotonic()
+        self._began = self._began or time.monotonic()
         for index in itertools.count() if indices is None else range(indices[-1] + 1 if indices else 0):
-            if index:
-                frame = self._read(index, began)
-            if frame is None:
-                return
-            if indices is None or index in indices:
-                yield frame
+            if index > self._latest.index:
+                frame = self._read(index)
+                if frame is None:
+                    return
+                self._latest = frame
+            if index == self._latest.index and (indices is None or index in indices):
+                yield self._latest
 
     def close(self) -> None:
         """Release the device. A read that still waits in another thread releases it: OpenCV crashes otherwise."""
@@ -92,7 +91,7 @@ class StreamSource:
             self._capture.release()
             self._reading.release()
 
-    def _read(self, index: int, began: float | None) -> Frame | None:
+    def _read(self, index: int) -> Frame | None:
         """Wait for the next frame; None where the stream has ended, or was closed."""
         asked = time.monotonic()
         with self._reading:
@@ -105,7 +104,7 @@ class StreamSource:
             self._warn_of_the_end(index, now - asked)
             return None
         rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-        return Frame(index, rgb, f"{index:05d}", 0.0 if began is None else now - began)
+        return Frame(index, rgb, f"{index:05d}", 0.0 if self._began is None else now - self._began)
 
     def _warn_of_the_end(self, frames: int, waited: float) -> None:
         """Warn where a stream was interrupted: it stalled, is a camera, or a file that states more frames."""

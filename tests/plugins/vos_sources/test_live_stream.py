@@ -77,6 +77,18 @@ def test_nothing_is_read_after_the_last_frame_that_is_wanted(live):
     assert capture.reads == 1  # when it was opened
 
 
+@pytest.mark.parametrize("start", [0, 2])
+def test_the_first_mask_can_be_made_on_the_frame_where_tracking_begins(live, start):
+    capture = live(6)
+    source = vos.open_source("rtsp://door/cam")
+    mask = vos.initialize(source, "polygon", {"polygons": "1:1,1 5,1 5,4 1,4"}, frame_index=start)
+    tracked = [frame.index for frame, _ in vos.stream(source, mask, tracker=StubTracker(), start=start)]
+    assert tracked == list(range(start, 6))
+    assert capture.reads == 7
+    with pytest.raises(vos.SourceError, match="can be read once"):
+        next(source.frames())
+
+
 def test_a_frame_has_the_time_at_which_it_came(live, monkeypatch):
     capture = live(4)
     clock = [100.0]
