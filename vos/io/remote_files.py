@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import re
 import secrets
@@ -140,6 +141,20 @@ class LocalCopy:
                 os.close(self._lock)
 
 
+def cache_part(name: str) -> Path:
+    """A folder in the cache folder, made if it is not there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    folder = cache_folder() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}). Name another cache with VOS_CACHE.") from error
+    return folder
+
+
 def fetch(address: str) -> LocalCopy:
     """Copy a file, or a folder of files, into the cache, unless it is there.
 
@@ -149,15 +164,15 @@ def fetch(address: str) -> LocalCopy:
         The copy, locked against removal.
     Raises:
         SourceError: nothing is there, or it cannot be read whole.
-        OptionError: it is larger than the cache.
+        OptionError: it is larger than the cache, or ``VOS_REMOTE_CACHE_GB`` is no size.
+        OutputError: the cache folder cannot be made.
     """
     file_system, path = open_file_system(address)
+    root = cache_part("remote")
     with remote_errors(address, SourceError, "read"):
         files = _files_at(file_system, path)
         size = sum(info.get("size") or 0 for info in files)
         key = hashlib.sha256(repr((shown(address), [_version(info) for info in files])).encode()).hexdigest()[:24]
-        root = cache_folder() / "remote"
-        root.mkdir(parents=True, exist_ok=True)
         name = safe_name(file_name(address))
         while (copy := _locked(root / key, name)) is None:
             _make_room(root, size, address)
@@ -262,10 +277,16 @@ def _locked(entry: Path, name: str) -> LocalCopy | None:
 
 def _make_room(root: Path, wanted: int, address: str) -> None:
     """Remove the least recently used copies that nobody reads until ``wanted`` bytes fit."""
-    bound = round(float(os.environ.get("VOS_REMOTE_CACHE_GB", CACHE_GB)) * 1e9)
+    given = os.environ.get("VOS_REMOTE_CACHE_GB", CACHE_GB)
+    try:
+        bound = float(given) * 1e9
+    except ValueError:
+        bound = math.nan
+    if not bound >= 0:
+        raise OptionError(f"VOS_REMOTE_CACHE_GB is {given!r}, expected a number of gigabytes such as {CACHE_GB:g}.")
     if wanted > bound:
         raise OptionError(
-            f"{shown(address)}: has {wanted / 1e9:.1f} GB, the cache of remote files holds {bound / 1e9:.1f} GB. "
+            f"{shown(address)}: has {wanted / 1e9:.3g} GB, the cache of remote files holds {bound / 1e9:.3g} GB. "
             "Raise VOS_REMOTE_CACHE_GB, or copy the file to a disk."
         )
     entries = [entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(PARTIAL_PREFIX)]

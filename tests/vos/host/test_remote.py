@@ -15,7 +15,7 @@ import pytest
 import vos
 from vos.host.outputs import remote_output, saved_states
 from vos.io import remote_files
-from vos.plugin import OutputError, load_plugins, open_source
+from vos.plugin import OptionError, OutputError, load_plugins, open_source
 from vos.testing import StubTracker
 
 CLIP = Path(vos.__file__).parent / "example_clip"
@@ -369,6 +369,23 @@ def test_the_cache_is_bounded_and_keeps_what_is_read(memory, cache, monkeypatch)
     monkeypatch.setenv("VOS_REMOTE_CACHE_GB", str(0.5 * size / 1e9))
     with pytest.raises(vos.InputError, match=r"memory://in/b.mp4: has .* the cache of remote files holds"):
         remote_files.fetch("memory://in/b.mp4")
+
+
+def test_a_wrong_size_or_place_of_the_cache_is_said(memory, monkeypatch, tmp_path):
+    for given in ("20 GB", "nan", "-1"):
+        monkeypatch.setenv("VOS_REMOTE_CACHE_GB", given)
+        with pytest.raises(OptionError, match=f"^VOS_REMOTE_CACHE_GB is '{given}', expected a number of gigabytes"):
+            remote_files.fetch("memory://in/dog.mp4")
+    monkeypatch.setenv("VOS_REMOTE_CACHE_GB", "inf")
+    remote_files.fetch("memory://in/dog.mp4").close()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VOS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match=r"file/remote: cannot be made \(Not a directory\)\. Name another cache with"):
+        remote_files.fetch("memory://in/dog.mp4")
+    with pytest.raises(
+        OutputError, match=r"file/outputs: cannot be made \(Not a directory\)\. Name another cache with"
+    ):
+        track(CLIP / "clip.mp4", first_mask(), "memory://out")
 
 
 def test_a_file_that_is_written_again_is_fetched_again(memory):

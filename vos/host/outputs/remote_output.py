@@ -23,6 +23,7 @@ from vos.host.outputs.saved_states import STATE_FOLDER
 from vos.io.atomic_files import PARTIAL_PREFIX, atomic_write, output_errors
 from vos.io.output_lock import output_lock
 from vos.io.remote_files import (
+    cache_part,
     is_address,
     lacks_bucket,
     make_folder,
@@ -32,7 +33,6 @@ from vos.io.remote_files import (
     remote_errors,
     shown,
 )
-from vos.types.runtime import cache_folder
 
 if TYPE_CHECKING:
     from vos.host.outputs.planned_outputs import PlannedOutputs
@@ -231,7 +231,7 @@ def publishing(planned: PlannedOutputs) -> Iterator[None]:
 
 def staging_root(output: str) -> Path:
     """The local folder in which runs for an address are written."""
-    return cache_folder() / "outputs" / sha256(output.rstrip("/").encode()).hexdigest()[:24]
+    return cache_part("outputs") / sha256(output.rstrip("/").encode()).hexdigest()[:24]
 
 
 def _is_plain(name: str) -> bool:
