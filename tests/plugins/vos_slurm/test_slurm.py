@@ -19,6 +19,11 @@ from vos_slurm.options import SlurmOptions
 WORKERS = Path(__file__).parents[1] / "vos_batch"
 
 
+@pytest.fixture(autouse=True)
+def threads(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # a task in this process sets it
+
+
 @pytest.fixture
 def plan(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(WORKERS))
@@ -40,6 +45,15 @@ def test_every_job_is_done_and_a_killed_tasks_jobs_again(plan, tmp_path):
     assert [event.kind for event in events].count("retried") == 1
     started = [line.split()[0] for line in (tmp_path / "log.txt").read_text().splitlines()]
     assert sorted(started) == ["a", "b", "b", "c", "d"], "a finished job of a killed task is not done again"
+
+
+def test_a_worker_has_as_many_threads_as_its_task_has_cores(plan, tmp_path, tasks_in_this_process, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    seen = []
+    monkeypatch.setattr(WorkerPlan, "make", lambda self: seen.append(os.environ["OMP_NUM_THREADS"]) or sys.exit())
+    options = SlurmOptions(workers=1, cpus=3, retries=0, folder=tmp_path / "slurm")
+    list(SlurmExecutor(options).run(plan, make_jobs(a={})))
+    assert seen == ["3"]
 
 
 class Submitter:
@@ -112,7 +126,7 @@ def test_the_reason_of_a_task_that_was_killed(quoted, reason):
 
 
 def test_a_preempted_task_is_queued_again_and_skips_what_is_done(plan, tmp_path):
-    task = ArrayTask(plan, make_jobs(a={}, b={}), tmp_path / "events.jsonl", "task 0")
+    task = ArrayTask(plan, make_jobs(a={}, b={}), tmp_path / "events.jsonl", "task 0", 1)
     done = JobEvent("a", "done", "task 0", result={"name": "a"})
     task.events.write_text(json.dumps(asdict(done)) + "\n")
     assert task.checkpoint().function is task
@@ -124,7 +138,7 @@ def test_a_preempted_task_is_queued_again_and_skips_what_is_done(plan, tmp_path)
 def test_the_job_that_an_interrupted_task_was_doing_is_left_to_the_task_that_slurm_queues_again(
     plan, tmp_path, monkeypatch
 ):
-    task = ArrayTask(plan, make_jobs(a={}, b={}, c={}), tmp_path / "events.jsonl", "task 0")
+    task = ArrayTask(plan, make_jobs(a={}, b={}, c={}), tmp_path / "events.jsonl", "task 0", 1)
     interruptions = ["b"]
 
     def work(given, report):
