@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -66,6 +67,14 @@ def test_records_names_and_messages_hold_no_password_and_no_token(live, tmp_path
     assert "secret" not in record
     with pytest.raises(vos.SourceError, match="^rtsp://door:554/cam/main: opened, but gives no picture"):
         live(0) and vos.open_source(address)
+
+
+def test_the_device_of_a_camera_is_named_by_its_index(monkeypatch):
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    with pytest.raises(vos.SourceError, match=r"^/dev/video2: not a regular file .* Name a camera by its index: 2\.$"):
+        vos.open_source("/dev/video2")
+    with pytest.raises(vos.SourceError, match=r"Copy its content to a file\.$"):
+        vos.open_source("/dev/null")
 
 
 def test_nothing_is_read_after_the_last_frame_that_is_wanted(live):
