@@ -42,7 +42,10 @@ class StreamSource:
         self._began: float | None = None
         what = f"camera {address}" if isinstance(address, int) else _without_secrets(address)
         if not self._capture.isOpened():
-            raise SourceError(f"{what}: cannot be opened. Is it connected, and not used by another program?")
+            advice = "Is it connected, and not used by another program?"
+            if not isinstance(address, int):
+                advice = "Is the address right, and its server up? That of a video file ends as the file does (.mp4)."
+            raise SourceError(f"{what}: cannot be opened. {advice}")
         self._what = what
         first = self._read(0)
         if first is None:

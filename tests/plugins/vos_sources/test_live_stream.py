@@ -77,6 +77,16 @@ def test_the_device_of_a_camera_is_named_by_its_index(monkeypatch):
         vos.open_source("/dev/null")
 
 
+def test_an_address_that_cannot_be_opened_is_not_told_what_a_camera_is(live, monkeypatch):
+    monkeypatch.setattr(live(0), "isOpened", lambda: False)
+    with pytest.raises(
+        vos.SourceError, match=r"^https://host/watch: cannot be opened\. Is the address right.*\(\.mp4\)"
+    ):
+        vos.open_source("https://host/watch?v=1")
+    with pytest.raises(vos.SourceError, match=r"^camera 7: cannot be opened\. Is it connected"):
+        vos.open_source("7")
+
+
 def test_nothing_is_read_after_the_last_frame_that_is_wanted(live):
     capture = live(9)
     assert len(list(vos.stream("rtsp://door/cam", MASK, tracker=StubTracker(), stop=4))) == 4
