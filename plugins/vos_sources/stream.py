@@ -47,6 +47,7 @@ class StreamSource:
                 advice = "Is the address right, and its server up? That of a video file ends as the file does (.mp4)."
             raise SourceError(f"{what}: cannot be opened. {advice}")
         self._what = what
+        self._stated = float(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))  # below 0 where there is no length
         first = self._read(0)
         if first is None:
             self.close()
@@ -111,8 +112,7 @@ class StreamSource:
 
     def _warn_of_the_end(self, frames: int, waited: float) -> None:
         """Warn where a stream was interrupted: it stalled, is a camera, or a file that states more frames."""
-        stated = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)  # below 0 where there is no length
-        of = f" of {stated:.0f} stated frames" if frames < LEAST_SHARE * stated else ""
+        of = f" of {self._stated:.0f} stated frames" if frames < LEAST_SHARE * self._stated else ""
         if frames and (of or waited >= STALLED_SECONDS or self._what.startswith("camera ")):
             logger.warning(
                 "%s: gives no picture after frame %d%s (%.0f s waited); the masks stop there.",

@@ -148,7 +148,7 @@ def test_a_stream_that_stalls_and_a_camera_that_ends_are_said(live, monkeypatch,
 
 
 def test_a_file_at_an_address_that_ends_before_its_stated_length_is_said(live, caplog):
-    live(5).stated = 5.0
+    live(5).stated = 5.0  # read when it is opened
     assert len(list(vos.open_source("http://host/download").frames())) == 5
     assert not caplog.text
     live(5).stated = 72.0
