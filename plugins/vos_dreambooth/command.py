@@ -17,6 +17,7 @@ from vos.plugin import (
     Runtime,
     atomic_write,
     general_options,
+    natural_order,
     refuse_existing,
     replacing,
     runtime_options,
@@ -25,6 +26,8 @@ from vos_dreambooth.settings import Places, SaveIntervals, TrainingSettings
 
 RECORD = "made-of.json"
 """File beside the class images: what they were made of."""
+MODEL = "model of --model"
+"""Names the model among the digests of a training's files."""
 
 
 @click.command()
@@ -74,7 +77,7 @@ def command(runtime: Runtime, **given: Any) -> None:
         --class-prompt "a photo of a cat" --model stable-diffusion-v1-5/stable-diffusion-v1-5 -o sks
     """
     from vos_dreambooth.stable_diffusion import StableDiffusion, model_folder
-    from vos_dreambooth.subject import file_digests, image_files, load_subjects, segment_subjects
+    from vos_dreambooth.subject import file_digests, image_files, load_class_images, load_subjects, segment_subjects
     from vos_dreambooth.training import DreamBooth, refuse_changed_files, train, training_dtype
 
     args = _Args(**given)
@@ -82,12 +85,11 @@ def command(runtime: Runtime, **given: Any) -> None:
     places = Places(args.output)
     images = image_files(args.images)
     _check_output(places, resume=args.resume)
-    if args.class_images is not None:
-        image_files(args.class_images)
+    class_files = _class_files(args, places)
     model_folder(args.model)  # a wrong one is refused before the images are segmented
     training_dtype(runtime)
     if args.resume and places.checkpoint.exists():
-        refuse_changed_files(places.checkpoint, file_digests(images, places.masks))
+        refuse_changed_files(places.checkpoint, file_digests(images, places.masks, class_files), leaving=MODEL)
     masks = segment_subjects(
         args.reference, args.mask, images, places.masks, checkpoint=args.checkpoint, model=args.sam, runtime=runtime
     )
@@ -95,8 +97,12 @@ def command(runtime: Runtime, **given: Any) -> None:
     model = StableDiffusion.load(args.model, runtime, lora_rank=settings.lora_rank, seed=settings.seed)
     for prompt in (settings.prompt, settings.class_prompt, args.sample_prompt):
         model.embed(prompt)  # one that is too long is refused before pictures are made
-    class_images = _class_images(model, settings, args, places)
-    digests = file_digests(images, places.masks)
+    if args.class_images is None and class_files:
+        _make_class_images(model, settings, args, places)
+    class_images = load_class_images(class_files, settings.resolution)
+    digests = file_digests(images, places.masks, class_files) | {MODEL: model.digest()}
+    if args.resume and places.checkpoint.exists():
+        refuse_changed_files(places.checkpoint, digests)
     dreambooth = DreamBooth(model, settings, subjects, class_images, runtime=runtime, digests=digests)
     if args.resume and places.checkpoint.exists():
         dreambooth.resume(places.checkpoint)
@@ -171,30 +177,36 @@ def _check_output(places: Places, *, resume: bool) -> None:
         raise OutputExistsError(f"{places.model}: there is no checkpoint of it to resume from. Give another folder.")
 
 
-def _class_images(model: Any, settings: TrainingSettings, args: _Args, places: Places) -> list[Any]:
-    """The class images that are given, or made by the untrained model; those made before are kept."""
-    from vos_dreambooth.subject import image_files, load_class_images
+def _class_files(args: _Args, places: Places) -> list[Path]:
+    """The class images that are given, or those that are made; some are not there yet."""
+    from vos_dreambooth.subject import image_files
 
     if args.no_prior:
         return []
-    folder = args.class_images
-    if folder is None:
-        folder = places.class_images
-        folder.mkdir(parents=True, exist_ok=True)
-        if not places.checkpoint.exists():  # else its settings are compared
-            _refuse_other_pictures(folder, settings, args.model)
-        for number in tqdm(range(args.class_count), unit="class image", disable=not sys.stderr.isatty()):
-            path = folder / f"{number:04d}.png"
-            if not path.exists():
-                picture = model.picture(
-                    settings.class_prompt,
-                    side=settings.resolution,
-                    steps=args.sample_steps,
-                    seed=settings.seed + number,
-                )
-                with replacing(path) as partial:
-                    picture.save(partial)
-    return load_class_images(image_files(folder), settings.resolution)
+    if args.class_images is not None:
+        return image_files(args.class_images)
+    made = {places.class_images / f"{number:04d}.png" for number in range(args.class_count)}
+    there = image_files(places.class_images) if any(places.class_images.glob("*.png")) else []
+    return natural_order({*made, *there})
+
+
+def _make_class_images(model: Any, settings: TrainingSettings, args: _Args, places: Places) -> None:
+    """Make class images with the untrained model; those made before are kept."""
+    folder = places.class_images
+    folder.mkdir(parents=True, exist_ok=True)
+    if not places.checkpoint.exists():  # else its settings are compared
+        _refuse_other_pictures(folder, settings, args.model)
+    for number in tqdm(range(args.class_count), unit="class image", disable=not sys.stderr.isatty()):
+        path = folder / f"{number:04d}.png"
+        if not path.exists():
+            picture = model.picture(
+                settings.class_prompt,
+                side=settings.resolution,
+                steps=args.sample_steps,
+                seed=settings.seed + number,
+            )
+            with replacing(path) as partial:
+                picture.save(partial)
 
 
 def _refuse_other_pictures(folder: Path, settings: TrainingSettings, model: str) -> None:

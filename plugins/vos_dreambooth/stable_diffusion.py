@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import shutil
 from dataclasses import dataclass
@@ -78,6 +79,10 @@ class StableDiffusion:
             load_part(diffusers.DDPMScheduler, folder, "scheduler"),
             bool(lora_rank),
         )
+
+    def digest(self) -> str:
+        """SHA-256 of the UNet's first weights, which tells one model of this architecture from another."""
+        return hashlib.sha256(self.unet.conv_in.weight.detach().cpu().numpy().tobytes()).hexdigest()
 
     @torch.no_grad()
     def embed(self, prompt: str) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,23 +100,26 @@ def subject_mask(label_map: LabelMap) -> BoolArray:
     return np.isin(label_map, object_ids(label_map))
 
 
-def file_digests(images: Sequence[Path], masks: Path) -> dict[str, str]:
-    """Digest the subject's images and the masks that are there.
+def file_digests(images: Sequence[Path], masks: Path, class_images: Sequence[Path] = ()) -> dict[str, str]:
+    """Digest the subject's images, the masks that are there, and images of the class.
 
     Args:
         images: the training images.
         masks: the folder of their masks.
+        class_images: the images of the class.
     Returns:
-        SHA-256 by kind and file name, such as ``"image 1.jpg"`` and ``"mask 1.png"``.
+        SHA-256 by kind and file name, such as ``"image 1.jpg"``, ``"mask 1.png"`` and ``"class image 1.jpg"``; empty
+        for a class image that is not made yet.
     Raises:
         InputError: a file cannot be read.
     """
     named = {f"image {image.name}": image for image in images}
     named |= {f"mask {mask.name}": mask for image in images if (mask := masks / f"{image.stem}.png").exists()}
+    named |= {f"class image {image.name}": image for image in class_images}
     digests = {}
     for name, file in named.items():
         try:
-            digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+            digests[name] = hashlib.sha256(file.read_bytes()).hexdigest() if os.path.lexists(file) else ""
         except OSError as error:
             raise InputError(f"{file}: cannot be read ({error.strerror}).") from error
     return digests

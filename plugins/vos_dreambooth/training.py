@@ -158,12 +158,13 @@ class DreamBooth:
         self.step = int(state["step"])
 
 
-def refuse_changed_files(path: Path, digests: Mapping[str, str]) -> None:
-    """Refuse to resume with other images or masks of the subject than the checkpoint's.
+def refuse_changed_files(path: Path, digests: Mapping[str, str], leaving: str | None = None) -> None:
+    """Refuse to resume with other images, masks or another model than the checkpoint's.
 
     Args:
         path: the checkpoint; one without digests, of an earlier version, is accepted.
         digests: of the files now, as ``file_digests`` gives them.
+        leaving: a kind that is not compared.
     Raises:
         WeightsError: the checkpoint cannot be read.
         InputError: a file changed, is gone or is new; the message names the first.
@@ -171,11 +172,12 @@ def refuse_changed_files(path: Path, digests: Mapping[str, str]) -> None:
     before = _read_checkpoint(path, mmap=True).get("digests")
     if not before:
         return
-    differing = [name for name in sorted({*before, *digests}) if before.get(name) != digests.get(name)]
+    compared = sorted(name for name in {*before, *digests} if name != leaving)
+    differing = [name for name in compared if name not in before or digests.get(name) not in ("", before[name])]
     if differing:
         first = differing[0]
         what = "is gone" if first not in digests else "is new" if first not in before else "has changed"
-        more = f", and {len(differing) - 1} more of the subject's files differ" if len(differing) > 1 else ""
+        more = f", and {len(differing) - 1} more of the training's files differ" if len(differing) > 1 else ""
         raise InputError(
             f"{path}: {first} {what} since it was written{more}. Put the earlier files back, or give another -o."
         )

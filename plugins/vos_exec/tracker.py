@@ -112,6 +112,8 @@ def _prediction(answer: dict[str, Any], payload: bytes, size: Size) -> vos.Predi
     if len(payload) != expected:
         raise ValueError(f"{len(payload)} bytes came for a {form} of {height} x {width}, expected {expected}")
     scores, present = answer.get("scores"), answer.get("present")
+    if present is not None and not (isinstance(present, list) and all(value in (0, 1) for value in present)):
+        raise ValueError(f"present is {present!r}, expected a list of true and false")  # NumPy takes "false" for true
     if form == "label_map":
         label_map = np.frombuffer(payload, dtype=np.uint8).reshape(height, width)
         return vos.Prediction.from_label_map(label_map, ids, scores, present)

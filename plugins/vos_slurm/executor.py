@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import sys
 import time
 import uuid
 from collections import Counter
@@ -29,21 +32,30 @@ class ArrayTask:
         jobs: this task's share.
         events: file of events, JSON lines; on a shared disk.
         name: for people.
+        cpus: threads of the worker; a task sees all cores of its node where Slurm does not bind it to its own.
+        interrupted: set by ``checkpoint``. submitit ends the task by an exception at whatever the job does, which is
+            reported as the failure of a tracker; no event is written after it.
     """
 
     plan: WorkerPlan
     jobs: list[Job]
     events: Path
     name: str
+    cpus: int
+    interrupted: bool = field(default=False, init=False)
 
     def __call__(self) -> None:
         """Do the jobs that have no final event yet."""
+        self.interrupted = False
         finished = {event.job_id for event in read_events(self.events)[0] if event.kind in FINAL}
+        os.environ["OMP_NUM_THREADS"] = str(self.cpus)  # torch reads it when the worker imports it
         worker = self.plan.make()
         with self.events.open("a", encoding="utf-8") as file:
             file.write("\n")  # ends the half line that a killed task can leave
 
             def send(event: JobEvent) -> None:
+                if self.interrupted:
+                    sys.exit("Slurm interrupted the task.")
                 file.write(json.dumps(asdict(event)) + "\n")
                 file.flush()
 
@@ -55,6 +67,7 @@ class ArrayTask:
         """Queue the task again where it was preempted or ran out of time; finished jobs are skipped then."""
         from submitit.helpers import DelayedSubmission
 
+        self.interrupted = True
         return DelayedSubmission(self)
 
 
@@ -136,7 +149,10 @@ class SlurmExecutor:
         with output_errors(folder):
             folder.mkdir(parents=True)
         tasks = min(self._options.workers, len(jobs))
-        array = [ArrayTask(plan, list(jobs[n::tasks]), folder / f"events-{n}.jsonl", f"task {n}") for n in range(tasks)]
+        array = [
+            ArrayTask(plan, list(jobs[n::tasks]), folder / f"events-{n}.jsonl", f"task {n}", self._options.cpus)
+            for n in range(tasks)
+        ]
         submitter = self._submitter(folder)
         with _submitting(), submitter.batch():
             shares = [_Share(task, submitter.submit(task)) for task in array]
@@ -221,6 +237,9 @@ def read_events(path: Path, offset: int = 0) -> tuple[list[JobEvent], int]:
 
 
 def _reason(handle: Any) -> str:
+    """Say in a line why a task ended: the last line of its traceback or of its stderr, which submitit quotes."""
     error = handle.exception()
-    lines = str(error).strip().splitlines() if error is not None else []
+    said, *quoted = re.split(r"^-{10,}$", str(error or ""), maxsplit=2, flags=re.MULTILINE)
+    text = said if not quoted or "No error stream" in said else quoted[0]
+    lines = text.strip().splitlines()
     return lines[-1] if lines else "it ended without an error"

@@ -28,7 +28,9 @@ def open_location(location: str) -> Source:
     try:
         there, is_folder, is_file = path.exists(), path.is_dir(), path.is_file()
         if there and not is_folder and not is_file:
-            raise SourceError(f"{location}: not a regular file (a pipe or a device). Copy its content to a file.")
+            camera = re.fullmatch(r"/dev/video([0-9]+)", location)
+            advice = f"Name a camera by its index: {camera[1]}." if camera else "Copy its content to a file."
+            raise SourceError(f"{location}: not a regular file (a pipe or a device). {advice}")
     except OSError as error:
         if error.errno != errno.ENAMETOOLONG:  # an address may be longer than a name can be
             raise SourceError(f"{location}: cannot be read ({error.strerror}).") from error

@@ -101,7 +101,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **values: Any) -> None:
     options = _Options(**values)
     path = Path(options.video).expanduser().resolve() if options.video is not None else None
     if path is not None and not path.exists():
-        raise InputError(f"{options.video}: no such file or folder.")
+        raise InputError(f"{options.video}: no such file or folder on this computer.")
     if options.output != DEFAULT_OUTPUT:
         refuse_existing([options.output], overwrite=True)
     output = options.output.resolve()

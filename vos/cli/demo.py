@@ -24,10 +24,12 @@ SEQUENCE = "demo"
 def command(ctx: click.Context, tracker: str, assignments: tuple[str, ...], output: str) -> None:
     """Track the example clip, write masks and an overlay video, and print J and F against the exact masks."""
     from vos.example_clip import CLIP, FIRST_MASK, score
+    from vos.host.outputs.output_protection import refuse_existing
     from vos.host.outputs.run_record import read_record
     from vos.host.progress import RunProgress
     from vos.host.tracking import track
 
+    refuse_existing([Path(output)], overwrite=True)  # an address: the masks are scored here
     earlier = read_record(Path(output) / SEQUENCE)
     summary = track(
         CLIP,

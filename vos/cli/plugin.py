@@ -40,8 +40,10 @@ def new(name: str, kind: str, into: Path) -> None:
       vos plugin new my-tracker
       vos plugin new my-writer --kind writer
     """
+    from vos.host.outputs.output_protection import refuse_existing
     from vos.scaffold import plugin_files, try_it, write_plugin
 
+    refuse_existing([into], overwrite=True)  # an address, which a path would make a folder of
     folder = write_plugin(name, into, kind)
     for path in plugin_files(name, kind):
         click.echo(folder / path)

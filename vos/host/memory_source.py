@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,9 +83,8 @@ class MemorySource:
         if indices is not None and indices.step < 0:
             raise SourceError("frames in memory: an iterator cannot go backward. Give a list.")
         self._used = True
-        for index, image in enumerate(images):
-            if indices is not None and index >= indices.stop:
-                return
+        wanted = None if indices is None else indices[-1] + 1 if indices else 0
+        for index, image in enumerate(itertools.islice(images, wanted)):  # a further one may be long in coming
             if indices is None or index in indices:
                 yield self._frame(index, image)
 

@@ -81,7 +81,7 @@ class PreparedRun:
         The writers begin first: where one cannot, nothing has started, and an earlier run's output stays.
         """
         began = time.perf_counter()
-        frames = self.facts.frames_before
+        frames, last = self.facts.frames_before, -1
         with self.opened:
             outputs = Outputs(self.writers, self.writer_names, self.loop.passes[0])
             try:
@@ -93,6 +93,7 @@ class PreparedRun:
                 self._observe("vos_run_started")
                 for tracked in self.loop:
                     frames += 1
+                    last = max(last, tracked.frame.index)
                     self._judge(tracked)
                     outputs.put(tracked)
                     self._observe_frame(tracked)
@@ -101,6 +102,7 @@ class PreparedRun:
                     yield tracked
                 if not frames:
                     raise SourceError(f"{self.source.info.location}: it gave no frame to track.")
+                self._warn_of_unused_annotations(last)
                 outputs.close()
                 seconds = time.perf_counter() - began
                 summary = RunSummary(
@@ -119,6 +121,13 @@ class PreparedRun:
             self.summary = summary
             if self.states is not None:
                 self.states.remove()
+
+    def _warn_of_unused_annotations(self, last: int) -> None:
+        """Name the annotations after the last frame of a source that states no length, or that ended early."""
+        unused = ", ".join(str(index) for index in self.facts.annotated if 0 <= last < index)
+        if unused:
+            where = self.source.info.location
+            logger.warning("%s: ended after frame %d; the mask of frame %s was not used.", where, last, unused)
 
     def _judge(self, tracked: TrackedFrame) -> None:
         """Find what is doubtful in a frame that this run tracked; no mask is written before that is recorded."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 import re
 import secrets
@@ -18,7 +19,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from vos.errors import ExtraMissingError, InputError, OptionError, OutputError, SourceError
 from vos.io.atomic_files import PARTIAL_PREFIX, safe_name
@@ -58,14 +59,19 @@ def is_address(location: object) -> bool:
 
 def shown(address: str) -> str:
     """An address for messages and records: without a password, and without a query that may be a signature."""
-    parts = urlsplit(address)
+    parts = _split(address)
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
 
 
 def file_name(address: str) -> str:
     """The name of the file or folder at an address, or of the bucket."""
-    parts = urlsplit(address)
+    parts = _split(address)
     return Path(parts.path.rstrip("/") or parts.netloc.rpartition("@")[2]).name
+
+
+def _split(address: str) -> SplitResult:
+    """Split an address; a ``#`` is a part of a name, except in the address of a web server."""
+    return urlsplit(address, allow_fragments=address.lower().startswith(("http://", "https://")))
 
 
 @contextmanager
@@ -86,6 +92,8 @@ def _reason(error: Exception, address: str) -> str:
         status = getattr(cause, "status", 404)
         if status != 404:
             return f"the server answers with the status {status}"
+        if lacks_bucket(error):
+            return "no such bucket"
         if not isinstance(cause, OSError) or isinstance(cause, FileNotFoundError):
             return "no such file"
         error = cause
@@ -133,6 +141,20 @@ class LocalCopy:
                 os.close(self._lock)
 
 
+def cache_part(name: str) -> Path:
+    """A folder in the cache folder, made if it is not there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    folder = cache_folder() / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be made ({error.strerror}). Name another cache with VOS_CACHE.") from error
+    return folder
+
+
 def fetch(address: str) -> LocalCopy:
     """Copy a file, or a folder of files, into the cache, unless it is there.
 
@@ -142,15 +164,15 @@ def fetch(address: str) -> LocalCopy:
         The copy, locked against removal.
     Raises:
         SourceError: nothing is there, or it cannot be read whole.
-        OptionError: it is larger than the cache.
+        OptionError: it is larger than the cache, or ``VOS_REMOTE_CACHE_GB`` is no size.
+        OutputError: the cache folder cannot be made.
     """
     file_system, path = open_file_system(address)
+    root = cache_part("remote")
     with remote_errors(address, SourceError, "read"):
         files = _files_at(file_system, path)
         size = sum(info.get("size") or 0 for info in files)
         key = hashlib.sha256(repr((shown(address), [_version(info) for info in files])).encode()).hexdigest()[:24]
-        root = cache_folder() / "remote"
-        root.mkdir(parents=True, exist_ok=True)
         name = safe_name(file_name(address))
         while (copy := _locked(root / key, name)) is None:
             _make_room(root, size, address)
@@ -175,10 +197,25 @@ def read_bytes(address: str) -> bytes:
         return bytes(file_system.cat_file(path))
 
 
+def lacks_bucket(error: FileNotFoundError) -> bool:
+    """True if a bucket is missing, not a file in it: s3fs and gcsfs quote their servers."""
+    return "bucket does not exist" in str(error)
+
+
+def _is_object_store(file_system: Any) -> bool:
+    protocol = file_system.protocol
+    return bool(_PUTS_WHOLE.intersection([protocol] if isinstance(protocol, str) else protocol))
+
+
+def make_folder(file_system: Any, path: str) -> None:
+    """Make a folder and those above it; in an object store, which has none, a bucket would be created unasked."""
+    if not _is_object_store(file_system):
+        file_system.makedirs(path, exist_ok=True)
+
+
 def put_file(file_system: Any, local: Path, path: str) -> None:
     """Write a file whole, and move it to its name where the file system does not do so itself."""
-    protocol = file_system.protocol
-    if {protocol} <= _PUTS_WHOLE if isinstance(protocol, str) else _PUTS_WHOLE.intersection(protocol):
+    if _is_object_store(file_system):
         file_system.put_file(str(local), path)
         return
     folder, _, name = path.rpartition("/")
@@ -240,10 +277,16 @@ def _locked(entry: Path, name: str) -> LocalCopy | None:
 
 def _make_room(root: Path, wanted: int, address: str) -> None:
     """Remove the least recently used copies that nobody reads until ``wanted`` bytes fit."""
-    bound = round(float(os.environ.get("VOS_REMOTE_CACHE_GB", CACHE_GB)) * 1e9)
+    given = os.environ.get("VOS_REMOTE_CACHE_GB", CACHE_GB)
+    try:
+        bound = float(given) * 1e9
+    except ValueError:
+        bound = math.nan
+    if not bound >= 0:
+        raise OptionError(f"VOS_REMOTE_CACHE_GB is {given!r}, expected a number of gigabytes such as {CACHE_GB:g}.")
     if wanted > bound:
         raise OptionError(
-            f"{shown(address)}: has {wanted / 1e9:.1f} GB, the cache of remote files holds {bound / 1e9:.1f} GB. "
+            f"{shown(address)}: has {wanted / 1e9:.3g} GB, the cache of remote files holds {bound / 1e9:.3g} GB. "
             "Raise VOS_REMOTE_CACHE_GB, or copy the file to a disk."
         )
     entries = [entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(PARTIAL_PREFIX)]

@@ -10,6 +10,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import vos
 from vos.plugin import InputError, OptionError, OutputExistsError, WeightsError
@@ -250,8 +251,31 @@ def _refuses_changed_files(words, out, photos):
     refused("image three.png is new since it was written")
     (photos / "three.png").unlink()
     (photos / "one.png").rename(photos / "five.png")
-    refused("image five.png is new since it was written, and 2 more of the subject's files differ")
+    refused("image five.png is new since it was written, and 2 more of the training's files differ")
     (photos / "five.png").rename(photos / "one.png")
+    picture = out / "class-images/0000.png"
+    content = picture.read_bytes()
+    picture.write_bytes((photos / "one.png").read_bytes())
+    words = list(words)
+    refused("class image 0000.png has changed since it was written")
+    picture.write_bytes(content)
+    (out / "class-images/mine.png").write_bytes(content)
+    refused("class image mine.png is new since it was written")
+    (out / "class-images/mine.png").unlink()
+    words[words.index("--class-count") + 1] = "2"
+    refused("class image 0001.png is new since it was written")
+    words[words.index("--class-count") + 1] = "1"
+    given, other = words[words.index("--model") + 1], photos.parent / "other-model"
+    shutil.copytree(given, other)
+    weights = next(other.glob("unet/*.safetensors"))
+    save_file({name: tensor + 0.5 for name, tensor in load_file(weights).items()}, weights)
+    words[words.index("--model") + 1] = str(other)
+    refused("model of --model has changed since it was written")
+    words[words.index("--model") + 1] = str(out / "model")  # the trained one
+    refused("model of --model has changed since it was written")
+    words[words.index("--model") + 1] = str(other)
+    shutil.rmtree(other)
+    shutil.copytree(given, other)  # the same model elsewhere
     shutil.rmtree(out / "class-images")  # they are made again
     CliRunner().invoke(command, words, catch_exceptions=False)
     assert (out / "class-images/0000.png").is_file()

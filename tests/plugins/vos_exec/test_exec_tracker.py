@@ -197,6 +197,10 @@ BAD_PROGRAMS = {
     "height": ("begin(); good(read(), height=4000)", "the answer is 4000 high and 64 wide, the frame 48 and 64"),
     "too small": ("begin(); good(read(), height=10)", "3072 bytes came for a label_map of 10 x 64, expected 640"),
     "scores": ("begin(); good(read(), scores=[1])", r"scores has shape \(1,\), expected \(2,\)"),
+    "present as text": (
+        "begin(); good(read(), present=['true', 'false'])",
+        r"present is \['true', 'false'\], expected a list of true and false",
+    ),
     "void": (
         "begin(); ask = read(); answer(ask, b'\\xff' * 3072, object_ids=[1], height=48, width=64)",
         r"label map holds ids \(\) \(or void\)",

@@ -2,19 +2,26 @@
 
 import json
 import os
+import pickle
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from vos.plugin import ExtraMissingError, Job, JobEvent, OutputError, WorkerPlan
+from vos.plugin import ExtraMissingError, Job, JobEvent, OutputError, TrackerError, WorkerPlan
 from vos_slurm import executor
 from vos_slurm.executor import ArrayTask, SlurmExecutor, read_events
 from vos_slurm.options import SlurmOptions
 
 WORKERS = Path(__file__).parents[1] / "vos_batch"
+
+
+@pytest.fixture(autouse=True)
+def threads(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # a task in this process sets it
 
 
 @pytest.fixture
@@ -38,6 +45,15 @@ def test_every_job_is_done_and_a_killed_tasks_jobs_again(plan, tmp_path):
     assert [event.kind for event in events].count("retried") == 1
     started = [line.split()[0] for line in (tmp_path / "log.txt").read_text().splitlines()]
     assert sorted(started) == ["a", "b", "b", "c", "d"], "a finished job of a killed task is not done again"
+
+
+def test_a_worker_has_as_many_threads_as_its_task_has_cores(plan, tmp_path, tasks_in_this_process, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    seen = []
+    monkeypatch.setattr(WorkerPlan, "make", lambda self: seen.append(os.environ["OMP_NUM_THREADS"]) or sys.exit())
+    options = SlurmOptions(workers=1, cpus=3, retries=0, folder=tmp_path / "slurm")
+    list(SlurmExecutor(options).run(plan, make_jobs(a={})))
+    assert seen == ["3"]
 
 
 class Submitter:
@@ -88,14 +104,57 @@ def test_tasks_that_die_before_they_begin_a_job_are_given_up(plan, tmp_path, tas
     assert events[-1].message == "its task died 2 times before it began a job: no such module"
 
 
+def test_the_reason_is_what_the_task_said_and_not_where_its_logs_are(plan, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))  # a node that lacks the worker's module
+    options = SlurmOptions(workers=1, cluster="local", folder=tmp_path / "slurm", retries=0)
+    (failed,) = SlurmExecutor(options).run(plan, make_jobs(a={}))
+    said = "ModuleNotFoundError: No module named 'batch_workers'"
+    assert failed.message == f"its task died 1 times before it began a job: {said}"
+
+
+@pytest.mark.parametrize(
+    ("quoted", "reason"),
+    [
+        ("Error stream produced:\n----------\nstarting\nslurmstepd: oom-kill event\n", "slurmstepd: oom-kill event"),
+        ("No error stream produced. Look at stdout: a.out\n----------\nsubmitit INFO - Loading\n", "No error stream"),
+        ("No output/error stream produced ! Check: a.out", "No output/error stream produced ! Check: a.out"),
+    ],
+)
+def test_the_reason_of_a_task_that_was_killed(quoted, reason):
+    error = RuntimeError(f"Job 1_0 (task: 0) with path a.pkl\nhas not produced any output (state: FAILED)\n{quoted}")
+    assert executor._reason(SimpleNamespace(exception=lambda: error)).startswith(reason)
+
+
 def test_a_preempted_task_is_queued_again_and_skips_what_is_done(plan, tmp_path):
-    task = ArrayTask(plan, make_jobs(a={}, b={}), tmp_path / "events.jsonl", "task 0")
+    task = ArrayTask(plan, make_jobs(a={}, b={}), tmp_path / "events.jsonl", "task 0", 1)
     done = JobEvent("a", "done", "task 0", result={"name": "a"})
     task.events.write_text(json.dumps(asdict(done)) + "\n")
     assert task.checkpoint().function is task
     task()
     assert [event.job_id for event in read_events(task.events)[0] if event.kind == "done"] == ["a", "b"]
     assert (tmp_path / "log.txt").read_text().split()[0] == "b"
+
+
+def test_the_job_that_an_interrupted_task_was_doing_is_left_to_the_task_that_slurm_queues_again(
+    plan, tmp_path, monkeypatch
+):
+    task = ArrayTask(plan, make_jobs(a={}, b={}, c={}), tmp_path / "events.jsonl", "task 0", 1)
+    interruptions = ["b"]
+
+    def work(given, report):
+        if given["name"] in interruptions:
+            interruptions.remove(given["name"])
+            task.checkpoint()
+            raise TrackerError("tracker failed: SystemExit: -1")  # the exit of submitit's signal handler, as told
+        return {}
+
+    monkeypatch.setattr(WorkerPlan, "make", lambda self: work)
+    with pytest.raises(SystemExit):
+        task()
+    ended = [(event.job_id, event.kind) for event in read_events(task.events)[0] if event.kind != "started"]
+    assert ended == [("a", "done")]
+    pickle.loads(pickle.dumps(task))()
+    assert [event.job_id for event in read_events(task.events)[0] if event.kind == "done"] == ["a", "b", "c"]
 
 
 def test_a_line_that_is_not_whole_yet_is_read_later(tmp_path):

@@ -300,6 +300,15 @@ def test_demo_tracks_the_example_clip_and_prints_its_scores(tmp_path, run):
     assert len(list((tmp_path / "demo").glob("*.png"))) == 72
 
 
+@pytest.mark.parametrize("arguments", [["demo", "-o"], ["plugin", "new", "abc", "--into"]])
+def test_what_is_written_to_the_disk_alone_takes_no_address(arguments, tmp_path, run, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run(*arguments, "memory://out/demo")
+    assert (code, out) == (2, "")
+    assert "memory://out/demo: is an address, expected a path on the disk." in err
+    assert not list(tmp_path.iterdir())
+
+
 def test_demo_does_not_replace_a_video_of_the_users_that_is_called_demo(files, tmp_path, run):
     images, masks = files
     arguments = ["--mask", masks / "00000.png", "--sequence", "demo", "-o", tmp_path / "out"]

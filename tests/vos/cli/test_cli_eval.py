@@ -266,6 +266,22 @@ def test_semantic(tmp_path: Path, capsys: pytest.CaptureFixture[str], hungarian:
     assert "1.png: 5x5, its labels are 30x20" in err
 
 
+def test_predicted_values_that_are_no_class_are_faults_and_segments_are_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for folder, value in (("images", 0), ("labels", 1), ("mine", 7)):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(np.full((4, 6), value, dtype=np.uint8)).save(tmp_path / folder / "a.png")
+    arguments = ["eval", "semantic", tmp_path / "images", "--labels", tmp_path / "labels", "--classes", 3,
+                 "--pred", tmp_path / "mine"]  # fmt: skip
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert "a.png: holds 7, expected classes 0 to 2, or 255 for nothing; segments without a class need --hung" in err
+    code, out, _ = run(capsys, *arguments, "--hungarian")
+    assert code == 0
+    assert out.splitlines()[-1].split() == ["Pixel", "accuracy", "100.0"]
+
+
 def test_labels_without_a_class_leave_json_that_all_can_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

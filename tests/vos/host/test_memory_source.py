@@ -64,6 +64,12 @@ def test_a_list_goes_backward_and_an_iterator_does_not():
         list(once.frames())
 
 
+def test_an_iterator_is_asked_for_no_frame_after_the_last_one_that_is_wanted():
+    given = iter(IMAGES)
+    assert len(list(vos.stream(given, SEQUENCE.annotations[0].label_map, tracker=StubTracker(), stop=3))) == 3
+    assert next(given) is IMAGES[3]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -15,7 +15,7 @@ import pytest
 import vos
 from vos.host.outputs import remote_output, saved_states
 from vos.io import remote_files
-from vos.plugin import load_plugins, open_source
+from vos.plugin import OptionError, OutputError, load_plugins, open_source
 from vos.testing import StubTracker
 
 CLIP = Path(vos.__file__).parent / "example_clip"
@@ -192,6 +192,18 @@ def test_an_upload_that_is_cut_short_leaves_no_mask_of_another_run(memory, tmp_p
     assert masks_of(memory, "/out/clip") == expected(tmp_path, tracker=tracker())
 
 
+def test_a_finished_run_that_cannot_be_uploaded_says_where_it_is_and_resume_uploads_it(memory, monkeypatch):
+    given = ("memory://in/dog.mp4", "memory://in/first.png", "memory://out")
+    stop_uploads(monkeypatch, 3, OSError("no network"))
+    with pytest.raises(OutputError, match=r"\(no network\)\. What was written is in .*; --resume uploads it") as caught:
+        track(*given)
+    folder = Path(str(caught.value).partition(" is in ")[2].partition(";")[0])
+    assert len(list(folder.glob("*.png"))) == 6
+    monkeypatch.setattr(remote_output, "put_file", PUT_FILE)
+    assert track(*given, resume=True).skipped
+    assert len(masks_of(memory, "/out/dog")) == 6
+
+
 def test_masks_of_other_frames_count_and_the_state_of_a_replaced_run_goes(memory, monkeypatch):
     monkeypatch.setattr(saved_states, "EVERY_FRAMES", 2)
     with pytest.raises(vos.TrackerError):
@@ -359,6 +371,23 @@ def test_the_cache_is_bounded_and_keeps_what_is_read(memory, cache, monkeypatch)
         remote_files.fetch("memory://in/b.mp4")
 
 
+def test_a_wrong_size_or_place_of_the_cache_is_said(memory, monkeypatch, tmp_path):
+    for given in ("20 GB", "nan", "-1"):
+        monkeypatch.setenv("VOS_REMOTE_CACHE_GB", given)
+        with pytest.raises(OptionError, match=f"^VOS_REMOTE_CACHE_GB is '{given}', expected a number of gigabytes"):
+            remote_files.fetch("memory://in/dog.mp4")
+    monkeypatch.setenv("VOS_REMOTE_CACHE_GB", "inf")
+    remote_files.fetch("memory://in/dog.mp4").close()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("VOS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match=r"file/remote: cannot be made \(Not a directory\)\. Name another cache with"):
+        remote_files.fetch("memory://in/dog.mp4")
+    with pytest.raises(
+        OutputError, match=r"file/outputs: cannot be made \(Not a directory\)\. Name another cache with"
+    ):
+        track(CLIP / "clip.mp4", first_mask(), "memory://out")
+
+
 def test_a_file_that_is_written_again_is_fetched_again(memory):
     before = remote_files.fetch("memory://in/first.png")
     memory.pipe_file("/in/first.png", b"other")
@@ -404,5 +433,11 @@ def test_an_s3_server(tmp_path, monkeypatch):
         files.invalidate_cache()
         assert masks_of(files, "videos/out/dog") == expected(tmp_path, stop=3)
         assert track("s3://videos/dog.mp4", "s3://videos/first.png", "s3://videos/out", stop=3, resume=True).skipped
+        with pytest.raises(vos.SourceError, match=r"^s3://vidoes/out/dog: cannot be read \(no such bucket\)\.$"):
+            track("s3://videos/dog.mp4", "s3://videos/first.png", "s3://vidoes/out", stop=3)
+        with pytest.raises(OutputError, match=r"cannot be written \(no such bucket\)"):
+            remote_output.write_text("s3://vidoes/out/batch.json", "{}", overwrite=True)
+        files.invalidate_cache()
+        assert files.ls("") == ["videos"], "no bucket is created"
     finally:
         server.stop()

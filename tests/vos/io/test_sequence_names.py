@@ -14,6 +14,8 @@ from vos.io.sequence_names import sequence_name
         ("007", "camera-7"),
         ("https://host/cups/a.mp4?Signature=secret.x", "a"),
         ("s3://bucket/clips/run.1", "run.1"),
+        ("s3://bucket/clip #1.mp4", "clip #1"),
+        ("https://host/a.mp4#t=10", "a"),
         ("s3://user:secret@bucket", "bucket"),
         ("rtsp://host/door?token=secret.x", "door"),
     ],

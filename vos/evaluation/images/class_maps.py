@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from vos.errors import InputError
 from vos.evaluation.datasets.faults import FaultsError
 from vos.evaluation.images.initializer_scores import as_proposals
 from vos.evaluation.images.labelled_images import LabelledImages
 from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
 from vos.io.masks.mask_file import read_stored_label_map
+from vos.types.arrays import LabelMap
 
 
 def evaluate_semantic(
@@ -25,7 +28,7 @@ def evaluate_semantic(
     Returns:
         The scorer, with accuracy and IoU.
     Raises:
-        FaultsError: missing, unreadable or wrong-sized files, all listed in one error.
+        FaultsError: missing, unreadable or wrong-sized files, or values that are no class, all listed in one error.
         InputError: the folder is not there.
     """
     predictions = Path(predictions)
@@ -41,6 +44,8 @@ def evaluate_semantic(
             if prediction.shape != labels.shape:
                 size, wanted = prediction.shape, labels.shape
                 raise InputError(f"{size[1]}x{size[0]}, its labels are {wanted[1]}x{wanted[0]}")
+            if not hungarian:
+                _refuse_other_values(prediction, len(images.classes))
         except InputError as error:
             faults.append(f"{found}: {error}")
             continue
@@ -48,3 +53,13 @@ def evaluate_semantic(
     if faults:
         raise FaultsError(str(predictions), faults)
     return scorer
+
+
+def _refuse_other_values(prediction: LabelMap, classes: int) -> None:
+    """Refuse values that are no class: they would count as wrong, and are most often segments or ids from 1."""
+    others = [value for value in np.unique(prediction).tolist() if classes <= value < 255]
+    if others:
+        raise InputError(
+            f"holds {', '.join(map(str, others[:5]))}, expected classes 0 to {classes - 1}, or 255 for nothing; "
+            "segments without a class need --hungarian"
+        )

@@ -108,6 +108,8 @@ class FrameLoop:
             )
         if self._plan.goes_back and not source.info.seekable:
             raise SourceError(f"{source.info.location}: a live stream cannot go backward. Leave out --both-ways.")
+        if settings.continuation is not None and not source.info.seekable:
+            raise SourceError(f"{source.info.location}: a live stream cannot be read again. Leave out --from.")
 
     @property
     def truncated(self) -> str | None:

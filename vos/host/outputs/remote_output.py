@@ -22,8 +22,17 @@ from vos.host.outputs.run_record import RECORD_NAME, ended_by, read_record, reco
 from vos.host.outputs.saved_states import STATE_FOLDER
 from vos.io.atomic_files import PARTIAL_PREFIX, atomic_write, output_errors
 from vos.io.output_lock import output_lock
-from vos.io.remote_files import is_address, open_file_system, put_file, read_bytes, remote_errors, shown
-from vos.types.runtime import cache_folder
+from vos.io.remote_files import (
+    cache_part,
+    is_address,
+    lacks_bucket,
+    make_folder,
+    open_file_system,
+    put_file,
+    read_bytes,
+    remote_errors,
+    shown,
+)
 
 if TYPE_CHECKING:
     from vos.host.outputs.planned_outputs import PlannedOutputs
@@ -80,7 +89,7 @@ class RemoteOutput:
         """
         with output_lock(self.folder), remote_errors(self.address, SourceError, "read"):
             self._files.invalidate_cache()
-            found = self._files.find(self._path) if self._files.exists(self._path) else []
+            found = self._found()
             self._at_address = names = {str(path)[len(self._path.rstrip("/")) + 1 :] for path in found}
             masks = {name for name in names if name.endswith(".png") and "/" not in name}
             if RECORD_NAME not in names and not overwrite:
@@ -102,6 +111,15 @@ class RemoteOutput:
                 self._replaced = masks | set(filter(_is_state, names)) if overwrite else set()
                 self._fetch({RECORD_NAME} & names | self._replaced)
             self.finished_masks = len(masks) if is_finished else None
+
+    def _found(self) -> list[str]:
+        """The paths of the files at the address; none if there is no folder yet."""
+        try:
+            return list(self._files.find(self._path))
+        except FileNotFoundError as error:
+            if lacks_bucket(error):
+                raise
+            return []
 
     def _fetch(self, names: Collection[str]) -> None:
         """Replace the local copy by files of the address, once all are here: a part would be uploaded as newer."""
@@ -136,7 +154,7 @@ class RemoteOutput:
         if stamps == self._there:
             return
         with remote_errors(self.address, OutputError, "written"):
-            self._files.makedirs(self._path, exist_ok=True)
+            make_folder(self._files, self._path)
             if not self._announced:
                 self._announce()
                 self._announced = True
@@ -144,7 +162,7 @@ class RemoteOutput:
                 self._remove([name for name in self._replaced if stamps.get(name) != self._there.get(name)])
             new = [name for name in stamps if self._there.get(name) != stamps[name]]
             for folder in sorted({name.rpartition("/")[0] for name in new} - {""}):
-                self._files.makedirs(f"{self._path}/{folder}", exist_ok=True)
+                make_folder(self._files, f"{self._path}/{folder}")
             for name in sorted(new, key=lambda name: (name == RECORD_NAME, _is_state(name), name)):
                 put_file(self._files, local[name], f"{self._path}/{name}")
                 self._there[name] = stamps[name]
@@ -168,8 +186,15 @@ class RemoteOutput:
             first.unlink()
 
     def finish(self) -> None:
-        """Upload the remaining files of a finished run, and remove the local copy."""
-        self.push()
+        """Upload the remaining files of a finished run, and remove the local copy.
+
+        Raises:
+            OutputError: the upload fails; the local copy stays.
+        """
+        try:
+            self.push()
+        except OutputError as error:
+            raise OutputError(f"{error} What was written is in {self.folder}; --resume uploads it.") from error
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def push_or_warn(self) -> None:
@@ -206,7 +231,7 @@ def publishing(planned: PlannedOutputs) -> Iterator[None]:
 
 def staging_root(output: str) -> Path:
     """The local folder in which runs for an address are written."""
-    return cache_folder() / "outputs" / sha256(output.rstrip("/").encode()).hexdigest()[:24]
+    return cache_part("outputs") / sha256(output.rstrip("/").encode()).hexdigest()[:24]
 
 
 def _is_plain(name: str) -> bool:
@@ -244,7 +269,7 @@ def write_text(location: str | Path, text: str, *, overwrite: bool) -> None:
             raise OutputExistsError(f"{shown(address)}: is there already. Choose another name, or --overwrite.")
         with TemporaryDirectory() as folder:
             (Path(folder) / "text").write_text(text, encoding="utf-8")
-            files.makedirs(path_there.rpartition("/")[0], exist_ok=True)
+            make_folder(files, path_there.rpartition("/")[0])
             put_file(files, Path(folder) / "text", path_there)
 
 
