@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -168,9 +169,13 @@ def read_clip(source: Source, index: int, initializer: Initializer) -> tuple[Fra
         The frame, and by their distance those of the others that the source has.
     Raises:
         SourceError: the frame cannot be read, or there is no such frame.
+        PluginFailedError: the neighbours are no whole numbers.
     """
-    wanted = initializer.neighbours if source.info.seekable and isinstance(initializer, ClipInitializer) else ()
-    found = _read(source, index, [index, *(index + distance for distance in wanted)])
+    wanted = [index]
+    if source.info.seekable and isinstance(initializer, ClipInitializer):
+        with blaming(f"initializer {type(initializer).__name__}: its neighbours cannot be read"):
+            wanted += [index + operator.index(distance) for distance in initializer.neighbours]
+    found = _read(source, index, wanted)
     return found[index], {at - index: frame for at, frame in found.items() if at != index}
 
 
@@ -186,7 +191,9 @@ def _opened(source: Source | str | Path | int, plugins: Plugins | None) -> Itera
 
 
 def _read(source: Source, index: int, wanted: Sequence[int]) -> dict[int, Frame]:
-    """Read a frame and others, by index, in one pass; others that are not there or cannot be read are left out.
+    """Read a frame and others, by index; others that are not there or cannot be read are left out.
+
+    They are read in one pass, or, where an earlier frame cannot be read, in a second one from the frame on.
 
     Raises:
         SourceError: the frame cannot be read, or there is no such frame.
@@ -194,16 +201,16 @@ def _read(source: Source, index: int, wanted: Sequence[int]) -> dict[int, Frame]
     count = source.info.frame_count
     there = [i for i in wanted if i >= 0 and (count is None or i < count)]
     found: dict[int, Frame] = {}
-    if index in there:
+    for first in sorted({min(there), index}) if index in there else ():
         try:
-            for frame in source.frames(range(min(there), max(there) + 1)):
+            for frame in source.frames(range(first, max(there) + 1)):
                 if frame.index in there:
                     found[frame.index] = frame
         except SourceError:
-            if index not in found:
+            if first == index and index not in found:
                 raise
-    if index in found:
-        return found
+        if index in found:
+            return found
     last = "frames are counted from 0" if index < 0 else "it ends before"
     if index >= 0 and count is not None:
         last = f"the last one is {count - 1}"

@@ -12,7 +12,7 @@ from PIL import Image
 
 import vos
 from vos import cli
-from vos.errors import SourceError
+from vos.errors import PluginFailedError, SourceError
 from vos.plugin import Frame, LabelMap, SourceInfo
 
 PLUGIN = '''
@@ -129,6 +129,18 @@ def test_other_frames_that_cannot_be_read_are_left_out() -> None:
     assert initializer.seen[-1] == {}  # frames of a stream that are read here could not be tracked
     with pytest.raises(SourceError, match="frame 3 cannot be read"):
         vos.initialize(Damaged(6), initializer, frame_index=3)
+    initializer.seen.clear()
+    for index in (4, 5):  # their earlier frames cannot be read
+        vos.initialize(Damaged(6), initializer, frame_index=index)
+    assert initializer.seen == [{-3: 1, 1: 5}, {-3: 2}]
+
+
+@pytest.mark.parametrize("neighbours", [3, None, ("1",), (1.5,)])
+def test_neighbours_that_are_no_whole_numbers_are_the_initializers_fault(clip: Path, neighbours: object) -> None:
+    initializer = Around()
+    initializer.neighbours = neighbours  # type: ignore[assignment]
+    with pytest.raises(PluginFailedError, match="^initializer Around: its neighbours cannot be read: TypeError"):
+        vos.initialize(clip, initializer)
 
 
 def test_every_command_that_makes_a_first_mask_gives_them(

@@ -110,6 +110,15 @@ class NoDistance(LooksAround):
     neighbours = (0, 1)
 
 
+class OneDistance(LooksAround):
+    neighbours = 1
+
+
+class Misspelt(Bright):
+    neighbors = (1, -1)
+    initialize_in_clip = LooksAround.initialize_in_clip
+
+
 class WritesIntoOthers(LooksAround):
     def initialize_in_clip(self, frame, others):
         for other in others.values():
@@ -150,7 +159,9 @@ BAD = [
     ("initializer-sizes", EvenOnly, r"a frame of \(33, 47\) pixels raised ValueError"),
     ("initializer-sizes", FailsOnGrey, "raised AssertionError: no contrast"),
     ("initializer-sizes", Speechless, "an? EmptyMaskError without a message"),
-    ("initializer-clip", NoDistance, r"neighbours are \[0, 1\], expected whole numbers other than 0"),
+    ("initializer-clip", NoDistance, r"neighbours are \(0, 1\), expected whole numbers other than 0"),
+    ("initializer-clip", OneDistance, "neighbours are 1, expected whole numbers other than 0"),
+    ("initializer-clip", Misspelt, "initialize_in_clip is never asked: there are no neighbours"),
     ("initializer-clip", WritesIntoOthers, "changed an image"),
     ("initializer-clip", HalfSizeInClip, r"a label map of \(24, 64\), expected \(48, 64\)"),
     ("initializer-clip", NeedsOthers, "raised StopIteration"),

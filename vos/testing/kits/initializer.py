@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeAlias
@@ -150,9 +150,11 @@ def _sizes(settings: _Settings) -> None:
 def _clip(settings: _Settings) -> None:
     clause, initializer = "initializer-clip", settings.factory()
     if not isinstance(initializer, ClipInitializer):
+        if hasattr(initializer, "initialize_in_clip"):
+            raise ContractError(clause, "initialize_in_clip is never asked: there are no neighbours.")
         return
-    distances = list(initializer.neighbours)
-    if not distances or not all(isinstance(one, int) and one for one in distances):
+    distances = initializer.neighbours
+    if not isinstance(distances, Sequence) or not all(isinstance(one, int) and one for one in distances or [0]):
         raise ContractError(clause, f"neighbours are {distances!r}, expected whole numbers other than 0.")
     for position in range(4):
         frame = settings.frame(position)
