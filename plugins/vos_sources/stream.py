@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 import numpy as np
@@ -40,7 +40,8 @@ class StreamSource:
         self._reading = threading.Lock()
         self._closed = False
         self._began: float | None = None
-        what = f"camera {address}" if isinstance(address, int) else _without_secrets(address)
+        # In messages and records: no user, password or query, which may be a token.
+        what = f"camera {address}" if isinstance(address, int) else re.sub(r"(?<=://)[^/?#]*@|[?#].*", "", address)
         if not self._capture.isOpened():
             advice = "Is it connected, and not used by another program?"
             if not isinstance(address, int):
@@ -121,9 +122,3 @@ class StreamSource:
                 of,
                 waited,
             )
-
-
-def _without_secrets(address: str) -> str:
-    """Shorten an address for messages and records: no user, password or query, which may be a token."""
-    parts = urlsplit(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

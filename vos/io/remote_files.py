@@ -19,7 +19,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from vos.errors import ExtraMissingError, InputError, OptionError, OutputError, SourceError
 from vos.io.atomic_files import PARTIAL_PREFIX, safe_name
@@ -48,7 +47,7 @@ def is_remote(location: object) -> bool:
         return False
     scheme = found[1].lower()
     if scheme in ("http", "https"):
-        return Path(urlsplit(str(location)).path).suffix.lower() in FILE_SUFFIXES
+        return Path(_host_and_path(str(location))[1]).suffix.lower() in FILE_SUFFIXES
     return scheme not in STREAM_SCHEMES
 
 
@@ -59,19 +58,19 @@ def is_address(location: object) -> bool:
 
 def shown(address: str) -> str:
     """An address for messages and records: without a password, and without a query that may be a signature."""
-    parts = _split(address)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    end = r"[?#].*" if address.lower().startswith(("http://", "https://")) else r"\?.*"  # elsewhere "#" is in names
+    return re.sub(rf"(?<=://)[^/?#]*@|{end}", "", address, flags=re.DOTALL)
 
 
 def file_name(address: str) -> str:
     """The name of the file or folder at an address, or of the bucket."""
-    parts = _split(address)
-    return Path(parts.path.rstrip("/") or parts.netloc.rpartition("@")[2]).name
+    host, path = _host_and_path(address)
+    return Path(path.rstrip("/") or host).name
 
 
-def _split(address: str) -> SplitResult:
-    """Split an address; a ``#`` is a part of a name, except in the address of a web server."""
-    return urlsplit(address, allow_fragments=address.lower().startswith(("http://", "https://")))
+def _host_and_path(address: str) -> tuple[str, str]:
+    host, _, path = shown(address).partition("://")[2].partition("/")
+    return host, path
 
 
 @contextmanager

@@ -83,6 +83,8 @@ def test_an_address_that_cannot_be_opened_is_not_told_what_a_camera_is(live, mon
         vos.SourceError, match=r"^https://host/watch: cannot be opened\. Is the address right.*\(\.mp4\)"
     ):
         vos.open_source("https://host/watch?v=1")
+    with pytest.raises(vos.SourceError, match=r"^rtsp://door/cam: cannot be opened"):
+        vos.open_source("rtsp://user:sec[ret@door/cam?token=secret")
     with pytest.raises(vos.SourceError, match=r"^camera 7: cannot be opened\. Is it connected"):
         vos.open_source("7")
 

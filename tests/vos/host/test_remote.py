@@ -195,7 +195,8 @@ def test_an_upload_that_is_cut_short_leaves_no_mask_of_another_run(memory, tmp_p
 def test_a_finished_run_that_cannot_be_uploaded_says_where_it_is_and_resume_uploads_it(memory, monkeypatch):
     given = ("memory://in/dog.mp4", "memory://in/first.png", "memory://out")
     stop_uploads(monkeypatch, 3, OSError("no network"))
-    with pytest.raises(OutputError, match=r"\(no network\)\. What was written is in .*; --resume uploads it") as caught:
+    told = r"\(no network\)\. What was written is in .*; run it again to upload it \(`vos track` with --resume\)\.$"
+    with pytest.raises(OutputError, match=told) as caught:
         track(*given)
     folder = Path(str(caught.value).partition(" is in ")[2].partition(";")[0])
     assert len(list(folder.glob("*.png"))) == 6

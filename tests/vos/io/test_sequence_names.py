@@ -18,6 +18,7 @@ from vos.io.sequence_names import sequence_name
         ("https://host/a.mp4#t=10", "a"),
         ("s3://user:secret@bucket", "bucket"),
         ("rtsp://host/door?token=secret.x", "door"),
+        ("rtsp://user:sec[ret@host/door", "door"),
     ],
 )
 def test_a_location_is_named_without_what_is_secret_in_it(location, name):

@@ -194,7 +194,8 @@ class RemoteOutput:
         try:
             self.push()
         except OutputError as error:
-            raise OutputError(f"{error} What was written is in {self.folder}; --resume uploads it.") from error
+            again = "run it again to upload it (`vos track` with --resume)"
+            raise OutputError(f"{error} What was written is in {self.folder}; {again}.") from error
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def push_or_warn(self) -> None:
