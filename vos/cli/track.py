@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -136,7 +137,7 @@ def command(ctx: click.Context, /, runtime: Runtime, **given: Any) -> None:
 
 
 def _ways_to_a_mask(source: str, plugins: Plugins) -> str:
-    """Say how to get a first mask: by a file, by the flags of initializers that need no weights, or by clicks."""
+    """Say how to get a first mask: by a file, by flags of initializers without weights, or in the browser."""
     flags = [
         one.flag
         for spec, _ in plugins.initializers.all()
@@ -144,10 +145,8 @@ def _ways_to_a_mask(source: str, plugins: Plugins) -> str:
         for one in spec.shorthands
         if "track" in one.verbs
     ]
-    return (
-        f"It is a file (--mask FILE), or is made: {', '.join([*flags, '--init NAME'])}; or in the browser: "
-        f"`vos web {shlex.quote(source)}`."
-    )
+    by_clicks = f"; or in the browser: `vos web {shlex.quote(source)}`" if os.path.lexists(source) else ""
+    return f"It is a file (--mask FILE), or is made: {', '.join([*flags, '--init NAME'])}{by_clicks}."
 
 
 @dataclass(frozen=True)

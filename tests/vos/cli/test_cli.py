@@ -159,6 +159,15 @@ def test_wrong_usage_gives_a_clear_line_and_exit_2(files, tmp_path, run, argumen
     assert "Traceback" not in err
 
 
+def test_an_address_without_a_mask_is_not_sent_to_the_page_that_takes_none(files, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("VOS_CACHE", str(tmp_path / "cache"))
+    memory = pytest.importorskip("fsspec").filesystem("memory")
+    memory.put(str(files[0]), "/unmarked", recursive=True)
+    code, _, err = run("track", "memory://unmarked")
+    assert code == 2
+    assert err.endswith("--primary, --init NAME.\n")
+
+
 def test_debug_shows_the_traceback(run, capsys):
     with pytest.raises(vos.SourceError):
         main(["track", "nothing.mp4", "--debug"])
