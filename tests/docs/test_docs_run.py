@@ -32,6 +32,7 @@ from moto.server import ThreadedMotoServer
 import vos
 import vos_propagation
 from vos.cli import cli
+from vos.example_clip import CLIP
 from vos.plugin import option
 from vos.testing import StubTracker, check_all
 from vos.weights import sha256_of
@@ -135,8 +136,11 @@ TINY = {
     "-o clips -j 4": f"-O checkpoint={SAM_SHAPES}",
 }
 """Options with which tiny weights find something, for lines with these words."""
-STANDINS = {"--executor slurm": "--executor slurm -E cluster=local"}
-"""Words of the pages, and what stands for them here: another computer."""
+STANDINS = {
+    "--executor slurm": "--executor slurm -E cluster=local",
+    "dog.mp4 --primary": f"{CLIP} --primary",
+}
+"""Words of the pages, and what stands for them here: another computer, and a video in which something moves."""
 PROGRAM = '#!/bin/sh\nwhile [ "$1" != python ]; do shift; done\nshift\nexec "{python}" "$@"\n'
 """Stands for `conda run` and `ssh`: runs the Python program here."""
 
