@@ -13,20 +13,22 @@ OFFSETS = (1, 3, 8)
 """Distances of the frames to which optical flow is computed: fast objects show in near ones, slow ones in far ones."""
 CUES = 5
 """Planes of one offset: the motion against the camera along x and y and its length, each relative to the frame's
-strongest; its length in pixels; and by how much the flow there and back disagrees."""
+strongest; its length in pixels; and by how much the flow there and back disagrees, in pixels; both bounded by tanh."""
 STRIDE = 4
 """Pixels of the working image for a cell of the cues."""
-SMALLEST_SIDE = 16
-"""DIS refuses images with a shorter side, pixels."""
 GRID = 16
 """Distance of the points that the camera's motion is fitted to, pixels."""
+MOST_ERROR = 1.5
+"""A point moves with the camera if the homography places it within so many pixels."""
+STRONGEST, LEAST_STRONGEST = 95, 0.3
+"""Percentile of the lengths that counts as a frame's strongest motion, and what it is at least, pixels."""
 
 
 def motion_cues(image: Image, others: Sequence[Image | None]) -> FloatArray:
     """Compute the motion cues of a frame.
 
     Args:
-        image: uint8 (H, W, 3), RGB, sides in multiples of 4.
+        image: uint8 (H, W, 3), RGB, sides in multiples of 4, at least 32 px each: DIS refuses less than 16.
         others: for each of ``OFFSETS`` the frame that is so far away, of the same size; None where there is none.
     Returns:
         float32 (len(OFFSETS) * CUES, H / 4, W / 4); zeros for an offset without a frame.
@@ -35,7 +37,7 @@ def motion_cues(image: Image, others: Sequence[Image | None]) -> FloatArray:
     cues = np.zeros((len(OFFSETS), CUES, height // STRIDE, width // STRIDE), dtype=np.float32)
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     for planes, other in zip(cues, others, strict=True):
-        if other is not None and min(height, width) >= SMALLEST_SIDE:
+        if other is not None:
             planes[:] = _cues_between(grey, cv2.cvtColor(other, cv2.COLOR_RGB2GRAY))
     return cues.reshape(-1, *cues.shape[2:])
 
@@ -45,7 +47,7 @@ def _cues_between(grey: AnyArray, other: AnyArray) -> FloatArray:
     flow, back = _flow(grey, other), _flow(other, grey)
     against_camera = flow - camera_flow(flow)
     length = np.linalg.norm(against_camera, axis=2)
-    strongest = max(float(np.percentile(length, 95)), 0.3)
+    strongest = max(float(np.percentile(length, STRONGEST)), LEAST_STRONGEST)
     y, x = np.mgrid[0 : grey.shape[0], 0 : grey.shape[1]].astype(np.float32)
     returned = cv2.remap(back, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     disagreement = np.linalg.norm(flow + returned, axis=2)
@@ -60,7 +62,7 @@ def camera_flow(flow: FloatArray) -> FloatArray:
     """Fit a homography to most of the flow, and return the flow that it gives.
 
     Args:
-        flow: float32 (H, W, 2), (x, y) in pixels.
+        flow: float32 (H, W, 2), (x, y) in pixels; H and W at least 32.
     Returns:
         float32 (H, W, 2); zeros where nothing can be fitted.
     """
@@ -70,10 +72,8 @@ def camera_flow(flow: FloatArray) -> FloatArray:
     some = np.s_[GRID // 2 :: GRID, GRID // 2 :: GRID]
     start = positions[some].reshape(-1, 2)
     end = start + flow[some].reshape(-1, 2)
-    if len(start) < 4:
-        return np.zeros_like(flow)
     cv2.setRNGSeed(0)
-    homography: AnyArray | None = cv2.findHomography(start, end, cv2.RANSAC, 1.5, maxIters=1000)[0]
+    homography: AnyArray | None = cv2.findHomography(start, end, cv2.RANSAC, MOST_ERROR, maxIters=1000)[0]
     if homography is None:
         return np.zeros_like(flow)
     moved = cv2.perspectiveTransform(positions.reshape(-1, 1, 2), homography).reshape(height, width, 2)

@@ -42,11 +42,11 @@ class PrimaryObjectNetwork(nn.Module):
             convolution(layer[32], layer[32], dilation=4),
         )
         self.whole = nn.Linear(layer[32], layer[32])
-        self.at_16 = _two(image[16] + motion[16] + layer[32], layer[16])
+        self.at_16 = _two_convolutions(image[16] + motion[16] + layer[32], layer[16])
         self.up_16 = convolution(layer[16], layer[8], 1)
-        self.at_8 = _two(layer[8] + image[8] + motion[8], layer[8])
+        self.at_8 = _two_convolutions(layer[8] + image[8] + motion[8], layer[8])
         self.up_8 = convolution(layer[8], layer[4], 1)
-        self.at_4 = _two(layer[4] + image[4] + motion[4], layer[4])
+        self.at_4 = _two_convolutions(layer[4] + image[4] + motion[4], layer[4])
         self.out_16 = nn.Conv2d(layer[16], 1, 1)
         self.out_4 = nn.Conv2d(layer[4], 1, 1)
 
@@ -65,16 +65,16 @@ class PrimaryObjectNetwork(nn.Module):
         motion_16 = self.motion_16(F.max_pool2d(motion_8, 2))
         x = self.at_32(torch.cat([image[32], self.motion_32(F.max_pool2d(motion_16, 2))], 1))
         x = x + self.whole(x.mean(dim=(2, 3)))[:, :, None, None]
-        x = self.at_16(torch.cat([image[16], motion_16, _enlarged(x)], 1))
+        x = self.at_16(torch.cat([image[16], motion_16, _upsample2x(x)], 1))
         logits_16 = self.out_16(x)
-        x = self.at_8(torch.cat([_enlarged(self.up_16(x)), image[8], motion_8], 1))
-        x = self.at_4(torch.cat([_enlarged(self.up_8(x)), image[4], motion_4], 1))
+        x = self.at_8(torch.cat([_upsample2x(self.up_16(x)), image[8], motion_8], 1))
+        x = self.at_4(torch.cat([_upsample2x(self.up_8(x)), image[4], motion_4], 1))
         return self.out_4(x), logits_16
 
 
-def _two(inputs: int, outputs: int) -> nn.Sequential:
+def _two_convolutions(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(convolution(inputs, outputs), convolution(outputs, outputs))
 
 
-def _enlarged(x: Tensor) -> Tensor:
+def _upsample2x(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

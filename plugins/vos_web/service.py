@@ -13,7 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from vos.plugin import Frame, InputError, LabelMap, Plugins, Runtime, VosError, initialize, object_ids, open_source
+from vos.plugin import (
+    EmptyMaskError,
+    Frame,
+    InputError,
+    LabelMap,
+    Plugins,
+    Runtime,
+    VosError,
+    initialize,
+    object_ids,
+    open_source,
+)
 from vos_web.jobs import Jobs
 from vos_web.prompts import PRIMARY, mask_from_prompts, read_mask
 from vos_web.server.events import EventHub
@@ -134,7 +145,13 @@ class Service:
             EmptyMaskError: nothing was found.
         """
         with self.prompting:
-            return initialize(opened.frames, PRIMARY, runtime=self.runtime, plugins=self.plugins, frame_index=frame)
+            try:
+                return initialize(opened.frames, PRIMARY, runtime=self.runtime, plugins=self.plugins, frame_index=frame)
+            except EmptyMaskError as error:  # its advice is flags of the command line
+                raise EmptyMaskError(
+                    f"found nothing that moves or stands out in frame {frame}. "
+                    "Take another frame, or click on the object."
+                ) from error
 
     def warm_up(self) -> None:
         """Load the method of clicks that needs no weights, so that the first click waits for no model."""

@@ -27,7 +27,7 @@ AREA = (0.002, 0.7)
 
 
 @dataclass(frozen=True)
-class Sequence480:
+class Annotated:
     """An annotated sequence, or a photograph as a sequence of one frame.
 
     Attributes:
@@ -54,7 +54,7 @@ class MovingClip:
     mask: BoolArray
 
 
-def read_sequences(davis: Path, split: Path) -> list[Sequence480]:
+def read_sequences(davis: Path, split: Path) -> list[Annotated]:
     """Read the sequences that a file names, a line each, from a DAVIS tree; all objects of a frame are one.
 
     Raises:
@@ -68,17 +68,26 @@ def read_sequences(davis: Path, split: Path) -> list[Sequence480]:
         masks = [davis / "Annotations/480p" / name / f"{path.stem}.png" for path in paths]
         read = [_read(path, mask) for path, mask in zip(paths, masks, strict=True)]
         joined = [[np.asarray(np.any(objects, axis=0))] if objects else [] for _, objects in read]
-        found.append(Sequence480([image for image, _ in read], joined))
+        found.append(Annotated([image for image, _ in read], joined))
     return found
 
 
-def read_photographs(folder: Path, leave_out: Sequence[str] = ()) -> list[Sequence480]:
-    """Read photographs with instance masks, ``JPEGImages/X.jpg`` and ``Annotations/X.png``, but for some names."""
+def read_photographs(folder: Path, leave_out: Sequence[str] = ()) -> list[Annotated]:
+    """Read photographs with instance masks, ``JPEGImages/X.jpg`` and ``Annotations/X.png``, but for some names.
+
+    Raises:
+        InputError: there are none, or none of a name that is left out.
+    """
     found = []
-    for path in sorted((folder / "JPEGImages").glob("*.jpg")):
+    paths = sorted((folder / "JPEGImages").glob("*.jpg"))
+    if not paths:
+        raise InputError(f"{folder / 'JPEGImages'}: no JPEG files there. Give the folder above it.")
+    if unknown := set(leave_out) - {path.stem for path in paths}:
+        raise InputError(f"{folder / 'JPEGImages'}: no {min(unknown)}.jpg, which --leave-out names.")
+    for path in paths:
         image, objects = _read(path, folder / "Annotations" / f"{path.stem}.png")
         if objects and path.stem not in leave_out:
-            found.append(Sequence480([image], [objects]))
+            found.append(Annotated([image], [objects]))
     return found
 
 
@@ -96,7 +105,7 @@ def _read(path: Path, mask_path: Path) -> tuple[Image, list[BoolArray]]:
 class MovingClips:
     """Random clips: windows of sequences, photographs under a moving camera, and moving cut-outs over both."""
 
-    def __init__(self, sequences: Sequence[Sequence480], photographs: Sequence[Sequence480], seed: int) -> None:
+    def __init__(self, sequences: Sequence[Annotated], photographs: Sequence[Annotated], seed: int) -> None:
         """Take the sources; photographs may be empty."""
         self._sequences, self._photographs = sequences, photographs
         self._rng = np.random.default_rng(seed)

@@ -28,7 +28,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from vos.plugin import InputError, atomic_write
 from vos_primary.motion import motion_cues
 from vos_primary.network import PrimaryObjectNetwork
-from vos_primary.training.clips import MovingClips, Sequence480, read_photographs, read_sequences
+from vos_primary.training.clips import Annotated, MovingClips, read_photographs, read_sequences
 from vos_propagation.backbone.efficientnet_lite import load_efficientnet_lite
 
 BATCH, NEW, KEPT = 6, 1, 800
@@ -61,7 +61,7 @@ class Sample:
 class Samples(IterableDataset[list[Sample]]):
     """Lists of ``NEW`` random samples, without end."""
 
-    def __init__(self, sequences: Sequence[Sequence480], photographs: Sequence[Sequence480], seed: int) -> None:
+    def __init__(self, sequences: Sequence[Annotated], photographs: Sequence[Annotated], seed: int) -> None:
         """Take the sources."""
         self._clips = MovingClips(sequences, photographs, seed)
 

@@ -10,7 +10,7 @@ import { drawCard, drawObjects, startObjects } from "./objects.js";
 import { openFile, showOpenScreen, startOpenScreen } from "./open_screen.js";
 import { drawPosition, goTo, reshow, startPlayer } from "./player.js";
 import { hasPrompts, resetPrompts } from "./prompting.js";
-import { emit, leastConfident, liveObjects, on, spansToCheck, store, takeState } from "./store.js";
+import { emit, leastConfident, on, spansToCheck, store, takeState } from "./store.js";
 import { refresh, startTimeline } from "./timeline.js";
 import { changeSize, options, resetShapes, setTool, startTools } from "./tools.js";
 import { drawJob, startTracking, takeJob } from "./tracking.js";
@@ -86,8 +86,7 @@ function drawTool() {
     $(id).classList.toggle("on", on);
     $(id).setAttribute("aria-pressed", on);
   }
-  const untouched = store.session && !store.pins.size && !liveObjects().length;
-  $("hint").hidden = !untouched;
+  $("hint").hidden = !store.session || store.pins.size > 0 || store.known.some(Boolean);
   $("find").hidden = !store.catalogue?.finds;
 }
 

@@ -136,8 +136,10 @@ function apply(asked, whole, found) {
     else current.ids[i] = was === id && (whole || mode === "new") ? 0 : was;
   }
   redraw();
-  const changed = commit(before, fullRect(width(), height()), { before: applied, after: asked });
-  applied = asked;
-  if (changed) return;
+  // A mask without marks is corrected as a painted one: the next mark must not make it anew.
+  const after = asked.box || asked.points.length || asked.scribbles.length ? asked : null;
+  const marks = { before: applied, after };
+  prompts = applied = after;
+  if (commit(before, fullRect(width(), height()), marks)) return;
   emit("message", mode === "new" ? "What was found here belongs to other objects." : "That changes nothing here: the mask agrees with the mark.");
 }

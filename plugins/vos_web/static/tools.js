@@ -66,7 +66,10 @@ async function withObject(action) {
   if (current.frame === frame) await action(object.id);
 }
 
-document.getElementById("find").onclick = () => withObject(askWithoutMarks);
+document.getElementById("find").onclick = async ({ target }) => {
+  target.disabled = true; // the second click of a double click would add a second object
+  await withObject(askWithoutMarks).finally(() => (target.disabled = false));
+};
 
 const change = (object, changes) => changeObject(object.id, changes).catch((error) => emit("error", error));
 const inside = (point) => point.x >= 0 && point.y >= 0 && point.x < width() && point.y < height();

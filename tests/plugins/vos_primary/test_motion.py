@@ -59,7 +59,6 @@ def test_an_offset_without_a_frame_has_zeros():
     assert not cues[1].any()
     assert cues[0].any()
     assert cues[2].any()
-    assert not motion_cues(first[:12, :12], [near[:12, :12]] * 3).any()
 
 
 def test_the_camera_is_the_motion_of_most_pixels():
@@ -68,4 +67,3 @@ def test_the_camera_is_the_motion_of_most_pixels():
     given = turning.copy()
     given[30:60, 30:60] += 9
     assert np.abs(camera_flow(given) - turning).max() < 0.1
-    assert not camera_flow(np.zeros((8, 8, 2), np.float32)).any()

@@ -68,6 +68,8 @@ def test_steps_write_weights_to_a_new_folder(
         (["--davis", str(data), "--split", str(data / "other.txt"), "--out", not_there], "bear: no frames"),
         (["--davis", str(data), "--split", str(data / "no.txt"), "--out", not_there], "no.txt"),
         (["--davis", str(data), "--split", str(data / "none.txt"), "--out", not_there], "names no sequence"),
+        ([*sources, "--photos", str(data / "photo"), "--out", not_there], "no JPEG files there"),
+        ([*sources, "--leave-out", "onne", "--out", not_there], "no onne.jpg, which --leave-out names"),
     ):
         with pytest.raises(SystemExit):
             main(arguments)

@@ -12,7 +12,6 @@ import pytest
 from playwright.sync_api import expect
 
 import vos.example_clip
-from vos.testing import tiny_sequence
 from vos_web.server.run_length import decode_runs, encode_runs
 
 TIMES_MS = [0, 40, 80, 1580, 1620, 1660]
@@ -267,28 +266,57 @@ def test_only_the_page_that_asks_for_an_export_downloads_it(page, home, server):
     assert not other.locator("#toasts").inner_text()
 
 
-def test_what_moves_is_found_without_a_mark(page, home, server):
-    sequence = tiny_sequence("moving", size=(120, 160), length=10)
-    frames, _ = sequence.save(home / "moving")
-    open_video(page, frames)
-    page.click("#find")
-    expect(page.locator("#objects li[data-id]")).to_have_count(1)
+def test_what_moves_is_found_without_a_mark_and_corrected_with_one(page, home, server):
+    shutil.copy(home / "clip.mp4", home / "moving.mp4")
+    open_video(page, home / "moving.mp4")
+    page.dblclick("#find")
     expect(page.locator("#frame-card")).to_contain_text("Annotated frame", timeout=60_000)
     expect(page.locator("#stage")).not_to_have_attribute("data-saved", "false", timeout=60_000)
+    expect(page.locator("#objects li[data-id]")).to_have_count(1)
     expect(page.locator("#hint")).to_be_hidden()
-    session_id = next(
-        path.parent.name for path in (home / "sessions").glob("*/session.json") if "moving" in path.read_text()
-    )
+    truth = vos.read_label_map(Path(vos.example_clip.__file__).parent / "masks" / "00000.png") > 0
+    session_id = next((home / "sessions").glob("moving-*")).name
     _, runs, _ = server.request("GET", f"/api/sessions/{session_id}/masks/0")
-    found, truth = decode_runs(runs, sequence.size) > 0, sequence.label_maps[0] > 0
-    assert (found & truth).sum() > 0.5 * (found | truth).sum()
+    found = decode_runs(runs, truth.shape) > 0
+    assert (found & truth).sum() > 0.9 * (found | truth).sum()
+    box = page.locator("#overlay").bounding_box()
+    with page.expect_request("**/prompt") as asked:
+        page.mouse.click(box["x"] + 5, box["y"] + 5, delay=20)
+    present = np.array(asked.value.post_data_json["mask"], dtype="<u4").tobytes()
+    assert np.array_equal(decode_runs(present, truth.shape) > 0, found)
 
 
-def test_where_nothing_moves_the_page_says_so(page, home):
+def test_where_nothing_moves_the_page_says_so_and_looks_in_another_frame(page, home):
     (home / "grey").mkdir()
-    for index in range(3):
-        cv2.imwrite(str(home / "grey" / f"{index}.png"), np.full((120, 160, 3), 128, np.uint8))
+    frames = [vos.read_frame(home / "clip.mp4", index).image for index in range(2)]
+    for index, image in enumerate([np.full_like(frames[0], 128)] * 9 + frames):
+        cv2.imwrite(str(home / "grey" / f"{index:02d}.png"), image[..., ::-1])
     open_video(page, home / "grey")
     page.click("#find")
-    expect(page.locator("body")).to_contain_text("found nothing that moves or stands out", timeout=60_000)
+    toast = page.locator("#toasts")
+    expect(toast).to_contain_text("Found nothing that moves or stands out in frame 0", timeout=60_000)
+    expect(toast).not_to_contain_text("--")
     expect(page.locator("#frame-card")).not_to_contain_text("Annotated frame")
+    go_to(page, 9)
+    page.click("#find")
+    expect(page.locator("#frame-card")).to_contain_text("Annotated frame", timeout=60_000)
+    expect(page.locator("#objects li[data-id]")).to_have_count(1)
+
+
+@pytest.mark.parametrize("size", [(360, 640), (390, 844), (844, 390), (1000, 700)])
+def test_the_hint_and_its_button_fit_the_window(page, home, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    open_video(page, home / "clip.mp4")
+    view, hint, find, zoom = (
+        page.locator(name).bounding_box() for name in ("#viewport", "#hint", "#find", "#zoom-box")
+    )
+
+    def lies_in(inner, outer):
+        return all(
+            outer[at] <= inner[at] and inner[at] + inner[side] <= outer[at] + outer[side]
+            for at, side in (("x", "width"), ("y", "height"))
+        )
+
+    assert lies_in(find, hint)
+    assert lies_in(hint, view)
+    assert find["x"] + find["width"] <= zoom["x"] or find["y"] + find["height"] <= zoom["y"]
