@@ -138,7 +138,7 @@ def _naming_others(plugins: Plugins | None) -> Iterator[None]:
         if not others:
             raise
         flags = ", ".join(one.flag for spec in others for one in spec.shorthands)
-        names = " and ".join(spec.name for spec in others)
+        names = ", ".join(spec.name for spec in others)
         raise type(error)(f"{error}\nWithout weights: {names} ({flags} of `vos init`).") from error
 
 

@@ -310,6 +310,6 @@ def test_nothing_painted_and_another_size_are_said(tmp_path):
 def test_missing_weights_name_what_needs_none(scene, tmp_path):
     runtime = vos.Runtime(cache=tmp_path)
     with pytest.raises(
-        vos.InputError, match=r"Without weights: clicks and grabcut and polygon \(--clicks, --box, --scribble"
+        vos.InputError, match=r"Without weights: clicks, grabcut, polygon, primary-object \(--clicks, --box, --scribble"
     ):
         vos.initialize(scene[0], "sam-points", {"points": "1:5,5,+"}, runtime=runtime)
