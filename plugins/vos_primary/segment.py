@@ -5,19 +5,18 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 
-from vos.plugin import BoolArray, FloatArray, Image, WeightsError
+from vos.plugin import BoolArray, FloatArray, Image
 from vos_grabcut.guided_filter import guided_filter
 from vos_primary.motion import motion_cues
 from vos_primary.network import PrimaryObjectNetwork
 from vos_propagation.backbone.efficientnet_lite import load_efficientnet_lite
-from vos_propagation.ops.convolutions import fold_all_batch_norms
+from vos_propagation.ops.shipped_weights import load_shipped_weights
 
 WEIGHTS = Path(__file__).parent / "primary_object.pt"
 SIDE, LONGEST = 384, 1024
@@ -40,7 +39,7 @@ class PrimaryObjectSegmenter:
             WeightsError: a file is missing or does not fit.
         """
         self._backbone = load_efficientnet_lite().to(memory_format=torch.channels_last)
-        self._network = load_network(WEIGHTS)
+        self._network = load_shipped_weights(PrimaryObjectNetwork(), WEIGHTS)
 
     def segment(self, image: Image, others: Sequence[Image | None]) -> BoolArray:
         """Find what moves or stands out.
@@ -83,22 +82,3 @@ class PrimaryObjectSegmenter:
 def primary_object_segmenter() -> PrimaryObjectSegmenter:
     """The segmenter of this process, for all of its threads; it is made once."""
     return PrimaryObjectSegmenter()
-
-
-def load_network(path: Path) -> PrimaryObjectNetwork:
-    """Make the network with its weights.
-
-    Args:
-        path: a state dict as ``train_primary`` writes it.
-    Raises:
-        WeightsError: the file is missing or does not fit.
-    """
-    network = PrimaryObjectNetwork()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict({name: value.float() for name, value in state.items()})
-    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-        raise WeightsError(f"{path}: is not the network's file ({error}). Reinstall vos-toolkit.") from None
-    network.eval().requires_grad_(False)
-    fold_all_batch_norms(network)
-    return network.to(memory_format=torch.channels_last)

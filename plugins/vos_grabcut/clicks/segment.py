@@ -15,13 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vos.plugin import AnyArray, BoolArray, FloatArray, Image, WeightsError
+from vos.plugin import AnyArray, BoolArray, FloatArray, Image
 from vos_grabcut.clicks.network import ClickDecoder
 from vos_grabcut.clicks.prompt_maps import PromptCells
 from vos_grabcut.guided_filter import guided_filter
 from vos_grabcut.prompts import ObjectPrompts
 from vos_propagation.backbone.efficientnet_lite import EfficientNetLite, load_efficientnet_lite
-from vos_propagation.ops.convolutions import fold_all_batch_norms
+from vos_propagation.ops.shipped_weights import load_shipped_weights
 
 WEIGHTS = Path(__file__).parent / "decoder.pt"
 MULTIPLE = 64
@@ -76,7 +76,7 @@ class ClickSegmenter:
         """
         self._config = config or ClickConfig()
         self._network: EfficientNetLite = load_efficientnet_lite().to(memory_format=torch.channels_last)
-        self._decoder = load_decoder(WEIGHTS)
+        self._decoder = load_shipped_weights(ClickDecoder(), WEIGHTS)
         self._encodings: OrderedDict[tuple[object, ...], Levels] = OrderedDict()
         self._lock = threading.Lock()
 
@@ -178,25 +178,6 @@ class ClickSegmenter:
 def click_segmenter() -> ClickSegmenter:
     """The segmenter of this process, for all of its threads; it is made once."""
     return ClickSegmenter()
-
-
-def load_decoder(path: Path) -> ClickDecoder:
-    """Make the decoder with its weights.
-
-    Args:
-        path: a state dict as ``train_click_decoder`` writes it.
-    Raises:
-        WeightsError: the file is missing or does not fit.
-    """
-    decoder = ClickDecoder()
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        decoder.load_state_dict({name: value.float() for name, value in state.items()})
-    except (OSError, RuntimeError) as error:
-        raise WeightsError(f"{path}: is not the click decoder's file ({error}). Reinstall vos-toolkit.") from None
-    decoder.eval().requires_grad_(False)
-    fold_all_batch_norms(decoder)
-    return decoder.to(memory_format=torch.channels_last)
 
 
 def _mark_counts(marks: int, first: int) -> list[int]:

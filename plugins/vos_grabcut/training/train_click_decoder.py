@@ -10,9 +10,7 @@ which it sees as the previous mask. A second process makes the squares while thi
 from __future__ import annotations
 
 import argparse
-import io
 import signal
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,22 +18,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from vos.plugin import InputError, atomic_write
+from vos.plugin import InputError
 from vos_grabcut.clicks.network import ClickDecoder
+from vos_grabcut.training.averaged_training import AveragedTraining
 from vos_grabcut.training.samples import Annotated, Sample, SquareCrops, annotated_images, read_annotated
 from vos_grabcut.training.simulated_prompts import PromptedObject, simulate_prompts
 
 BATCH = 8
-LEARNING_RATE = 2e-3
 COARSE_WEIGHT = 0.3
 """Weight of the loss at 16 px beside the one at 4 px."""
-AVERAGED = 0.998
-"""Decay of the moving average of the weights, which is what is written."""
 MOST_CORRECTIONS = 4
-WRITTEN_EVERY = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -68,35 +62,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train(squares: SquareCrops, steps: int, rng: np.random.Generator, out: Path) -> None:
     """Train a decoder from scratch, and write the moving average of its weights now and then and at the end."""
     decoder = ClickDecoder().to(memory_format=torch.channels_last)
-    averaged = AveragedModel(decoder, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)  # type: ignore[no-untyped-call]
-    optimizer = torch.optim.AdamW(decoder.parameters(), LEARNING_RATE, weight_decay=1e-2)
-    scheduled = max(steps, 21)  # OneCycleLR divides by zero where 5 % of the steps are one step
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=scheduled, pct_start=0.05)
-    began, losses = time.perf_counter(), []
+    training = AveragedTraining(decoder, steps, out)
     batches = iter(
         DataLoader(squares, batch_size=None, num_workers=1, prefetch_factor=4, multiprocessing_context="spawn")
     )
-    for step in range(steps):
+    for _ in range(steps):
         batch = [simulate_prompts(sample, rng) for sample in next(batches)]
         features = _stacked([one.sample for one in batch])
         decoder.eval()
         for _ in range(int(rng.integers(0, MOST_CORRECTIONS))):
             _correct(decoder, features, batch, rng)
         decoder.train()
-        loss = _loss(*_answers(decoder, features, batch), batch)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        averaged.update_parameters(decoder)
-        losses.append(float(loss.detach()))
-        if step % 50 == 49:
-            print(f"step {step + 1}: loss {np.mean(losses[-50:]):.4f}, {time.perf_counter() - began:.0f} s", flush=True)
-        if (step + 1) % WRITTEN_EVERY == 0 or step + 1 == steps:
-            content = io.BytesIO()
-            torch.save({name: value.half() for name, value in averaged.module.state_dict().items()}, content)
-            atomic_write(out, content.getvalue())
+        training.learn(_loss(*_answers(decoder, features, batch), batch))
 
 
 def _images(chosen: argparse.Namespace) -> tuple[list[Annotated], list[Annotated]]:

@@ -10,9 +10,7 @@ latest ones, each of which is seen a few times.
 from __future__ import annotations
 
 import argparse
-import io
 import signal
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +20,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, IterableDataset
 
-from vos.plugin import InputError, atomic_write
+from vos.plugin import InputError
+from vos_grabcut.training.averaged_training import AveragedTraining
 from vos_primary.motion import motion_cues
 from vos_primary.network import PrimaryObjectNetwork
 from vos_primary.training.clips import Annotated, MovingClips, read_photographs, read_sequences
@@ -33,14 +31,10 @@ from vos_propagation.backbone.efficientnet_lite import load_efficientnet_lite
 
 BATCH, NEW, KEPT = 6, 1, 800
 """Samples of a step, samples that are new in each step, and samples that are kept to be drawn from."""
-LEARNING_RATE = 2e-3
 DROPPED = 0.2
 """Share of the reduced features that are left out in a step."""
 COARSE_WEIGHT = 0.5
 """Weight of the loss at 16 px beside the one at 4 px."""
-AVERAGED = 0.998
-"""Decay of the moving average of the weights, which is what is written."""
-WRITTEN_EVERY = 500
 
 
 @dataclass(frozen=True)
@@ -117,11 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def train(samples: Samples, steps: int, rng: np.random.Generator, out: Path) -> None:
     """Train from scratch, and write the moving average of the weights now and then and at the end."""
     network = PrimaryObjectNetwork(DROPPED).to(memory_format=torch.channels_last)
-    averaged = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(AVERAGED), use_buffers=True)  # type: ignore[no-untyped-call]
-    optimizer = torch.optim.AdamW(network.parameters(), LEARNING_RATE, weight_decay=1e-2)
-    scheduled = max(steps, 21)  # OneCycleLR divides by zero where 5 % of the steps are one step
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, total_steps=scheduled, pct_start=0.05)
-    began, losses = time.perf_counter(), []
+    training = AveragedTraining(network, steps, out)
     kept: list[Sample] = []
     loader = iter(
         DataLoader(samples, batch_size=None, num_workers=1, prefetch_factor=8, multiprocessing_context="spawn")
@@ -132,20 +122,7 @@ def train(samples: Samples, steps: int, rng: np.random.Generator, out: Path) -> 
         new = next(loader)
         for sample in new:
             kept[int(rng.integers(len(kept)))] = sample
-        loss = _loss(network, [kept[int(rng.integers(len(kept)))] for _ in range(BATCH)])
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        averaged.update_parameters(network)
-        losses.append(float(loss.detach()))
-        if step % 50 == 49:
-            print(f"step {step + 1}: loss {np.mean(losses[-50:]):.4f}, {time.perf_counter() - began:.0f} s", flush=True)
-        if (step + 1) % WRITTEN_EVERY == 0 or step + 1 == steps:
-            content = io.BytesIO()
-            torch.save({name: value.half() for name, value in averaged.module.state_dict().items()}, content)
-            atomic_write(out, content.getvalue())
+        training.learn(_loss(network, [kept[int(rng.integers(len(kept)))] for _ in range(BATCH)]))
 
 
 def _loss(network: PrimaryObjectNetwork, batch: Sequence[Sample]) -> Tensor:

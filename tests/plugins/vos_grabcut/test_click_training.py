@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vos_grabcut.clicks.segment import load_decoder
+from vos_grabcut.clicks.network import ClickDecoder
 from vos_grabcut.training.train_click_decoder import main
+from vos_propagation.ops.shipped_weights import load_shipped_weights
 
 
 def test_steps_on_black_and_white_masks_write_weights_to_a_new_folder(
@@ -24,7 +25,7 @@ def test_steps_on_black_and_white_masks_write_weights_to_a_new_folder(
     data = ["--data", str(tmp_path), "--steps"]
     main([*data, "20", "--out", str(tmp_path / "new" / "decoder.pt")])
     assert "0 photographs and 1 frames" in capsys.readouterr().out
-    load_decoder(tmp_path / "new" / "decoder.pt")
+    load_shipped_weights(ClickDecoder(), tmp_path / "new" / "decoder.pt")
     (tmp_path / "Annotations" / "480p" / "one" / "00000.png").unlink()
     not_there = str(tmp_path / "no" / "decoder.pt")
     for arguments, message in (

@@ -13,8 +13,9 @@ from vos.plugin import EmptyMaskError, WeightsError, load_plugins
 from vos.testing import initializer_checks
 from vos.testing.contract import check_all
 from vos_primary.initializer import PrimaryObjectInitializer
+from vos_primary.network import PrimaryObjectNetwork
 from vos_primary.options import PrimaryOptions
-from vos_primary.segment import load_network
+from vos_propagation.ops.shipped_weights import load_shipped_weights
 
 PLUGINS = load_plugins(autoload=False)
 SIZE = (240, 320)
@@ -98,5 +99,5 @@ def test_a_frame_of_one_colour_has_no_primary_object(initializer):
 def test_a_weights_file_that_does_not_fit_is_named(tmp_path):
     (tmp_path / "network.pt").write_bytes(b"")
     for path in (tmp_path / "network.pt", tmp_path / "none.pt"):
-        with pytest.raises(WeightsError, match=rf"{path.name}: is not the network's file"):
-            load_network(path)
+        with pytest.raises(WeightsError, match=rf"{path.name}: is not the file of PrimaryObjectNetwork"):
+            load_shipped_weights(PrimaryObjectNetwork(), path)

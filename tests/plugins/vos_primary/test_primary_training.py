@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from vos_primary.motion import OFFSETS
-from vos_primary.segment import load_network
+from vos_primary.network import PrimaryObjectNetwork
 from vos_primary.training import clips
 from vos_primary.training.clips import MovingClips, read_photographs, read_sequences
 from vos_primary.training.train_primary import main
+from vos_propagation.ops.shipped_weights import load_shipped_weights
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_steps_write_weights_to_a_new_folder(
     sources = ["--davis", str(data), "--split", str(data / "train.txt"), "--photos", str(data / "photos")]
     main([*sources, "--steps", "2", "--out", str(data / "new" / "network.pt")])
     assert "1 sequences and 1 photographs" in capsys.readouterr().out
-    load_network(data / "new" / "network.pt")
+    load_shipped_weights(PrimaryObjectNetwork(), data / "new" / "network.pt")
     not_there = str(data / "no" / "network.pt")
     (data / "other.txt").write_text("bear\n")
     (data / "none.txt").write_text("\n")
