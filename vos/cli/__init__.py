@@ -42,7 +42,10 @@ VERBS: dict[str, tuple[str, str]] = {
 }
 """Built-in verbs: module and summary. Plugins add theirs with ``vos_commands``."""
 
-HOW_TO_RESUME = {"track": "; run again with --resume (a live stream begins anew)", "davis": "; run again to go on"}
+HOW_TO_RESUME = {
+    "track": "; run again with --resume, or with --from as before (a live stream begins anew)",
+    "davis": "; run again to go on",
+}
 """Advice after a verb was stopped, for its last line."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,33 +41,31 @@ class Continuation:
         Raises:
             AnnotationError: the file is not a mask of the frame's size.
         """
-        path = self.folder / f"{safe_name(frame.name)}.png"
-        return load_mask(path, frame.size, allow_empty=True).label_map if path.is_file() else None
+        return self.required_mask(frame) if self._path(frame).is_file() else None
 
     def required_mask(self, frame: Frame) -> LabelMap:
-        """Read the earlier run's mask of the frame from which this run continues.
+        """Read the earlier run's mask of a frame.
 
         Raises:
-            InputError: it has none.
+            AnnotationError: there is none, or the file is not a mask of the frame's size.
         """
-        held = self.mask(frame)
-        if held is None:
-            raise InputError(
-                f"{self.folder}: holds no mask of frame {frame.name}, where --from goes on. "
-                "The earlier run ended before it: use --resume or --overwrite."
-            )
-        return held
+        return load_mask(self._path(frame), frame.size, allow_empty=True).label_map
+
+    def _path(self, frame: Frame) -> Path:
+        return self.folder / f"{safe_name(frame.name)}.png"
 
 
-def check_earlier_run(run: Run, record: Mapping[str, Any], index: int) -> None:
+def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Container[int]) -> None:
     """Refuse to continue an earlier run with other settings.
 
     Args:
         run: the new run, with its output folder.
         record: of the earlier run, as ``read_record`` gives it; empty if there is none.
         index: the frame to continue from.
+        masks: indices of the frames whose masks are in the folder.
     Raises:
-        InputError: there is no run in the folder, or one that continued from an earlier frame and was stopped.
+        InputError: there is no run in the folder, one that ended before the frame, or one that continued from an
+            earlier frame and was stopped.
         OutputExistsError: it differs in more than the annotations.
     """
     if not record:
@@ -88,6 +86,11 @@ def check_earlier_run(run: Run, record: Mapping[str, Any], index: int) -> None:
         raise InputError(
             f"{run.output}: the earlier run has a mask of frame {missing[0]} too. Give it again, "
             f"with --mask {missing[0]}:FILE or another one."
+        )
+    if min(run.annotated) < index and index not in masks:
+        raise InputError(
+            f"{run.output}: holds no mask of frame {index}, where --from goes on. "
+            "The earlier run ended before it: use --resume or --overwrite."
         )
 
 

@@ -251,7 +251,7 @@ def _begin_outputs(
         return None
     if continuation is not None:
         record = read_record(folder) or {}
-        check_earlier_run(run.facts, record, continuation.index)
+        check_earlier_run(run.facts, record, continuation.index, masks_by_index(folder, info))
         run.doubts.keep(earlier_doubts(folder, record, run.loop.first_tracked, run.loop.passes[1].step))
         continuation.folder = folder
     if planned.remote is None:

@@ -341,7 +341,11 @@ def vos_open_source(location):
 @pytest.mark.parametrize(
     ("verb", "words"),
     [
-        ("track", "vos: stopped. What was written is whole; run again with --resume (a live stream begins anew)."),
+        (
+            "track",
+            "vos: stopped. What was written is whole; run again with --resume, or with --from as before "
+            "(a live stream begins anew).",
+        ),
         ("davis", "vos: stopped. What was written is whole; run again to go on."),
         ("init", "vos: stopped. What was written is whole."),
     ],

@@ -104,8 +104,10 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(earlier, tmp_path):
     with pytest.raises(OptionError, match="without --resume"):
         track(earlier, given, from_frame=6, resume=True)
     (earlier / SEQUENCE.name / "00006.png").unlink()
-    with pytest.raises(InputError, match="holds no mask of frame 00006"):
+    record = (earlier / SEQUENCE.name / "run.json").read_bytes()
+    with pytest.raises(InputError, match="holds no mask of frame 6, where"):
         track(earlier, given, from_frame=6)
+    assert (earlier / SEQUENCE.name / "run.json").read_bytes() == record
     assert rows(earlier) == {i: held for i, held in before.items() if i != 6}
 
 
