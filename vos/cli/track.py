@@ -206,7 +206,13 @@ def _first_mask(
     # Typing mistakes and outputs that are there should not cost the wait for the initializer.
     tracker_options(args.tracker, options, plugins)
     planned = PlannedOutputs.plan(
-        writers, args.output, plugins, args.sequence, resume=args.resume, overwrite=args.overwrite
+        writers,
+        args.output,
+        plugins,
+        args.sequence,
+        resume=args.resume,
+        overwrite=args.overwrite,
+        continues=args.from_frame is not None,
     )
     planned.check(source, {}, init_options)
     try:

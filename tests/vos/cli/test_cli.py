@@ -194,6 +194,13 @@ def test_an_object_ends_and_the_record_says_where(files, tmp_path, run):
     assert json.loads((tmp_path / "frames" / "run.json").read_text())["selection"] == {"ends": {"2": 2}}
 
 
+def test_from_in_the_folder_of_a_run_that_began_with_a_prompt_names_the_mask_that_is_missing(files, tmp_path, run):
+    words = ["track", files[0], "--polygon", "1:2,2 20,2 20,20 2,20", "-o", tmp_path / "out", "--no-masks"]
+    assert run(*words)[0] == 0
+    code, _, err = run(*words, "--from", 2)
+    assert (code, err) == (2, "vos: --from 2: no mask is given for frame 2. Give one with --mask 2:FILE.\n")
+
+
 def test_plugins_lists_offers_with_options(run):
     code, out, _ = run("plugins")
     assert code == 0
