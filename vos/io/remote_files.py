@@ -230,7 +230,7 @@ def _files_at(file_system: Any, path: str) -> list[dict[str, Any]]:
         return [info]
     files = [one for one in file_system.ls(path, detail=True) if one.get("type") == "file"]
     if not files:
-        raise FileNotFoundError(path)
+        raise OSError("a folder without files of its own")
     return sorted(files, key=lambda one: str(one["name"]))
 
 

@@ -345,6 +345,9 @@ def test_errors_name_the_address_and_what_the_server_said(web, memory, tmp_path)
     pytest.importorskip("aiohttp", reason="the extra `remote`")
     memory.pipe_file("/in/cut.mp4", (CLIP / "clip.mp4").read_bytes()[:3000])
     memory.pipe_file("/in/text.png", b"text")
+    memory.pipe_file("/in/masks/dog/00000.png", first_mask().read_bytes())
+    with pytest.raises(vos.InputError, match=r"^memory://in/masks: .* \(a folder without files of its own\)"):
+        track(CLIP / "clip.mp4", "memory://in/masks", tmp_path / "out")
     with pytest.raises(vos.InputError, match=r"^memory://in/cut.mp4: "):
         open_source("memory://in/cut.mp4", PLUGINS)
     with pytest.raises(vos.InputError, match=r"^memory://in/text.png: not a picture"):
