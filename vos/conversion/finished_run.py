@@ -128,8 +128,7 @@ class FinishedRun:
             return held
         selection = self.record.get("selection", {})
         start, step = (_whole(selection.get(name), least) for name, least in (("start", 0), ("step", 1)))
-        from_start = self.record.get("both_ways") or "from" in selection
-        first = start if from_start else next(iter(self.record.get("annotated", ())), 0)
+        first = start if self.record.get("both_ways") else next(iter(self.record.get("annotated", ())), 0)
         wanted = range(first, first + self.frame_count * step, step)
         own = {index: path for index, path in held.items() if index in wanted}
         if len(own) != self.frame_count:

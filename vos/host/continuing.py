@@ -29,11 +29,28 @@ class Continuation:
         replay: True passes all earlier frames and their masks to the writers; False only the frames that a backward
             pass changes.
         folder: output folder of the earlier run; set before the first frame is tracked.
+        kept: indices of the earlier run's frames before ``index``; the folder may hold masks of other runs too.
     """
 
     index: int
     replay: bool = False
     folder: Path = Path()
+    kept: range = range(0)
+
+    def take_over(self, run: Run, record: Mapping[str, Any]) -> Run:
+        """Find the frames of an earlier run that are kept.
+
+        Args:
+            run: the new run, with its output folder.
+            record: of the earlier run, which ``check_earlier_run`` has accepted.
+        Returns:
+            The new run; it is one of both ways if the earlier one was.
+        """
+        assert run.output is not None, "a run is continued in its folder"
+        back = bool(record.get("both_ways"))
+        first = run.selection.get("start", 0) if back else min(record.get("annotated") or [self.index])
+        self.folder, self.kept = run.output, range(first, self.index, run.selection.get("step", 1))
+        return dataclasses.replace(run, both_ways=run.both_ways or back)
 
     def mask(self, frame: Frame) -> LabelMap | None:
         """Read the earlier run's mask of a frame; None where it has none.
@@ -41,7 +58,7 @@ class Continuation:
         Raises:
             AnnotationError: the file is not a mask of the frame's size.
         """
-        return self.required_mask(frame) if self._path(frame).is_file() else None
+        return self.required_mask(frame) if frame.index in self.kept and self._path(frame).is_file() else None
 
     def required_mask(self, frame: Frame) -> LabelMap:
         """Read the earlier run's mask of a frame.

@@ -244,7 +244,7 @@ def _facts(
 ) -> Run:
     info = source.info
     first = next(iter(annotations))
-    if first > indices[0] and not config.both_ways:
+    if first > indices[0] and not config.both_ways and config.from_frame is None:
         logger.info(
             "frames %d to %d come before the first annotation and are left out; --both-ways tracks them.",
             indices[0],

@@ -17,7 +17,7 @@ from vos.host.opening import GivenSource
 from vos.host.outputs.planned_outputs import PlannedOutputs, masks_by_index, stale_masks
 from vos.host.outputs.remote_output import publishing
 from vos.host.outputs.resuming import resume_stopped_run
-from vos.host.outputs.run_record import RunRecord, masks_in, read_record, remove_partials
+from vos.host.outputs.run_record import RunRecord, read_record, remove_partials
 from vos.host.outputs.saved_states import StateWriter
 from vos.host.outputs.writer_making import GivenWriter
 from vos.host.run import PreparedRun, prepare_run
@@ -252,8 +252,8 @@ def _begin_outputs(
     if continuation is not None:
         record = read_record(folder) or {}
         check_earlier_run(run.facts, record, continuation.index, masks_by_index(folder, info))
+        run.facts = continuation.take_over(run.facts, record)
         run.doubts.keep(earlier_doubts(folder, record, run.loop.first_tracked, run.loop.passes[1].step))
-        continuation.folder = folder
     if planned.remote is None:
         run.opened.callback(remove_empty, missing_folders(folder))  # where a writer refuses to begin, nothing is left
     finished = planned.prepare(run.facts)
@@ -261,10 +261,13 @@ def _begin_outputs(
         run.opened.enter_context(output_lock(folder))
         remove_partials(folder)
         resumed = _go_on(run, planned, folder, exact=exact)
-        stale = [] if planned.adds_to_finished_run(folder) else stale_masks(folder, info, run.loop.passes)
-        kept = run.facts.frames_before if continuation is None else len(masks_in(folder)) - len(stale)
-        # A continued run reads masks before it writes them again.
-        stale = stale if continuation is None else []
+        if continuation is None:
+            stale = [] if planned.adds_to_finished_run(folder) else stale_masks(folder, info, run.loop.passes)
+            kept = run.facts.frames_before
+        else:
+            stale = []  # a continued run reads masks before it writes them again
+            before = range(run.loop.passes[1].start)
+            kept = sum(i in continuation.kept and i in before for i in masks_by_index(folder, info))
         record_keeper = RunRecord(planned.descriptions, run.doubts, stale, kept, resumed)
         run.observing.add_hooks(record_keeper, "run.json")
     return finished

@@ -73,6 +73,31 @@ def test_from_gives_other_writers_every_frame(earlier, tmp_path):
     assert [line.split(",")[0] for line in path.read_text().splitlines()[1::2]] == [str(i) for i in range(9)]
 
 
+@pytest.mark.parametrize("replay", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "given", "expected"),
+    [
+        ({"step": 2}, {0: marked(o1=3)}, [0, 2, 4, 6, 8]),
+        ({"start": 3}, {3: marked(o1=3)}, [3, 4, 5, 6, 7, 8]),
+        ({}, {3: marked(o1=3)}, [3, 4, 5, 6, 7, 8]),
+        ({"start": 2, "both_ways": True}, {4: marked(o1=3)}, [2, 3, 4, 5, 6, 7, 8]),
+    ],
+)
+def test_masks_that_another_run_left_are_no_part_of_a_continued_one(
+    earlier, tmp_path, settings, given, expected, replay
+):
+    track(earlier, given, overwrite=True, **settings)
+    settings = {name: value for name, value in settings.items() if name != "both_ways"}
+    report = tmp_path / "report.csv"
+    writers = ["davis", ("report", {"path": str(report)})] if replay else ["davis"]
+    track(earlier, {**given, 6: marked(o1=9)}, from_frame=6, writers=writers, **settings)
+    if replay:
+        assert [int(line.split(",")[0]) for line in report.read_text().splitlines()[1:]] == expected
+    assert json.loads((earlier / SEQUENCE.name / "run.json").read_text())["frames"] == len(expected)
+    vos.export(earlier / SEQUENCE.name, "npz", tmp_path / "masks.npz")
+    assert np.load(tmp_path / "masks.npz")["indices"].tolist() == expected
+
+
 def test_a_new_object_goes_on_from_its_frame_in_an_earlier_run(earlier):
     track(earlier, {0: marked(o1=1, o2=2), 3: marked(o3=12)}, from_frame=3, both_ways=True)
     assert rows(earlier) == {i: {1: 1, 2: 2, 3: 12} for i in range(9)}
