@@ -265,8 +265,11 @@ def _from_pattern(pattern: str, defaults: TrackJob) -> Iterator[TrackJob]:
         raise InputError(
             f"{pattern}: no such manifest, tree or video. Expected a .jsonl or .csv file, a folder, or a pattern."
         )
-    for source in found:
-        masks, name = _mask_beside(source), sequence_name(source)
+    beside = {source: _mask_beside(source) for source in found}
+    for source, masks in beside.items():
+        name = sequence_name(source)
+        if source in beside.values():  # a folder of another one's masks
+            continue
         if masks is None:
             raise InputError(
                 f"{source}: no mask beside it. Expected {name}.png, {name}-mask.png or a folder {name}/; "

@@ -87,6 +87,7 @@ def test_a_pattern_takes_the_masks_beside_the_videos(tmp_path):
         ("b", str(tmp_path / "b-mask.png")),
         ("c", str(tmp_path / "c")),
     ]
+    assert find_jobs(str(tmp_path / "*"), DEFAULTS) == jobs
     for name in ("x:y.mp4", "x_y.png"):  # the name that `vos init` and `vos track` make of x:y
         (tmp_path / name).touch()
     assert find_jobs(str(tmp_path / "x:*.mp4"), DEFAULTS)[0].masks == str(tmp_path / "x_y.png")
