@@ -382,6 +382,16 @@ def given_then_fails():
     fail()
 
 
+def given_then_leaves():
+    yield frame(0)
+    leave()
+
+
+def given_then_stops():
+    yield frame(0)
+    raise KeyboardInterrupt
+
+
 def test_a_ready_source_without_info_is_named():
     source = Source([])
     source.info = None
@@ -394,6 +404,9 @@ def test_a_ready_source_without_info_is_named():
     [
         (lambda: None, r"guest:: the source \(a guest's\) failed: TypeError: 'NoneType' object is not iterable"),
         (given_then_fails, r"the source \(a guest's\) failed: KeyError: 'lost'"),
+        (fail, r"^guest:: the source \(a guest's\) failed: KeyError: 'lost'"),
+        (given_then_leaves, r"^guest:: the source \(a guest's\) failed: SystemExit: 0"),
+        (given_then_stops, r"^guest:: the source \(a guest's\) failed: KeyboardInterrupt"),
         ([frame(0), None], "gave a NoneType, expected a vos.Frame"),
         ([frame(5)], 'gave frame 5, named "00005", after "", expected frame 0'),
         ([frame(0), frame(0, "again")], 'gave frame 0, named "again", after "00000", expected frame 1'),
