@@ -419,6 +419,24 @@ def test_a_source_that_gives_what_was_not_asked_for_is_named(given, message):
         list(vos.stream(Source(given), np.ones((48, 64), np.uint8), tracker=StubTracker(), plugins=Plugins()))
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (fail, "failed: KeyError: 'lost'"),
+        (given_then_fails, "failed: KeyError: 'lost'"),
+        (given_then_leaves, "failed: SystemExit: 0"),
+        ([None, frame(1)], "gave a NoneType, expected a vos.Frame"),
+    ],
+)
+def test_a_source_that_fails_is_named_where_one_frame_is_read_and_where_a_run_is_exported(given, message, tmp_path):
+    with pytest.raises(PluginFailedError, match=rf"^guest:: the source \(a guest's\) {message}"):
+        vos.read_frame(Source(given), 1)
+    (tmp_path / "run").mkdir()
+    vos.write_label_map(tmp_path / "run" / "00001.png", np.ones((48, 64), np.uint8))
+    with pytest.raises(PluginFailedError, match=rf"^guest:: the source \(a guest's\) {message}"):
+        vos.export(tmp_path / "run", "overlay", output=tmp_path / "o.mp4", source=Source(given))
+
+
 def test_a_source_that_gives_fewer_frames_than_it_declared_is_an_error_unless_allowed(tmp_path):
     def track(**options):
         source = Source([frame(0), frame(1)])

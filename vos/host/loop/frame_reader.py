@@ -6,9 +6,9 @@ import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from vos.errors import PluginFailedError, SourceError, TruncatedSourceError
+from vos.host.opening import frames_of
 from vos.host.threads import ReadAhead
 from vos.protocols.source import Source
-from vos.registry.plugin_errors import blaming
 from vos.types.arrays import Size
 from vos.types.frame import Frame
 
@@ -50,7 +50,7 @@ class FrameReader:
         wanted = indices if not info.left_out else [index for index in indices if index not in info.left_out]
         given, last = 0, ""
         try:
-            with ReadAhead(self._frames(indices), READ_AHEAD_FRAMES) as frames:
+            with ReadAhead(frames_of(self._source, indices), READ_AHEAD_FRAMES) as frames:
                 for frame in self._checked(frames, wanted):
                     given, last = given + 1, frame.name
                     yield frame
@@ -74,20 +74,10 @@ class FrameReader:
                 error.frames_declared,
             )
 
-    def _frames(self, indices: range) -> Iterator[Frame]:
-        """The source's frames; what it raises, in the thread that reads ahead, is an error that names it."""
-        info = self._source.info
-        with blaming(f"{info.location}: the source ({info.kind}) failed", leaving=True):
-            yield from self._source.frames(indices)
-
     def _checked(self, frames: Iterable[Frame], indices: Sequence[int]) -> Iterator[Frame]:
         info = self._source.info
         given, last = 0, ""
         for frame in frames:
-            if not isinstance(frame, Frame):
-                raise PluginFailedError(
-                    f"{info.location}: the source ({info.kind}) gave a {type(frame).__name__}, expected a vos.Frame."
-                )
             if given == len(indices) or frame.index != indices[given] or frame.name == last:
                 expected = f"frame {indices[given]}" if given < len(indices) else "no more"
                 raise PluginFailedError(
