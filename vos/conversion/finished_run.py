@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from vos.errors import InputError
+from vos.host.opening import frames_of
 from vos.host.outputs.run_record import read_record
 from vos.io.atomic_files import safe_name
 from vos.io.masks.mask_file import read_label_map
@@ -185,7 +186,7 @@ class FinishedRun:
         steps = {after - before for before, after in itertools.pairwise(indices)} or {1}
         step = steps.pop() if len(steps) == 1 else 1
         wanted = set(indices)
-        frames = source.frames(range(indices[0], indices[-1] + 1, step))
+        frames = frames_of(source, range(indices[0], indices[-1] + 1, step))
         return (frame for frame in frames if frame.index in wanted)
 
     def _info(self) -> SourceInfo:

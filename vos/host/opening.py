@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vos.errors import SourceError
+from vos.errors import PluginFailedError, SourceError
 from vos.host.memory_source import frames_in_memory
 from vos.host.remote_inputs import RemoteSource, naming
 from vos.io.remote_files import fetch, is_remote
 from vos.protocols.source import Source
 from vos.registry.discovery import Plugins, load_plugins
+from vos.registry.plugin_errors import blaming
 from vos.registry.spec_checks import check_source
 from vos.types.arrays import AnyArray
+from vos.types.frame import Frame
 
 GivenSource: TypeAlias = str | Path | int | Source | Sequence[Any] | Iterable[Any] | AnyArray
 
@@ -52,3 +54,29 @@ def open_source(location: GivenSource, plugins: Plugins | None = None) -> Source
         raise SourceError(f"{location}: no plugin can read this. Which plugins are there: `vos plugins --json`.")
     assert isinstance(source, Source), "checked where the plugin answers"
     return source
+
+
+def frames_of(source: Source, indices: range) -> Iterator[Frame]:
+    """Read frames of a source, so that what goes wrong in it names it.
+
+    Args:
+        source: an open source, which another plugin may have made; it stays open.
+        indices: of the frames.
+    Yields:
+        What the source gives, in its order.
+    Raises:
+        SourceError: from the source.
+        PluginFailedError: the source failed otherwise, or gave what is no frame.
+    """
+    who = f"{source.info.location}: the source ({source.info.kind})"
+    with blaming(f"{who} failed", leaving=True):
+        frames = iter(source.frames(indices))
+        try:
+            for frame in frames:
+                if not isinstance(frame, Frame):
+                    raise PluginFailedError(f"{who} gave a {type(frame).__name__}, expected a vos.Frame.")
+                yield frame
+        finally:
+            close = getattr(frames, "close", None)
+            if close is not None:
+                close()

@@ -10,6 +10,7 @@ from typing import Any
 from vos.errors import OptionError
 from vos.host.tracker_making import GivenTracker
 from vos.types.runtime import Runtime
+from vos.types.whole_numbers import whole_number
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,12 @@ class RunConfig:
     from_frame: int | None = None
 
     def __post_init__(self) -> None:
+        for name in ("start", "stop", "step", "max_side", "from_frame"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole_number(value, name, OptionError))
+        ids = [whole_number(i, "an object id of ends", OptionError) for i in self.ends]
+        frames = [whole_number(end, "a frame index of ends", OptionError) for end in self.ends.values()]
+        object.__setattr__(self, "ends", dict(zip(ids, frames, strict=True)))
         if self.max_side is not None and self.max_side < 1:
             raise OptionError(f"--max-side is {self.max_side}, expected 1 pixel or more.")
         if self.step < 1 or self.start < 0:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vos.errors import EmptyMaskError, OptionError, PluginError, SourceError, WeightsError
-from vos.host.opening import open_source
+from vos.host.opening import frames_of, open_source
 from vos.host.torch_settings import TorchSettings
 from vos.initialization.object_selection import ObjectSelection, choose_objects
 from vos.protocols.initializer import ClipInitializer, Initializer
@@ -197,13 +197,14 @@ def _read(source: Source, index: int, wanted: Sequence[int]) -> dict[int, Frame]
 
     Raises:
         SourceError: the frame cannot be read, or there is no such frame.
+        PluginFailedError: the source failed.
     """
     count = source.info.frame_count
     there = [i for i in wanted if i >= 0 and (count is None or i < count)]
     found: dict[int, Frame] = {}
     for first in sorted({min(there), index}) if index in there else ():
         try:
-            for frame in source.frames(range(first, max(there) + 1)):
+            for frame in frames_of(source, range(first, max(there) + 1)):
                 if frame.index in there:
                     found[frame.index] = frame
         except SourceError:

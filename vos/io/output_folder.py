@@ -76,7 +76,7 @@ class OutputFolder:
             if there < count:
                 raise OutputError(
                     f"{folder}: {count - there} of the {count} files that were written are gone: "
-                    "something removed them during the run. Run again."
+                    "something removed them during the run, or two frames have one name. Run again."
                 )
 
     def _make(self, folder: Path, *, parents: bool) -> None:

@@ -13,7 +13,7 @@ from vos.errors import PluginError
 
 def is_file(module: str) -> bool:
     """True if an argument of ``-p`` is a path, not the name of a module."""
-    return module.endswith(".py") or "/" in module or os.sep in module
+    return module.endswith(".py") or module.startswith(".") or "/" in module or os.sep in module
 
 
 def absolute(module: str) -> str:
@@ -23,7 +23,7 @@ def absolute(module: str) -> str:
 
 def module_name(module: str) -> str:
     """The name under which a file or folder is imported; a module's name is its own."""
-    return Path(module).name.removesuffix(".py") if is_file(module) else module
+    return Path(module).absolute().name.removesuffix(".py") if is_file(module) else module
 
 
 def import_file(path: str) -> ModuleType:
@@ -42,8 +42,9 @@ def import_file(path: str) -> ModuleType:
     folder = file.parent
     if file.is_dir():
         file /= "__init__.py"
-    if not file.is_file():
-        raise PluginError(f"{path}: no such file. Give a .py file, a folder with __init__.py, or a module's name.")
+    if not file.is_file() or file.suffix != ".py":
+        found = "no .py file" if file.is_file() else "no such file"
+        raise PluginError(f"{path}: {found}. Give a .py file, a folder with __init__.py, or a module's name.")
     if not name.isidentifier():
         raise PluginError(f"{path}: a module cannot be named {name!r}. Use letters, digits and _ in the file's name.")
     loaded = sys.modules.get(name)

@@ -10,6 +10,7 @@ from vos.errors import AnnotationError, EmptyMaskError
 from vos.types.arrays import LabelMap, Size
 from vos.types.label_map import VOID, object_ids
 from vos.types.mask_values import to_label_map
+from vos.types.whole_numbers import whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +25,7 @@ class Annotation:
             ``to_label_map`` takes it: a bool mask, 0 and 255, ids of any integer type, a tensor.
         frame_index: index of the frame in its source, from 0.
     Raises:
-        AnnotationError: no label map, or a negative frame index.
+        AnnotationError: no label map, or a frame index that is negative or no whole number.
         EmptyMaskError: no object in it.
     """
 
@@ -36,6 +37,9 @@ class Annotation:
             label_map = to_label_map(self.label_map)
         except AnnotationError as error:
             raise AnnotationError(f"annotation of frame {self.frame_index}: {error}.") from None
+        object.__setattr__(
+            self, "frame_index", whole_number(self.frame_index, "annotation's frame index", AnnotationError)
+        )
         if self.frame_index < 0:
             raise AnnotationError(f"annotation's frame index is {self.frame_index}, expected 0 or more")
         own = np.array(label_map, order="C")  # a copy: it is read when its frame is tracked

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vos.types.arrays import Image, Size
+from vos.types.whole_numbers import whole_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,7 +20,8 @@ class Frame:
         name: file stem (``"00037"``), or the zero-padded index for videos; the output's name.
         time: presentation time in seconds from the start of the source, or None if unknown.
     Raises:
-        ValueError: the image is not uint8 (H, W, 3) with H, W > 0, or the index is negative.
+        ValueError: the image is not uint8 (H, W, 3) with H, W > 0, the name no text, or the index negative or no whole
+            number.
     """
 
     index: int
@@ -31,6 +33,9 @@ class Frame:
         image = self.image
         if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
             raise ValueError(f"frame {self.name}: image is {image.dtype} {image.shape}, expected uint8 (H, W, 3)")
+        if not isinstance(self.name, str):
+            raise ValueError(f"frame {self.index}: its name is {self.name!r}, expected text")
+        object.__setattr__(self, "index", whole_number(self.index, f"frame {self.name}: its index", ValueError))
         if self.index < 0:
             raise ValueError(f"frame {self.name}: index is {self.index}, expected 0 or more")
         view = np.ascontiguousarray(image).view()

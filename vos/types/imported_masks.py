@@ -16,11 +16,17 @@ class ImportedFrame:
         name: the frame's name in the file, without folder and suffix (``"00037"``).
         label_map: uint8 (H, W): 0 and object ids.
         index: the frame's index in its sequence, from 0, where the file states it; else None.
+    Raises:
+        ValueError: the name is no text.
     """
 
     name: str
     label_map: LabelMap
     index: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise ValueError(f"a frame's name is {self.name!r}, expected text")
 
 
 @dataclass(frozen=True)

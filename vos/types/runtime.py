@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from vos.errors import ExtraMissingError, OptionError
+from vos.types.whole_numbers import whole_number
 
 if TYPE_CHECKING:
     import torch
@@ -75,6 +76,9 @@ class Runtime:
     def __post_init__(self) -> None:
         if self.precision not in get_args(Precision):
             raise OptionError(f"precision is {self.precision!r}, expected one of {', '.join(get_args(Precision))}.")
+        for name in ("threads", "seed"):
+            if (value := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole_number(value, name, OptionError))
         if self.threads is not None and self.threads < 1:
             raise OptionError(f"threads is {self.threads}, expected 1 or more.")
         if not -(2**63) <= self.seed < 2**64:

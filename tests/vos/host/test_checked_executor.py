@@ -43,6 +43,10 @@ def gives_unknown_kind(plan, jobs):
     yield JobEvent("a", "finished")
 
 
+def gives_no_result(plan, jobs):
+    yield JobEvent("a", "done", result=None)
+
+
 def gives_unknown_job(plan, jobs):
     yield JobEvent("c", "done")
 
@@ -70,6 +74,7 @@ def test_any_iterator_will_do():
         (lambda plan, jobs: None, "own. of plugin mine failed: TypeError: 'NoneType'"),
         (gives_numbers, "own. of plugin mine gave a int, expected a JobEvent"),
         (gives_unknown_kind, "own. of plugin mine gave an event of kind 'finished', expected one of started, frame"),
+        (gives_no_result, "own. of plugin mine gave the result None, expected that of the worker"),
         (gives_unknown_job, "own. of plugin mine reports .done. of 'c', which is no job of this run"),
         (ends_twice, "own. of plugin mine reports .done. of 'a', which is no job of this run, or ended before"),
     ],

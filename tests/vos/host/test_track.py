@@ -129,6 +129,34 @@ def test_details_of_a_tracker_are_written_as_json(sequence, tmp_path):
     assert track(sequence, tmp_path, tracker=Detailed(), resume=True).skipped  # NaN differs from NaN
 
 
+def test_numbers_of_numpy_are_recorded_as_numbers(sequence, tmp_path):
+    two, label_map = np.int64(2), sequence.label_maps[0]
+    settings = {"start": two - 1, "stop": two * 3, "step": np.int8(1), "max_side": np.int16(64), "ends": {two: two * 2}}
+    arguments = {"tracker": StubTracker(), "output": tmp_path, "runtime": vos.Runtime(seed=two), **settings}
+    annotations = [vos.Annotation(label_map, two - 1), vos.Annotation(label_map, two)]
+    vos.track(sequence, annotations, **arguments)
+    record = json.loads((tmp_path / sequence.name / "run.json").read_text())
+    assert record["annotated"] == [1, 2]
+    assert record["selection"] == {"start": 1, "stop": 6, "max_side": 64, "ends": {"2": 4}}
+    assert record["seed"] == 2
+    assert vos.track(sequence, annotations, **arguments, resume=True).skipped
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"stop": 2.5}, "stop is 2.5, expected a whole number"),
+        ({"start": "1"}, "start is '1', expected a whole number"),
+        ({"max_side": 64.5}, "max_side is 64.5, expected a whole number"),
+        ({"ends": {"1": 3}}, "an object id of ends is '1', expected a whole number"),
+        ({"ends": {1: 3.5}}, "a frame index of ends is 3.5, expected a whole number"),
+    ],
+)
+def test_settings_that_are_no_whole_numbers_are_refused(sequence, settings, message):
+    with pytest.raises(OptionError, match=message):
+        vos.stream(sequence, sequence.label_maps[0], tracker=StubTracker(), **settings)
+
+
 def test_resume_skips_a_finished_run(sequence, tmp_path):
     first = track(sequence, tmp_path)
     tracker = StubTracker()

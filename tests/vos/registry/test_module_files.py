@@ -49,6 +49,16 @@ def test_a_package_is_loaded_by_its_folder(folder):
     assert plugins.trackers.origin("guest").plugin == "guest_package"
 
 
+def test_a_dot_is_the_folder_of_a_package(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(PluginError, match=rf"plugin {folder.name} cannot be loaded: .*: no such file. Give a .py file"):
+        vos.load_plugins(["."])
+    (folder / "guest_package").mkdir()
+    (folder / "my_guest.py").rename(folder / "guest_package" / "__init__.py")
+    monkeypatch.chdir("guest_package")
+    assert vos.load_plugins(["."]).trackers.origin("guest").plugin == "guest_package"
+
+
 def test_a_path_is_taken_and_a_text_in_place_of_a_list_is_refused(folder):
     assert "guest" in vos.load_plugins([folder / "my_guest.py"]).trackers.names()
     with pytest.raises(PluginError, match=r"modules is 'my_guest', expected a list: \['my_guest'\]"):
@@ -64,6 +74,9 @@ def test_a_file_is_left_out_by_its_name(folder):
 def test_the_line_says_what_is_wrong_with_a_file(folder):
     with pytest.raises(PluginError, match=r"absent\.py: no such file"):
         vos.load_plugins([str(folder / "absent.py")])
+    (folder / "my_guest.txt").write_text(PLUGIN)
+    with pytest.raises(PluginError, match=r"my_guest\.txt: no \.py file\. Give a \.py file, a folder with __init__"):
+        vos.load_plugins([str(folder / "my_guest.txt")])
     (folder / "my-guest.py").write_text(PLUGIN)
     with pytest.raises(PluginError, match="a module cannot be named 'my-guest'"):
         vos.load_plugins([str(folder / "my-guest.py")])

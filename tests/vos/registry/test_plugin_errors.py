@@ -382,6 +382,16 @@ def given_then_fails():
     fail()
 
 
+def given_then_leaves():
+    yield frame(0)
+    leave()
+
+
+def given_then_stops():
+    yield frame(0)
+    raise KeyboardInterrupt
+
+
 def test_a_ready_source_without_info_is_named():
     source = Source([])
     source.info = None
@@ -394,6 +404,9 @@ def test_a_ready_source_without_info_is_named():
     [
         (lambda: None, r"guest:: the source \(a guest's\) failed: TypeError: 'NoneType' object is not iterable"),
         (given_then_fails, r"the source \(a guest's\) failed: KeyError: 'lost'"),
+        (fail, r"^guest:: the source \(a guest's\) failed: KeyError: 'lost'"),
+        (given_then_leaves, r"^guest:: the source \(a guest's\) failed: SystemExit: 0"),
+        (given_then_stops, r"^guest:: the source \(a guest's\) failed: KeyboardInterrupt"),
         ([frame(0), None], "gave a NoneType, expected a vos.Frame"),
         ([frame(5)], 'gave frame 5, named "00005", after "", expected frame 0'),
         ([frame(0), frame(0, "again")], 'gave frame 0, named "again", after "00000", expected frame 1'),
@@ -404,6 +417,24 @@ def test_a_ready_source_without_info_is_named():
 def test_a_source_that_gives_what_was_not_asked_for_is_named(given, message):
     with pytest.raises(PluginFailedError, match=message):
         list(vos.stream(Source(given), np.ones((48, 64), np.uint8), tracker=StubTracker(), plugins=Plugins()))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (fail, "failed: KeyError: 'lost'"),
+        (given_then_fails, "failed: KeyError: 'lost'"),
+        (given_then_leaves, "failed: SystemExit: 0"),
+        ([None, frame(1)], "gave a NoneType, expected a vos.Frame"),
+    ],
+)
+def test_a_source_that_fails_is_named_where_one_frame_is_read_and_where_a_run_is_exported(given, message, tmp_path):
+    with pytest.raises(PluginFailedError, match=rf"^guest:: the source \(a guest's\) {message}"):
+        vos.read_frame(Source(given), 1)
+    (tmp_path / "run").mkdir()
+    vos.write_label_map(tmp_path / "run" / "00001.png", np.ones((48, 64), np.uint8))
+    with pytest.raises(PluginFailedError, match=rf"^guest:: the source \(a guest's\) {message}"):
+        vos.export(tmp_path / "run", "overlay", output=tmp_path / "o.mp4", source=Source(given))
 
 
 def test_a_source_that_gives_fewer_frames_than_it_declared_is_an_error_unless_allowed(tmp_path):

@@ -53,6 +53,16 @@ class GivesText(Good):
         return iter(["done"])
 
 
+class InventsKinds(Good):
+    def frame(self, job, frame, count):
+        return JobEvent(job.job_id, "doing")
+
+
+class GivesNone(Good):
+    def result(self, result):
+        return None
+
+
 class EndsNothing(Good):
     def one(self, worker, job):
         yield next(super().one(worker, job))
@@ -146,9 +156,11 @@ class ClosesBadly(Good):
 BAD = [
     ("executor-methods", RunTakesOne, "cannot take 2 arguments"),
     ("executor-methods", GivesText, "run gave a str, expected a JobEvent"),
+    ("executor-methods", InventsKinds, "an event of kind 'doing', expected one of started, frame, done"),
     ("executor-ends", EndsNothing, r"had the events \['started'\], expected one done or failed at last"),
     ("executor-ends", EndsTwice, r"had the events \['started', .*'done', 'done'\]"),
     ("executor-ends", LosesResults, "has the result {}, its worker gave"),
+    ("executor-ends", GivesNone, "has the result None, its worker gave"),
     ("executor-ends", OtherIds, "has the job id 'job', which is none of the jobs"),
     ("executor-ends", StopsAtAFailure, "run raised InputError"),
     ("executor-once", SlowStart, 'job "three-frames" was begun 2 times'),

@@ -131,6 +131,19 @@ class HalfSizeInClip(LooksAround):
         return super().initialize_in_clip(frame, others)[::2]
 
 
+class ReusesInClip(LooksAround):
+    def initialize_in_clip(self, frame, others):
+        if not hasattr(self, "label_map"):
+            self.label_map = np.zeros((48, 64), np.uint8)
+        self.label_map[:] = super().initialize_in_clip(frame, others)
+        return self.label_map
+
+
+class Nothing(Bright):
+    def initialize(self, frame):
+        return None
+
+
 class NeedsOthers(LooksAround):
     def initialize_in_clip(self, frame, others):
         next(iter(others.values()))
@@ -153,6 +166,8 @@ BAD = [
     ("initializer-label-map", Empty, "returned no object, expected an EmptyMaskError"),
     ("initializer-repeatable", Random, "two new initializers gave different label maps"),
     ("initializer-repeatable", Counts, "before and after another frame, one gave different label maps"),
+    ("initializer-repeatable", Nothing, "initialize raised AttributeError"),
+    ("initializer-own-array", Nothing, "initialize raised AttributeError"),
     ("initializer-own-array", Reuses, "frame 00000 changed afterwards"),
     ("initializer-read-only", Writes, "raised ValueError: .*read-only"),
     ("initializer-read-only", WritesThroughTheBase, "changed the frame's image"),
@@ -163,7 +178,12 @@ BAD = [
     ("initializer-clip", OneDistance, "neighbours are 1, expected whole numbers other than 0"),
     ("initializer-clip", Misspelt, "initialize_in_clip is never asked: there are no neighbours"),
     ("initializer-clip", WritesIntoOthers, "changed an image"),
-    ("initializer-clip", HalfSizeInClip, r"a label map of \(24, 64\), expected \(48, 64\)"),
+    ("initializer-clip", ReusesInClip, "the label map of frame 00000 changed afterwards"),
+    (
+        "initializer-clip",
+        HalfSizeInClip,
+        r"initialize_in_clip on frame 00000 returned a label map of \(24, 64\)",
+    ),
     ("initializer-clip", NeedsOthers, "raised StopIteration"),
     ("initializer-clip", CountsInClip, "two initializers gave different label maps"),
 ]

@@ -103,6 +103,11 @@ class OneIterator(Good):
         return self.left
 
 
+class Lists(Good):
+    def frames(self, indices=None):
+        return list(super().frames(indices))
+
+
 class OneBuffer(Good):
     def frames(self, indices=None):
         buffer = np.zeros((*self.sequence.size, 3), np.uint8)
@@ -141,12 +146,14 @@ BAD = [
     ("source-info", with_info(frame_count=9), "frame_count is 9, and frames\\(\\) gave 8"),
     ("source-info", with_info(size=(64, 48)), r"info.size is \(64, 48\), and frame 00000 has \(48, 64\)"),
     ("source-info", with_info(frame_names=("a",)), r"frame_names\[0\] is \['a'\], .*'00000'"),
+    ("source-info", with_info(frame_names=("00000",)), r"frame_names\[1\] is \[\], frame 1 is \['00001'\]"),
     ("source-info", with_info(name=" "), "the name ' '"),
     ("source-info", LearnsItsLength, "info changed"),
     ("source-indices", IgnoresIndices, r"frames\(range\(1, 8\)\) gave the indices \[0, 1"),
     ("source-indices", OnlyRises, r"gave the indices"),
     ("source-indices", SeeksToTheKeyFrame, "other pixels for frame 1 than"),
     ("source-restart", OneIterator, "gave 8 frames, and 0 when called again"),
+    ("source-restart", Lists, "frames\\(\\) raised TypeError: 'list' object is not an iterator"),
     ("source-own-pixels", OneBuffer, "the image of frame 00000 changed"),
     ("source-memory", KeepsAll, "memory grows by 9.* KiB a frame of 9.0 KiB"),
     ("source-close", ClosesWhatWasRead, "close raised AttributeError"),

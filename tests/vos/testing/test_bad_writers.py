@@ -75,6 +75,11 @@ class WritesBeside(Good):
         atomic_write(self.folder.parent / "areas.json", "{}")
 
 
+class ListsNothing(Good):
+    def outputs(self, folder):
+        return None
+
+
 class ListsWhatItDoesNotWrite(Good):
     def outputs(self, folder):
         return [folder / "table.csv"]
@@ -166,6 +171,7 @@ BAD_WRITERS = [
     ("writer-run", WritesNothing, "a run of 4 frames left no file"),
     ("writer-run", NeedsAFileSource, "in the host's frame loop, the writer raised WriterError"),
     ("writer-run", FailsAtTheEnd, "close on the run raised OSError: disk full"),
+    ("writer-outputs", ListsNothing, "outputs raised TypeError: 'NoneType' object is not iterable"),
     ("writer-outputs", WritesBeside, "areas.json was written, which is in no folder"),
     ("writer-outputs", ListsWhatItDoesNotWrite, r"nothing of what outputs lists .*table.csv"),
     ("writer-complete", Appends, "areas.txt was at its final path before it was complete: 6 bytes, at the end 24"),
@@ -268,6 +274,15 @@ def read_namelessly(path):
     return [ImportedMasks(masks.sequence, lambda: (ImportedFrame("", f.label_map) for f in masks.frames()))]
 
 
+def read_nothing(path):
+    return [ImportedMasks(masks.sequence, lambda: iter([None])) for masks in read(path) or ()] or None
+
+
+def refuse_all(path):
+    if read(path):
+        raise InputError("text: damaged.")
+
+
 BAD_FORMATS = [
     ("format-parts", None, None, "neither exporter nor importer"),
     ("format-round-trip", Text, lambda path: None, "the importer gave None for"),
@@ -275,6 +290,15 @@ BAD_FORMATS = [
     ("format-round-trip", Text, lambda path: read(path, lambda files: files[:-1]), "expected .*'00003'"),
     ("format-round-trip", Text, lambda path: read(path, change=lambda a: np.roll(a, 1)), "overlap 0"),
     ("format-round-trip", Text, lambda path: read(path, change=lambda a: a[:, :9]), r"uint8 \(48, 9\)"),
+    (
+        "format-round-trip",
+        Text,
+        lambda path: next(iter(read(path) or []), None),
+        "gave ImportedMasks.*, expected a l",
+    ),
+    ("format-round-trip", Text, lambda path: read(path) and [1], r"the importer gave \[1\], expected a list of Imp"),
+    ("format-round-trip", Text, read_nothing, r"frames\(\) of .* gave \[None\], expected ImportedFrames"),
+    ("format-round-trip", Text, refuse_all, "the importer on .* raised InputError: text: damaged"),
     ("format-restart", Text, read_once, "gave 4 frames, and 0 when called again"),
     ("format-foreign", Text, read_anything, "the importer took empty, which is of another format"),
     ("format-foreign", Text, read_json, "the importer on .* raised"),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 import vos
-from vos.plugin import AnnotationError, EmptyMaskError, OptionError
+from vos.plugin import AnnotationError, EmptyMaskError, ImportedFrame, OptionError
 from vos.testing import StubTracker
 
 
@@ -22,6 +22,27 @@ def test_frame_is_read_only_and_does_not_lock_its_owner():
 def test_frame_refuses_other_images(image):
     with pytest.raises(ValueError, match=r"expected uint8 \(H, W, 3\)"):
         vos.Frame(0, image, "x")
+
+
+def test_whole_numbers_of_numpy_become_numbers_and_others_are_refused():
+    image, mask = np.zeros((4, 6, 3), np.uint8), np.ones((4, 6), np.uint8)
+    runtime = vos.Runtime(seed=np.int64(3), threads=np.int32(1))
+    numbers = [vos.Frame(np.int64(3), image, "x").index, vos.Annotation(mask, np.uint8(3)).frame_index, runtime.seed]
+    assert numbers == [3, 3, 3]
+    assert {type(number) for number in [*numbers, runtime.threads]} == {int}
+    with pytest.raises(ValueError, match="frame x: its index is 1.0, expected a whole number"):
+        vos.Frame(1.0, image, "x")
+    with pytest.raises(AnnotationError, match="annotation's frame index is '3', expected a whole number"):
+        vos.Annotation(mask, "3")
+    with pytest.raises(OptionError, match="threads is '2', expected a whole number"):
+        vos.Runtime(threads="2")
+
+
+def test_names_of_frames_are_text():
+    with pytest.raises(ValueError, match="frame 3: its name is 3, expected text"):
+        vos.Frame(3, np.zeros((4, 6, 3), np.uint8), 3)
+    with pytest.raises(ValueError, match="a frame's name is 3, expected text"):
+        ImportedFrame(3, np.ones((4, 6), np.uint8))
 
 
 def test_frame_is_contiguous():

@@ -55,6 +55,8 @@ class CheckedExecutor:
         if event.kind not in get_args(EventKind):
             kinds = ", ".join(get_args(EventKind))
             raise PluginFailedError(f"{self.who} gave an event of kind {event.kind!r}, expected one of {kinds}.")
+        if not isinstance(event.result, Mapping):
+            raise PluginFailedError(f"{self.who} gave the result {event.result!r:.80}, expected that of the worker.")
         if event.job_id not in unfinished:
             raise PluginFailedError(
                 f'{self.who} reports "{event.kind}" of {event.job_id!r}, which is no job of this run, or ended before.'

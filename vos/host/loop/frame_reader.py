@@ -6,9 +6,9 @@ import logging
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from vos.errors import PluginFailedError, SourceError, TruncatedSourceError
+from vos.host.opening import frames_of
 from vos.host.threads import ReadAhead
 from vos.protocols.source import Source
-from vos.registry.plugin_errors import blaming
 from vos.types.arrays import Size
 from vos.types.frame import Frame
 
@@ -50,7 +50,7 @@ class FrameReader:
         wanted = indices if not info.left_out else [index for index in indices if index not in info.left_out]
         given, last = 0, ""
         try:
-            with ReadAhead(self._source.frames(indices), READ_AHEAD_FRAMES) as frames:
+            with ReadAhead(frames_of(self._source, indices), READ_AHEAD_FRAMES) as frames:
                 for frame in self._checked(frames, wanted):
                     given, last = given + 1, frame.name
                     yield frame
@@ -77,26 +77,20 @@ class FrameReader:
     def _checked(self, frames: Iterable[Frame], indices: Sequence[int]) -> Iterator[Frame]:
         info = self._source.info
         given, last = 0, ""
-        with blaming(f"{info.location}: the source ({info.kind}) failed", leaving=True):
-            for frame in frames:
-                if not isinstance(frame, Frame):
-                    raise PluginFailedError(
-                        f"{info.location}: the source ({info.kind}) gave a {type(frame).__name__}, "
-                        "expected a vos.Frame."
-                    )
-                if given == len(indices) or frame.index != indices[given] or frame.name == last:
-                    expected = f"frame {indices[given]}" if given < len(indices) else "no more"
-                    raise PluginFailedError(
-                        f"{info.location}: the source ({info.kind}) gave frame {frame.index}, "
-                        f'named "{frame.name}", after "{last}", expected {expected} and a name of its own.'
-                    )
-                if self._size is None:
-                    self._size = frame.size
-                if frame.size != self._size:
-                    raise SourceError(
-                        f"{info.location}: frame {frame.name} is {frame.size[1]}x{frame.size[0]}, "
-                        f"the ones before are {self._size[1]}x{self._size[0]}. "
-                        "All frames of a sequence need one size."
-                    )
-                given, last = given + 1, frame.name
-                yield frame
+        for frame in frames:
+            if given == len(indices) or frame.index != indices[given] or frame.name == last:
+                expected = f"frame {indices[given]}" if given < len(indices) else "no more"
+                raise PluginFailedError(
+                    f"{info.location}: the source ({info.kind}) gave frame {frame.index}, "
+                    f'named "{frame.name}", after "{last}", expected {expected} and a name of its own.'
+                )
+            if self._size is None:
+                self._size = frame.size
+            if frame.size != self._size:
+                raise SourceError(
+                    f"{info.location}: frame {frame.name} is {frame.size[1]}x{frame.size[0]}, "
+                    f"the ones before are {self._size[1]}x{self._size[0]}. "
+                    "All frames of a sequence need one size."
+                )
+            given, last = given + 1, frame.name
+            yield frame

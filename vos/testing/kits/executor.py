@@ -11,10 +11,10 @@ from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from vos.errors import VosError
-from vos.protocols.executor import Executor, Job, JobEvent
+from vos.protocols.executor import EventKind, Executor, Job, JobEvent
 from vos.registry.discovery import Plugins, load_plugins
 from vos.registry.options import make_options
 from vos.registry.plugin_errors import blaming
@@ -63,9 +63,13 @@ class _Settings:
             events = list(islice(self.factory().run(plan, _jobs(JOBS)), MAX_EVENTS + 1))
         if len(events) > MAX_EVENTS:
             raise ContractError("executor-ends", f"{len(JOBS)} tiny jobs gave more than {MAX_EVENTS} events.")
+        kinds = get_args(EventKind)
         for event in events:
             if not isinstance(event, JobEvent):
                 raise ContractError("executor-methods", f"run gave a {type(event).__name__}, expected a JobEvent.")
+            if event.kind not in kinds:
+                found = f"run gave an event of kind {event.kind!r}, expected one of {', '.join(kinds)}."
+                raise ContractError("executor-methods", found)
         return events
 
     @property
@@ -159,7 +163,7 @@ def _ends(settings: _Settings) -> None:
             kinds = [event.kind for event in settings.of(name)]
             raise ContractError(clause, f'job "{name}" had the events {kinds}, expected one done or failed at last.')
         expected = {"name": name, "frames": work.get("frames", 0)}
-        if ends[0].kind == "done" and dict(ends[0].result) != expected:
+        if ends[0].kind == "done" and ends[0].result != expected:
             raise ContractError(clause, f'job "{name}" has the result {ends[0].result}, its worker gave {expected}.')
     for name in ("three-frames", "two-frames", "no-frame"):
         if settings.of(name)[-1].kind != "done":

@@ -57,8 +57,11 @@ class _Settings:
 
     def read(self, clause: str, path: Path) -> Sequence[ImportedMasks] | None:
         assert self.spec.importer is not None, "asked for formats with an importer alone"
-        with breaking(clause, f"the importer on {path.name}", allowed=(VosError,)):
-            return self.spec.importer(path)
+        with breaking(clause, f"the importer on {path.name}", allowed=_allowed(clause)):
+            masks = self.spec.importer(path)
+        if masks is not None and not (isinstance(masks, Sequence) and _all_are(ImportedMasks, masks)):
+            raise ContractError(clause, f"the importer gave {masks!r:.80}, expected a list of ImportedMasks, or None.")
+        return masks
 
 
 def format_checks(
@@ -214,8 +217,20 @@ def _damaged(settings: _Settings) -> str | None:
 
 
 def _frames(clause: str, masks: ImportedMasks) -> list[ImportedFrame]:
-    with breaking(clause, f"frames() of {masks.sequence}", allowed=(VosError,)):
-        return list(masks.frames())
+    with breaking(clause, f"frames() of {masks.sequence}", allowed=_allowed(clause)):
+        frames = list(masks.frames())
+    if not _all_are(ImportedFrame, frames):
+        raise ContractError(clause, f"frames() of {masks.sequence} gave {frames!r:.80}, expected ImportedFrames.")
+    return frames
+
+
+def _allowed(clause: str) -> tuple[type[Exception], ...]:
+    """The exceptions that a clause lets an importer raise."""
+    return (VosError,) if clause == "format-damaged" else ()
+
+
+def _all_are(kind: type, found: Sequence[object]) -> bool:
+    return all(isinstance(one, kind) for one in found)
 
 
 _CHECKS: dict[str, Callable[[_Settings], str | None]] = {

@@ -102,23 +102,25 @@ def _label_map(settings: _Settings) -> None:
 
 
 def _repeatable(settings: _Settings) -> None:
-    first = settings.factory()
-    made = [one.initialize(settings.frame()).copy() for one in (first, settings.factory())]
-    first.initialize(settings.frame(3))
-    made.append(first.initialize(settings.frame()))
+    clause, first = "initializer-repeatable", settings.factory()
+    with breaking(clause, "initialize"):
+        made = [one.initialize(settings.frame()).copy() for one in (first, settings.factory())]
+        first.initialize(settings.frame(3))
+        made.append(first.initialize(settings.frame()))
     for label_map, what in zip(made[1:], ("two new initializers", "before and after another frame, one"), strict=True):
         if not np.array_equal(made[0], label_map):
             different = int((made[0] != label_map).sum())
-            raise ContractError("initializer-repeatable", f"{what} gave different label maps: {different} pixels.")
+            raise ContractError(clause, f"{what} gave different label maps: {different} pixels.")
 
 
 def _own_array(settings: _Settings) -> None:
-    initializer = settings.factory()
-    kept = initializer.initialize(settings.frame())
-    before = kept.copy()
-    initializer.initialize(settings.frame(3))
+    clause, initializer = "initializer-own-array", settings.factory()
+    with breaking(clause, "initialize"):
+        kept = initializer.initialize(settings.frame())
+        before = kept.copy()
+        initializer.initialize(settings.frame(3))
     if not np.array_equal(kept, before):
-        raise ContractError("initializer-own-array", "the label map of frame 00000 changed afterwards.")
+        raise ContractError(clause, "the label map of frame 00000 changed afterwards.")
 
 
 def _read_only(settings: _Settings) -> None:
@@ -156,6 +158,7 @@ def _clip(settings: _Settings) -> None:
     distances = initializer.neighbours
     if not isinstance(distances, Sequence) or not all(isinstance(one, int) and one for one in distances or [0]):
         raise ContractError(clause, f"neighbours are {distances!r}, expected whole numbers other than 0.")
+    kept: list[tuple[Frame, LabelMap, LabelMap]] = []
     for position in range(4):
         frame = settings.frame(position)
         others = {d: settings.frame(position + d) for d in distances if 0 <= position + d < 4}
@@ -171,11 +174,15 @@ def _clip(settings: _Settings) -> None:
                 if not str(error).strip():
                     raise ContractError(clause, f"a {type(error).__name__} without a message.") from error
             for label_map in made:
-                _check_label_map(clause, label_map, frame)
+                _check_label_map(clause, label_map, frame, "initialize_in_clip")
+                kept.append((frame, label_map, label_map.copy()))
             if made and not np.array_equal(made[0], made[1]):
                 raise ContractError(clause, f"on frame {frame.name} two initializers gave different label maps.")
             if any((a != b.image).any() for a, b in zip(before, (frame, *given.values()), strict=True)):
                 raise ContractError(clause, f"initialize_in_clip on frame {frame.name} changed an image.")
+    for frame, label_map, copied in kept:
+        if not np.array_equal(label_map, copied):
+            raise ContractError(clause, f"the label map of frame {frame.name} changed afterwards.")
 
 
 def _clip_initializer(settings: _Settings) -> ClipInitializer:
@@ -184,8 +191,8 @@ def _clip_initializer(settings: _Settings) -> ClipInitializer:
     return initializer
 
 
-def _check_label_map(clause: str, label_map: LabelMap, frame: Frame) -> None:
-    where = f"initialize on frame {frame.name}"
+def _check_label_map(clause: str, label_map: LabelMap, frame: Frame, method: str = "initialize") -> None:
+    where = f"{method} on frame {frame.name}"
     if not isinstance(label_map, np.ndarray) or label_map.dtype != np.uint8:
         found = label_map.dtype if isinstance(label_map, np.ndarray) else type(label_map).__name__
         raise ContractError(clause, f"{where} returned {found}, expected a uint8 array.")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -137,7 +137,7 @@ def _info(settings: _Settings) -> None:
     if info.frame_names is not None:
         stated, found = list(info.frame_names[: settings.limit]), [name for name, _ in frames]
         if stated != found:
-            k = next((k for k, pair in enumerate(zip(stated, found, strict=False)) if pair[0] != pair[1]), 0)
+            k = next(k for k, (a, b) in enumerate(zip_longest(stated, found)) if a != b)
             raise ContractError(
                 clause, f"info.frame_names[{k}] is {stated[k : k + 1]}, frame {k} is {found[k : k + 1]}."
             )
@@ -172,8 +172,9 @@ def _restart(settings: _Settings) -> str | None:
         if not source.info.seekable:
             return "the source is not seekable"
         whole = list(settings.read(source, clause))
-        left = source.frames()
-        next(left, None)
+        with breaking(clause, "frames()"):
+            left = source.frames()
+            next(left, None)
         again = list(settings.read(source, clause))
         if len(again) != len(whole):
             raise ContractError(clause, f"frames() gave {len(whole)} frames, and {len(again)} when called again.")

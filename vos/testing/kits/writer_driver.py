@@ -82,7 +82,10 @@ class WriterDriver:
 
     def outputs(self, folder: Path) -> list[Path]:
         """Paths that the writer announces for a run in ``folder``."""
-        return [Path(path) for path in self.writer.outputs(folder)] if isinstance(self.writer, NamingWriter) else []
+        if not isinstance(self.writer, NamingWriter):
+            return []
+        with breaking(self.clause, "outputs"):
+            return [Path(path) for path in self.writer.outputs(folder)]
 
     def _call(self, method: str, what: str, *arguments: Any) -> None:
         try:
