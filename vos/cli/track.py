@@ -145,7 +145,8 @@ def _ways_to_a_mask(source: str, plugins: Plugins) -> str:
         for one in spec.shorthands
         if "track" in one.verbs
     ]
-    by_clicks = f"; or in the browser: `vos web {shlex.quote(source)}`" if os.path.lexists(source) else ""
+    has_page = "web" in plugins.commands.names() and os.path.lexists(source)
+    by_clicks = f"; or in the browser: `vos web {shlex.quote(source)}`" if has_page else ""
     return f"It is a file (--mask FILE), or is made: {', '.join([*flags, '--init NAME'])}{by_clicks}."
 
 

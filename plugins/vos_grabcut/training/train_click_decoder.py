@@ -10,6 +10,7 @@ which it sees as the previous mask. A second process makes the squares while thi
 from __future__ import annotations
 
 import argparse
+import glob
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,7 +78,13 @@ def train(squares: SquareCrops, steps: int, rng: np.random.Generator, out: Path)
 
 
 def _images(chosen: argparse.Namespace) -> tuple[list[Annotated], list[Annotated]]:
-    """Read the photographs, and the frames of sequences, that show an object."""
+    """Read the photographs, and the frames of sequences, that show an object.
+
+    Raises:
+        InputError: a mask cannot be read, or nothing has a name of ``--leave-out``.
+    """
+    if unknown := {name for name in chosen.leave_out if not any(_holds(folder, name) for folder in chosen.data)}:
+        raise InputError(f"--leave-out {min(unknown)}: no --data folder has a sequence or photograph of this name.")
     pools: tuple[list[Annotated], list[Annotated]] = ([], [])
     for folder in chosen.data:
         for image_path, mask_path in annotated_images(folder, chosen.every, chosen.leave_out):
@@ -85,6 +92,11 @@ def _images(chosen: argparse.Namespace) -> tuple[list[Annotated], list[Annotated
             if found.object_ids:
                 pools[image_path.parent.name != "JPEGImages"].append(found)
     return pools
+
+
+def _holds(folder: Path, name: str) -> bool:
+    images = folder / "JPEGImages"
+    return (images / f"{name}.jpg").is_file() or any(path.is_dir() for path in images.rglob(glob.escape(name)))
 
 
 def _stacked(samples: Sequence[Sample]) -> dict[int, Tensor]:

@@ -32,6 +32,7 @@ def test_steps_on_black_and_white_masks_write_weights_to_a_new_folder(
         (["--data", str(tmp_path / "none"), "--out", not_there], "no annotated object"),
         ([*data, "0", "--out", not_there], "--steps 0 and --every 6: expected 1 or more"),
         ([*data, "1", "--out", str(tmp_path / "new")], "is a folder"),
+        ([*data, "1", "--out", not_there, "--leave-out", "one", "two"], "--leave-out two: no --data folder has a seq"),
         ([*data, "1", "--out", not_there], "00000.png: no such mask file"),
     ):
         with pytest.raises(SystemExit):

@@ -168,6 +168,12 @@ def test_an_address_without_a_mask_is_not_sent_to_the_page_that_takes_none(files
     assert err.endswith("--primary, --init NAME.\n")
 
 
+def test_a_page_that_is_left_out_is_not_named(files, run):
+    code, _, err = run("--no-plugin", "web", "track", files[0])
+    assert code == 2
+    assert err.endswith("--primary, --init NAME.\n")
+
+
 def test_debug_shows_the_traceback(run, capsys):
     with pytest.raises(vos.SourceError):
         main(["track", "nothing.mp4", "--debug"])
