@@ -37,20 +37,22 @@ class Continuation:
     folder: Path = Path()
     kept: range = range(0)
 
-    def take_over(self, run: Run, record: Mapping[str, Any]) -> Run:
+    def take_over(self, run: Run, record: Mapping[str, Any], first_tracked: int) -> Run:
         """Find the frames of an earlier run that are kept.
 
         Args:
             run: the new run, with its output folder.
             record: of the earlier run, which ``check_earlier_run`` has accepted.
+            first_tracked: the lowest index of a frame that the new run tracks.
         Returns:
-            The new run; it is one of both ways if the earlier one was.
+            The new run; it is one of both ways if either is, and frames before the first annotation have masks.
         """
         assert run.output is not None, "a run is continued in its folder"
-        back = bool(record.get("both_ways"))
-        first = run.selection.get("start", 0) if back else min(record.get("annotated") or [self.index])
+        start, back = run.selection.get("start", 0), bool(record.get("both_ways"))
+        first = start if back else min(record.get("annotated") or [self.index])
         self.folder, self.kept = run.output, range(first, self.index, run.selection.get("step", 1))
-        return dataclasses.replace(run, both_ways=run.both_ways or back)
+        both_ways = (run.both_ways or back) and start in (first, first_tracked)
+        return dataclasses.replace(run, both_ways=both_ways)
 
     def mask(self, frame: Frame) -> LabelMap | None:
         """Read the earlier run's mask of a frame; None where it has none.
@@ -82,7 +84,7 @@ def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Co
         masks: indices of the frames whose masks are in the folder.
     Raises:
         InputError: there is no run in the folder, one that ended before the frame, or one that continued from an
-            earlier frame and was stopped.
+            earlier frame and was stopped; a mask that it has is not given, or one that it lacks is for a frame before.
         OutputExistsError: it differs in more than the annotations.
     """
     if not record:
@@ -103,6 +105,12 @@ def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Co
         raise InputError(
             f"{run.output}: the earlier run has a mask of frame {missing[0]} too. Give it again, "
             f"with --mask {missing[0]}:FILE or another one."
+        )
+    added = sorted(set(run.annotated) - set(record.get("annotated", ())))
+    if added and added[0] < index:
+        raise InputError(
+            f"{run.output}: the earlier run lacks the mask of frame {added[0]}, and frames before {index} would keep "
+            f"theirs. Use --from {added[0]}."
         )
     if min(run.annotated) < index and index not in masks:
         raise InputError(
