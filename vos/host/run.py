@@ -90,6 +90,8 @@ class PreparedRun:
                 outputs.abort(error)
                 raise
             try:
+                if self.states is not None and not self.facts.frames_before:
+                    self.states.remove()
                 self._observe("vos_run_started")
                 for tracked in self.loop:
                     frames += 1

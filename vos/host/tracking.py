@@ -285,5 +285,4 @@ def _go_on(run: PreparedRun, planned: PlannedOutputs, folder: Path, *, exact: bo
             run.doubts.resume(point.entries, point.label_map)
             source = "mask" if point.state is None else "state"
             return [*record.get("resumed", ()), {"frames_before": run.facts.frames_before, "from": source}]
-    run.states.remove()
     return []
