@@ -374,11 +374,12 @@ class Damaged(TinySequence):
 
 
 @pytest.mark.parametrize("allow_truncated", [False, True])
-def test_a_source_without_a_frame_to_track_leaves_nothing_behind(sequence, tmp_path, allow_truncated):
+def test_a_source_without_a_frame_to_track_leaves_nothing_behind(sequence, tmp_path, caplog, allow_truncated):
     damaged = Damaged(sequence.name, sequence.images, sequence.label_maps, sequence.annotations)
     with pytest.raises(SourceError, match="gave no frame to track" if allow_truncated else "cannot be read"):
         track(damaged, tmp_path / "out", allow_truncated=allow_truncated)
     assert not (tmp_path / "out").exists()
+    assert "ends at frame" not in caplog.text  # there is none
     track(sequence, tmp_path / "out")
     with pytest.raises(SourceError):
         track(damaged, tmp_path / "out", allow_truncated=allow_truncated, overwrite=True)
