@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,17 +74,18 @@ class Continuation:
         return self.folder / f"{safe_name(frame.name)}.png"
 
 
-def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Container[int]) -> None:
+def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Mapping[int, str]) -> None:
     """Refuse to continue an earlier run with other settings.
 
     Args:
         run: the new run, with its output folder.
         record: of the earlier run, as ``read_record`` gives it; empty if there is none.
         index: the frame to continue from.
-        masks: indices of the frames whose masks are in the folder.
+        masks: file names of the masks in the folder, by frame index.
     Raises:
         InputError: there is no run in the folder, one that ended before the frame, or one that continued from an
             earlier frame and was stopped; a mask that it has is not given, or one that it lacks is for a frame before.
+        AnnotationError: its mask of the frame cannot be read.
         OutputExistsError: it differs in more than the annotations.
     """
     if not record:
@@ -112,11 +113,15 @@ def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Co
             f"{run.output}: the earlier run lacks the mask of frame {added[0]}, and frames before {index} would keep "
             f"theirs. Use --from {added[0]}."
         )
-    if min(run.annotated) < index and index not in masks:
+    if min(run.annotated) == index:
+        return
+    if index not in masks:
         raise InputError(
             f"{run.output}: holds no mask of frame {index}, where --from goes on. "
             "The earlier run ended before it: use --resume or --overwrite."
         )
+    assert run.output is not None, "a run is continued in its folder"
+    load_mask(run.output / masks[index], run.source.size, allow_empty=True)
 
 
 def earlier_doubts(folder: Path, record: Mapping[str, Any], first: int, step: int) -> list[DoubtfulSpan]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import vos
-from vos.plugin import InputError, OptionError, OutputExistsError
+from vos.plugin import AnnotationError, InputError, OptionError, OutputExistsError
 from vos.testing import StubTracker, tiny_sequence
 
 SEQUENCE = tiny_sequence("still", length=9)
@@ -145,8 +145,12 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(earlier, tmp_path):
         track(tmp_path / "new", given, from_frame=6)
     with pytest.raises(OptionError, match="without --resume"):
         track(earlier, given, from_frame=6, resume=True)
-    (earlier / SEQUENCE.name / "00006.png").unlink()
     record = (earlier / SEQUENCE.name / "run.json").read_bytes()
+    (earlier / SEQUENCE.name / "00006.png").write_text("drawn over")
+    with pytest.raises(AnnotationError, match=r"00006.png: not a picture"):
+        track(earlier, given, from_frame=6)
+    assert (earlier / SEQUENCE.name / "run.json").read_bytes() == record
+    (earlier / SEQUENCE.name / "00006.png").unlink()
     with pytest.raises(InputError, match="holds no mask of frame 6, where"):
         track(earlier, given, from_frame=6)
     assert (earlier / SEQUENCE.name / "run.json").read_bytes() == record
