@@ -386,6 +386,19 @@ def test_a_source_without_a_frame_to_track_leaves_nothing_behind(sequence, tmp_p
     assert json.loads((tmp_path / "out" / sequence.name / "run.json").read_text())["state"] == "failed"
 
 
+class RefusesToStart:
+    @hookimpl
+    def vos_run_started(self, run):
+        raise OptionError("not today")
+
+
+def test_an_observer_that_refuses_a_run_leaves_the_record_of_an_earlier_one(sequence, tmp_path):
+    track(sequence, tmp_path)
+    with pytest.raises(OptionError, match="not today"):
+        track(sequence, tmp_path, overwrite=True, observers=[RefusesToStart()])
+    assert (tmp_path / sequence.name / "run.json").exists()
+
+
 def test_failing_tracker_aborts_writers_after_what_was_tracked(sequence, tmp_path):
     writer = Writer()
     with pytest.raises(vos.TrackerError):

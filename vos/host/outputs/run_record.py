@@ -86,7 +86,7 @@ class RunRecord:
         self._times = FrameTimes()
         self._frames = 0
         self._began = ""
-        self._replaces = False
+        self._replaces = True
         self._identity: dict[str, Any] = {}
 
     @hookimpl(trylast=True)
