@@ -90,9 +90,9 @@ class PreparedRun:
                 outputs.abort(error)
                 raise
             try:
+                self._observe("vos_run_started")
                 if self.states is not None and not self.facts.frames_before:
                     self.states.remove()
-                self._observe("vos_run_started")
                 for tracked in self.loop:
                     frames += 1
                     last = max(last, tracked.frame.index)

@@ -15,7 +15,7 @@ import torch
 
 import vos
 from vos.host.outputs import saved_states
-from vos.plugin import OptionError, OutputExistsError, load_plugins, make_tracker, read_state, write_state
+from vos.plugin import OptionError, OutputExistsError, hookimpl, load_plugins, make_tracker, read_state, write_state
 from vos.testing import StubTracker, tiny_sequence
 
 PLUGINS = load_plugins()
@@ -340,6 +340,20 @@ class RefusesToBegin:
 
     def abort(self, error):
         pass
+
+
+class RefusesToStart:
+    @hookimpl
+    def vos_run_started(self, run):
+        raise OptionError("not today")
+
+
+def test_a_state_stays_where_an_observer_refuses_a_run(sequence, tmp_path):
+    with pytest.raises(vos.TrackerError):
+        track(sequence, tmp_path, Sliding(fail_at=9))
+    with pytest.raises(OptionError, match="not today"):
+        track(sequence, tmp_path, Sliding(), overwrite=True, observers=[RefusesToStart()])
+    assert track(sequence, tmp_path, Sliding(), resume=True).run.frames_before == 8
 
 
 @pytest.mark.parametrize("more", [{"resume": True}, {"overwrite": True}, {"from_frame": 6}])
