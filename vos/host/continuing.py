@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,20 +37,22 @@ class Continuation:
     folder: Path = Path()
     kept: range = range(0)
 
-    def take_over(self, run: Run, record: Mapping[str, Any]) -> Run:
+    def take_over(self, run: Run, record: Mapping[str, Any], first_tracked: int) -> Run:
         """Find the frames of an earlier run that are kept.
 
         Args:
             run: the new run, with its output folder.
             record: of the earlier run, which ``check_earlier_run`` has accepted.
+            first_tracked: the lowest index of a frame that the new run tracks.
         Returns:
-            The new run; it is one of both ways if the earlier one was.
+            The new run; it is one of both ways if either is, and frames before the first annotation have masks.
         """
         assert run.output is not None, "a run is continued in its folder"
-        back = bool(record.get("both_ways"))
-        first = run.selection.get("start", 0) if back else min(record.get("annotated") or [self.index])
+        start, back = run.selection.get("start", 0), bool(record.get("both_ways"))
+        first = start if back else min(record.get("annotated") or [self.index])
         self.folder, self.kept = run.output, range(first, self.index, run.selection.get("step", 1))
-        return dataclasses.replace(run, both_ways=run.both_ways or back)
+        both_ways = (run.both_ways or back) and start in (first, first_tracked)
+        return dataclasses.replace(run, both_ways=both_ways)
 
     def mask(self, frame: Frame) -> LabelMap | None:
         """Read the earlier run's mask of a frame; None where it has none.
@@ -72,17 +74,18 @@ class Continuation:
         return self.folder / f"{safe_name(frame.name)}.png"
 
 
-def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Container[int]) -> None:
+def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Mapping[int, str]) -> None:
     """Refuse to continue an earlier run with other settings.
 
     Args:
         run: the new run, with its output folder.
         record: of the earlier run, as ``read_record`` gives it; empty if there is none.
         index: the frame to continue from.
-        masks: indices of the frames whose masks are in the folder.
+        masks: file names of the masks in the folder, by frame index.
     Raises:
         InputError: there is no run in the folder, one that ended before the frame, or one that continued from an
-            earlier frame and was stopped.
+            earlier frame and was stopped; a mask that it has is not given, or one that it lacks is for a frame before.
+        AnnotationError: its mask of the frame cannot be read.
         OutputExistsError: it differs in more than the annotations.
     """
     if not record:
@@ -104,11 +107,21 @@ def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Co
             f"{run.output}: the earlier run has a mask of frame {missing[0]} too. Give it again, "
             f"with --mask {missing[0]}:FILE or another one."
         )
-    if min(run.annotated) < index and index not in masks:
+    added = sorted(set(run.annotated) - set(record.get("annotated", ())))
+    if added and added[0] < index:
+        raise InputError(
+            f"{run.output}: the earlier run lacks the mask of frame {added[0]}, and frames before {index} would keep "
+            f"theirs. Use --from {added[0]}."
+        )
+    if min(run.annotated) == index:
+        return
+    if index not in masks:
         raise InputError(
             f"{run.output}: holds no mask of frame {index}, where --from goes on. "
             "The earlier run ended before it: use --resume or --overwrite."
         )
+    assert run.output is not None, "a run is continued in its folder"
+    load_mask(run.output / masks[index], run.source.size, allow_empty=True)
 
 
 def earlier_doubts(folder: Path, record: Mapping[str, Any], first: int, step: int) -> list[DoubtfulSpan]:

@@ -91,6 +91,8 @@ class PreparedRun:
                 raise
             try:
                 self._observe("vos_run_started")
+                if self.states is not None and not self.facts.frames_before:
+                    self.states.remove()
                 for tracked in self.loop:
                     frames += 1
                     last = max(last, tracked.frame.index)

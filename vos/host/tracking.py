@@ -252,7 +252,7 @@ def _begin_outputs(
     if continuation is not None:
         record = read_record(folder) or {}
         check_earlier_run(run.facts, record, continuation.index, masks_by_index(folder, info))
-        run.facts = continuation.take_over(run.facts, record)
+        run.facts = continuation.take_over(run.facts, record, run.loop.first_tracked)
         run.doubts.keep(earlier_doubts(folder, record, run.loop.first_tracked, run.loop.passes[1].step))
     if planned.remote is None:
         run.opened.callback(remove_empty, missing_folders(folder))  # where a writer refuses to begin, nothing is left
@@ -285,5 +285,4 @@ def _go_on(run: PreparedRun, planned: PlannedOutputs, folder: Path, *, exact: bo
             run.doubts.resume(point.entries, point.label_map)
             source = "mask" if point.state is None else "state"
             return [*record.get("resumed", ()), {"frames_before": run.facts.frames_before, "from": source}]
-    run.states.remove()
     return []

@@ -29,8 +29,8 @@ class Run:
         annotated: frame indices of the annotations, ascending; the run starts at the first.
         annotation_digest: SHA-256 of the annotations, to tell a run from one with other masks.
         frames_before: number of frames that a stopped earlier run completed; this run continues after them.
-        both_ways: True if objects are tracked backward too; frames before the first annotation then come first,
-            in descending order, followed by the others in ascending order.
+        both_ways: True if objects are tracked backward too, to the selection's first frame; frames before the first
+            annotation then come first, in descending order, followed by the others in ascending order.
     """
 
     sequence: str

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import vos
-from vos.plugin import InputError, OptionError, OutputExistsError
+from vos.plugin import AnnotationError, InputError, OptionError, OutputExistsError
 from vos.testing import StubTracker, tiny_sequence
 
 SEQUENCE = tiny_sequence("still", length=9)
@@ -98,6 +98,21 @@ def test_masks_that_another_run_left_are_no_part_of_a_continued_one(
     assert np.load(tmp_path / "masks.npz")["indices"].tolist() == expected
 
 
+@pytest.mark.parametrize(("objects", "expected"), [({"o1": 9}, range(3, 9)), ({"o2": 9}, range(9))])
+def test_a_continued_run_both_ways_has_the_frames_before_the_first_mask_if_it_tracks_them(
+    earlier, tmp_path, objects, expected
+):
+    given = {3: marked(o1=3)}
+    track(earlier, given, overwrite=True)
+    track(earlier, {**given, 6: marked(**objects)}, from_frame=6, both_ways=True)
+    for name, more in (("six", {}), ("seven", {7: marked(o1=12)})):
+        if more:
+            track(earlier, {**given, 6: marked(**objects), **more}, from_frame=7)
+        assert json.loads((earlier / SEQUENCE.name / "run.json").read_text())["frames"] == len(expected)
+        vos.export(earlier / SEQUENCE.name, "npz", tmp_path / f"{name}.npz")
+        assert np.load(tmp_path / f"{name}.npz")["indices"].tolist() == list(expected)
+
+
 def test_a_new_object_goes_on_from_its_frame_in_an_earlier_run(earlier):
     track(earlier, {0: marked(o1=1, o2=2), 3: marked(o3=12)}, from_frame=3, both_ways=True)
     assert rows(earlier) == {i: {1: 1, 2: 2, 3: 12} for i in range(9)}
@@ -122,14 +137,20 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(earlier, tmp_path):
         track(earlier, given, from_frame=5)
     with pytest.raises(InputError, match="earlier run has a mask of frame 0 too"):
         track(earlier, {6: marked(o1=9)}, from_frame=6)
+    with pytest.raises(InputError, match=r"lacks the mask of frame 3, and frames before 6 would keep theirs.*--from 3"):
+        track(earlier, {**given, 3: marked(o1=5)}, from_frame=6)
     with pytest.raises(OutputExistsError, match="another max_side in its selection"):
         track(earlier, given, from_frame=6, max_side=20)
     with pytest.raises(InputError, match="and there is none"):
         track(tmp_path / "new", given, from_frame=6)
     with pytest.raises(OptionError, match="without --resume"):
         track(earlier, given, from_frame=6, resume=True)
-    (earlier / SEQUENCE.name / "00006.png").unlink()
     record = (earlier / SEQUENCE.name / "run.json").read_bytes()
+    (earlier / SEQUENCE.name / "00006.png").write_text("drawn over")
+    with pytest.raises(AnnotationError, match=r"00006.png: not a picture"):
+        track(earlier, given, from_frame=6)
+    assert (earlier / SEQUENCE.name / "run.json").read_bytes() == record
+    (earlier / SEQUENCE.name / "00006.png").unlink()
     with pytest.raises(InputError, match="holds no mask of frame 6, where"):
         track(earlier, given, from_frame=6)
     assert (earlier / SEQUENCE.name / "run.json").read_bytes() == record

@@ -112,6 +112,7 @@ def test_masks_of_one_object_each(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     cup, ball = save(tmp_path / "cup.png", box(2, 255)), save(tmp_path / "ball.png", box(15, 255))
     expected = {0: TRUTH.tolist()}
     assert gather({"1": cup, "2": ball}) == gather({0: {1: cup, 2: ball}}) == expected
+    assert gather({0: {np.uint8(1): cup, np.int64(2): ball}}) == expected
     with caplog.at_level(logging.INFO, logger="vos"):
         assert gather({"cup": cup, "ball": ball}) == expected
     assert "objects by name: cup is 1, ball is 2." in caplog.text
@@ -136,6 +137,8 @@ def test_overlap_is_said_and_a_hidden_object_refused(caplog: pytest.LogCaptureFi
         gather({0: {1: box(2), 2: box(2)[1:]}}, SourceInfo("clip.mp4", "clip", "video", 5))
     with pytest.raises(AnnotationError, match="object id is 300, expected 1 to 254, or a name such as cup"):
         gather({0: {300: box(2)}})
+    with pytest.raises(AnnotationError, match="object id is 1.5, expected a whole number"):
+        gather({0: {1.5: box(2)}})
 
 
 def test_a_folder_for_each_object(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -155,6 +158,7 @@ def test_a_folder_of_sequences_is_entered_by_name(tmp_path: Path, caplog: pytest
     with caplog.at_level(logging.INFO, logger="vos"):
         assert gather(tmp_path) == {3: TRUTH.tolist()}
     assert f"{tmp_path}: clip is the sequence's folder; left out: other." in caplog.text
+    assert "annotations of 1 frame: " in caplog.text
 
 
 def test_names_equal_as_numbers_are_matched_and_files_that_fit_no_frame_are_named(

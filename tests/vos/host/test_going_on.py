@@ -15,7 +15,7 @@ import torch
 
 import vos
 from vos.host.outputs import saved_states
-from vos.plugin import OutputExistsError, load_plugins, make_tracker, read_state, write_state
+from vos.plugin import OptionError, OutputExistsError, hookimpl, load_plugins, make_tracker, read_state, write_state
 from vos.testing import StubTracker, tiny_sequence
 
 PLUGINS = load_plugins()
@@ -326,6 +326,44 @@ def test_another_output_of_a_stopped_run_takes_the_place_of_its_masks(sequence, 
     assert masks(folder)
     track(sequence, tmp_path, Sliding(), writers=["tar"], resume="exact")
     assert not masks(folder), "a part of the masks would pass for those of a finished run"
+
+
+class RefusesToBegin:
+    def open(self, run):
+        raise OptionError("no such codec")
+
+    def write(self, frame, label_map, prediction):
+        pass
+
+    def close(self):
+        pass
+
+    def abort(self, error):
+        pass
+
+
+class RefusesToStart:
+    @hookimpl
+    def vos_run_started(self, run):
+        raise OptionError("not today")
+
+
+def test_a_state_stays_where_an_observer_refuses_a_run(sequence, tmp_path):
+    with pytest.raises(vos.TrackerError):
+        track(sequence, tmp_path, Sliding(fail_at=9))
+    with pytest.raises(OptionError, match="not today"):
+        track(sequence, tmp_path, Sliding(), overwrite=True, observers=[RefusesToStart()])
+    assert track(sequence, tmp_path, Sliding(), resume=True).run.frames_before == 8
+
+
+@pytest.mark.parametrize("more", [{"resume": True}, {"overwrite": True}, {"from_frame": 6}])
+def test_a_state_stays_where_a_writer_refuses_to_begin(sequence, tmp_path, more):
+    with pytest.raises(vos.TrackerError):
+        track(sequence, tmp_path, Sliding(fail_at=9))
+    given = {0: sequence.label_maps[0]} | ({6: sequence.label_maps[6]} if "from_frame" in more else {})
+    with pytest.raises(OptionError, match="no such codec"):
+        track_from(sequence, given, tracker=Sliding(), output=tmp_path, writers=["davis", RefusesToBegin()], **more)
+    assert track(sequence, tmp_path, Sliding(), resume=True).run.frames_before == 8
 
 
 def test_outputs_of_all_frames_in_one_file_begin_anew(sequence, tmp_path):

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 import vos
-from vos.errors import PluginFailedError
+from vos.errors import PluginFailedError, SourceError, TruncatedSourceError
 from vos.plugin import (
     PALETTE,
     Annotation,
@@ -28,7 +28,7 @@ from vos.plugin import (
     limit_threads,
     load_plugins,
 )
-from vos.testing import StubTracker, tiny_sequence
+from vos.testing import StubTracker, TinySequence, tiny_sequence
 
 
 @pytest.fixture
@@ -364,6 +364,39 @@ def test_writer_that_cannot_begin_or_finish_is_named(sequence, tmp_path, where):
     word = {"open": "cannot begin", "close": "cannot finish"}[where]
     with pytest.raises(vos.WriterError, match=f"Writer {word}: RuntimeError: boom"):
         track(sequence, tmp_path, writers=[Writer(error=RuntimeError("boom"), where=where)])
+
+
+class Damaged(TinySequence):
+    """None of its frames can be read."""
+
+    def frames(self, indices=None):
+        raise TruncatedSourceError("frame 0 of 6 cannot be read", frames_read=0, frames_declared=6)
+
+
+@pytest.mark.parametrize("allow_truncated", [False, True])
+def test_a_source_without_a_frame_to_track_leaves_nothing_behind(sequence, tmp_path, caplog, allow_truncated):
+    damaged = Damaged(sequence.name, sequence.images, sequence.label_maps, sequence.annotations)
+    with pytest.raises(SourceError, match="gave no frame to track" if allow_truncated else "cannot be read"):
+        track(damaged, tmp_path / "out", allow_truncated=allow_truncated)
+    assert not (tmp_path / "out").exists()
+    assert "ends at frame" not in caplog.text  # there is none
+    track(sequence, tmp_path / "out")
+    with pytest.raises(SourceError):
+        track(damaged, tmp_path / "out", allow_truncated=allow_truncated, overwrite=True)
+    assert json.loads((tmp_path / "out" / sequence.name / "run.json").read_text())["state"] == "failed"
+
+
+class RefusesToStart:
+    @hookimpl
+    def vos_run_started(self, run):
+        raise OptionError("not today")
+
+
+def test_an_observer_that_refuses_a_run_leaves_the_record_of_an_earlier_one(sequence, tmp_path):
+    track(sequence, tmp_path)
+    with pytest.raises(OptionError, match="not today"):
+        track(sequence, tmp_path, overwrite=True, observers=[RefusesToStart()])
+    assert (tmp_path / sequence.name / "run.json").exists()
 
 
 def test_failing_tracker_aborts_writers_after_what_was_tracked(sequence, tmp_path):

@@ -290,6 +290,7 @@ BAD_FORMATS = [
     ("format-round-trip", Text, lambda path: read(path, lambda files: files[:-1]), "expected .*'00003'"),
     ("format-round-trip", Text, lambda path: read(path, change=lambda a: np.roll(a, 1)), "overlap 0"),
     ("format-round-trip", Text, lambda path: read(path, change=lambda a: a[:, :9]), r"uint8 \(48, 9\)"),
+    ("format-round-trip", Text, lambda path: read(path, change=lambda a: None), r"the label map is object \(\), exp"),
     (
         "format-round-trip",
         Text,

@@ -254,7 +254,8 @@ def _from_folder(folder: Path, info: SourceInfo, indices: range) -> Iterator[Ann
     by_name = {index: path for index, path in named.items() if index in indices}
     if not by_name:
         raise AnnotationError(f"{folder}: masks of frames {shortened(list(named))}: {_not_tracked(info, indices)}")
-    logger.info("%s: annotations of %d frames: %s.", folder, len(by_name), shortened(list(by_name)))
+    frames = "1 frame" if len(by_name) == 1 else f"{len(by_name)} frames"
+    logger.info("%s: annotations of %s: %s.", folder, frames, shortened(list(by_name)))
     yield from _read([_Given(index, None, path) for index, path in by_name.items()], info)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from vos.errors import AnnotationError
 from vos.types.arrays import LabelMap
 from vos.types.label_map import MAX_OBJECT_ID, object_ids
+from vos.types.whole_numbers import whole_number
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,11 @@ def ids_of_objects(names: Iterable[ObjectName], taken: Iterable[int] = ()) -> di
         AnnotationError: a number that is no id.
     """
     order = list(dict.fromkeys(names))
-    ids = {name: int(name) for name in order if isinstance(name, int) or name.isdecimal()}
+    ids = {
+        name: int(name) if isinstance(name, str) else whole_number(name, "object id", AnnotationError)
+        for name in order
+        if not isinstance(name, str) or name.isdecimal()
+    }
     for name, object_id in ids.items():
         if not 1 <= object_id <= MAX_OBJECT_ID:
             raise AnnotationError(f"object id is {name}, expected 1 to {MAX_OBJECT_ID}, or a name such as cup.")

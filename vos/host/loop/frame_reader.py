@@ -67,12 +67,13 @@ class FrameReader:
                 error.args = (f"{error} Use {stop}--allow-truncated of `vos track` to take what is there.",)
                 raise
             self.truncated = str(error)
-            logger.warning(
-                "%s: ends at frame %d of %d; the masks stop there.",
-                info.location,
-                error.frames_read - 1,
-                error.frames_declared,
-            )
+            if error.frames_read:
+                logger.warning(
+                    "%s: ends at frame %d of %d; the masks stop there.",
+                    info.location,
+                    error.frames_read - 1,
+                    error.frames_declared,
+                )
 
     def _checked(self, frames: Iterable[Frame], indices: Sequence[int]) -> Iterator[Frame]:
         info = self._source.info

@@ -86,6 +86,7 @@ class RunRecord:
         self._times = FrameTimes()
         self._frames = 0
         self._began = ""
+        self._replaces = True
         self._identity: dict[str, Any] = {}
 
     @hookimpl(trylast=True)
@@ -93,6 +94,7 @@ class RunRecord:
         """Remove an earlier run's masks of these frames, and write the record of a run that has begun."""
         assert run.output is not None, "added only to runs with an output folder"
         remove_files(run.output, self._stale)
+        self._replaces = (run.output / RECORD_NAME).exists()
         self._began = time.strftime("%Y-%m-%dT%H:%M:%S%z")
         self._write(run, "running")
         self._times.start()
@@ -119,7 +121,11 @@ class RunRecord:
 
     @hookimpl(trylast=True)
     def vos_run_failed(self, run: Run, error: BaseException) -> None:
-        """Write the record of a run that stopped early."""
+        """Write the record of a run that stopped early; none of a new run that bad input ended before any frame."""
+        assert run.output is not None, "added only to runs with an output folder"
+        if isinstance(error, InputError) and not self._frames and not self._replaces:
+            remove_files(run.output, [RECORD_NAME])
+            return
         try:
             self._write(run, **ended_by(error))
         except OutputError as again:

@@ -147,11 +147,12 @@ def _round_trip(settings: _Settings) -> str | None:
 
 
 def _check_overlap(clause: str, frame: ImportedFrame, expected: LabelMap, min_iou: float) -> None:
-    if frame.label_map.dtype != np.uint8 or frame.label_map.shape != expected.shape:
-        found = f"{frame.label_map.dtype} {frame.label_map.shape}"
+    label_map = np.asarray(frame.label_map)
+    if label_map.dtype != np.uint8 or label_map.shape != expected.shape:
+        found = f"{label_map.dtype} {label_map.shape}"
         raise ContractError(clause, f"frame {frame.name}: the label map is {found}, expected uint8 {expected.shape}.")
-    for object_id in np.union1d(frame.label_map, expected):
-        a, b = frame.label_map == object_id, expected == object_id
+    for object_id in np.union1d(label_map, expected):
+        a, b = label_map == object_id, expected == object_id
         iou = float((a & b).sum() / (a | b).sum())
         if iou < min_iou:
             raise ContractError(
