@@ -218,6 +218,19 @@ def test_unpin_takes_the_pin_of_its_frame_and_only_where_the_server_does(page, h
     expect(card).not_to_contain_text("Annotated frame")
 
 
+@pytest.mark.parametrize("tool", ["x", "b", "g", "s"])
+def test_the_first_mark_says_where_its_object_cannot_be_made(page, home, tool):
+    shutil.copy(home / "clip.mp4", home / f"full{tool}.mp4")
+    open_video(page, home / f"full{tool}.mp4")
+    page.route("**/objects", lambda route: route.fulfill(status=500, body='{"error": "the disk is full."}'))
+    page.keyboard.press(tool)
+    page.mouse.move(300, 200)
+    page.mouse.down()
+    page.mouse.move(360, 260)
+    page.mouse.up()
+    expect(page.locator("#toasts")).to_have_text("The disk is full.")
+
+
 def test_a_change_on_its_way_to_the_server_stays_where_another_tab_changes_something(page, home, server):
     shutil.copy(home / "clip.mp4", home / "slow.mp4")
     open_video(page, home / "slow.mp4")
