@@ -59,7 +59,7 @@ function drawSettings() {
   $("tracker").title = tracker?.summary ?? "";
   const qualities = tracker?.qualities ?? [];
   $("quality-label").hidden = !qualities.length;
-  $("quality").replaceChildren(...qualities.map((q) => new Option(q, q, false, q === (store.session.quality || "balanced"))));
+  $("quality").replaceChildren(...qualities.map((q) => new Option(q, q, false, q === (store.session.quality || tracker.quality))));
   const names = { clicks: "Learnt shapes", grabcut: "Colours and edges", sam: "Segment Anything" };
   const { methods } = store.catalogue;
   if (!$("method").options.length) $("method").replaceChildren(...methods.map((method) => new Option(names[method] ?? method, method)));
