@@ -21,6 +21,7 @@ def catalogue(service: Service) -> dict[str, Any]:
                 "name": spec.name,
                 "summary": spec.summary,
                 "qualities": qualities_of(spec),
+                "quality": quality_of(service, spec),
                 "missing": missing_of(service, spec),
             }
             for spec, _ in service.plugins.trackers.all()
@@ -47,8 +48,14 @@ def missing_of(service: Service, spec: TrackerSpec) -> str:
     return ""
 
 
+def quality_of(service: Service, spec: TrackerSpec) -> str:
+    """The quality that a tracker has where a session names none; empty where it has no such option."""
+    default = next((field.default for field in dataclasses.fields(spec.options) if field.name == "quality"), "")
+    return service.settings.tracker_options.get(spec.name, {}).get("quality", str(default))
+
+
 def qualities_of(spec: TrackerSpec) -> list[str]:
-    """The choices of a tracker's option ``quality``, its default first; empty where it has none."""
+    """The choices of a tracker's option ``quality``; empty where it has none."""
     fields = {field.name: field for field in dataclasses.fields(spec.options)}
     if "quality" not in fields:
         return []

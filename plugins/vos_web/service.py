@@ -24,13 +24,15 @@ from vos.plugin import (
     initialize,
     object_ids,
     open_source,
+    output_errors,
 )
 from vos_web.jobs import Jobs
 from vos_web.prompts import PRIMARY, mask_from_prompts, read_mask
 from vos_web.server.events import EventHub
 from vos_web.server.paths import AllowedFolders
 from vos_web.sessions.session import keep_ids
-from vos_web.sessions.store import OpenSession, SessionStore, VideoChangedError
+from vos_web.sessions.store import OpenSession, SessionStore
+from vos_web.sessions.video import VideoChangedError
 
 MAX_UPLOAD = 8 * 2**30
 
@@ -120,18 +122,17 @@ class Service:
         Raises:
             InputError: a value that does not fit.
         """
-        facts = opened.session.facts
-        for name, value in values.items():
-            if name == "tracker" and isinstance(value, str):
-                self.plugins.trackers.get(value)
-                facts.tracker = value
-            elif name == "quality" and isinstance(value, str) and len(value) < 40:
-                facts.quality = value
-            elif name == "position" and isinstance(value, int) and 0 <= value < facts.frame_count:
-                facts.position = value
-            else:
-                raise InputError(f"a session's {name} cannot be {value!r}.")
-        opened.session.save()
+        with opened.session.changing() as facts:
+            for name, value in values.items():
+                if name == "tracker" and isinstance(value, str):
+                    self.plugins.trackers.get(value)
+                    facts.tracker = value
+                elif name == "quality" and isinstance(value, str) and len(value) < 40:
+                    facts.quality = value
+                elif name == "position" and isinstance(value, int) and 0 <= value < facts.frame_count:
+                    facts.position = value
+                else:
+                    raise InputError(f"a session's {name} cannot be {value!r}.")
 
     def mask_from_prompts(self, frame: Frame, prompts: Mapping[str, Any], method: str) -> LabelMap:
         """Make an object's mask; see ``vos_web.prompts.mask_from_prompts``."""
@@ -219,7 +220,8 @@ class Service:
     def upload_folder(self) -> Path:
         """Make a new folder for one uploaded video."""
         folder = self.store.folder / "uploads" / secrets.token_hex(6)
-        folder.mkdir(parents=True)
+        with output_errors(folder):
+            folder.mkdir(parents=True)
         return folder
 
     def check_upload(self, path: Path) -> None:

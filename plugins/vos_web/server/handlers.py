@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from vos.plugin import InputError, VosError, safe_name
+from vos.plugin import InputError, VosError, output_errors, safe_name
 from vos_web.catalogue import catalogue
 from vos_web.messages import page_message
 from vos_web.server.paths import STACK_SUFFIXES, VIDEO_SUFFIXES, OutsideError
@@ -105,7 +105,7 @@ class Handlers:
         folder = self._service.upload_folder()
         path, partial, total = folder / name, folder / f".partial-{name}", 0
         try:
-            with partial.open("wb") as file:
+            with output_errors(path), partial.open("wb") as file:
                 async for part in request.stream():
                     total += len(part)
                     if total > limit:

@@ -18,12 +18,12 @@ from vos.plugin import (
     Prediction,
     VosError,
     object_ids,
-    open_source,
     track,
 )
 from vos_web.sessions.known_frames import KnownFrames, object_gaps, unknown_frames
 from vos_web.sessions.presence import ABSENT, SURE
 from vos_web.sessions.session import Session, keep_ids
+from vos_web.sessions.video import open_video
 
 Progress = Callable[[int, int], bool]
 
@@ -107,11 +107,11 @@ def export_session(
     Returns:
         What was written, or None if it was stopped.
     Raises:
-        InputError: no frame has a mask, or an earlier run's results are there.
+        InputError: no frame has a mask, an earlier run's results are there, or the video has changed.
     """
     annotations = first_appearances(session)
     left_out, gaps = unknown_frames(session), object_gaps(session)
-    source = open_source(session.facts.source, plugins)
+    source = open_video(session.facts, plugins)
     try:
         summary = track(
             KnownFrames(source, frozenset(left_out)),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vos.plugin import VosError, atomic_write
+from vos.plugin import VosError, atomic_write, output_errors
 
 UNKNOWN, ABSENT = 0, 1
 SURE = 255
@@ -80,14 +80,12 @@ class Presence:
     ) -> None:
         """Set a frame's presence and append it to the log; see ``set``."""
         self.set(frame, levels, ids, doubts)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(line_of(frame, levels, ids, doubts))
+        self._append_line(line_of(frame, levels, ids, doubts))
 
     def clear(self, frame: int) -> None:
         """Forget a frame, as when its mask is removed."""
         self._forget(frame)
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"frame": frame, "cleared": True}) + "\n")
+        self._append_line(json.dumps({"frame": frame, "cleared": True}) + "\n")
 
     def level(self, frame: int, object_id: int) -> int:
         """0 where nobody annotated or tracked the object in the frame, 1 if it is absent from it, else 2 to 255."""
@@ -114,6 +112,10 @@ class Presence:
             levels = {int(i): int(self._levels[i, frame]) for i in ids}
             lines.append(line_of(int(frame), levels, None, self.doubts.get(int(frame))))
         atomic_write(self._path, "".join(lines))
+
+    def _append_line(self, line: str) -> None:
+        with output_errors(self._path), self._path.open("a", encoding="utf-8") as file:
+            file.write("\n" + line)  # a line before it that a full disk cut short ends here
 
     def _forget(self, frame: int) -> None:
         self.known[frame] = False

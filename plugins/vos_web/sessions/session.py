@@ -8,11 +8,13 @@ label map is read, so that either can be undone.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -134,6 +136,24 @@ class Session:
             self.facts.modified = time.time()
             atomic_write(self.folder / "session.json", self.facts.to_json())
 
+    @contextmanager
+    def changing(self) -> Iterator[SessionFacts]:
+        """Save the facts that the block changes; where that fails, they stay as they are on disk."""
+        with self.lock:
+            before = copy.deepcopy(self.facts)
+            try:
+                yield self.facts
+                self.save()
+            except BaseException:
+                self.facts = before
+                raise
+
+    def remove_unlisted_pins(self) -> None:
+        """Remove files of annotations that were not saved whole, as after a kill: tracking leaves their frames out."""
+        for path in (self.folder / "pins").glob("*.png"):
+            if path not in map(self.pin_path, self.facts.pins):
+                path.unlink(missing_ok=True)
+
     def live_ids(self, frame: int | None = None) -> list[int]:
         """Ids of the objects that are not deleted, and have not ended before a frame."""
         return [
@@ -205,10 +225,10 @@ class Session:
             levels = {**dict.fromkeys(sorted(absent), ABSENT), **dict.fromkeys(object_ids(label_map), SURE)}
             write_label_map(self.pin_path(frame), keep_ids(whole, pinned))
             write_label_map(self.mask_path(frame), whole)
-            self.facts.pins[frame] = pinned
-            self.presence.append(frame, levels, levels)
-            self.facts.revision += 1
-            self.save()
+            with self.changing() as facts:
+                facts.pins[frame] = pinned
+                self.presence.append(frame, levels, levels)
+                facts.revision += 1
 
     def unpin(self, frame: int, said: Mapping[str, Any] | None = None) -> None:
         """Make a pin an ordinary frame again; its label map stays as it is, unless no object is in it.
@@ -226,11 +246,11 @@ class Session:
         with self.lock:
             if frame not in self.facts.pins:
                 raise InputError(f"frame {frame} is not annotated.")
-            pinned = [i for i in self.facts.pins.pop(frame) if ids is not None and i not in ids]
-            if pinned:
-                self.facts.pins[frame] = pinned  # the file's other objects are left out when it is read
-            self.facts.revision += 1
-            self.save()
+            with self.changing() as facts:
+                pinned = [i for i in facts.pins.pop(frame) if ids is not None and i not in ids]
+                if pinned:
+                    facts.pins[frame] = pinned  # the file's other objects are left out when it is read
+                facts.revision += 1
             if not pinned:
                 self.pin_path(frame).unlink(missing_ok=True)
             left = self._read(self.mask_path(frame))
@@ -246,27 +266,25 @@ class Session:
         Raises:
             InputError: all 254 ids are used.
         """
-        with self.lock:
-            used = {entry.id for entry in self.facts.objects}
+        with self.changing() as facts:
+            used = {entry.id for entry in facts.objects}
             free = next((i for i in range(1, MAX_OBJECTS + 1) if i not in used), None)
             if free is None:
                 raise InputError(f"all {MAX_OBJECTS} object ids are used.")
             entry = ObjectEntry(free, name.strip()[:80] or f"Object {free}")
-            self.facts.objects.append(entry)
-            self.save()
+            facts.objects.append(entry)
             return entry
 
     def ensure_objects(self, ids: Iterable[int]) -> None:
         """Make objects of ids that the session does not have; those that were deleted come back."""
-        with self.lock:
-            there = {entry.id: entry for entry in self.facts.objects}
+        with self.changing() as facts:
+            there = {entry.id: entry for entry in facts.objects}
             for object_id in ids:
                 if object_id in there:
                     there[object_id].deleted = False
                 else:
-                    self.facts.objects.append(ObjectEntry(object_id, f"Object {object_id}"))
-            self.facts.objects.sort(key=lambda entry: entry.id)
-            self.save()
+                    facts.objects.append(ObjectEntry(object_id, f"Object {object_id}"))
+            facts.objects.sort(key=lambda entry: entry.id)
 
     def change_object(self, object_id: int, changes: Mapping[str, Any]) -> ObjectEntry:
         """Change an object's name, hidden, locked, deleted or end.
@@ -274,17 +292,16 @@ class Session:
         Raises:
             InputError: no such object, or a value that does not fit.
         """
-        with self.lock:
-            entry = next((e for e in self.facts.objects if e.id == object_id), None)
+        with self.changing() as facts:
+            entry = next((e for e in facts.objects if e.id == object_id), None)
             if entry is None:
                 raise InputError(f"there is no object {object_id}.")
             for name, value in changes.items():
-                _check_change(name, value, self.facts.frame_count)
+                _check_change(name, value, facts.frame_count)
             for name, value in changes.items():
                 setattr(entry, name, value.strip()[:80] or entry.name if name == "name" else value)
             if {"deleted", "end"} & set(changes):
-                self.facts.revision += 1
-            self.save()
+                facts.revision += 1
             return entry
 
     def state(self) -> dict[str, Any]:

@@ -13,10 +13,7 @@ from typing import IO, Any
 from vos.plugin import InputError, OutputError, Plugins, open_source, safe_name
 from vos_web.server.frame_server import FrameServer
 from vos_web.sessions.session import Session, SessionFacts, read_facts
-
-
-class VideoChangedError(InputError):
-    """A session's video has another length or size than when the session began."""
+from vos_web.sessions.video import open_video
 
 
 class OpenSession:
@@ -129,16 +126,9 @@ class SessionStore:
         facts = read_facts(folder)
         lock_file = _lock(folder)
         try:
-            source = open_source(facts.source, self._plugins)
-            info = source.info
-            if info.frame_count != facts.frame_count or info.size != facts.size:
-                source.close()
-                raise VideoChangedError(
-                    f"{facts.source}: has changed since the session began: {info.frame_count} frames of {info.size}, "
-                    f"the session has {facts.frame_count} of {facts.size}. Open the video by its path, here or with "
-                    "`vos web`: that begins a new session beside this one, which stays."
-                )
+            source = open_video(facts, self._plugins)
             session = Session.read(folder)
+            session.remove_unlisted_pins()
             session.presence.compact()
         except BaseException:
             lock_file.close()

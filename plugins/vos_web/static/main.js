@@ -9,7 +9,7 @@ import { startKeys, toCheck } from "./keys.js";
 import { drawCard, drawObjects, startObjects } from "./objects.js";
 import { openFile, showOpenScreen, startOpenScreen } from "./open_screen.js";
 import { drawPosition, goTo, reshow, startPlayer } from "./player.js";
-import { hasPrompts, resetPrompts } from "./prompting.js";
+import { hasPrompts, isAsking, resetPrompts, settled } from "./prompting.js";
 import { emit, leastConfident, on, spansToCheck, store, takeState } from "./store.js";
 import { refresh, startTimeline } from "./timeline.js";
 import { changeSize, options, resetShapes, setTool, startTools } from "./tools.js";
@@ -34,7 +34,6 @@ function openSession(state) {
   $("video-facts").title = `${facts}\n${state.source}`;
   resetCanvas();
   resetShapes();
-  drawSettings();
   drawTool();
   drawObjects();
   drawPosition();
@@ -59,7 +58,7 @@ function drawSettings() {
   $("tracker").title = tracker?.summary ?? "";
   const qualities = tracker?.qualities ?? [];
   $("quality-label").hidden = !qualities.length;
-  $("quality").replaceChildren(...qualities.map((q) => new Option(q, q, false, q === (store.session.quality || "balanced"))));
+  $("quality").replaceChildren(...qualities.map((q) => new Option(q, q, false, q === (store.session.quality || tracker.quality))));
   const names = { clicks: "Learnt shapes", grabcut: "Colours and edges", sam: "Segment Anything" };
   const { methods } = store.catalogue;
   if (!$("method").options.length) $("method").replaceChildren(...methods.map((method) => new Option(names[method] ?? method, method)));
@@ -68,7 +67,10 @@ function drawSettings() {
 async function changeSettings(values) {
   Object.assign(store.session, values);
   drawSettings();
-  await api.settings(store.session.id, values).catch((error) => emit("error", error));
+  await api.settings(store.session.id, values).catch((error) => {
+    emit("error", error);
+    emit("refused");
+  });
 }
 
 function drawTool() {
@@ -113,9 +115,15 @@ function drawSteps() {
   $("redo").disabled = !canRedo();
 }
 
+// Waits until the server has every mark and change.
+async function finishChanges() {
+  await settled();
+  await flush();
+}
+
 async function doExport(values, overwrite = false) {
   try {
-    await flush();
+    await finishChanges();
     const { job } = await api.export(store.session.id, { ...values, overwrite });
     store.exported = values;
     takeJob(job);
@@ -177,8 +185,8 @@ function startDropping() {
       return say(`${file.name}: is a folder, which cannot be dropped. Open it by its path, or from the list of the first page.`, { bad: true });
     }
     try {
+      await finishChanges();
       if (file.type === "image/png" && store.session) {
-        await flush();
         takeState(await api.importMask(store.session.id, store.frame, file));
         forgetMasks(store.frame);
         reshow();
@@ -219,7 +227,7 @@ function wireButtons() {
   $("quality").onchange = (event) => changeSettings({ quality: event.target.value });
   $("export").onclick = () => showExport(store.catalogue.writers, store.catalogue.output, doExport);
   $("home").onclick = async () => {
-    await flush();
+    await finishChanges();
     store.session = null;
     history.replaceState(null, "", "#");
     showOpenScreen().catch(onError);
@@ -238,6 +246,7 @@ async function start() {
   wireButtons();
   drawSteps();
   for (const name of ["objects", "presence", "pins", "frame"]) on(name, drawButtons);
+  on("settings", drawSettings);
   on("tool", drawTool);
   on("prompts", drawTool);
   on("objects", drawTool);
@@ -250,7 +259,7 @@ async function start() {
     $("busy").hidden = !text;
     $("busy-text").textContent = text ?? "";
   });
-  addEventListener("beforeunload", (event) => hasUnsaved() && event.preventDefault());
+  addEventListener("beforeunload", (event) => (hasUnsaved() || isAsking()) && event.preventDefault());
   store.catalogue = await api.start();
   const wanted = decodeURIComponent(location.hash.slice(1)) || store.catalogue.session;
   if (wanted) {

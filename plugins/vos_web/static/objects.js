@@ -6,7 +6,7 @@ import { colourOf } from "./label_map.js";
 import { openMenu } from "./dialogs.js";
 import { goTo } from "./player.js";
 import { resetPrompts } from "./prompting.js";
-import { ABSENT, addObject, changeObject, emit, lane, levelOf, liveObjects, on, select, selectedObject, store } from "./store.js";
+import { ABSENT, addObject, changeObject, emit, lane, levelOf, liveObjects, on, select, selectedObject, store, takeState } from "./store.js";
 
 const list = document.getElementById("objects");
 const card = document.getElementById("frame-card");
@@ -184,7 +184,7 @@ export function drawCard() {
 async function unpinFrame(frame) {
   await flush();
   await api.unpin(store.session.id, frame);
-  store.pins.delete(frame);
+  takeState(await api.state(store.session.id)); // a frame without a pixel is unknown again
   emit("pins");
 }
 

@@ -18,6 +18,7 @@ let pending = Promise.resolve();
 
 // Resolves once every mask that was asked for is there.
 export const settled = () => pending;
+export const isAsking = () => Boolean(asking);
 
 export const marks = () =>
   prompts && prompts.frame === store.frame

@@ -61,9 +61,7 @@ export function takeState(state) {
   } else if (!selectedObject()) {
     store.selected = liveObjects()[0]?.id ?? 0;
   }
-  emit("objects");
-  emit("presence");
-  emit("job");
+  for (const name of ["settings", "objects", "presence", "job"]) emit(name);
 }
 
 export function lane(id) {

@@ -119,7 +119,7 @@ function drawLanes(target, w, h, ratio) {
 function drawEmpty(target, w, h, muted) {
   target.fillStyle = muted;
   target.font = "13px system-ui, sans-serif";
-  target.fillText("Each object gets a lane here. Drag to move through the video.", w / 2, (h + RULER) / 2);
+  target.fillText("Each object gets a lane here. Drag to move through the video.", w / 2, (h + RULER) / 2, w - LEFT - RIGHT);
 }
 
 function runs(values, count, group, draw) {

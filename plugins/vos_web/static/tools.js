@@ -54,7 +54,8 @@ export function finishPolygon() {
 // Runs an action with the selected object; makes the first one where there is none.
 async function withObject(action) {
   const frame = current.frame;
-  const object = selectedObject() ?? (await addObject());
+  const object = selectedObject() ?? (await addObject().catch((error) => emit("error", error)));
+  if (!object) return;
   if (object.locked) {
     return emit("message", { text: `${object.name} is locked.`, action: "Unlock it", run: () => change(object, { locked: false }) });
   }

@@ -27,13 +27,13 @@ from vos.plugin import (
     Source,
     make_tracker,
     object_ids,
-    open_source,
     stream,
     write_label_map,
 )
 from vos_web import LastPrediction
 from vos_web.sessions.presence import ABSENT, level_of
 from vos_web.sessions.session import Session, keep_ids, read_facts
+from vos_web.sessions.video import open_video
 from vos_web.tracking.plan import TrackingPlan
 from vos_web.tracking.reordered_source import ReorderedSource
 
@@ -144,7 +144,7 @@ class TrackingRunner:
                 f"no object is in frame {plan.start}, and {facts.tracker} takes annotations of one frame alone. "
                 "Track from a frame that shows the objects."
             )
-        source = open_source(facts.source, self._plugins)
+        source = open_video(facts, self._plugins)
         try:
             results = stream(
                 ReorderedSource(source, order),

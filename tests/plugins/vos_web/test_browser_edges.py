@@ -218,6 +218,70 @@ def test_unpin_takes_the_pin_of_its_frame_and_only_where_the_server_does(page, h
     expect(card).not_to_contain_text("Annotated frame")
 
 
+@pytest.mark.parametrize("tool", ["x", "b", "g", "s"])
+def test_the_first_mark_says_where_its_object_cannot_be_made(page, home, tool):
+    shutil.copy(home / "clip.mp4", home / f"full{tool}.mp4")
+    open_video(page, home / f"full{tool}.mp4")
+    page.route("**/objects", lambda route: route.fulfill(status=500, body='{"error": "the disk is full."}'))
+    page.keyboard.press(tool)
+    page.mouse.move(300, 200)
+    page.mouse.down()
+    page.mouse.move(360, 260)
+    page.mouse.up()
+    expect(page.locator("#toasts")).to_have_text("The disk is full.")
+
+
+def test_a_frame_without_pixels_is_untracked_again_once_it_is_unpinned(page, home):
+    shutil.copy(home / "clip.mp4", home / "empty.mp4")
+    open_video(page, home / "empty.mp4")
+    page.keyboard.press("b")
+    page.locator("#viewport").click(position={"x": 300, "y": 200})
+    page.click("#objects [title=More]")
+    page.click("text=Absent in this frame")
+    page.click("text=Unpin")
+    expect(page.locator("#frame-card")).to_have_text("Not tracked yet")
+
+
+def test_a_mark_whose_mask_is_being_made_is_kept_by_the_way_home_and_asked_for_by_a_reload(page, home, server):
+    shutil.copy(home / "clip.mp4", home / "leave.mp4")
+    open_video(page, home / "leave.mp4")
+    held, asked = [], []
+    page.route("**/prompt", lambda route: held.append(route))
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    with page.expect_request("**/prompt"):
+        page.locator("#viewport").click(position={"x": 300, "y": 200})
+    page.click("#home")
+    page.wait_for_timeout(300)
+    held.pop().continue_()
+    expect(page.locator("#open-screen")).to_be_visible(timeout=60_000)
+    expect(page.locator("#toasts")).to_have_text("")
+    session_id = next((home / "sessions").glob("leave-*")).name
+    assert server.json("GET", f"/api/sessions/{session_id}")["pins"] == {"0": [1]}
+    open_video(page, home / "leave.mp4")
+    go_to(page, 1)
+    with page.expect_request("**/prompt"):
+        page.locator("#viewport").click(position={"x": 400, "y": 300})
+    page.reload()
+    assert asked == ["beforeunload"]
+
+
+def test_the_settings_that_are_shown_are_those_of_the_session(page, home, server):
+    shutil.copy(home / "clip.mp4", home / "settings.mp4")
+    open_video(page, home / "settings.mp4")
+    session = f"/api/sessions/{next((home / 'sessions').glob('settings-*')).name}"
+    quality = page.locator("#quality")
+    expect(quality).to_have_value("balanced")
+    server.json("PATCH", session, {"quality": "fast"})  # as another tab does
+    expect(quality).to_have_value("fast")
+    full = {"status": 500, "body": '{"error": "the disk is full."}'}
+    page.route(
+        f"**{session}", lambda route: route.fulfill(**full) if route.request.method == "PATCH" else route.continue_()
+    )
+    quality.select_option("best")
+    expect(page.locator("#toasts")).to_have_text("The disk is full.")
+    expect(quality).to_have_value("fast")
+
+
 def test_a_change_on_its_way_to_the_server_stays_where_another_tab_changes_something(page, home, server):
     shutil.copy(home / "clip.mp4", home / "slow.mp4")
     open_video(page, home / "slow.mp4")

@@ -1,6 +1,7 @@
 """``vos web VIDEO`` begins a session, and goes on with it without changing what was annotated."""
 
 import json
+import queue
 import shutil
 
 import cv2
@@ -13,6 +14,7 @@ from vos.cli import cli
 from vos.example_clip import CLIP, FIRST_MASK
 from vos_web.command import _open
 from vos_web.server.paths import AllowedFolders
+from vos_web.server.run_length import encode_runs
 from vos_web.service import Service, ServiceSettings
 
 FIRST = vos.read_label_map(FIRST_MASK)
@@ -107,6 +109,26 @@ def test_a_video_that_has_changed_gets_a_session_beside_the_old_one(start_server
     server.service.store.close()
     images(video, 4)
     assert server.json("POST", "/api/sessions", {"path": str(video)})["id"] == old["id"]
+
+
+@pytest.mark.parametrize(
+    ("task", "values"),
+    [("track", {"frame": 0, "direction": "forward", "until": "end"}), ("export", {"writers": ["davis"], "folder": ""})],
+)
+def test_a_video_that_is_replaced_while_its_session_is_open_is_not_used(start_server, tmp_path, task, values):
+    images(tmp_path / "v", 4)
+    server = start_server()
+    session = f"/api/sessions/{server.json('POST', '/api/sessions', {'path': str(tmp_path / 'v')})['id']}"
+    server.json("POST", f"{session}/objects", {})
+    assert server.request("PUT", f"{session}/pins/0?ids=1", encode_runs(np.ones((32, 48), np.uint8)))[0] == 200
+    images(tmp_path / "v", 6)
+    ended, publish = queue.Queue(), server.service.hub.publish
+    server.service.hub.publish = lambda event: (ended.put(event), publish(event))
+    server.json("POST", f"{session}/{task}", values)
+    while (event := ended.get(timeout=120))["job"]["state"] == "starting":
+        pass
+    assert event["job"]["state"] == "failed"
+    assert "v: has changed since the session began: 6 frames" in event["job"]["error"]
 
 
 def test_a_mask_that_does_not_fit_begins_no_session(start, tmp_path):

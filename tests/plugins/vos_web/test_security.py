@@ -124,6 +124,13 @@ def test_nothing_stays_of_an_upload_that_is_no_video(server, tmp_path):
     assert not list((tmp_path / "sessions" / "uploads").rglob("*"))
 
 
+def test_an_upload_that_cannot_be_written_is_said(start_server, tmp_path):
+    server = start_server()
+    (tmp_path / "sessions" / "uploads").write_text("no folder")
+    status, content, _ = server.request("POST", "/api/uploads?name=v.mp4", CLIP.read_bytes())
+    assert (status, "cannot be written" in json.loads(content)["error"]) == (500, True)
+
+
 def test_writers_get_no_options_and_exports_stay_inside(server, tmp_path):
     (tmp_path / "clip.mp4").write_bytes(CLIP.read_bytes())
     session = server.json("POST", "/api/sessions", {"path": str(tmp_path / "clip.mp4")})["id"]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import vos
+from vos.errors import OutputError
 from vos.example_clip import CLIP
 from vos_web.server import progress_events
 from vos_web.sessions.known_frames import object_gaps
@@ -167,6 +168,47 @@ def test_a_line_cut_short_by_a_crash_is_passed_over(session):
     back = Session.read(session.folder)
     assert back.presence.known[5]
     assert not back.presence.known[6]
+    back.annotate(7, painted(session, _1=(0, 0)), [1])
+    assert Session.read(session.folder).presence.known[7]
+
+
+def test_a_change_that_cannot_be_saved_is_not_made(session, monkeypatch):
+    def full(path, content):
+        raise OutputError("no space left")
+
+    monkeypatch.setattr("vos_web.sessions.session.atomic_write", full)
+    label_map = painted(session, _1=(0, 0))
+    for change in (
+        lambda: session.add_object("Third"),
+        lambda: session.change_object(1, {"name": "Cup", "deleted": True}),
+        lambda: session.ensure_objects([7]),
+        lambda: session.annotate(5, label_map, [1]),
+    ):
+        with pytest.raises(OutputError):
+            change()
+        assert session.facts == read_facts(session.folder)
+
+
+def test_a_log_that_cannot_be_written_is_said(session):
+    log = session.folder / "presence.jsonl"
+    log.unlink()
+    log.mkdir()
+    with pytest.raises(OutputError, match="presence.jsonl: cannot be written"):
+        session.annotate(5, painted(session, _1=(0, 0)), [1])
+    assert session.facts.pins == {}
+
+
+def test_a_frame_whose_annotation_was_not_saved_whole_can_be_tracked(session, store, tmp_path, plugins):
+    vos.write_label_map(session.pin_path(6), painted(session, _1=(0, 0)))
+    session.annotate(5, painted(session, _1=(0, 0)), [1])
+    store.close()
+    again = SessionStore(tmp_path / "sessions", plugins)
+    back = again.get(session.facts.id).session
+    tracked = TrackedFrame(painted(session, _1=(2, 2)), None, {})
+    assert _store(back, plan_run(back, 5, "forward", "end"), 6, tracked).ids == [1]
+    assert np.array_equal(back.mask(6), tracked.label_map)
+    assert np.array_equal(back.pin(5), painted(session, _1=(0, 0)))
+    again.close()
 
 
 def test_deleted_and_ended_objects_are_left_out_and_can_come_back(session):

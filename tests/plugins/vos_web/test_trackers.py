@@ -28,6 +28,12 @@ def test_a_tracker_with_its_options_can_start(start_server):
     assert missing(server)["exec"] == ""
 
 
+@pytest.mark.parametrize(("given", "quality"), [({}, "balanced"), ({"quality": "fast"}, "fast")])
+def test_the_page_is_told_the_quality_that_a_tracker_has_without_a_choice(start_server, given, quality):
+    trackers = start_server(tracker_options={"propagation": given}).json("GET", "/api/start")["trackers"]
+    assert {tracker["name"]: tracker["quality"] for tracker in trackers}["propagation"] == quality
+
+
 @pytest.mark.parametrize(
     ("assignment", "message"),
     [
