@@ -442,6 +442,8 @@ def test_faults_of_the_truth(tree: Path, tmp_path: Path) -> None:
     ]
     for path in sorted((truth / "dog").glob("*.png"))[2:]:
         path.unlink()
+    with pytest.raises(FaultsError, match="vos eval --all-frames scores first and last frames too"):
+        vos.evaluate(truth, tree / "predictions")
     advice = faults(truth, tree / "predictions")[0]
     assert "dog: 2 PNG files, and davis-2017 leaves none of them to score" in advice
     assert "--sequence or --set names the others" in advice, "vos davis has both, and no --set FILE"

@@ -234,6 +234,8 @@ def _advice(plans: Sequence[PlannedSequence], faults: Sequence[str], missing: Mi
         return "Rename the masks as the annotations are named: a mask under another name would be scored as missing."
     if missing == "error" and any("no such f" in fault for fault in faults):
         return "vos eval --missing zero scores missing frames and sequences as empty."
+    if any("leaves none of them to score" in fault for fault in faults):
+        return "vos eval --all-frames scores first and last frames too, so also the masks that a tracker was given."
     return ""
 
 
