@@ -111,7 +111,7 @@ class SessionStore:
         """Open a session; an open one is returned as it is.
 
         Raises:
-            VideoChangedError: its video has another length or size.
+            VideoChangedError: its video has another length, size or content.
             InputError: there is none of this id, its video is gone, or another server has it.
         """
         if session_id in self._open:
