@@ -51,7 +51,6 @@ from vos.io.masks.mask_file import read_label_map, write_label_map
 from vos.io.natural_order import natural_order
 from vos.io.output_folder import OutputFolder
 from vos.io.sequence_names import sequence_name
-from vos.io.source_identity import content_of
 from vos.io.state_file import read_state, write_state
 from vos.protocols.executor import Executor, Job, JobEvent, ReportFrame, Worker, WorkerPlan
 from vos.protocols.initializer import Initializer
@@ -147,7 +146,6 @@ __all__ = [
     "ImagePages",
     "IMAGE_SUFFIXES",
     "natural_order",
-    "content_of",
     "read_label_map",
     "read_text",
     "read_state",

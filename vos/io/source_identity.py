@@ -25,7 +25,7 @@ def content_of(location: str) -> dict[str, Any] | None:
     Args:
         location: a path, or anything else.
     Returns:
-        ``bytes``, the file's size, and ``sha256_of_ends``, of its first and last 64 KiB; None if it is no
+        ``bytes``, the file's size, and ``sha256_of_ends``, of its first and last ``END_BYTES``; None if it is no
         regular file, or cannot be read.
     """
     try:

@@ -28,7 +28,6 @@ from vos.plugin import (
     Size,
     SourceInfo,
     atomic_write,
-    content_of,
     object_ids,
     write_label_map,
 )
@@ -61,10 +60,7 @@ class ObjectEntry:
 
 @dataclass
 class SessionFacts:
-    """Content of ``session.json``; attributes of the source as in ``vos.plugin.SourceInfo``.
-
-    ``content`` is that of ``vos.plugin.content_of``; None for a folder, and in sessions of earlier versions.
-    """
+    """Content of ``session.json``; attributes of the source as in ``vos.plugin.SourceInfo``."""
 
     id: str
     source: str
@@ -80,7 +76,7 @@ class SessionFacts:
     position: int = 0
     objects: list[ObjectEntry] = field(default_factory=list)
     pins: dict[int, list[int]] = field(default_factory=dict)
-    content: dict[str, Any] | None = None
+    content: str | None = None  # hash of the video file, if the session knows it
 
     @classmethod
     def of_source(cls, session_id: str, location: Path, info: SourceInfo) -> SessionFacts:
@@ -91,8 +87,7 @@ class SessionFacts:
         """
         if not info.seekable or info.frame_count is None or info.size is None:
             raise InputError(f"{location}: the page needs a video file or a folder of images, not a live stream.")
-        content = content_of(str(location))
-        return cls(session_id, str(location), info.name, info.frame_count, info.size, info.fps, content=content)
+        return cls(session_id, str(location), info.name, info.frame_count, info.size, info.fps)
 
     @classmethod
     def from_json(cls, text: str) -> SessionFacts:
