@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import socket
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from vos_batch.one_job import run_job
 from vos_ray.options import RayOptions
 
 POLL_SECONDS = 0.2
+KNOCK_SECONDS = 10.0
 
 
 class RayExecutor:
@@ -38,17 +40,22 @@ class RayExecutor:
         """Join or start Ray; return whether it was started here."""
         if ray.is_initialized():
             return False
+        address = self._options.address or os.environ.get("RAY_ADDRESS", "")
         try:
+            _knock(address)
             ray.init(
-                address=self._options.address or None,
+                address=address or None,
                 include_dashboard=False,
                 configure_logging=False,
                 log_to_driver=False,
                 runtime_env={"env_vars": {"OMP_NUM_THREADS": str(max(1, int(self._options.cpus)))}},
             )
         except Exception as error:
-            where = self._options.address or "this machine"
-            raise VosError(f"Ray on {where} cannot be reached ({type(error).__name__}: {error}).") from error
+            where = address or "this machine"
+            raise VosError(
+                f"Ray on {where} cannot be reached ({type(error).__name__}: {error})."
+                + " Give -E address= of a cluster that runs, or none to start Ray here." * bool(address)
+            ) from error
         return True
 
     def _refuse_more_than(self, here: Mapping[str, float]) -> None:
@@ -59,6 +66,13 @@ class RayExecutor:
                     f"Ray on this machine has {here.get(name, 0):g} {name}s, and an actor takes {wanted:g}. "
                     f"Give a smaller -E {option}=, or a cluster's -E address=."
                 )
+
+
+def _knock(address: str) -> None:
+    """Connect to the host and port of an address, if it names them: Ray itself would try for many minutes."""
+    host, _, port = address.rpartition("//")[2].rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
 
 
 def _import_ray() -> Any:

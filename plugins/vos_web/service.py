@@ -94,8 +94,8 @@ class Service:
             path: the video or folder of images.
             fresh: begin one in any case.
         Returns:
-            The session. Sessions that began when the video had another length or size are passed over; where there are
-            such ones alone, it is new and has a notice.
+            The session. Sessions that began when the video had another length, size or content are passed over; where
+            there are such ones alone, it is new and has a notice.
         Raises:
             InputError: it cannot be read.
         """

@@ -21,7 +21,7 @@ from vos.cli_options.log_output import set_up_logging
 from vos.cli_options.printable import printable
 from vos.cli_options.settings import Settings, command_plugins, settings
 from vos.cli_options.shared_options import general_options
-from vos.errors import PluginFailedError, VosError
+from vos.errors import InputError, PluginFailedError, VosError
 from vos.host.process_ends import stop_on_signals
 from vos.registry.plugin_errors import blaming
 from vos.version import __version__
@@ -114,6 +114,10 @@ def cli(ctx: click.Context) -> None:
       vos demo
     """
     set_up_logging(settings(ctx).debug)
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise InputError("the current folder is not there any more. Change to another one.") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -175,6 +179,10 @@ def _run(arguments: list[str] | None, debug: bool) -> int:
         if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
             click.echo(f"vos: {str(error.filename)[:80]}...: the name is too long for a file.", err=True)
             return 2
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            where = error.filename or "standard output, or a temporary file"
+            click.echo(printable(f"vos: {where}: cannot be written ({error.strerror}). Free space."), err=True)
+            return 1
         if _is_of_locale(error):
             name = printable(str(error.object))
             click.echo(f"vos: {name}: no name of a file in the encoding {error.encoding}. Set PYTHONUTF8=1.", err=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,7 @@ from vos.host.outputs.output_protection import refuse_existing
 from vos.io.atomic_files import output_errors, safe_name
 from vos.io.masks.mask_file import write_label_map
 from vos.registry.discovery import Plugins, load_plugins
+from vos.types.imported_masks import ImportedMasks
 
 
 def import_masks(
@@ -45,8 +47,15 @@ def import_masks(
         raise InputError(f"{path}: no format reads this. `vos plugins` lists the formats.")
     if sequence is not None and len(found) != 1:
         raise InputError(f"{path}: holds {len(found)} sequences, and --sequence names one.")
-    folders = [Path(output) / safe_name(sequence or masks.sequence) for masks in found]
-    refuse_replacing(folders, [Path(path)])
+    if sequence:
+        found = [replace(found[0], sequence=sequence)]
+    return _write(found, Path(path), Path(output), overwrite)
+
+
+def _write(found: Sequence[ImportedMasks], path: Path, output: Path, overwrite: bool) -> list[Path]:
+    """Write the masks that were found in a file, as ``import_masks``."""
+    folders = [output / safe_name(masks.sequence) for masks in found]
+    refuse_replacing(folders, [path])
     refuse_existing(folders, overwrite=True)  # what is above them; PNG files are looked for below
     for folder in folders:
         held = sorted(folder.glob("[!.]*.png")) if folder.is_dir() else []
@@ -56,7 +65,7 @@ def import_masks(
                 "Choose another folder with -o, or --overwrite."
             )
     # Of a file that fails, no folder of the output is left either.
-    above = next(place for place in (Path(output), *Path(output).absolute().parents) if place.is_dir())
+    above = next(place for place in (output, *output.absolute().parents) if place.is_dir())
     try:
         for folder in folders:
             if folder.exists():
@@ -108,10 +117,11 @@ def prediction_folder(path: Path, truth: Path, plugins: Plugins) -> Iterator[Pat
     Raises:
         InputError: as ``import_masks``.
     """
-    if read_imported(path, plugins) is None:
+    found = read_imported(path, plugins)
+    if found is None:
         yield path
         return
     with TemporaryDirectory(prefix="vos-import-") as folder:
-        sequences = import_masks(path, folder, plugins=plugins)
+        sequences = _write(found, path, Path(folder), overwrite=False)
         own = len(sequences) == 1 and truth.is_dir() and any(truth.glob("[!.]*.png"))
         yield sequences[0] if own else Path(folder)

@@ -114,6 +114,7 @@ def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Ma
             f"theirs. Use --from {added[0]}."
         )
     if min(run.annotated) == index:
+        _refuse_gap(run, record, index, masks)
         return
     if index not in masks:
         raise InputError(
@@ -122,6 +123,17 @@ def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Ma
         )
     assert run.output is not None, "a run is continued in its folder"
     load_mask(run.output / masks[index], run.source.size, allow_empty=True)
+
+
+def _refuse_gap(run: Run, record: Mapping[str, Any], index: int, masks: Mapping[int, str]) -> None:
+    """Refuse to go on forward alone where a run both ways was stopped before it had the frames before its masks."""
+    wanted = range(run.selection.get("start", 0), index, run.selection.get("step", 1))
+    lacking = [at for at in wanted if at not in masks]
+    if lacking and record.get("both_ways") and not (run.both_ways or record.get("finished")):
+        raise InputError(
+            f"{run.output}: the earlier run was stopped on its way backward and holds no mask of frame {lacking[0]}. "
+            "Add --both-ways."
+        )
 
 
 def earlier_doubts(folder: Path, record: Mapping[str, Any], first: int, step: int) -> list[DoubtfulSpan]:

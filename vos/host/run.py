@@ -103,7 +103,9 @@ class PreparedRun:
                         self.states.frame_done(tracked.frame.index, outputs.flush)
                     yield tracked
                 if not frames:
-                    raise SourceError(f"{self.source.info.location}: it gave no frame to track.")
+                    none = f"{self.source.info.location}: it gave no frame to track."
+                    ways = "Give a whole copy, or the mask of a frame that can be read."
+                    raise SourceError(f"{self.loop.truncated} {ways}" if self.loop.truncated else none)
                 self._warn_of_unused_annotations(last)
                 outputs.close()
                 seconds = time.perf_counter() - began

@@ -54,6 +54,8 @@ class RunConfig:
         for name in ("start", "stop", "step", "max_side", "from_frame"):
             if (value := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole_number(value, name, OptionError))
+        if not isinstance(self.ends, Mapping):
+            raise OptionError(f"ends is {self.ends!r}, expected frame indices by object id, such as {{1: 40}}.")
         ids = [whole_number(i, "an object id of ends", OptionError) for i in self.ends]
         frames = [whole_number(end, "a frame index of ends", OptionError) for end in self.ends.values()]
         object.__setattr__(self, "ends", dict(zip(ids, frames, strict=True)))

@@ -24,6 +24,7 @@ from vos.types.arrays import Image, LabelMap
 from vos.types.frame import Frame
 from vos.types.label_map import VOID
 from vos.types.runtime import Runtime
+from vos.types.whole_numbers import whole_number
 
 
 def initialize(
@@ -55,6 +56,7 @@ def initialize(
         EmptyMaskError: nothing was found.
         PluginFailedError: the initializer failed.
     """
+    frame_index = whole_number(frame_index, "frame index", SourceError)
     if isinstance(where, np.ndarray):
         where = Frame(frame_index, where, f"{frame_index:05d}")
     segments, settings = False, TorchSettings(runtime)
@@ -154,6 +156,7 @@ def read_frame(source: Source | str | Path | int, index: int = 0, plugins: Plugi
     Raises:
         SourceError: it cannot be opened or read, or has no such frame.
     """
+    index = whole_number(index, "frame index", SourceError)
     with _opened(source, plugins) as opened:
         return _read(opened, index, [index])[index]
 

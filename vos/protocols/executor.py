@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
+from vos.types.whole_numbers import whole_number
+
 EventKind: TypeAlias = Literal["started", "frame", "done", "failed", "retried"]
 
 
@@ -41,6 +43,8 @@ class JobEvent:
         message: with ``failed`` and ``retried``, one line that says why.
         bad_input: with ``failed``, True if the input is at fault, so that trying again is of no use.
         result: with ``done``, what the worker returned.
+    Raises:
+        ValueError: the job's id, the worker's name or the message is no text, or a number of frames no whole number.
     """
 
     job_id: str
@@ -51,6 +55,14 @@ class JobEvent:
     message: str = ""
     bad_input: bool = False
     result: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for what in ("job_id", "worker", "message"):
+            if not isinstance(value := getattr(self, what), str):
+                raise ValueError(f"job event: {what} is {value!r}, expected text")
+        for what in ("frame", "frame_count"):
+            if (count := getattr(self, what)) is not None or what == "frame":
+                object.__setattr__(self, what, whole_number(count, f"job event: {what}", ValueError))
 
 
 ReportFrame: TypeAlias = Callable[[int, "int | None"], None]

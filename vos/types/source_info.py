@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Real
 from pathlib import Path
+from types import NoneType
 
 from vos.types.arrays import Size
+from vos.types.whole_numbers import whole_number
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,9 @@ class SourceInfo:
         left_out: indices of frames that a source over another one does not give: a run passes over them, and they get
             no masks. What a plugin opens leaves none out.
         local_copy: where the copy of what an address names lies, which the host reads; None for other locations.
+    Raises:
+        ValueError: the location, the name or the kind is no text, the number of frames no whole number, the size no
+            pair of them, fps no number, or the names no tuple.
     """
 
     location: str
@@ -46,3 +52,20 @@ class SourceInfo:
     frame_files: tuple[str, ...] | None = None
     left_out: frozenset[int] = frozenset()
     local_copy: Path | None = None
+
+    def __post_init__(self) -> None:
+        for what, kinds, expected in (
+            ("location", str, "text"),
+            ("name", str, "text"),
+            ("kind", str, "text"),
+            ("fps", (Real, NoneType), "a number or None"),
+            ("frame_names", (tuple, list, NoneType), "a tuple of text, or None"),
+        ):
+            if not isinstance(value := getattr(self, what), kinds):
+                raise ValueError(f"info.{what} is {value!r:.80}, expected {expected}")
+        if self.frame_count is not None:
+            object.__setattr__(self, "frame_count", whole_number(self.frame_count, "info.frame_count", ValueError))
+        if self.size is not None:
+            if not isinstance(self.size, (tuple, list)) or len(self.size) != 2:
+                raise ValueError(f"info.size is {self.size!r:.80}, expected (H, W)")
+            object.__setattr__(self, "size", tuple(whole_number(side, "info.size", ValueError) for side in self.size))

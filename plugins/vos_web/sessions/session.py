@@ -76,6 +76,7 @@ class SessionFacts:
     position: int = 0
     objects: list[ObjectEntry] = field(default_factory=list)
     pins: dict[int, list[int]] = field(default_factory=dict)
+    content: str | None = None  # hash of the video file, if the session knows it
 
     @classmethod
     def of_source(cls, session_id: str, location: Path, info: SourceInfo) -> SessionFacts:

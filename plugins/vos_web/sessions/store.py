@@ -13,7 +13,7 @@ from typing import IO, Any
 from vos.plugin import InputError, OutputError, Plugins, open_source, safe_name
 from vos_web.server.frame_server import FrameServer
 from vos_web.sessions.session import Session, SessionFacts, read_facts
-from vos_web.sessions.video import open_video
+from vos_web.sessions.video import content_of, open_video
 
 
 class OpenSession:
@@ -94,6 +94,7 @@ class SessionStore:
             stamp = time.strftime("%Y%m%d-%H%M%S")
             session_id = f"{safe_name(source.info.name)[:40]}-{stamp}-{secrets.token_hex(2)}".replace(" ", "_")
             facts = SessionFacts.of_source(session_id, location, source.info)
+            facts.content = content_of(location)
             session = Session(self.folder / session_id, facts)
             session.save()
         except BaseException:
@@ -111,7 +112,7 @@ class SessionStore:
         """Open a session; an open one is returned as it is.
 
         Raises:
-            VideoChangedError: its video has another length or size.
+            VideoChangedError: its video has another length, size or content.
             InputError: there is none of this id, its video is gone, or another server has it.
         """
         if session_id in self._open:

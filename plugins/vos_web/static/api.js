@@ -61,20 +61,37 @@ export const api = {
 const LOST_MS = 3000;
 
 // Listens to the server's events; goes on by itself after a break, and then calls onGap. onLost: the server has been away
-// for seconds.
-export function listen(onEvent, onGap, onLost) {
-  let broken = false, timer = 0;
-  const source = new EventSource("api/events");
-  source.onmessage = (message) => onEvent(JSON.parse(message.data));
-  source.onerror = () => {
-    broken = true;
-    timer ||= setTimeout(onLost, LOST_MS);
-  };
-  source.onopen = () => {
+// for seconds. A browser has six connections to a server for all of its tabs: a hidden one listens only while isBusy(), and
+// calls onReturn later. What listen returns is to be called where isBusy() changes.
+export function listen({ isBusy, onEvent, onGap, onLost, onReturn }) {
+  let source = null, broken = false, rested = false, timer = 0;
+  const calm = () => {
     clearTimeout(timer);
     timer = 0;
-    if (broken) onGap();
-    broken = false;
   };
-  addEventListener("pagehide", () => clearTimeout(timer));
+  const start = () => {
+    source = new EventSource("api/events");
+    source.onmessage = (message) => onEvent(JSON.parse(message.data));
+    source.onerror = () => {
+      broken = true;
+      timer ||= setTimeout(onLost, LOST_MS);
+    };
+    source.onopen = () => {
+      calm();
+      if (broken) onGap();
+      else if (rested) onReturn();
+      broken = rested = false;
+    };
+  };
+  const rest = () => {
+    source?.close();
+    source = null;
+    rested = true;
+    calm();
+  };
+  const update = () => (document.hidden && !isBusy() ? rest() : source || start());
+  addEventListener("pagehide", calm);
+  document.addEventListener("visibilitychange", update);
+  update();
+  return update;
 }

@@ -25,10 +25,11 @@ export const marks = () =>
     ? [...prompts.points, ...prompts.scribbles.map((s) => ({ ...s.xy[0], label: s.label }))]
     : [];
 
+const hasMarks = ({ box, points, scribbles }) => Boolean(box || points.length || scribbles.length);
 export const hasPrompts = () => Boolean(prompts);
 
 export function resetPrompts() {
-  if (asking) emit("message", `The mark in frame ${asking.frame} is given up: its mask was not there yet.`);
+  if (asking) emit("message", `${hasMarks(asking) ? "The mark" : "The search"} in frame ${asking.frame} is given up: its mask was not there yet.`);
   asking = null;
   prompts = applied = null;
   latest++;
@@ -138,7 +139,7 @@ function apply(asked, whole, found) {
   }
   redraw();
   // A mask without marks is corrected as a painted one: the next mark must not make it anew.
-  const after = asked.box || asked.points.length || asked.scribbles.length ? asked : null;
+  const after = hasMarks(asked) ? asked : null;
   const marks = { before: applied, after };
   prompts = applied = after;
   if (commit(before, fullRect(width(), height()), marks)) return;

@@ -123,11 +123,14 @@ function whenTracked(count) {
 
 async function refreshState() {
   if (!store.session) return;
-  await flush();
-  const state = await api.state(store.session.id);
-  takeState(state);
-  forgetMasks();
-  reshow();
+  try {
+    await flush();
+    takeState(await api.state(store.session.id));
+    forgetMasks();
+    reshow();
+  } catch (error) {
+    emit("error", error);
+  }
 }
 
 function onLost() {
@@ -137,7 +140,7 @@ function onLost() {
 
 function onBack() {
   for (const toast of document.querySelectorAll(".toast.bad")) toast.remove();
-  refreshState().catch((error) => emit("error", error));
+  refreshState();
 }
 
 function onEvent(event) {
@@ -175,7 +178,7 @@ export function startTracking() {
   $("stop").onclick = stop;
   on("job", drawJob);
   on("moved", stopFollowing);
-  on("refused", () => refreshState().catch((error) => emit("error", error)));
+  on("refused", refreshState);
   document.addEventListener("visibilitychange", drawSoon);
-  listen(onEvent, onBack, onLost);
+  on("job", listen({ isBusy: () => Boolean(store.job), onEvent, onGap: onBack, onLost, onReturn: refreshState }));
 }

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +145,14 @@ def test_the_executor_keeps_the_contract():
 def test_options_that_cannot_be(options):
     with pytest.raises(ValueError, match="expected 1 or more|negative"):
         RayOptions(**options)
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch, scheme):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"{scheme}127.0.0.1:{unused.getsockname()[1]}"
+        monkeypatch.setattr(ray, "is_initialized", lambda: False)
+        monkeypatch.setattr(ray, "init", lambda **settings: pytest.fail("Ray tries for minutes"))
+        with pytest.raises(VosError, match=f"Ray on {address} cannot be reached .*refused.*Give -E address="):
+            next(RayExecutor(RayOptions(address=address)).run(WorkerPlan("nowhere:Worker"), [Job("a", {})]))

@@ -14,6 +14,7 @@ from playwright.sync_api import expect
 import vos.example_clip
 from vos_web.server.run_length import decode_runs, encode_runs
 
+STATE = re.compile(r"/api/sessions/[^/?]+$")
 TIMES_MS = [0, 40, 80, 1580, 1620, 1660]
 
 
@@ -330,6 +331,49 @@ def test_only_the_page_that_asks_for_an_export_downloads_it(page, home, server):
     assert not other.locator("#toasts").inner_text()
 
 
+def hide(page, hidden):
+    page.evaluate(
+        f"Object.defineProperty(document, 'hidden', {{ get: () => {str(hidden).lower()}, configurable: true }})"
+    )
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+
+
+def test_any_number_of_hidden_tabs_leaves_connections_for_the_one_that_is_shown(page, home, server):
+    """A browser has six connections to a server for all of its tabs."""
+    shutil.copy(home / "clip.mp4", home / "tabs.mp4")
+    open_video(page, home / "tabs.mp4")
+    address = page.url
+    hide(page, True)
+    for _ in range(6):
+        shown = page.context.new_page()
+        shown.goto(address)
+        shows(shown, 0)
+        hide(shown, True)
+    hide(shown, False)
+    shown.click("#add-object")
+    expect(shown.locator("#objects li[data-id]")).to_have_count(1)
+    expect(page.locator("#objects li[data-id]")).to_have_count(0)
+    hide(page, False)
+    expect(page.locator("#objects li[data-id]")).to_have_count(1)
+
+
+def test_a_hidden_tab_hears_of_its_job_until_it_ends(page, home, server, monkeypatch):
+    shutil.copy(home / "clip.mp4", home / "job.mp4")
+    open_video(page, home / "job.mp4")
+    client = page.evaluate("import('./static/api.js').then((module) => module.CLIENT)")
+    job = {"id": "x", "client": client, "session": "", "kind": "export", "state": "running", "done": 0, "total": 0}
+    hide(page, True)
+    monkeypatch.setattr(server.service.jobs, "_current", job)
+    with page.expect_response(STATE):  # asked for once it listens
+        page.evaluate("(job) => import('./static/tracking.js').then(({ takeJob }) => takeJob(job))", job)
+    monkeypatch.undo()
+    server.service.hub.publish({"type": "job", "job": {**job, "state": "failed", "error": "no room"}})
+    expect(page.locator("#toasts")).to_contain_text("No room")
+    with page.expect_response(STATE):
+        hide(page, False)
+    expect(page.locator("#toasts")).to_contain_text("No room")
+
+
 def test_what_moves_is_found_without_a_mark_and_corrected_with_one(page, home, server):
     shutil.copy(home / "clip.mp4", home / "moving.mp4")
     open_video(page, home / "moving.mp4")
@@ -348,6 +392,16 @@ def test_what_moves_is_found_without_a_mark_and_corrected_with_one(page, home, s
         page.mouse.click(box["x"] + 5, box["y"] + 5, delay=20)
     present = np.array(asked.value.post_data_json["mask"], dtype="<u4").tobytes()
     assert np.array_equal(decode_runs(present, truth.shape) > 0, found)
+
+
+def test_a_search_that_escape_ends_is_called_one(page, home):
+    shutil.copy(home / "clip.mp4", home / "search.mp4")
+    open_video(page, home / "search.mp4")
+    page.route("**/prompt", lambda route: None)
+    with page.expect_request("**/prompt"):
+        page.click("#find")
+    page.keyboard.press("Escape")
+    expect(page.locator("#toasts")).to_contain_text("The search in frame 0 is given up")
 
 
 def test_where_nothing_moves_the_page_says_so_and_looks_in_another_frame(page, home):
@@ -381,6 +435,7 @@ def test_the_hint_and_its_button_fit_the_window(page, home, size):
             for at, side in (("x", "width"), ("y", "height"))
         )
 
+    assert min(view["height"] / size[1], view["width"] / size[0]) > 1 / 3
     assert lies_in(find, hint)
     assert lies_in(hint, view)
     assert find["x"] + find["width"] <= zoom["x"] or find["y"] + find["height"] <= zoom["y"]

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import vos
 from vos.cli import cli
@@ -109,6 +110,26 @@ def test_a_video_that_has_changed_gets_a_session_beside_the_old_one(start_server
     server.service.store.close()
     images(video, 4)
     assert server.json("POST", "/api/sessions", {"path": str(video)})["id"] == old["id"]
+
+
+def test_another_file_of_the_same_length_and_size_gets_a_session_of_its_own(start_server, tmp_path):
+    video = tmp_path / "v.tif"
+
+    def write(grey):
+        pages = [Image.fromarray(np.full((32, 48, 3), grey + page, np.uint8)) for page in range(4)]
+        pages[0].save(video, save_all=True, append_images=pages[1:])
+
+    write(50)
+    server = start_server()
+    ids = []
+    for grey in (50, 150, 50):
+        write(grey)
+        server.service.store.close()
+        ids.append(server.json("POST", "/api/sessions", {"path": str(video)})["id"])
+    assert ids[1] != ids[0] == ids[2]
+    server.service.store.close()
+    status, content, _ = server.request("GET", f"/api/sessions/{ids[1]}")
+    assert (status, "another file of the same length and size" in json.loads(content)["error"]) == (400, True)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import av
 import numpy as np
@@ -378,3 +379,19 @@ def test_what_may_not_be_read_is_named_in_a_line(tmp_path, run, monkeypatch):
     (tmp_path / "forbidden_plugin.py").write_text(CALLED_OFF.format(error='PermissionError(13, "no", "their/dog.mp4")'))
     monkeypatch.syspath_prepend(str(tmp_path))
     assert run("-p", "forbidden_plugin", "track", "x.mp4") == (2, "", "vos: their/dog.mp4: permission denied.\n")
+
+
+def test_a_current_folder_that_was_removed_is_said_in_a_line(tmp_path, run, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    said = "vos: the current folder is not there any more. Change to another one.\n"
+    assert run("track", "x.mp4") == (2, "", said)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
+def test_results_that_do_not_fit_where_standard_output_goes_are_said_in_a_line():
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "vos", "plugins"], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("vos: standard output, or a temporary file: cannot be written (No space left")

@@ -47,6 +47,12 @@ def test_a_finished_run_is_exported_imported_and_scored(finished, tmp_path):
     assert rows[0] == rows[1]
 
 
+def test_a_file_of_another_tool_is_read_once_for_its_scores(finished, tmp_path):
+    (path,) = vos.export(finished.output, "tar", tmp_path / "masks.tar")
+    done = run("eval", "--gt", tmp_path / "truth", "--pred", path)
+    assert done.stderr == f"vos: {path}: read as tar.\n"
+
+
 def test_faults_of_a_file_of_another_tool_name_the_file(finished, tmp_path):
     (path,) = vos.export(finished.output, "tar", tmp_path / "masks.tar")
     truth = tmp_path / "truth"

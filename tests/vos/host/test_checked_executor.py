@@ -22,7 +22,7 @@ def nothing(plan, jobs):
 
 
 def plain_iterator(plan, jobs):
-    return iter([JobEvent(job.job_id, "done") for job in jobs])
+    return iter([JobEvent(job.job_id, "done", result={"x": 1}) for job in jobs])
 
 
 def raises(plan, jobs):
@@ -45,6 +45,18 @@ def gives_unknown_kind(plan, jobs):
 
 def gives_no_result(plan, jobs):
     yield JobEvent("a", "done", result=None)
+
+
+def forgets_the_result(plan, jobs):
+    yield JobEvent("a", "done")
+
+
+def forgets_the_message(plan, jobs):
+    yield JobEvent("a", "failed")
+
+
+def forgets_the_frame(plan, jobs):
+    yield JobEvent("a", "frame", frame=None)
 
 
 def gives_unknown_job(plan, jobs):
@@ -75,6 +87,9 @@ def test_any_iterator_will_do():
         (gives_numbers, "own. of plugin mine gave a int, expected a JobEvent"),
         (gives_unknown_kind, "own. of plugin mine gave an event of kind 'finished', expected one of started, frame"),
         (gives_no_result, "own. of plugin mine gave the result None, expected that of the worker"),
+        (forgets_the_result, "own. of plugin mine reports .done. of .a. without its result"),
+        (forgets_the_message, "own. of plugin mine reports .failed. of .a. without its message"),
+        (forgets_the_frame, "own. of plugin mine failed: ValueError: job event: frame is None, expected a whole"),
         (gives_unknown_job, "own. of plugin mine reports .done. of 'c', which is no job of this run"),
         (ends_twice, "own. of plugin mine reports .done. of 'a', which is no job of this run, or ended before"),
     ],

@@ -113,6 +113,17 @@ def test_a_continued_run_both_ways_has_the_frames_before_the_first_mask_if_it_tr
         assert np.load(tmp_path / f"{name}.npz")["indices"].tolist() == list(expected)
 
 
+def test_from_before_the_masks_of_a_run_that_was_stopped_on_its_way_backward_needs_both_ways(tmp_path):
+    first, both = {5: marked(o1=5)}, {3: marked(o1=3), 5: marked(o1=5)}
+    with pytest.raises(vos.TrackerError):
+        track(tmp_path, first, both_ways=True, tracker=StubTracker(fail_at=2))
+    with pytest.raises(InputError, match="on its way backward and holds no mask of frame 0. Add --both-ways"):
+        track(tmp_path, both, from_frame=3)
+    assert sorted(rows(tmp_path)) == [3, 4]
+    track(tmp_path, both, from_frame=3, both_ways=True)
+    assert sorted(rows(tmp_path)) == list(range(9))
+
+
 def test_a_new_object_goes_on_from_its_frame_in_an_earlier_run(earlier):
     track(earlier, {0: marked(o1=1, o2=2), 3: marked(o3=12)}, from_frame=3, both_ways=True)
     assert rows(earlier) == {i: {1: 1, 2: 2, 3: 12} for i in range(9)}

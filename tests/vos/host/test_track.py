@@ -147,6 +147,7 @@ def test_numbers_of_numpy_are_recorded_as_numbers(sequence, tmp_path):
     [
         ({"stop": 2.5}, "stop is 2.5, expected a whole number"),
         ({"start": "1"}, "start is '1', expected a whole number"),
+        ({"ends": [1]}, r"ends is \[1\], expected frame indices by object id, such as {1: 40}"),
         ({"max_side": 64.5}, "max_side is 64.5, expected a whole number"),
         ({"ends": {"1": 3}}, "an object id of ends is '1', expected a whole number"),
         ({"ends": {1: 3.5}}, "a frame index of ends is 3.5, expected a whole number"),
@@ -376,7 +377,7 @@ class Damaged(TinySequence):
 @pytest.mark.parametrize("allow_truncated", [False, True])
 def test_a_source_without_a_frame_to_track_leaves_nothing_behind(sequence, tmp_path, caplog, allow_truncated):
     damaged = Damaged(sequence.name, sequence.images, sequence.label_maps, sequence.annotations)
-    with pytest.raises(SourceError, match="gave no frame to track" if allow_truncated else "cannot be read"):
+    with pytest.raises(SourceError, match="can be read" if allow_truncated else "Use --allow"):
         track(damaged, tmp_path / "out", allow_truncated=allow_truncated)
     assert not (tmp_path / "out").exists()
     assert "ends at frame" not in caplog.text  # there is none

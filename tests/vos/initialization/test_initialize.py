@@ -91,6 +91,11 @@ def test_a_frame_of_a_source_is_read(tmp_path, plugins):
     assert vos.read_frame(source, 0).image.max() == 0
     with pytest.raises(SourceError, match="no frame 3, the last one is 2"):
         vos.read_frame(tmp_path, 3, plugins)
+    for index in (1.5, "1", None):
+        with pytest.raises(SourceError, match=f"frame index is {index!r}, expected a whole number"):
+            vos.read_frame(tmp_path, index, plugins)
+        with pytest.raises(SourceError, match=f"frame index is {index!r}, expected a whole number"):
+            vos.initialize(tmp_path, "stripes", plugins=plugins, frame_index=index)
 
 
 def test_a_label_map_that_breaks_the_contract_is_the_plugins_error(image):

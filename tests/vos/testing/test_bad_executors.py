@@ -84,6 +84,16 @@ class OtherIds(Good):
         return JobEvent("job", "failed", message=str(error))
 
 
+class ListsAsIds(Good):
+    def frame(self, job, frame, count):
+        return JobEvent([job.job_id], "frame", frame=frame, frame_count=count)
+
+
+class FramesAsText(Good):
+    def frame(self, job, frame, count):
+        return super().frame(job, str(frame), count)
+
+
 class StopsAtAFailure(Good):
     def failed(self, job, error):
         raise error
@@ -162,6 +172,8 @@ BAD = [
     ("executor-ends", LosesResults, "has the result {}, its worker gave"),
     ("executor-ends", GivesNone, "has the result None, its worker gave"),
     ("executor-ends", OtherIds, "has the job id 'job', which is none of the jobs"),
+    ("executor-ends", ListsAsIds, r"run raised ValueError: job event: job_id is \['three-frames'\], expected text"),
+    ("executor-ends", FramesAsText, "run raised ValueError: job event: frame is '1', expected a whole number"),
     ("executor-ends", StopsAtAFailure, "run raised InputError"),
     ("executor-once", SlowStart, 'job "three-frames" was begun 2 times'),
     ("executor-worker", NewWorkerForEachJob, "made its worker 8 times"),

@@ -36,6 +36,16 @@ class InfoIsADict(Good):
         self.info = {"name": "clip"}
 
 
+class InfoOfWrongTypes(Good):
+    @property
+    def info(self):
+        return dataclasses.replace(self.sequence.info, frame_count="8")
+
+    @info.setter
+    def info(self, info):
+        pass
+
+
 class CountsFromOne(Good):
     def frames(self, indices=None):
         for frame in super().frames(indices):
@@ -139,6 +149,11 @@ class ClosesWhatWasRead(Good):
 BAD = [
     ("source-methods", NoClose, "NoClose has no method close"),
     ("source-methods", InfoIsADict, "info is a dict, expected a vos.plugin.SourceInfo"),
+    ("source-methods", InfoOfWrongTypes, "info raised ValueError: info.frame_count is '8', expected a whole number"),
+    ("source-methods", with_info(name=None), "raised ValueError: info.name is None, expected text"),
+    ("source-methods", with_info(size="8x8"), r"raised ValueError: info.size is '8x8', expected \(H, W\)"),
+    ("source-methods", with_info(fps="30"), "raised ValueError: info.fps is '30', expected a number or None"),
+    ("source-methods", with_info(frame_names=8), "raised ValueError: info.frame_names is 8, expected a tuple of text"),
     ("source-frames", CountsFromOne, "frame 0 has the index 1"),
     ("source-frames", OneName, 'two frames have the name "frame"'),
     ("source-frames", NoFrames, "gave no frame"),

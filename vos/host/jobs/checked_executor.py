@@ -61,3 +61,6 @@ class CheckedExecutor:
             raise PluginFailedError(
                 f'{self.who} reports "{event.kind}" of {event.job_id!r}, which is no job of this run, or ended before.'
             )
+        needed = {"done": "result", "failed": "message"}.get(event.kind)
+        if needed and not getattr(event, needed):
+            raise PluginFailedError(f'{self.who} reports "{event.kind}" of "{event.job_id}" without its {needed}.')

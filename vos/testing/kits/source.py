@@ -102,7 +102,8 @@ def _methods(settings: _Settings) -> None:
     with breaking(clause, "opening the source"):
         source = settings.factory()
     check_methods(clause, source, {"frames": 1, "close": 0}, {})
-    info = getattr(source, "info", None)
+    with breaking(clause, "info"):
+        info = getattr(source, "info", None)
     source.close()
     if not isinstance(info, SourceInfo):
         raise ContractError(clause, f"info is a {type(info).__name__}, expected a vos.plugin.SourceInfo.")
