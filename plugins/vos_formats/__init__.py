@@ -7,7 +7,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vos.plugin import FormatSpec, ImportedMasks, Shorthand, Writer, WriterSpec, hookimpl
+from vos.plugin import (
+    AnnotationError,
+    FormatSpec,
+    ImportedMasks,
+    Shorthand,
+    VosError,
+    Writer,
+    WriterSpec,
+    hookimpl,
+)
 from vos_formats.options import FileOptions, LabelOptions, MotsOptions, PolygonOptions, YoloOptions
 
 
@@ -78,7 +87,15 @@ def _writer(module: str, name: str) -> Callable[[Any], Writer]:
 
 def _importer(module: str, name: str) -> Callable[[Path], list[ImportedMasks] | None]:
     def read(path: Path) -> list[ImportedMasks] | None:
-        found: list[ImportedMasks] | None = getattr(import_module(f"vos_formats.{module}"), name)(path)
+        importer = getattr(import_module(f"vos_formats.{module}"), name)
+        try:
+            found: list[ImportedMasks] | None = importer(path)
+        except (VosError, PermissionError):
+            raise
+        except Exception as error:  # a key that is missing, text in place of a number
+            reason = " ".join(str(error).split())[:200]
+            what = name.removeprefix("read_").replace("_", "-")
+            raise AnnotationError(f"{path}: not {what} as expected ({type(error).__name__}: {reason}).") from error
         return found
 
     return read

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vos.plugin import BoolArray, Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, object_ids
+from vos.plugin import AnnotationError, BoolArray, Frame, ImportedFrame, ImportedMasks, LabelMap, Prediction, object_ids
 from vos_formats.importing import (
     Instance,
     ObjectIds,
@@ -112,6 +112,13 @@ def read_coco(path: Path) -> list[ImportedMasks] | None:
         return None
     annotations = [a for a in content["annotations"] if a.get("segmentation")]
     tell_left_out(path, ["box"] * (len(content["annotations"]) - len(annotations)))
+    images = {image["id"] for image in content["images"]}
+    lost = [a["image_id"] for a in annotations if a["image_id"] not in images]
+    if lost:
+        raise AnnotationError(
+            f"{path}: {len(lost)} of {len(annotations)} masks are of images that are not in the list of images, first "
+            f"image_id {lost[0]!r:.60}. Export it again."
+        )
     names = {c["id"]: c["name"] for c in content.get("categories", [])}
     objects, unclear = number_instances([(a["image_id"], _object_of(a, names)) for a in annotations], path)
     ids = ObjectIds(objects, path)

@@ -137,7 +137,7 @@ def _of_tracks(path: Path, root: ElementTree.Element) -> ImportedMasks:
     @reading(path, "CVAT annotations")
     def frames() -> Iterator[ImportedFrame]:
         for index, held in sorted(shapes.items()):
-            masks = ((i, _mask(shape, size)) for i, shape in held)
+            masks = ((i, _mask(shape, size)) for i, shape in sorted(held, key=_depth))
             yield ImportedFrame(f"{index:05d}", label_map_of(masks, size, f"{path}: frame {index}"), index)
 
     name = root.findtext("meta/task/name") or root.findtext("meta/job/name") or path.stem
@@ -181,14 +181,18 @@ def _of_images(path: Path, root: ElementTree.Element) -> ImportedMasks:
     def frames() -> Iterator[ImportedFrame]:
         for place, image in enumerate(images):
             size = int(image.attrib["height"]), int(image.attrib["width"])
-            held = sorted(by_image.get(place, []), key=lambda one: int(one[1].get("z_order", "0")))
-            masks = ((object_id, _mask(s, size)) for object_id, s in held)
+            masks = ((object_id, _mask(s, size)) for object_id, s in sorted(by_image.get(place, []), key=_depth))
             name, number = stem_of(image.attrib["name"]), image.get("id", "")
             # So CVAT names the frames of a video.
             index = int(number) if number and name == f"frame_{number:0>6}" else None
             yield ImportedFrame(name, label_map_of(masks, size, f"{path}: {name}"), index)
 
     return ImportedMasks(root.findtext("meta/task/name") or path.stem, frames, ids.labels(), unclear)
+
+
+def _depth(held: tuple[int, ElementTree.Element]) -> int:
+    """The layer of an object's shape; higher ones are in front."""
+    return int(held[1].get("z_order", "0"))
 
 
 def _instance(shape: ElementTree.Element) -> Instance:

@@ -88,7 +88,7 @@ def read_sav(path: Path) -> list[ImportedMasks] | None:
 
 
 def read_png(path: Path) -> list[ImportedMasks] | None:
-    """Read a folder of ``<frame>_<object id>.png``."""
+    """Read a folder of ``<frame>_<object id>.png``; label maps of frames that are named so are none."""
     files = sorted(path.glob("[!.]*.png"), key=natural) if path.is_dir() else []
     parsed = [re.fullmatch(r"(.+)_([0-9]{3})", file.stem) for file in files]
     if not files or not all(parsed):
@@ -97,6 +97,8 @@ def read_png(path: Path) -> list[ImportedMasks] | None:
     for file, found in zip(files, parsed, strict=True):
         assert found is not None, "checked above"
         by_frame.setdefault(found[1], []).append((int(found[2]), file))
+    if len(by_frame) == 1 and not _are_objects(files, *by_frame):
+        return None
     ids = ObjectIds(sorted({i for held in by_frame.values() for i, _ in held}), path)
 
     @reading(path, "black and white masks")
@@ -106,6 +108,26 @@ def read_png(path: Path) -> list[ImportedMasks] | None:
             yield ImportedFrame(name, label_map_of(masks, masks[0][1].shape, f"{path}: {name}"))
 
     return [ImportedMasks(sequence_of(path, PngWriter.default_name), frames)]
+
+
+def _are_objects(files: list[Path], frame: str) -> bool:
+    """Test whether ``<frame>_<number>.png`` are objects of one frame, and not frames of one video (``frame_000.png``).
+
+    Masks of objects have one value besides 0 and share no pixel. A single mask is that of an object if the frame's name
+    has a digit.
+    """
+    if len(files) == 1:
+        return any(map(str.isdecimal, frame))
+    covered: BoolArray | None = None
+    for file in files:
+        try:
+            mask = _binary(file)
+        except AnnotationError:
+            return False
+        if covered is not None and (covered.shape != mask.shape or (covered & mask).any()):
+            return False
+        covered = mask if covered is None else covered | mask
+    return True
 
 
 def read_mots(path: Path) -> list[ImportedMasks] | None:
@@ -155,7 +177,15 @@ def _binary(path: Path) -> BoolArray:
     """Read a binary mask: True where the pixel is not 0; in palette images the index counts, not its colour."""
     try:
         with Image.open(path) as image:
-            pixels = np.asarray(image if image.mode in ("P", "L", "1") else image.convert("L"))
+            is_grey = image.mode in ("P", "L", "1") or image.mode.startswith("I")
+            pixels = np.asarray(image if is_grey else image.convert("RGBA"))
     except Exception as error:  # as above
         raise AnnotationError(f"{path}: cannot be read as a mask ({error}).") from error
-    return np.asarray(pixels > 0)
+    if pixels.ndim == 3:
+        if (pixels[..., 3] < 255).any():
+            raise AnnotationError(f"{path}: is partly transparent, expected a black and white mask.")
+        pixels = pixels[..., :3].max(axis=2)
+    mask = np.asarray(pixels > 0)
+    if (pixels[mask] != pixels.max()).any():
+        raise AnnotationError(f"{path}: several values besides 0, expected the mask of one object.")
+    return mask

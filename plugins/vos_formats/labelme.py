@@ -21,8 +21,12 @@ from vos_formats.importing import (
     read_json,
     reading,
     stem_of,
+    tell_left_out,
 )
 from vos_formats.polygons import filled
+
+KINDS = ("polygon", "rectangle", "circle", "mask")
+"""Shapes that cover pixels; lines and points do not."""
 
 
 def read_labelme(path: Path) -> list[ImportedMasks] | None:
@@ -35,6 +39,10 @@ def read_labelme(path: Path) -> list[ImportedMasks] | None:
     documents = [(file, content) for file, content in zip(files, contents, strict=True) if content is not None]
     for _, content in documents:
         content.pop("imageData", None)  # the picture itself, as text
+    kinds = [_kind(shape) for _, content in documents for shape in content["shapes"]]
+    tell_left_out(path, (kind for kind in kinds if kind not in KINDS))
+    for _, content in documents:
+        content["shapes"] = [shape for shape in content["shapes"] if _kind(shape) in KINDS]
     objects, unclear = number_instances(
         [(file, _object(shape)) for file, content in documents for shape in content["shapes"]], path
     )
@@ -57,9 +65,13 @@ def _object(shape: dict[str, Any]) -> Hashable:
     return Instance(str(shape["label"])) if group is None else f"{shape['label']} {group}"
 
 
+def _kind(shape: dict[str, Any]) -> str:
+    return str(shape.get("shape_type", "polygon"))
+
+
 def _mask(shape: dict[str, Any], size: tuple[int, int]) -> BoolArray:
     points = np.asarray(shape["points"], dtype=np.float64)
-    kind = shape.get("shape_type", "polygon")
+    kind = _kind(shape)
     if kind == "polygon":
         return filled([points], size)
     if kind == "rectangle":
@@ -69,12 +81,10 @@ def _mask(shape: dict[str, Any], size: tuple[int, int]) -> BoolArray:
         rows, columns = np.indices(size) + 0.5
         (x, y), radius = points[0], np.hypot(*(points[1] - points[0]))
         return np.asarray((columns - x) ** 2 + (rows - y) ** 2 <= radius**2)
-    if kind == "mask":
-        with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as image:
-            held = np.asarray(image.convert("L")) > 0
-        left, top = points.min(axis=0).astype(int)
-        mask = np.zeros(size, dtype=np.bool_)
-        view = mask[top : top + held.shape[0], left : left + held.shape[1]]
-        view[:] = held[: view.shape[0], : view.shape[1]]
-        return mask
-    raise ValueError(f'a shape of type "{kind}", expected polygon, rectangle, circle or mask')
+    with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as image:
+        held = np.asarray(image.convert("L")) > 0
+    left, top = points.min(axis=0).astype(int)
+    mask = np.zeros(size, dtype=np.bool_)
+    view = mask[top : top + held.shape[0], left : left + held.shape[1]]
+    view[:] = held[: view.shape[0], : view.shape[1]]
+    return mask

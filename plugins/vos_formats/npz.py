@@ -95,9 +95,14 @@ def read_npz(path: Path) -> list[ImportedMasks] | None:
             indices = arrays["indices"].tolist() if "indices.npy" in held else None
         with zipfile.ZipFile(path) as file, file.open("label_maps.npy") as entry:
             npy.read_magic(entry)
-            (length, height, width), _, dtype = npy.read_array_header_1_0(entry)
+            (length, height, width), is_fortran, dtype = npy.read_array_header_1_0(entry)
             if dtype != np.uint8:
                 raise AnnotationError(f"{path}: label_maps are {dtype}, expected uint8 (T, H, W).")
+            if is_fortran:
+                raise AnnotationError(
+                    f"{path}: label_maps are in Fortran order, in which no frame can be read alone. "
+                    "Save them with np.ascontiguousarray."
+                )
             for number in range(length):
                 pixels = np.frombuffer(entry.read(height * width), dtype=np.uint8).reshape(height, width)
                 index = None if indices is None else int(indices[number])

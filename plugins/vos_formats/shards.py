@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import posixpath
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -65,14 +66,15 @@ def read_tar(path: Path) -> list[ImportedMasks] | None:
         return None
     try:
         with tarfile.open(path, "r:") as tar:
-            names = [entry.name for entry in tar if entry.isfile() and entry.name.lower().endswith(".png")]
+            files = [entry.name for entry in tar if entry.isfile() and entry.name.lower().endswith(".png")]
     except (OSError, tarfile.TarError) as error:
         raise AnnotationError(f"{path}: cannot be read as a tar file ({error}).") from error
+    names = [name for name in files if not name.rpartition("/")[2].startswith(".")]  # as "._00000.png" of macOS
     if not names:
         raise AnnotationError(f"{path}: holds no PNG file.")
     by_folder: dict[str, list[str]] = {}
     for name in sorted(names, key=lambda name: natural(Path(name))):
-        by_folder.setdefault(name.rpartition("/")[0], []).append(name)
+        by_folder.setdefault(posixpath.normpath(name).rpartition("/")[0], []).append(name)
     return [
         ImportedMasks(
             safe_name(folder.replace("/", "_")) if folder else sequence_of(path, TarWriter.default_name), read

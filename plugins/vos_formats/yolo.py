@@ -34,6 +34,9 @@ from vos_formats.importing import (
 from vos_formats.output import FormatWriter
 from vos_formats.polygons import bridged, filled, outlines
 
+ROUNDING = 0.01
+"""A point may lie so far outside the image, as a share of its size; ultralytics takes as much."""
+
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 
 
@@ -111,8 +114,10 @@ def read_yolo(path: Path) -> list[ImportedMasks] | None:
                 _, *values = line.split()
                 if len(values) < 6:
                     raise AnnotationError(f"{file}: a line of {len(values)} numbers is a box, expected a polygon.")
-                points = np.asarray(values, dtype=np.float64).reshape(-1, 2) * [size[1], size[0]]
-                masks.append((ids[next(remaining)], filled([points], size)))
+                points = np.asarray(values, dtype=np.float64).reshape(-1, 2)
+                if (np.abs(points - 0.5) > 0.5 + ROUNDING).any():
+                    raise AnnotationError(f"{file}: a point outside the image. Points are shares of its size, 0 to 1.")
+                masks.append((ids[next(remaining)], filled([points * [size[1], size[0]]], size)))
             yield ImportedFrame(file.stem, label_map_of(masks, size, str(file)))
 
     written = re.search(r"^# vos: (.+)$", text, re.MULTILINE)
