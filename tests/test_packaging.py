@@ -81,3 +81,26 @@ def test_versions_that_make_installs_fit_the_ranges():
         requirement = Requirement(text)
         assert requirement.name in pinned, f"{requirement.name} is not in constraints.txt"
         assert requirement.specifier.contains(pinned[requirement.name]), text
+
+
+def test_versions_that_make_installs_are_made_for_the_oldest_python():
+    """A pinned version that has left Python 3.10 behind must be free there, or `make test` cannot install it."""
+    from importlib.metadata import PackageNotFoundError, metadata
+
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+
+    oldest = PROJECT["project"]["requires-python"].removeprefix(">=")
+    wrong, checked = [], 0
+    for line in (ROOT / "constraints.txt").read_text().splitlines():
+        if not line or line.startswith("#"):
+            continue
+        requirement = Requirement(line)
+        try:
+            made_for = metadata(requirement.name).get("Requires-Python") or ""
+        except PackageNotFoundError:
+            continue
+        checked += 1
+        if requirement.marker is None and not SpecifierSet(made_for).contains(f"{oldest}.99"):
+            wrong.append(f"{line} is for Python {made_for}")
+    assert checked > 40 and not wrong, wrong
