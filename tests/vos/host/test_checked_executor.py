@@ -51,10 +51,6 @@ def forgets_the_result(plan, jobs):
     yield JobEvent("a", "done")
 
 
-def forgets_the_message(plan, jobs):
-    yield JobEvent("a", "failed")
-
-
 def forgets_the_frame(plan, jobs):
     yield JobEvent("a", "frame", frame=None)
 
@@ -88,7 +84,6 @@ def test_any_iterator_will_do():
         (gives_unknown_kind, "own. of plugin mine gave an event of kind 'finished', expected one of started, frame"),
         (gives_no_result, "own. of plugin mine gave the result None, expected that of the worker"),
         (forgets_the_result, "own. of plugin mine reports .done. of .a. without its result"),
-        (forgets_the_message, "own. of plugin mine reports .failed. of .a. without its message"),
         (forgets_the_frame, "own. of plugin mine failed: ValueError: job event: frame is None, expected a whole"),
         (gives_unknown_job, "own. of plugin mine reports .done. of 'c', which is no job of this run"),
         (ends_twice, "own. of plugin mine reports .done. of 'a', which is no job of this run, or ended before"),
