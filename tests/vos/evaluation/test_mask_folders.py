@@ -621,6 +621,19 @@ def test_masks_under_other_names_are_never_scored_as_missing(tree: Path, tmp_pat
 
 
 @pytest.mark.parametrize("missing", ["error", "zero"])
+def test_masks_numbered_by_order_are_not_scored_against_other_frames(tmp_path: Path, missing: str) -> None:
+    """Of annotations in every fifth frame, 00005.png has a namesake among eight masks that is of the sixth of them."""
+    for number in range(8):
+        for kind, name in (("truth", 5 * number), ("mine", number)):
+            (tmp_path / kind / "v").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.eye(20, dtype=np.uint8)).save(tmp_path / kind / "v" / f"{name:05d}.png")
+    with pytest.raises(FaultsError, match=r"no 00010.png and 4 more, but it holds 00001.png and 5 more") as caught:
+        vos.evaluate(tmp_path / "truth", tmp_path / "mine", missing=missing)
+    assert "Rename the masks" in str(caught.value)
+    assert "--missing zero" not in str(caught.value)
+
+
+@pytest.mark.parametrize("missing", ["error", "zero"])
 def test_a_sequence_under_another_name_is_never_scored_as_missing(tree: Path, tmp_path: Path, missing: str) -> None:
     renamed = Path(shutil.copytree(tree / "predictions", tmp_path / "renamed"))
     (renamed / "dog").rename(renamed / "dog_pred")

@@ -57,9 +57,11 @@ def pair_by_name(scored: Sequence[Path], files: Sequence[Path], annotated: Seque
         return FramePairs(
             numbered, (f"predictions are paired with annotations by number ({first.name}: {scored[0].name})",)
         )
-    used = {path.stem for path in scored}
-    unused = [path.name for path in files if path.stem not in used]
-    return FramePairs(found, unused=tuple(unused) if not any(found) else (), hint=f" ({shifted})" if shifted else "")
+    used = {path.stem for path in annotated}
+    unused = tuple(path.name for path in files if path.stem not in used)
+    # As many files as annotations are theirs by order: 00000 to 00007 of annotations in every fifth frame.
+    renamed = not any(found) or len(files) == len(annotated)
+    return FramePairs(found, unused=unused if renamed else (), hint=f" ({shifted})" if shifted else "")
 
 
 def _shifted(annotated: Sequence[Path], files: Sequence[Path]) -> str:
