@@ -90,7 +90,7 @@ def _importer(module: str, name: str) -> Callable[[Path], list[ImportedMasks] | 
         importer = getattr(import_module(f"vos_formats.{module}"), name)
         try:
             found: list[ImportedMasks] | None = importer(path)
-        except (VosError, PermissionError):
+        except (VosError, PermissionError, MemoryError):
             raise
         except Exception as error:  # a key that is missing, text in place of a number
             reason = " ".join(str(error).split())[:200]
