@@ -128,7 +128,7 @@ def check_earlier_run(run: Run, record: Mapping[str, Any], index: int, masks: Ma
 def _refuse_gap(run: Run, record: Mapping[str, Any], index: int, masks: Mapping[int, str]) -> None:
     """Refuse to go on forward alone where a run both ways was stopped before it had the frames before its masks."""
     wanted = range(run.selection.get("start", 0), index, run.selection.get("step", 1))
-    lacking = [at for at in wanted if at not in masks and at not in run.source.info.left_out]
+    lacking = [at for at in wanted if at not in masks and at not in run.source.left_out]
     if lacking and record.get("both_ways") and not (run.both_ways or record.get("finished")):
         raise InputError(
             f"{run.output}: the earlier run was stopped on its way backward and holds no mask of frame {lacking[0]}. "
