@@ -25,7 +25,12 @@ def squares(*sides: int, zoom: int = 1) -> vos.LabelMap:
         (640, [1], MOST_SIDE),
         (1000, [1], 1000),  # who asks for more gets it
         (600, [330], 480),
-        (600, [330, 180], 600),
+        (600, [330, 180], 567),  # two objects in 1.1 of the time that one takes
+        (544, [200, 200, 200], 493),
+        (544, [90, 200, 200], 512),  # no smaller than the smallest allows
+        (544, [85, 200, 200], 543),
+        (544, [150] * 6, 454),
+        (544, [100] * 9, 461),
         (544, [470], LEAST_SIDE),
         (400, [470], 400),
         (480, [], 480),
