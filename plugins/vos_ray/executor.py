@@ -40,7 +40,9 @@ class RayExecutor:
         """Join or start Ray; return whether it was started here."""
         if ray.is_initialized():
             return False
-        address = self._options.address or os.environ.get("RAY_ADDRESS", "")
+        address = self._options.address
+        if address in ("", "auto"):
+            address = os.environ.get("RAY_ADDRESS") or address  # as Ray has it
         try:
             _knock(address)
             ray.init(
@@ -54,7 +56,7 @@ class RayExecutor:
             where = address or "this machine"
             raise VosError(
                 f"Ray on {where} cannot be reached ({type(error).__name__}: {error})."
-                + " Give -E address= of a cluster that runs, or none to start Ray here." * bool(address)
+                + " Give -E address= of a cluster that runs, or -E address=local to start Ray here." * bool(address)
             ) from error
         return True
 
