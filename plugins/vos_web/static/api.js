@@ -11,12 +11,20 @@ export class RequestError extends Error {
   }
 }
 
+let changes = 0;
+// Counts requests that change a session, when they are sent and when they are answered.
+export const changeCount = () => changes;
+
 async function request(method, path, body, keepalive = false) {
+  const counted = method !== "GET" && !keepalive;
   let response;
+  changes += counted;
   try {
     response = await fetch(path, { method, body, keepalive, headers: { "X-Client": CLIENT } });
   } catch {
     throw new RequestError(NO_SERVER, 0);
+  } finally {
+    changes += counted;
   }
   if (!response.ok) {
     const text = await response.text();
