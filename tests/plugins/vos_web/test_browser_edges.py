@@ -492,6 +492,22 @@ def test_where_nothing_moves_the_page_says_so_and_looks_in_another_frame(page, h
     expect(page.locator("#objects li[data-id]")).to_have_count(1)
 
 
+@pytest.mark.parametrize("size", [(360, 640), (640, 360)])
+def test_a_frame_is_unpinned_in_a_small_window(page, home, size):
+    name = f"small{size[0]}.mp4"
+    shutil.copy(home / "clip.mp4", home / name)
+    open_video(page, home / name)
+    page.keyboard.press("b")
+    with page.expect_response("**/pins/0?*"):
+        page.locator("#viewport").click(position={"x": 300, "y": 200})
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    if size == (360, 640):
+        card = page.locator("#frame-card").bounding_box()
+        assert card["y"] + card["height"] <= page.locator(".bottombar").bounding_box()["y"]  # without scrolling
+    page.click("#frame-card button", timeout=5000)
+    expect(page.locator("#frame-card")).to_have_text("Object 1: 100 % sure")
+
+
 @pytest.mark.parametrize("size", [(360, 640), (390, 844), (844, 390), (1000, 700)])
 def test_the_hint_and_its_button_fit_the_window(page, home, size):
     page.set_viewport_size({"width": size[0], "height": size[1]})
