@@ -83,6 +83,24 @@ def test_a_file_with_a_wrong_value_is_bad_input_and_no_fault_of_the_plugin(name,
         imported(path, tmp_path)
 
 
+def test_a_file_that_is_gone_is_called_so(tmp_path):
+    path = yolo(tmp_path, "0 0.1 0.1 0.5 0.1 0.5 0.5")
+    (tmp_path / "labels" / "00001.txt").symlink_to("gone.txt")
+    with pytest.raises(vos.InputError, match=r"00001\.txt: cannot be read \(No such file or directory\)"):
+        imported(path, tmp_path)
+
+
+@pytest.mark.parametrize("error", [NameError("name 'x' is not defined"), MemoryError()])
+def test_a_mistake_of_the_plugin_and_a_lack_of_memory_are_not_called_bad_input(error, tmp_path, monkeypatch):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr("vos_formats.coco.read_coco", fail)
+    with pytest.raises(vos.VosError, match=f"coco.*failed to read .*: {type(error).__name__}") as caught:
+        imported(coco(tmp_path), tmp_path)
+    assert not isinstance(caught.value, vos.InputError)
+
+
 def test_yolo_points_in_pixels_are_refused(tmp_path):
     path = yolo(tmp_path, "0 2 2 10 2 10 10")
     with pytest.raises(vos.InputError, match=r"00000\.txt: a point outside the image\. Points are shares"):
