@@ -392,7 +392,8 @@ def come_back(page):
 
     hide(page, True)
     page.route(STATE, hold)
-    hide(page, False)
+    with page.expect_request(STATE):
+        hide(page, False)
     while not held:
         page.wait_for_timeout(20)
 
