@@ -90,8 +90,10 @@ def _importer(module: str, name: str) -> Callable[[Path], list[ImportedMasks] | 
         importer = getattr(import_module(f"vos_formats.{module}"), name)
         try:
             found: list[ImportedMasks] | None = importer(path)
-        except (VosError, PermissionError, MemoryError):
+        except (VosError, PermissionError, MemoryError, AssertionError, ImportError, NameError):
             raise
+        except OSError as error:
+            raise AnnotationError(f"{error.filename or path}: cannot be read ({error.strerror or error}).") from error
         except Exception as error:  # a key that is missing, text in place of a number
             reason = " ".join(str(error).split())[:200]
             what = name.removeprefix("read_").replace("_", "-")

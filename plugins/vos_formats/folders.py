@@ -69,13 +69,13 @@ class MotsWriter(FormatWriter):
 
 def read_sav(path: Path) -> list[ImportedMasks] | None:
     """Read a folder of one folder of binary PNG files for each object."""
-    if not path.is_dir() or any(path.glob("*.png")):
+    if not path.is_dir() or any(path.glob("[!.]*.png")):
         return None
     folders = sorted((f for f in path.iterdir() if f.is_dir() and not f.name.startswith(".")), key=natural)
-    if not folders or not all(re.fullmatch("[0-9]{3}", f.name) and any(f.glob("*.png")) for f in folders):
+    if not folders or not all(re.fullmatch("[0-9]{3}", f.name) and any(f.glob("[!.]*.png")) for f in folders):
         return None
     ids = ObjectIds((int(f.name) for f in folders), path)
-    names = sorted({file.name for f in folders for file in f.glob("*.png")}, key=lambda name: natural(Path(name)))
+    names = sorted({file.name for f in folders for file in f.glob("[!.]*.png")}, key=lambda name: natural(Path(name)))
 
     @reading(path, "SA-V masks")
     def frames() -> Iterator[ImportedFrame]:
@@ -113,18 +113,22 @@ def read_png(path: Path) -> list[ImportedMasks] | None:
 def _are_objects(files: list[Path], frame: str) -> bool:
     """Test whether ``<frame>_<number>.png`` are objects of one frame, and not frames of one video (``frame_000.png``).
 
-    Masks of objects have one value besides 0 and share no pixel. A single mask is that of an object if the frame's name
-    has a digit.
+    Masks of objects have one value besides 0, share no pixel and are not empty. Where the frame's name is a number,
+    they may be empty, and share up to half of their pixels. A single mask is that of an object if the frame's name has
+    a digit.
     """
     if len(files) == 1:
         return any(map(str.isdecimal, frame))
+    numbered = frame.isdecimal()
     covered: BoolArray | None = None
     for file in files:
         try:
             mask = _binary(file)
         except AnnotationError:
             return False
-        if covered is not None and (covered.shape != mask.shape or (covered & mask).any()):
+        if not (numbered or mask.any()) or (covered is not None and covered.shape != mask.shape):
+            return False
+        if covered is not None and np.count_nonzero(covered & mask) > numbered * np.count_nonzero(covered | mask) / 2:
             return False
         covered = mask if covered is None else covered | mask
     return True
@@ -174,18 +178,22 @@ def _pixels(path: Path) -> AnyArray:
 
 
 def _binary(path: Path) -> BoolArray:
-    """Read a binary mask: True where the pixel is not 0; in palette images the index counts, not its colour."""
+    """Read a binary mask: True where the pixel is not 0; in palette images the index counts, not its colour.
+
+    Of a picture with transparent parts, the opaque part is the mask.
+    """
     try:
         with Image.open(path) as image:
             is_grey = image.mode in ("P", "L", "1") or image.mode.startswith("I")
-            pixels = np.asarray(image if is_grey else image.convert("RGBA"))
+            pixels = np.atleast_3d(np.asarray(image if is_grey else image.convert("RGBA")))
     except Exception as error:  # as above
         raise AnnotationError(f"{path}: cannot be read as a mask ({error}).") from error
-    if pixels.ndim == 3:
-        if (pixels[..., 3] < 255).any():
-            raise AnnotationError(f"{path}: is partly transparent, expected a black and white mask.")
-        pixels = pixels[..., :3].max(axis=2)
-    mask = np.asarray(pixels > 0)
-    if (pixels[mask] != pixels.max()).any():
-        raise AnnotationError(f"{path}: several values besides 0, expected the mask of one object.")
+    is_layer = pixels.shape[2] == 4 and not pixels[..., 3].all()
+    mask = np.asarray((pixels[..., 3:] if is_layer else pixels[..., :3]).any(axis=2))
+    held = pixels[mask]
+    if (held != held[:1]).any():
+        raise AnnotationError(
+            f"{path}: several values besides 0, expected the mask of one object. "
+            "Save it with hard edges, and each object in a file of its own."
+        )
     return mask

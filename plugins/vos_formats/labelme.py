@@ -66,7 +66,7 @@ def _object(shape: dict[str, Any]) -> Hashable:
 
 
 def _kind(shape: dict[str, Any]) -> str:
-    return str(shape.get("shape_type", "polygon"))
+    return str(shape.get("shape_type") or "polygon")  # null is the default in LabelMe too
 
 
 def _mask(shape: dict[str, Any], size: tuple[int, int]) -> BoolArray:

@@ -15,7 +15,7 @@ from vos_batch.one_job import run_job
 from vos_ray.options import RayOptions
 
 POLL_SECONDS = 0.2
-KNOCK_SECONDS = 10.0
+CONNECT_SECONDS = 10.0
 
 
 class RayExecutor:
@@ -40,9 +40,11 @@ class RayExecutor:
         """Join or start Ray; return whether it was started here."""
         if ray.is_initialized():
             return False
-        address = self._options.address or os.environ.get("RAY_ADDRESS", "")
+        address = self._options.address
+        if address in ("", "auto"):
+            address = os.environ.get("RAY_ADDRESS") or address  # as Ray has it
         try:
-            _knock(address)
+            _check_reachable(address)
             ray.init(
                 address=address or None,
                 include_dashboard=False,
@@ -54,7 +56,7 @@ class RayExecutor:
             where = address or "this machine"
             raise VosError(
                 f"Ray on {where} cannot be reached ({type(error).__name__}: {error})."
-                + " Give -E address= of a cluster that runs, or none to start Ray here." * bool(address)
+                + " Give -E address= of a cluster that runs, or -E address=local to start Ray here." * bool(address)
             ) from error
         return True
 
@@ -68,11 +70,11 @@ class RayExecutor:
                 )
 
 
-def _knock(address: str) -> None:
+def _check_reachable(address: str) -> None:
     """Connect to the host and port of an address, if it names them: Ray itself would try for many minutes."""
     host, _, port = address.rpartition("//")[2].rpartition(":")
     if host and port.isdecimal():
-        socket.create_connection((host.strip("[]"), int(port)), KNOCK_SECONDS).close()
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
 
 
 def _import_ray() -> Any:

@@ -32,7 +32,7 @@ from vos_web.server.events import EventHub
 from vos_web.server.paths import AllowedFolders
 from vos_web.sessions.session import keep_ids
 from vos_web.sessions.store import OpenSession, SessionStore
-from vos_web.sessions.video import VideoChangedError
+from vos_web.sessions.video import VideoChangedError, has_other_content
 
 MAX_UPLOAD = 8 * 2**30
 
@@ -103,7 +103,9 @@ class Service:
             earlier = [] if fresh else self.store.sessions_of(path)
             for session_id in earlier:
                 with contextlib.suppress(VideoChangedError):
-                    return self.store.get(session_id)
+                    opened = self.store.get(session_id)
+                    if not has_other_content(opened.session.facts):  # it may be open since before the change
+                        return opened
             opened = self.store.create(path)
         if earlier:
             opened.notice = (

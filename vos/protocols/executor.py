@@ -29,6 +29,10 @@ class Job:
     work: Mapping[str, Any]
 
 
+class NoResult(dict[str, Any]):
+    """The result of an event that was made without one; a worker's own result may be empty."""
+
+
 @dataclass(frozen=True)
 class JobEvent:
     """An event in the life of one job, as an executor reports it.
@@ -54,7 +58,7 @@ class JobEvent:
     frame_count: int | None = None
     message: str = ""
     bad_input: bool = False
-    result: Mapping[str, Any] = field(default_factory=dict)
+    result: Mapping[str, Any] = field(default_factory=NoResult)
 
     def __post_init__(self) -> None:
         for what in ("job_id", "worker", "message"):

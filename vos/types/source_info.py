@@ -36,7 +36,7 @@ class SourceInfo:
         local_copy: where the copy of what an address names lies, which the host reads; None for other locations.
     Raises:
         ValueError: the location, the name or the kind is no text, the number of frames no whole number, the size no
-            pair of them, fps no number, or the names no tuple.
+            pair of them, fps no number, or the names no tuple of text.
     """
 
     location: str
@@ -63,6 +63,8 @@ class SourceInfo:
         ):
             if not isinstance(value := getattr(self, what), kinds):
                 raise ValueError(f"info.{what} is {value!r:.80}, expected {expected}")
+        if other := [name for name in self.frame_names or () if not isinstance(name, str)]:
+            raise ValueError(f"info.frame_names has {other[0]!r:.80}, expected text")
         if self.frame_count is not None:
             object.__setattr__(self, "frame_count", whole_number(self.frame_count, "info.frame_count", ValueError))
         if self.size is not None:

@@ -29,7 +29,7 @@ def open_video(facts: SessionFacts, plugins: Plugins) -> Source:
     if info.frame_count != facts.frame_count or info.size != facts.size:
         has = f"the session has {facts.frame_count} of {facts.size}"
         changed = f"{info.frame_count} frames of {info.size}, {has}"
-    elif facts.content is not None and content_of(Path(facts.source)) != facts.content:
+    elif has_other_content(facts):
         changed = "it is another file of the same length and size"
     if changed:
         source.close()
@@ -38,6 +38,11 @@ def open_video(facts: SessionFacts, plugins: Plugins) -> Source:
             "`vos web`: that begins a new session beside this one, which stays."
         )
     return source
+
+
+def has_other_content(facts: SessionFacts) -> bool:
+    """True if a session's video file is not the one that it began with, as far as the session knows it."""
+    return facts.content is not None and content_of(Path(facts.source)) != facts.content
 
 
 def content_of(path: Path) -> str | None:

@@ -11,12 +11,20 @@ export class RequestError extends Error {
   }
 }
 
+let changes = 0;
+// Counts requests that change a session, when they are sent and when they are answered.
+export const changeCount = () => changes;
+
 async function request(method, path, body, keepalive = false) {
+  const counted = method !== "GET" && !keepalive;
   let response;
+  changes += counted;
   try {
     response = await fetch(path, { method, body, keepalive, headers: { "X-Client": CLIENT } });
   } catch {
     throw new RequestError(NO_SERVER, 0);
+  } finally {
+    changes += counted;
   }
   if (!response.ok) {
     const text = await response.text();
@@ -64,12 +72,12 @@ const LOST_MS = 3000;
 // for seconds. A browser has six connections to a server for all of its tabs: a hidden one listens only while isBusy(), and
 // calls onReturn later. What listen returns is to be called where isBusy() changes.
 export function listen({ isBusy, onEvent, onGap, onLost, onReturn }) {
-  let source = null, broken = false, rested = false, timer = 0;
-  const calm = () => {
+  let source = null, broken = false, paused = false, timer = 0;
+  const stopTimer = () => {
     clearTimeout(timer);
     timer = 0;
   };
-  const start = () => {
+  const connect = () => {
     source = new EventSource("api/events");
     source.onmessage = (message) => onEvent(JSON.parse(message.data));
     source.onerror = () => {
@@ -77,20 +85,20 @@ export function listen({ isBusy, onEvent, onGap, onLost, onReturn }) {
       timer ||= setTimeout(onLost, LOST_MS);
     };
     source.onopen = () => {
-      calm();
+      stopTimer();
       if (broken) onGap();
-      else if (rested) onReturn();
-      broken = rested = false;
+      else if (paused) onReturn();
+      broken = paused = false;
     };
   };
-  const rest = () => {
+  const disconnect = () => {
     source?.close();
     source = null;
-    rested = true;
-    calm();
+    paused = true;
+    stopTimer();
   };
-  const update = () => (document.hidden && !isBusy() ? rest() : source || start());
-  addEventListener("pagehide", calm);
+  const update = () => (document.hidden && !isBusy() ? disconnect() : source || connect());
+  addEventListener("pagehide", stopTimer);
   document.addEventListener("visibilitychange", update);
   update();
   return update;

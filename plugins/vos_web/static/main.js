@@ -13,7 +13,7 @@ import { hasPrompts, isAsking, resetPrompts, settled } from "./prompting.js";
 import { emit, leastConfident, on, spansToCheck, store, takeState } from "./store.js";
 import { refresh, startTimeline } from "./timeline.js";
 import { changeSize, options, resetShapes, setTool, startTools } from "./tools.js";
-import { drawJob, startTracking, takeJob } from "./tracking.js";
+import { beginJob, drawJob, startTracking } from "./tracking.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -123,10 +123,8 @@ async function finishChanges() {
 
 async function doExport(values, overwrite = false) {
   try {
-    await finishChanges();
-    const { job } = await api.export(store.session.id, { ...values, overwrite });
+    await beginJob(() => api.export(store.session.id, { ...values, overwrite }));
     store.exported = values;
-    takeJob(job);
   } catch (error) {
     emit("error", error);
   }

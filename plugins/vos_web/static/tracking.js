@@ -1,6 +1,6 @@
 // Tracking and exporting: begin, follow, stop.
 
-import { api, listen, CLIENT, NO_SERVER } from "./api.js";
+import { api, changeCount, listen, CLIENT, NO_SERVER } from "./api.js";
 import { flush } from "./editing.js";
 import { forgetMasks } from "./frames.js";
 import { goTo, reshow } from "./player.js";
@@ -12,6 +12,7 @@ const $ = (id) => document.getElementById(id);
 const PAUSE = 40, MIN_PAUSE = 400, MAX_PAUSE = 2500; // times, ms, ms
 let follow = false;
 let reached = -1; // frame that the job has tracked last
+let asked = 0; // requests for a job without an answer yet
 let newest = -1, timer = 0, nextDrawing = 0; // frame tracked last and not drawn yet, timeout, ms
 const changed = new Set(); // frames tracked since the last drawing
 const over = new Set(); // ids of jobs that have ended: an event may come before the answer to the request that began the job
@@ -21,14 +22,24 @@ export function takeJob(job) {
   emit("job");
 }
 
-export async function track(direction, until = "end") {
-  if (store.job) return;
+// Asks for a job once the server has every mark and change.
+export async function beginJob(request) {
+  asked++;
   try {
     await settled();
     await flush();
-    const { job } = await api.track(store.session.id, { frame: store.frame, direction, until });
+    takeJob((await request()).job);
+  } finally {
+    asked--;
+    emit("job");
+  }
+}
+
+export async function track(direction, until = "end") {
+  if (store.job) return;
+  try {
+    await beginJob(() => api.track(store.session.id, { frame: store.frame, direction, until }));
     follow = true;
-    takeJob(job);
   } catch (error) {
     emit("error", error);
   }
@@ -79,6 +90,9 @@ const renderingTime = () =>
     });
   });
 
+// True for a job of this page or of its session; others are another page's, of another video.
+const concerns = (job) => job.session === store.session?.id || job.client === CLIENT;
+
 function onJob(event) {
   const { job } = event;
   const ended = ["finished", "stopped", "failed"].includes(job.state);
@@ -96,10 +110,9 @@ function onJob(event) {
     if (followed) goTo(reached, { keepPlaying: true });
     else reshow();
   }
-  const shown = job.session === store.session?.id;
-  if (!shown && job.client !== CLIENT) return; // another page's, of another video
+  if (!concerns(job)) return;
   if (job.state === "failed") emit("error", new Error(explained(job.error)));
-  else if (job.kind === "track") shown && emit("message", job.state === "stopped" ? whenStopped(job.done) : whenTracked(job.done));
+  else if (job.kind === "track") job.session === store.session?.id && emit("message", job.state === "stopped" ? whenStopped(job.done) : whenTracked(job.done));
   else if (job.state === "finished") emit("exported", job);
 }
 
@@ -122,10 +135,17 @@ function whenTracked(count) {
 }
 
 async function refreshState() {
-  if (!store.session) return;
+  const id = store.session?.id;
+  if (!id) return;
   try {
-    await flush();
-    takeState(await api.state(store.session.id));
+    let state, count;
+    do {
+      await flush();
+      count = changeCount();
+      state = await api.state(id);
+      if (store.session?.id !== id) return; // another video is shown meanwhile
+    } while (count !== changeCount()); // what the person changed meanwhile may not be in it
+    takeState(state);
     forgetMasks();
     reshow();
   } catch (error) {
@@ -170,6 +190,8 @@ export function drawJob() {
 
 const inWords = (seconds) => (seconds < 90 ? `${Math.ceil(seconds)} s` : `${Math.ceil(seconds / 60)} min`);
 
+const isBusy = () => asked > 0 || Boolean(store.job && concerns(store.job));
+
 export function startTracking() {
   $("track-forward").onclick = () => track("forward");
   $("track-backward").onclick = () => track("backward");
@@ -180,5 +202,5 @@ export function startTracking() {
   on("moved", stopFollowing);
   on("refused", refreshState);
   document.addEventListener("visibilitychange", drawSoon);
-  on("job", listen({ isBusy: () => Boolean(store.job), onEvent, onGap: onBack, onLost, onReturn: refreshState }));
+  on("job", listen({ isBusy, onEvent, onGap: onBack, onLost, onReturn: refreshState }));
 }

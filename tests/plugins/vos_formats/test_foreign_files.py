@@ -83,6 +83,24 @@ def test_a_file_with_a_wrong_value_is_bad_input_and_no_fault_of_the_plugin(name,
         imported(path, tmp_path)
 
 
+def test_a_file_that_is_gone_is_called_so(tmp_path):
+    path = yolo(tmp_path, "0 0.1 0.1 0.5 0.1 0.5 0.5")
+    (tmp_path / "labels" / "00001.txt").symlink_to("gone.txt")
+    with pytest.raises(vos.InputError, match=r"00001\.txt: cannot be read \(No such file or directory\)"):
+        imported(path, tmp_path)
+
+
+@pytest.mark.parametrize("error", [NameError("name 'x' is not defined"), MemoryError()])
+def test_a_mistake_of_the_plugin_and_a_lack_of_memory_are_not_called_bad_input(error, tmp_path, monkeypatch):
+    def fail(path):
+        raise error
+
+    monkeypatch.setattr("vos_formats.coco.read_coco", fail)
+    with pytest.raises(vos.VosError, match=f"coco.*failed to read .*: {type(error).__name__}") as caught:
+        imported(coco(tmp_path), tmp_path)
+    assert not isinstance(caught.value, vos.InputError)
+
+
 def test_yolo_points_in_pixels_are_refused(tmp_path):
     path = yolo(tmp_path, "0 2 2 10 2 10 10")
     with pytest.raises(vos.InputError, match=r"00000\.txt: a point outside the image\. Points are shares"):
@@ -111,7 +129,7 @@ def test_the_object_on_the_upper_layer_of_a_cvat_track_is_in_front(front, tmp_pa
 
 def test_lines_and_points_of_labelme_are_left_out_and_counted(tmp_path, caplog):
     shapes = [
-        {"label": "dog", "points": SQUARE, "shape_type": "polygon"},
+        {"label": "dog", "points": SQUARE, "shape_type": None},  # as LabelMe reads it: a polygon
         {"label": "tail", "points": [[1, 1], [5, 5]], "shape_type": "line"},
         {"label": "nose", "points": [[1, 1]], "shape_type": "point"},
     ]
@@ -156,13 +174,49 @@ def test_label_maps_of_frames_called_frame_000_are_no_objects_of_one_frame(kind,
     assert run.annotated == ((2,) if kind == "one" else (0, 1, 2))
 
 
-def test_binary_masks_with_transparency_or_several_values_are_refused(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / name / "001").mkdir(parents=True)
-    white = np.full((24, 32, 4), 255, np.uint8)
-    white[..., 3] = label_map() * 100
-    Image.fromarray(white).save(tmp_path / "a" / "001" / "00000.png")
-    image_of(label_map()).save(tmp_path / "b" / "001" / "00000.png")
-    for name, reason in (("a", "is partly transparent"), ("b", "several values besides 0")):
-        with pytest.raises(vos.InputError, match=rf"00000\.png: {reason}"):
-            imported(tmp_path / name, tmp_path)
+@pytest.mark.parametrize(
+    ("name", "boxes", "are_objects"),
+    [
+        ("00000", [(2, 12), (11, 20)], True),  # neighbours that share a column
+        ("00000", [(2, 20), (6, 12)], True),  # a part of another object
+        ("00000", [(2, 12), (3, 13)], False),
+        ("frame", [(2, 12), (14, 20)], True),
+        ("frame", [(2, 12), (11, 20)], False),
+        ("frame", [(2, 12), (0, 0)], False),  # the object has left
+    ],
+)
+def test_masks_of_one_name_are_objects_of_a_frame_or_frames_of_a_video(name, boxes, are_objects, tmp_path):
+    for k, (left, right) in enumerate(boxes, 1):
+        drawn = np.zeros((24, 32), np.uint8)
+        drawn[2:12, left:right] = 255
+        image_of(drawn, None).save(tmp_path / f"{name}_{k:03d}.png")
+    if are_objects:
+        found = imported(tmp_path, tmp_path)
+        assert {stem: vos.object_ids(read) for stem, read in found.items()} == {name: (1, 2)}
+    else:
+        with pytest.raises(vos.InputError, match="no format reads this"):
+            imported(tmp_path, tmp_path)
+
+
+def save_binary(folder, pixels):
+    (folder / "001").mkdir(parents=True)
+    image_of(pixels, None).save(folder / "001" / "00000.png")
+    (folder / "001" / "._00000.png").write_bytes(b"of macOS")
+    return folder
+
+
+@pytest.mark.parametrize("under", [0, 255])
+@pytest.mark.parametrize("colour", [0, 255])
+def test_the_opaque_part_of_a_layer_is_the_object(under, colour, tmp_path):
+    drawn = label_map() == 1
+    layer = np.dstack([np.where(drawn, colour, under)] * 3 + [drawn * 255])
+    assert np.array_equal(imported(save_binary(tmp_path / "m", layer), tmp_path)["00000"], drawn)
+
+
+def test_binary_masks_of_several_values_are_refused(tmp_path):
+    soft = label_map() * 100
+    white = np.full((24, 32), 255)
+    in_davis_colours = PALETTE[label_map()]
+    for number, pixels in enumerate((soft, np.dstack([white] * 3 + [soft]), in_davis_colours)):
+        with pytest.raises(vos.InputError, match=r"00000\.png: several values besides 0.* Save it with hard edges"):
+            imported(save_binary(tmp_path / str(number), pixels), tmp_path)

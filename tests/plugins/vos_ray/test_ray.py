@@ -147,12 +147,17 @@ def test_options_that_cannot_be(options):
         RayOptions(**options)
 
 
+@pytest.mark.parametrize("option", [None, "", "auto"])
 @pytest.mark.parametrize("scheme", ["", "ray://"])
-def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch, scheme):
+def test_an_address_where_nothing_listens_is_refused_at_once(monkeypatch, scheme, option):
+    """That of the option, or that of RAY_ADDRESS where the option is empty or "auto"."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"{scheme}127.0.0.1:{unused.getsockname()[1]}"
         monkeypatch.setattr(ray, "is_initialized", lambda: False)
         monkeypatch.setattr(ray, "init", lambda **settings: pytest.fail("Ray tries for minutes"))
-        with pytest.raises(VosError, match=f"Ray on {address} cannot be reached .*refused.*Give -E address="):
-            next(RayExecutor(RayOptions(address=address)).run(WorkerPlan("nowhere:Worker"), [Job("a", {})]))
+        if option is not None:
+            monkeypatch.setenv("RAY_ADDRESS", address)
+        options = RayOptions(address=address if option is None else option)
+        with pytest.raises(VosError, match=f"Ray on {address} cannot be reached .*refused.*or -E address=local to"):
+            next(RayExecutor(options).run(WorkerPlan("nowhere:Worker"), [Job("a", {})]))

@@ -338,10 +338,16 @@ def hide(page, hidden):
     page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
 
 
-def test_any_number_of_hidden_tabs_leaves_connections_for_the_one_that_is_shown(page, home, server):
-    """A browser has six connections to a server for all of its tabs."""
-    shutil.copy(home / "clip.mp4", home / "tabs.mp4")
-    open_video(page, home / "tabs.mp4")
+@pytest.mark.parametrize(
+    "job", [None, {"id": "x", "client": "", "session": "", "kind": "track", "done": 0, "total": 0}]
+)
+def test_any_number_of_hidden_tabs_leaves_connections_for_the_one_that_is_shown(page, home, server, monkeypatch, job):
+    """A browser has six connections to a server for all of its tabs. The job is another video's."""
+    monkeypatch.setattr(server.service.jobs, "_current", job)
+    (home / "tabs").mkdir(exist_ok=True)
+    video = home / "tabs" / f"{'job' if job else 'idle'}.mp4"
+    shutil.copy(home / "clip.mp4", video)
+    open_video(page, video)
     address = page.url
     hide(page, True)
     for _ in range(6):
@@ -372,6 +378,72 @@ def test_a_hidden_tab_hears_of_its_job_until_it_ends(page, home, server, monkeyp
     with page.expect_response(STATE):
         hide(page, False)
     expect(page.locator("#toasts")).to_contain_text("No room")
+
+
+def come_back(page):
+    """Hide a tab and show it again; it gets the session's state of now once the returned function is called."""
+    held = []
+
+    def hold(route):
+        if held:
+            route.continue_()
+        else:
+            held.append((route, route.fetch()))
+
+    hide(page, True)
+    page.route(STATE, hold)
+    with page.expect_request(STATE):
+        hide(page, False)
+    while not held:
+        page.wait_for_timeout(20)
+
+    def answer():
+        route, response = held[0]
+        route.fulfill(response=response)
+        page.wait_for_timeout(300)
+
+    return answer
+
+
+def test_what_is_changed_while_a_tab_that_comes_back_asks_for_the_state_is_kept(page, home):
+    shutil.copy(home / "clip.mp4", home / "back.mp4")
+    open_video(page, home / "back.mp4")
+    answer = come_back(page)
+    page.click("#add-object")
+    expect(page.locator("#objects li[data-id]")).to_have_count(1)
+    answer()
+    expect(page.locator("#objects li[data-id]")).to_have_count(1)
+
+
+def test_a_state_that_comes_late_does_not_take_the_place_of_another_video(page, home):
+    for name in ("one", "two"):
+        shutil.copy(home / "clip.mp4", home / f"{name}.mp4")
+    open_video(page, home / "one.mp4")
+    page.click("#add-object")
+    answer = come_back(page)
+    page.click("#home")
+    open_video(page, home / "two.mp4")
+    expect(page).to_have_title("two · vos")
+    answer()
+    assert page.evaluate("import('./static/store.js').then(({ store }) => store.session.name)") == "two"
+    expect(page.locator("#objects li[data-id]")).to_have_count(0)
+
+
+def test_an_export_of_a_tab_that_is_hidden_before_the_answer_is_downloaded(page, home):
+    shutil.copy(home / "clip.mp4", home / "hidden.mp4")
+    open_video(page, home / "hidden.mp4")
+    page.keyboard.press("b")
+    with page.expect_response("**/pins/0?*"):
+        page.locator("#viewport").click(position={"x": 300, "y": 200})
+    held = []
+    page.route("**/export", lambda route: held.append(route))
+    page.click("#export")
+    with page.expect_request("**/export"):
+        page.click("#dialog .primary")
+    hide(page, True)
+    page.route("**/api/events", lambda route: None)  # too late
+    with page.expect_download():
+        held[0].continue_()
 
 
 def test_what_moves_is_found_without_a_mark_and_corrected_with_one(page, home, server):
@@ -419,6 +491,22 @@ def test_where_nothing_moves_the_page_says_so_and_looks_in_another_frame(page, h
     page.click("#find")
     expect(page.locator("#frame-card")).to_contain_text("Annotated frame", timeout=60_000)
     expect(page.locator("#objects li[data-id]")).to_have_count(1)
+
+
+@pytest.mark.parametrize("size", [(360, 640), (640, 360)])
+def test_a_frame_is_unpinned_in_a_small_window(page, home, size):
+    name = f"small{size[0]}.mp4"
+    shutil.copy(home / "clip.mp4", home / name)
+    open_video(page, home / name)
+    page.keyboard.press("b")
+    with page.expect_response("**/pins/0?*"):
+        page.locator("#viewport").click(position={"x": 300, "y": 200})
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    if size == (360, 640):
+        card = page.locator("#frame-card").bounding_box()
+        assert card["y"] + card["height"] <= page.locator(".bottombar").bounding_box()["y"]  # without scrolling
+    page.click("#frame-card button", timeout=5000)
+    expect(page.locator("#frame-card")).to_have_text("Object 1: 100 % sure")
 
 
 @pytest.mark.parametrize("size", [(360, 640), (390, 844), (844, 390), (1000, 700)])

@@ -112,7 +112,8 @@ def test_a_video_that_has_changed_gets_a_session_beside_the_old_one(start_server
     assert server.json("POST", "/api/sessions", {"path": str(video)})["id"] == old["id"]
 
 
-def test_another_file_of_the_same_length_and_size_gets_a_session_of_its_own(start_server, tmp_path):
+@pytest.mark.parametrize("stays_open", [False, True])
+def test_another_file_of_the_same_length_and_size_gets_a_session_of_its_own(start_server, tmp_path, stays_open):
     video = tmp_path / "v.tif"
 
     def write(grey):
@@ -124,7 +125,8 @@ def test_another_file_of_the_same_length_and_size_gets_a_session_of_its_own(star
     ids = []
     for grey in (50, 150, 50):
         write(grey)
-        server.service.store.close()
+        if not stays_open:
+            server.service.store.close()
         ids.append(server.json("POST", "/api/sessions", {"path": str(video)})["id"])
     assert ids[1] != ids[0] == ids[2]
     server.service.store.close()

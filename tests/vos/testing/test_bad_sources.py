@@ -153,6 +153,7 @@ BAD = [
     ("source-methods", with_info(name=None), "raised ValueError: info.name is None, expected text"),
     ("source-methods", with_info(size="8x8"), r"raised ValueError: info.size is '8x8', expected \(H, W\)"),
     ("source-methods", with_info(fps="30"), "raised ValueError: info.fps is '30', expected a number or None"),
+    ("source-methods", with_info(frame_names=("0", 1)), "raised ValueError: info.frame_names has 1, expected text"),
     ("source-methods", with_info(frame_names=8), "raised ValueError: info.frame_names is 8, expected a tuple of text"),
     ("source-frames", CountsFromOne, "frame 0 has the index 1"),
     ("source-frames", OneName, 'two frames have the name "frame"'),

@@ -59,8 +59,10 @@ def pair_by_name(scored: Sequence[Path], files: Sequence[Path], annotated: Seque
         )
     used = {path.stem for path in annotated}
     unused = tuple(path.name for path in files if path.stem not in used)
-    # As many files as annotations are theirs by order: 00000 to 00007 of annotations in every fifth frame.
-    renamed = not any(found) or len(files) == len(annotated)
+    # As many files as annotations, or as those after the first, are theirs by order: 00000 to 00007 of annotations in
+    # every fifth frame.
+    by_order = 0 <= len(annotated) - len(files) <= 1 and len(unused) >= found.count(None)
+    renamed = not any(found) or by_order
     return FramePairs(found, unused=unused if renamed else (), hint=f" ({shifted})" if shifted else "")
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from vos.errors import PluginFailedError
-from vos.protocols.executor import EventKind, Executor, Job, JobEvent, WorkerPlan
+from vos.protocols.executor import EventKind, Executor, Job, JobEvent, NoResult, WorkerPlan
 from vos.registry.plugin_errors import blaming
 
 LAST_KINDS = ("done", "failed")
@@ -61,5 +61,5 @@ class CheckedExecutor:
             raise PluginFailedError(
                 f'{self.who} reports "{event.kind}" of {event.job_id!r}, which is no job of this run, or ended before.'
             )
-        if event.kind == "done" and not event.result:
+        if event.kind == "done" and isinstance(event.result, NoResult):
             raise PluginFailedError(f'{self.who} reports "done" of "{event.job_id}" without its result.')
