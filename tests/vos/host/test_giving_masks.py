@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -150,6 +151,24 @@ def test_a_folder_for_each_object(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert found == {0: (box(15, 1) + box(2, 2)).tolist(), 5: box(2, 2).tolist()}
     assert "a folder for each object: ball, cup" in caplog.text
     assert gather({"7": tmp_path / "cup"}) == {0: box(2, 7).tolist(), 5: box(2, 7).tolist()}
+
+
+def test_grey_steps_are_the_same_objects_in_all_masks_of_a_sequence(tmp_path: Path) -> None:
+    ids = [box(2, 1) + box(12, 2) + box(21, 3), box(2, 1) + box(12, 2), box(12, 2) + box(21, 3), box(21, 3)]
+    folder = tmp_path / "masks"
+    for index, label_map in enumerate(ids):
+        save(folder / f"{index:05d}.png", np.array([0, 85, 170, 255], np.uint8)[label_map])
+    expected = {index: label_map.tolist() for index, label_map in enumerate(ids)}
+    assert gather(folder) == expected
+    assert gather(folder, indices=range(2, 50)) == {index: expected[index] for index in (2, 3)}
+    assert gather({index: folder / f"{index:05d}.png" for index in expected}) == expected
+    beside = replace(info(4), annotation_folder=folder)
+    assert gather(None, beside, range(4)) == {0: expected[0]}
+    save(folder / "00004.png", box(2, 7))
+    with pytest.raises(
+        AnnotationError, match="00000.png: grey values in equal steps, as of 3 objects, but .* 7, 85, 170"
+    ):
+        gather(folder)
 
 
 def test_a_folder_of_sequences_is_entered_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,7 +13,7 @@ import numpy as np
 from vos.errors import AnnotationError, EmptyMaskError, NoAnnotationError
 from vos.host.annotations.annotation_folders import folder_of_sequence, masks_by_frame, object_folders, shortened
 from vos.host.annotations.object_masks import ObjectName, ids_of_objects, merge_object_masks
-from vos.io.masks.mask_file import LoadedMask, label_map_of_image, load_mask
+from vos.io.masks.mask_file import LoadedMask, grey_values, label_map_of_image, load_mask
 from vos.types.annotation import Annotation
 from vos.types.arrays import AnyArray, LabelMap
 from vos.types.label_map import VOID, object_ids
@@ -138,11 +138,12 @@ def _of_object(name: str, one: Any, info: SourceInfo, indices: range) -> Iterato
     yield from (_Given(index, name, path, allow_empty=True) for index, path in kept.items())
 
 
-def _read(entries: Sequence[_Given], info: SourceInfo) -> Iterator[Annotation]:
-    """Read masks and put those of one frame together."""
+def _read(entries: Sequence[_Given], info: SourceInfo, files: Iterable[Path] = ()) -> Iterator[Annotation]:
+    """Read masks and put those of one frame together; files are all of a folder, where some of these are entries."""
     first = min(entry.index for entry in entries)
     notes: dict[str, list[str]] = {}
-    label_maps = [(entry, _label_map(entry, info, notes, later=entry.index > first)) for entry in entries]
+    values = grey_values(files or [e.mask for e in entries if e.name is None and isinstance(e.mask, (str, Path))])
+    label_maps = [(entry, _label_map(entry, info, notes, values, later=entry.index > first)) for entry in entries]
     for note, paths in notes.items():
         logger.info("%s: %s.", paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""), note)
     taken = {i for entry, label_map in label_maps if entry.name is None for i in object_ids(label_map)}
@@ -163,7 +164,9 @@ def _read(entries: Sequence[_Given], info: SourceInfo) -> Iterator[Annotation]:
         raise EmptyMaskError(f"no object in any of the {len(entries)} masks: all pixels are background or void.")
 
 
-def _label_map(entry: _Given, info: SourceInfo, notes: dict[str, list[str]], *, later: bool) -> LabelMap:
+def _label_map(
+    entry: _Given, info: SourceInfo, notes: dict[str, list[str]], values: Collection[int], *, later: bool
+) -> LabelMap:
     """Read one mask; notes on how files were read are gathered, each with the files that it is about."""
     mask = entry.mask
     try:
@@ -171,7 +174,8 @@ def _label_map(entry: _Given, info: SourceInfo, notes: dict[str, list[str]], *, 
             return mask.label_map
         if isinstance(mask, (str, Path)):
             _refuse_a_frame(Path(mask), info)
-            loaded = load_mask(mask, info.size, allow_empty=entry.allow_empty)
+            together = values if entry.name is None else ()  # one object's mask has an id whatever its grey value is
+            loaded = load_mask(mask, info.size, allow_empty=entry.allow_empty, sequence_values=together)
         elif _is_mask(mask):
             loaded = _of_values(mask, entry.index)
         else:
@@ -256,7 +260,7 @@ def _from_folder(folder: Path, info: SourceInfo, indices: range) -> Iterator[Ann
         raise AnnotationError(f"{folder}: masks of frames {shortened(list(named))}: {_not_tracked(info, indices)}")
     frames = "1 frame" if len(by_name) == 1 else f"{len(by_name)} frames"
     logger.info("%s: annotations of %s: %s.", folder, frames, shortened(list(by_name)))
-    yield from _read([_Given(index, None, path) for index, path in by_name.items()], info)
+    yield from _read([_Given(index, None, path) for index, path in by_name.items()], info, named.values())
 
 
 def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]:
@@ -267,10 +271,12 @@ def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]
         )
     seen: set[int] = set()
     used: list[int] = []
-    for index, path in masks_by_frame(info.annotation_folder, info, strict=False).items():
+    files = masks_by_frame(info.annotation_folder, info, strict=False)
+    values = grey_values(files.values())
+    for index, path in files.items():
         if index not in indices:
             continue
-        label_map = load_mask(path, info.size, allow_empty=True).label_map
+        label_map = load_mask(path, info.size, allow_empty=True, sequence_values=values).label_map
         new = sorted(set(object_ids(label_map)) - seen)
         if new:
             seen.update(new)
