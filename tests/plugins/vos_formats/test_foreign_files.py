@@ -139,6 +139,26 @@ def test_a_tar_file_of_the_current_folder_names_its_sequence_and_hidden_files_ar
     assert [file.name for file in folder.iterdir()] == ["00000.png"]
 
 
+def test_a_tar_file_of_masks_is_read_as_mask_files_are(tmp_path):
+    order = np.array([3, 0, 1, 2])
+    reordered = image_of(np.argsort(order)[label_map()], PALETTE[order])
+    files = {"clip/00000.png": reordered, "clip/00001.png": image_of(label_map())}
+    read = imported(tar_of(tmp_path / "m.tar", files), tmp_path)
+    assert all(np.array_equal(mask, label_map()) for mask in read.values())
+    soft = Image.fromarray(label_map() * np.uint8(127)).resize((64, 48), Image.Resampling.BILINEAR)
+    with pytest.raises(vos.InputError, match=r"m\.tar: clip/00000\.png: .* different grey values"):
+        imported(tar_of(tmp_path / "m.tar", {"clip/00000.png": soft}), tmp_path / "soft")
+    steps = {f"clip/0000{k}.png": image_of([[0, value]], None) for k, value in enumerate((127, 255))}
+    with pytest.raises(vos.InputError, match=r"m\.tar: clip/00001\.png: its grey masks hold 255 beside other values"):
+        imported(tar_of(tmp_path / "m.tar", steps), tmp_path / "steps")
+    path = tar_of(tmp_path / "m.tar", {"clip/00000.png": image_of(label_map())})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 12] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(vos.InputError, match=r"m\.tar: clip/00000\.png: a damaged PNG file"):
+        imported(path, tmp_path / "damaged")
+
+
 @pytest.mark.parametrize("kind", ["ids", "black and white", "one"])
 def test_label_maps_of_frames_called_frame_000_are_no_objects_of_one_frame(kind, tmp_path):
     video, masks = tmp_path / "video", tmp_path / "masks"
