@@ -198,12 +198,13 @@ def read_stored_label_map(path: Path | str, *, painted: bool = False, by_index: 
 
     Args:
         path: a PNG file, or any lossless picture that Pillow reads.
-        painted: take an RGB picture as a mask of what is not black, which is 1.
+        painted: take an RGB picture as a mask of what is not black, which is 1; a cut-out as one of what is opaque.
         by_index: palette indices are the values whatever their colours are, as in maps of classes.
     Returns:
         The label map.
     Raises:
-        AnnotationError: missing, damaged, RGB, 16 bit, dithered; the text is a reason without the path.
+        AnnotationError: missing, damaged, RGB, 16 bit, dithered, soft transparency; the text is a reason without the
+            path.
     """
     stored = decode_mask(_content(path))
     pixels = stored.pixels
@@ -214,10 +215,14 @@ def read_stored_label_map(path: Path | str, *, painted: bool = False, by_index: 
         return StoredLabelMap(label_map, note)
     if pixels.dtype != np.uint8:
         raise AnnotationError("more than 8 bits a pixel, expected 8-bit ids")
+    alpha = np.uint8(255) if stored.alpha is None else stored.alpha
+    if np.any((alpha > 0) & (alpha < 255)):
+        raise AnnotationError("soft transparency, expected pixels that are opaque or transparent")
     if pixels.ndim == 2:
-        return StoredLabelMap(pixels, grey=True)
+        return StoredLabelMap(np.minimum(pixels, alpha), grey=True)
     if painted:
-        return StoredLabelMap(np.asarray(pixels.any(axis=2), dtype=np.uint8))
+        is_cutout = not np.all(alpha)
+        return StoredLabelMap(np.asarray(alpha > 0 if is_cutout else pixels.any(axis=2), dtype=np.uint8))
     raise AnnotationError("an RGB picture, expected a palette or greyscale PNG with ids")
 
 
