@@ -669,6 +669,11 @@ def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pyte
     )
     assert code == 2
     assert "no masks of 1 sequences, first cat" in err
+    (results / "dog" / "run.json").write_text('{"finished": false}')
+    code, _, err = run(capsys, "eval", "submission", results, "-o", target, "--overwrite")
+    assert (code, err) == (
+        2, f"vos: {results / 'dog'}: the run is not finished. Run it again to go on, or leave it out with --names.\n"
+    )  # fmt: skip
 
 
 def test_a_submission_of_a_name_that_is_not_utf_8_is_refused(tree: Path, tmp_path: Path) -> None:
