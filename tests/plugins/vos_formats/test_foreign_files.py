@@ -159,6 +159,20 @@ def test_a_tar_file_of_masks_is_read_as_mask_files_are(tmp_path):
         imported(path, tmp_path / "damaged")
 
 
+@pytest.mark.parametrize("to", ["sa-v", "mots", "png"])
+def test_pngs_whose_checksum_does_not_fit_are_refused(to, tmp_path):
+    sequence = tiny_sequence("moving", length=2)
+    frames, _ = sequence.save(tmp_path / "clip")
+    run = vos.track(frames, sequence.label_maps[0], tracker=StubTracker(), output=tmp_path / "out").run
+    (folder,) = vos.export(run.output, to, tmp_path / to)
+    path = max(folder.rglob("*.png"))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IEND") - 5] ^= 1  # of the last data's checksum
+    path.write_bytes(content)
+    with pytest.raises(vos.InputError, match=f"{path.name}: cannot be read as a mask"):
+        imported(folder, tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["ids", "black and white", "one"])
 def test_label_maps_of_frames_called_frame_000_are_no_objects_of_one_frame(kind, tmp_path):
     video, masks = tmp_path / "video", tmp_path / "masks"
