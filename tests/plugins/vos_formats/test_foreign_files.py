@@ -139,12 +139,14 @@ def test_a_tar_file_of_the_current_folder_names_its_sequence_and_hidden_files_ar
     assert [file.name for file in folder.iterdir()] == ["00000.png"]
 
 
-def test_a_tar_file_of_masks_is_read_as_mask_files_are(tmp_path):
+def test_a_tar_file_of_masks_is_read_as_mask_files_are(tmp_path, caplog):
+    caplog.set_level("INFO", logger="vos")
     order = np.array([3, 0, 1, 2])
     reordered = image_of(np.argsort(order)[label_map()], PALETTE[order])
     files = {"clip/00000.png": reordered, "clip/00001.png": image_of(label_map())}
     read = imported(tar_of(tmp_path / "m.tar", files), tmp_path)
     assert all(np.array_equal(mask, label_map()) for mask in read.values())
+    assert "another order" not in caplog.text  # a line for each of its files would be as many as it has frames
     soft = Image.fromarray(label_map() * np.uint8(127)).resize((64, 48), Image.Resampling.BILINEAR)
     with pytest.raises(vos.InputError, match=r"m\.tar: clip/00000\.png: .* different grey values"):
         imported(tar_of(tmp_path / "m.tar", {"clip/00000.png": soft}), tmp_path / "soft")

@@ -109,8 +109,8 @@ def read_label_map(
         path: PNG (or any lossless format that Pillow reads).
         size: (H, W) that the label map must have; None for any.
         allow_empty: return a label map without objects where it would be an error.
-        content: the whole file, where it is no file of its own, such as one in an archive; ``path`` then names it in
-            messages.
+        content: the whole file, where it is one of many in an archive: ``path`` names it in errors, and no line is
+            logged.
     Returns:
         uint8 (H, W): 0, ids 1..254, 255 void.
     Raises:
@@ -118,7 +118,7 @@ def read_label_map(
         EmptyMaskError: no object in it.
     """
     loaded = load_mask(path, size, allow_empty=allow_empty, content=content)
-    if loaded.note is not None:
+    if loaded.note is not None and content is None:
         logger.info("%s: %s.", path, loaded.note)
     return loaded.label_map
 
