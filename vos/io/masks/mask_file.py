@@ -18,6 +18,7 @@ from PIL import Image as PillowImage
 
 from vos.errors import AnnotationError, EmptyMaskError
 from vos.io.atomic_files import atomic_write
+from vos.io.images.png_file import SIGNATURE, parse_png
 from vos.io.masks.grey_masks import grey_to_ids, wide_to_ids
 from vos.io.masks.mask_decoding import StoredMask, decode_mask, refuse_other_size, stored_pixels
 from vos.io.masks.palette_masks import is_grey_ramp, palette_to_ids
@@ -168,8 +169,11 @@ def grey_values(paths: Iterable[Path | str]) -> frozenset[int]:
     found: set[int] = set()
     for path in paths:
         with suppress(AnnotationError):
-            stored = decode_mask(_content(path))
-            grey = _opaque_grey(stored)
+            content = _content(path)
+            palette = parse_png(content).palette if content.startswith(SIGNATURE) else None
+            if palette is not None and not is_grey_ramp(palette):
+                continue  # not decompressed: a folder may hold thousands
+            grey = _opaque_grey(decode_mask(content))
             if grey is not None:
                 found.update(np.flatnonzero(np.bincount(grey.ravel(), minlength=256)).tolist())
     return frozenset(found - {0})
