@@ -15,7 +15,7 @@ from vos.errors import InputError
 from vos.host.opening import frames_of
 from vos.host.outputs.run_record import read_record
 from vos.io.atomic_files import safe_name
-from vos.io.masks.mask_file import grey_values, load_mask
+from vos.io.masks.mask_file import grey_values, load_mask, refuse_mixed_palettes
 from vos.io.natural_order import natural_order
 from vos.io.source_identity import absolute_path, content_of
 from vos.protocols.source import Source
@@ -164,6 +164,7 @@ class FinishedRun:
         by_index = self.masks_by_index(info)
         known = tuple(self.record.get("object_ids") or ())
         size: tuple[int, int] | None = None
+        refuse_mixed_palettes(by_index.values())
         values = grey_values(by_index.values())
         notes: set[str | None] = {None}
         black = np.zeros((1, 1, 3), np.uint8)

@@ -31,7 +31,7 @@ from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores, SequenceFiles
 from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray, no_first_object
-from vos.io.masks.mask_file import read_stored_label_map
+from vos.io.masks.mask_file import read_stored_label_map, refuse_mixed_palettes
 from vos.types.label_map import object_ids
 
 Missing = Literal["error", "zero"]
@@ -311,6 +311,13 @@ def _finish(plan: PlannedSequence, faults: list[str]) -> SequenceScores | None:
         else:
             scorer.add(result, plan.truths[index].stem)
     files = {path.stem: path for path in plan.predictions if path is not None}
+    for masks in (
+        (png_files(plan.truths[0].parent), files.values()) if plan.palettes and not scorer.protocol.merge else ()
+    ):
+        try:
+            refuse_mixed_palettes(masks)
+        except InputError as error:
+            broken.append(str(error).removesuffix("."))
     broken += [f"{files[frame]}: {unclear_object(scorer.scored_ids)}" for frame in scorer.unclear_frames()]
     broken += [
         f"{files[frame]}: {describe_stray(ids, scorer.protocol, scorer.first_ids)}" for frame, ids in scorer.stray_ids()

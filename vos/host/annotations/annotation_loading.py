@@ -13,7 +13,7 @@ import numpy as np
 from vos.errors import AnnotationError, EmptyMaskError, NoAnnotationError
 from vos.host.annotations.annotation_folders import folder_of_sequence, masks_by_frame, object_folders, shortened
 from vos.host.annotations.object_masks import ObjectName, ids_of_objects, merge_object_masks
-from vos.io.masks.mask_file import LoadedMask, grey_values, label_map_of_image, load_mask
+from vos.io.masks.mask_file import LoadedMask, grey_values, label_map_of_image, load_mask, refuse_mixed_palettes
 from vos.types.annotation import Annotation
 from vos.types.arrays import AnyArray, LabelMap
 from vos.types.label_map import VOID, object_ids
@@ -258,6 +258,7 @@ def _from_folder(folder: Path, info: SourceInfo, indices: range) -> Iterator[Ann
     by_name = {index: path for index, path in named.items() if index in indices}
     if not by_name:
         raise AnnotationError(f"{folder}: masks of frames {shortened(list(named))}: {_not_tracked(info, indices)}")
+    refuse_mixed_palettes(named.values())
     frames = "1 frame" if len(by_name) == 1 else f"{len(by_name)} frames"
     logger.info("%s: annotations of %s: %s.", folder, frames, shortened(list(by_name)))
     yield from _read([_Given(index, None, path) for index, path in by_name.items()], info, named.values())
@@ -272,6 +273,7 @@ def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]
     seen: set[int] = set()
     used: list[int] = []
     files = masks_by_frame(info.annotation_folder, info, strict=False)
+    refuse_mixed_palettes(files.values())
     values = grey_values(files.values())
     for index, path in files.items():
         if index not in indices:

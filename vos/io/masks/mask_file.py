@@ -21,7 +21,7 @@ from vos.io.atomic_files import atomic_write
 from vos.io.images.png_file import SIGNATURE, parse_png
 from vos.io.masks.grey_masks import grey_to_ids, wide_to_ids
 from vos.io.masks.mask_decoding import StoredMask, decode_mask, refuse_other_size, stored_pixels
-from vos.io.masks.palette_masks import is_grey_ramp, palette_to_ids
+from vos.io.masks.palette_masks import BY_INDEX, is_foreign, is_grey_ramp, palette_to_ids
 from vos.io.masks.rgb_masks import alpha_to_ids, colours_to_ids
 from vos.io.regular_files import read_regular_file
 from vos.types.arrays import AnyArray, LabelMap, Size
@@ -31,6 +31,8 @@ from vos.types.palette import PALETTE
 logger = logging.getLogger(__name__)
 
 _PALETTE_BYTES = PALETTE.tobytes()
+
+_ONE_PALETTE = "Save all masks with DAVIS's palette, or as RGB pictures in its colours."
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,6 +179,49 @@ def grey_values(paths: Iterable[Path | str]) -> frozenset[int]:
             if grey is not None:
                 found.update(np.flatnonzero(np.bincount(grey.ravel(), minlength=256)).tolist())
     return frozenset(found - {0})
+
+
+def refuse_mixed_palettes(paths: Iterable[Path | str]) -> None:
+    """Refuse masks of a sequence that the palette of each gives other ids, as where each file was optimised on its own.
+
+    An index has one colour in all of them, and either the indices or the colours are the ids. Palettes of DAVIS's
+    colours may differ, since the colours give the ids.
+
+    Args:
+        paths: the mask files; those that cannot be read are passed over.
+    Raises:
+        AnnotationError: two masks differ; it names both.
+    """
+    colours: dict[int, tuple[str, Path | str]] = {}
+    readings: dict[bool, Path | str] = {}  # by colour: True, by index: False
+    for path in paths:
+        try:
+            content = _content(path)
+            palette = parse_png(content).palette if content.startswith(SIGNATURE) else None
+            if palette is None or not is_foreign(palette):
+                continue
+            indices = decode_mask(content).pixels
+            label_map, note = palette_to_ids(indices, palette)
+        except AnnotationError:
+            continue
+        by_colour = not np.array_equal(label_map, indices)
+        if by_colour or BY_INDEX in (note or ""):
+            readings.setdefault(by_colour, path)
+        if len(readings) > 1:
+            raise AnnotationError(
+                f"{readings[True]}: the colours in use give its ids, and in {readings[False]} the indices, since there "
+                f"are other colours in use. {_ONE_PALETTE}"
+            )
+        if by_colour:
+            continue
+        for index in np.flatnonzero(np.bincount(indices.ravel())[: len(palette)]).tolist():
+            colour = palette[index].tobytes().hex()
+            before, other = colours.setdefault(index, (colour, path))
+            if before != colour:
+                raise AnnotationError(
+                    f"{path}: index {index} of its palette is #{colour}, and #{before} in {other}, so that an index is "
+                    f"not one object. {_ONE_PALETTE}"
+                )
 
 
 def label_map_of_image(image: PillowImage.Image, size: Size | None = None) -> LoadedMask:

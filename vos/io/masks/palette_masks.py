@@ -14,6 +14,9 @@ from vos.types.arrays import AnyArray, LabelMap
 from vos.types.label_map import object_ids
 from vos.types.palette import PALETTE
 
+BY_INDEX = "its palette is not DAVIS's"
+"""Beginning of the note on a mask whose indices are the ids under other colours."""
+
 _DAVIS = PALETTE.tobytes()
 
 
@@ -62,7 +65,7 @@ def palette_to_ids(
             f"{_shown(np.array(object_ids(label_map)))}"
         )
     _refuse_foreign(indices, used, colours)
-    return indices, f"its palette is not DAVIS's, so indices are the ids {_shown(used[used > 0])}"
+    return indices, f"{BY_INDEX}, so indices are the ids {_shown(used[used > 0])}"
 
 
 def _refuse_foreign(indices: AnyArray, used: AnyArray, colours: dict[int, int]) -> None:
@@ -81,6 +84,16 @@ def _refuse_foreign(indices: AnyArray, used: AnyArray, colours: dict[int, int]) 
             f"its palette has black as index {black[0]}, and {has}. Save it with black as index 0, or as an RGB "
             "picture in the DAVIS colours"
         )
+
+
+def is_foreign(palette: AnyArray) -> bool:
+    """Test whether a palette holds other colours than DAVIS's, black and white alone, or greys by value.
+
+    Args:
+        palette: uint8 (P, 3), RGB.
+    """
+    black_and_white = bool(np.isin(palette, (0, 255)).all()) and bool((palette == palette[:, :1]).all())
+    return not black_and_white and not is_grey_ramp(palette) and bool((davis_ids(palette) < 0).any())
 
 
 def is_grey_ramp(palette: AnyArray) -> bool:
