@@ -180,7 +180,7 @@ def test_a_folder_in_which_an_index_has_several_colours_is_refused(tmp_path: Pat
 
     black, red, blue = (0, 0, 0), (255, 0, 0), (0, 0, 255)
     save_palette("00000.png", TRUTH, black, red, blue)
-    save_palette("00003.png", box(2), black, red)
+    save_palette("00003.png", box(2), (9, 9, 9), red)
     assert gather(tmp_path) == {0: TRUTH.tolist(), 3: box(2).tolist()}
     save_palette("00005.png", box(15), black, blue)  # an optimiser left out the colour that this frame lacks
     both = f"00005.png: index 1 of its palette is #0000ff, and #ff0000 in {tmp_path / '00000.png'}"

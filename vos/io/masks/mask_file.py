@@ -184,7 +184,7 @@ def grey_values(paths: Iterable[Path | str]) -> frozenset[int]:
 def refuse_mixed_palettes(paths: Iterable[Path | str]) -> None:
     """Refuse masks of a sequence that the palette of each gives other ids, as where each file was optimised on its own.
 
-    An index has one colour in all of them, and either the indices or the colours are the ids. Palettes of DAVIS's
+    The index of an object has one colour in all of them, and either the indices or the colours are the ids. Palettes of DAVIS's
     colours may differ, since the colours give the ids.
 
     Args:
@@ -217,7 +217,7 @@ def refuse_mixed_palettes(paths: Iterable[Path | str]) -> None:
         for index in np.flatnonzero(np.bincount(indices.ravel())[: len(palette)]).tolist():
             colour = palette[index].tobytes().hex()
             before, other = colours.setdefault(index, (colour, path))
-            if before != colour:
+            if index and before != colour:  # whatever colour the background has
                 raise AnnotationError(
                     f"{path}: index {index} of its palette is #{colour}, and #{before} in {other}, so that an index is "
                     f"not one object. {_ONE_PALETTE}"
