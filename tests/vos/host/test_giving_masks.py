@@ -172,6 +172,18 @@ def test_grey_steps_are_the_same_objects_in_all_masks_of_a_sequence(tmp_path: Pa
         gather(folder)
 
 
+def test_a_black_and_white_mask_among_several_objects_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "00000.png", TRUTH)
+    later = save(tmp_path / "00003.png", box(15, 255))
+    with pytest.raises(
+        AnnotationError, match="00003.png: only 0 and 255, where the objects of the folder are 1, 2. Write"
+    ):
+        gather(tmp_path)
+    assert gather({0: box(2), 3: later})[3] == box(15).tolist()
+    save(tmp_path / "00000.png", box(2))
+    assert gather(tmp_path)[3] == box(15).tolist()
+
+
 def test_a_folder_in_which_an_index_has_several_colours_is_refused(tmp_path: Path) -> None:
     def save_palette(name: str, pixels: np.ndarray, *colours: tuple[int, int, int]) -> None:
         image = Image.fromarray(pixels)
@@ -195,10 +207,10 @@ def test_a_folder_in_which_an_index_has_several_colours_is_refused(tmp_path: Pat
     assert vos.evaluate(tmp_path, tmp_path, protocol="davis-2016").j_and_f == 1
     save_palette("00005.png", box(15), black, tuple(vos.plugin.PALETTE[2]))  # there the colour gives the id
     assert gather(tmp_path)[5] == box(15, 2).tolist()
+    (tmp_path / "00005.png").unlink()
     save_palette("00000.png", box(2), black, (255, 255, 255), red)
     save_palette("00003.png", box(2, 2), black, blue, (255, 255, 255))
     assert gather(tmp_path)[3] == box(2).tolist()  # black and white in both
-    (tmp_path / "00005.png").unlink()
     for alone, *palette in ((2, black, red, (255, 255, 255)), (1, black, (0, 128, 0), red)):
         save_palette("00000.png", box(2, alone), *palette)  # black and white, and DAVIS's second colour
         save_palette("00003.png", TRUTH, *palette)

@@ -147,6 +147,10 @@ def _read(entries: Sequence[_Given], info: SourceInfo, files: Iterable[Path] = (
     for note, paths in notes.items():
         logger.info("%s: %s.", paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""), note)
     taken = {i for entry, label_map in label_maps if entry.name is None for i in object_ids(label_map)}
+    unclear = next((paths[0] for note, paths in notes.items() if note.startswith("a black and white mask")), None)
+    if files and len(taken) > 1 and unclear is not None:
+        shown = ", ".join(map(str, sorted(taken)))
+        raise AnnotationError(f"{unclear}: only 0 and 255, where the objects of the folder are {shown}. Write ids.")
     ids = ids_of_objects((entry.name for entry in entries if entry.name is not None), taken)
     by_frame: dict[int, list[tuple[_Given, LabelMap]]] = {}
     for entry, label_map in label_maps:

@@ -184,8 +184,8 @@ def grey_values(paths: Iterable[Path | str]) -> frozenset[int]:
 def refuse_mixed_palettes(paths: Iterable[Path | str]) -> None:
     """Refuse masks of a sequence that the palette of each gives other ids, as where each file was optimised on its own.
 
-    The index of an object has one colour in all of them, and either the indices or the colours are the ids. Palettes of DAVIS's
-    colours may differ, since the colours give the ids.
+    The index of an object has one colour in all of them, and either the indices or the colours are the ids. Palettes of
+    DAVIS's colours may differ, since the colours give the ids.
 
     Args:
         paths: the mask files; those that cannot be read are passed over.
