@@ -184,6 +184,16 @@ def test_a_black_and_white_mask_among_several_objects_is_refused(tmp_path: Path)
     assert gather(tmp_path)[3] == box(15).tolist()
 
 
+def test_masks_of_one_colour_each_have_the_same_in_a_folder(tmp_path: Path) -> None:
+    red, blue = (np.array([[0, 0, 0], colour], np.uint8) for colour in ((255, 0, 0), (0, 0, 255)))
+    save(tmp_path / "00000.png", red[box(2)])
+    save(tmp_path / "00003.png", red[box(4)])
+    assert gather(tmp_path) == {0: box(2).tolist(), 3: box(4).tolist()}
+    save(tmp_path / "00003.png", blue[box(15)])
+    with pytest.raises(AnnotationError, match="00003.png: its one colour on black is another than that of .*00000.png"):
+        gather(tmp_path)
+
+
 def test_a_folder_in_which_an_index_has_several_colours_is_refused(tmp_path: Path) -> None:
     def save_palette(name: str, pixels: np.ndarray, *colours: tuple[int, int, int]) -> None:
         image = Image.fromarray(pixels)

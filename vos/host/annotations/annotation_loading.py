@@ -147,10 +147,8 @@ def _read(entries: Sequence[_Given], info: SourceInfo, files: Iterable[Path] = (
     for note, paths in notes.items():
         logger.info("%s: %s.", paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""), note)
     taken = {i for entry, label_map in label_maps if entry.name is None for i in object_ids(label_map)}
-    unclear = next((paths[0] for note, paths in notes.items() if note.startswith("a black and white mask")), None)
-    if files and len(taken) > 1 and unclear is not None:
-        shown = ", ".join(map(str, sorted(taken)))
-        raise AnnotationError(f"{unclear}: only 0 and 255, where the objects of the folder are {shown}. Write ids.")
+    if files:
+        _refuse_unclear_objects(notes, taken)
     ids = ids_of_objects((entry.name for entry in entries if entry.name is not None), taken)
     by_frame: dict[int, list[tuple[_Given, LabelMap]]] = {}
     for entry, label_map in label_maps:
@@ -166,6 +164,20 @@ def _read(entries: Sequence[_Given], info: SourceInfo, files: Iterable[Path] = (
             yield Annotation(merged, index)
     if empty:
         raise EmptyMaskError(f"no object in any of the {len(entries)} masks: all pixels are background or void.")
+
+
+def _refuse_unclear_objects(notes: Mapping[str, list[str]], ids: Collection[int]) -> None:
+    """Refuse masks of a folder that do not tell which object they show; notes are those on how files were read."""
+    white = [paths[0] for note, paths in notes.items() if note.startswith("a black and white mask")]
+    if white and len(ids) > 1:
+        shown = ", ".join(map(str, sorted(ids)))
+        raise AnnotationError(f"{white[0]}: only 0 and 255, where the objects of the folder are {shown}. Write ids.")
+    painted = [paths[0] for note, paths in notes.items() if note.startswith("one colour")]
+    if len(painted) > 1:
+        raise AnnotationError(
+            f"{painted[1]}: its one colour on black is another than that of {painted[0]}, none of them DAVIS's. Write "
+            "ids, or give a folder of masks for each object: --mask 1=FOLDER --mask 2=FOLDER."
+        )
 
 
 def _label_map(
