@@ -15,7 +15,8 @@ from vos.errors import InputError
 from vos.host.opening import frames_of
 from vos.host.outputs.run_record import read_record
 from vos.io.atomic_files import safe_name
-from vos.io.masks.mask_file import grey_values, load_mask, refuse_mixed_palettes
+from vos.io.masks.mask_file import load_mask
+from vos.io.masks.sequence_masks import grey_values, refuse_mixed_palettes
 from vos.io.natural_order import natural_order
 from vos.io.source_identity import absolute_path, content_of
 from vos.protocols.source import Source

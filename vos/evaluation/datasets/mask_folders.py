@@ -31,7 +31,8 @@ from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores, SequenceFiles
 from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray, no_first_object
-from vos.io.masks.mask_file import read_stored_label_map, refuse_mixed_palettes
+from vos.io.masks.mask_file import read_stored_label_map
+from vos.io.masks.sequence_masks import refuse_mixed_palettes
 from vos.types.label_map import object_ids
 
 Missing = Literal["error", "zero"]

@@ -10,7 +10,8 @@ import numpy as np
 from vos.errors import InputError
 from vos.evaluation.video.protocol import Protocol
 from vos.io.masks.grey_masks import equal_steps
-from vos.io.masks.mask_file import grey_values, read_stored_label_map
+from vos.io.masks.mask_file import read_stored_label_map
+from vos.io.masks.sequence_masks import grey_values
 from vos.types.arrays import LabelMap
 from vos.types.label_map import VOID, only_void
 

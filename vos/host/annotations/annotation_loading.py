@@ -13,7 +13,8 @@ import numpy as np
 from vos.errors import AnnotationError, EmptyMaskError, NoAnnotationError
 from vos.host.annotations.annotation_folders import folder_of_sequence, masks_by_frame, object_folders, shortened
 from vos.host.annotations.object_masks import ObjectName, ids_of_objects, merge_object_masks
-from vos.io.masks.mask_file import LoadedMask, grey_values, label_map_of_image, load_mask, refuse_mixed_palettes
+from vos.io.masks.mask_file import LoadedMask, label_map_of_image, load_mask
+from vos.io.masks.sequence_masks import grey_values, refuse_mixed_palettes
 from vos.types.annotation import Annotation
 from vos.types.arrays import AnyArray, LabelMap
 from vos.types.label_map import VOID, object_ids

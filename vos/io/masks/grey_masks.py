@@ -100,3 +100,16 @@ def _refuse_smoothed(grey: AnyArray, counts: AnyArray, values: list[int], in_ste
             f"compression leave them; expected ids, or only 0 and 255. {HOW_TO_SAVE}, "
             f"{FIT_IT}; objects one pixel wide go into a palette PNG"
         )
+
+
+def as_grey(pixels: AnyArray) -> AnyArray | None:
+    """Return the grey values of a picture without colour, or None where it has some.
+
+    Args:
+        pixels: uint8 (H, W) or (H, W, 3).
+    """
+    if pixels.ndim == 2:
+        return pixels
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    equal = np.array_equal(red, green) and np.array_equal(red, blue)
+    return np.ascontiguousarray(red) if equal else None

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,21 +17,17 @@ from PIL import Image as PillowImage
 
 from vos.errors import AnnotationError, EmptyMaskError
 from vos.io.atomic_files import atomic_write
-from vos.io.images.png_file import SIGNATURE, parse_png
-from vos.io.masks.grey_masks import grey_to_ids, wide_to_ids
-from vos.io.masks.mask_decoding import StoredMask, decode_mask, refuse_other_size, stored_pixels
-from vos.io.masks.palette_masks import BY_INDEX, is_foreign, is_grey_ramp, palette_to_ids
+from vos.io.masks.grey_masks import as_grey, grey_to_ids, wide_to_ids
+from vos.io.masks.mask_decoding import StoredMask, decode_mask, read_content, refuse_other_size, stored_pixels
+from vos.io.masks.palette_masks import is_grey_ramp, palette_to_ids
 from vos.io.masks.rgb_masks import alpha_to_ids, colours_to_ids
-from vos.io.regular_files import read_regular_file
-from vos.types.arrays import AnyArray, LabelMap, Size
+from vos.types.arrays import LabelMap, Size
 from vos.types.label_map import object_ids, only_void
 from vos.types.palette import PALETTE
 
 logger = logging.getLogger(__name__)
 
 _PALETTE_BYTES = PALETTE.tobytes()
-
-_ONE_PALETTE = "Save all masks with DAVIS's palette, or as RGB pictures in its colours."
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,79 +144,13 @@ def load_mask(
         EmptyMaskError: as ``read_label_map``.
     """
     try:
-        content = _content(path, "no such mask file") if content is None else content
+        content = read_content(path, "no such mask file") if content is None else content
         label_map, note = _interpret(decode_mask(content, size), sequence_values)
     except AnnotationError as error:
         raise AnnotationError(f"{path}: {error}.") from error.__cause__
     if not allow_empty and not object_ids(label_map):
         raise EmptyMaskError(f"{path}: no object in the mask: all pixels are background or void. Mark at least one.")
     return LoadedMask(label_map, note)
-
-
-def grey_values(paths: Iterable[Path | str]) -> frozenset[int]:
-    """Gather the grey values of the masks of a sequence: together they decide what 255 is.
-
-    In equal steps such as 85, 170, 255 they are objects 1 to 3, also in a mask that lacks one of them.
-
-    Args:
-        paths: the mask files; those in colour or that cannot be read are passed over.
-    Returns:
-        Values from 1 to 255.
-    """
-    found: set[int] = set()
-    for path in paths:
-        with suppress(AnnotationError):
-            content = _content(path)
-            palette = parse_png(content).palette if content.startswith(SIGNATURE) else None
-            if palette is not None and not is_grey_ramp(palette):
-                continue  # not decompressed: a folder may hold thousands
-            grey = _opaque_grey(decode_mask(content))
-            if grey is not None:
-                found.update(np.flatnonzero(np.bincount(grey.ravel(), minlength=256)).tolist())
-    return frozenset(found - {0})
-
-
-def refuse_mixed_palettes(paths: Iterable[Path | str]) -> None:
-    """Refuse masks of a sequence that the palette of each gives other ids, as where each file was optimised on its own.
-
-    The index of an object has one colour in all of them, and either the indices or the colours are the ids. Palettes of
-    DAVIS's colours may differ, since the colours give the ids.
-
-    Args:
-        paths: the mask files; those that cannot be read are passed over.
-    Raises:
-        AnnotationError: two masks differ; it names both.
-    """
-    colours: dict[int, tuple[str, Path | str]] = {}
-    readings: dict[bool, Path | str] = {}  # by colour: True, by index: False
-    for path in paths:
-        try:
-            content = _content(path)
-            palette = parse_png(content).palette if content.startswith(SIGNATURE) else None
-            if palette is None or not is_foreign(palette):
-                continue
-            indices = decode_mask(content).pixels
-            label_map, note = palette_to_ids(indices, palette)
-        except AnnotationError:
-            continue
-        by_colour = not np.array_equal(label_map, indices)
-        if by_colour or BY_INDEX in (note or ""):
-            readings.setdefault(by_colour, path)
-        if len(readings) > 1:
-            raise AnnotationError(
-                f"{readings[True]}: the colours in use give its ids, and in {readings[False]} the indices, since there "
-                f"are other colours in use. {_ONE_PALETTE}"
-            )
-        if by_colour:
-            continue
-        for index in np.flatnonzero(np.bincount(indices.ravel())[: len(palette)]).tolist():
-            colour = palette[index].tobytes().hex()
-            before, other = colours.setdefault(index, (colour, path))
-            if index and before != colour:  # whatever colour the background has
-                raise AnnotationError(
-                    f"{path}: index {index} of its palette is #{colour}, and #{before} in {other}, so that an index is "
-                    f"not one object. {_ONE_PALETTE}"
-                )
 
 
 def label_map_of_image(image: PillowImage.Image, size: Size | None = None) -> LoadedMask:
@@ -255,7 +184,7 @@ def read_stored_label_map(path: Path | str, *, painted: bool = False, by_index: 
         AnnotationError: missing, damaged, RGB, 16 bit, dithered, soft transparency; the text is a reason without the
             path.
     """
-    stored = decode_mask(_content(path))
+    stored = decode_mask(read_content(path))
     pixels = stored.pixels
     if stored.palette is not None:
         if by_index or is_grey_ramp(stored.palette):
@@ -275,16 +204,6 @@ def read_stored_label_map(path: Path | str, *, painted: bool = False, by_index: 
     raise AnnotationError("an RGB picture, expected a palette or greyscale PNG with ids")
 
 
-def _content(path: Path | str, missing: str = "no such file") -> bytes:
-    try:
-        return read_regular_file(path)
-    except FileNotFoundError:
-        raise AnnotationError(missing) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise AnnotationError(f"cannot be read ({reason})") from error
-
-
 def _interpret(stored: StoredMask, sequence_values: Collection[int] = ()) -> tuple[LabelMap, str | None]:
     """Read stored pixels as ids; the note says how where more than the values decided."""
     pixels = stored.pixels
@@ -299,22 +218,5 @@ def _interpret(stored: StoredMask, sequence_values: Collection[int] = ()) -> tup
         if one_object:
             return opaque.astype(np.uint8), "a cut-out: what is opaque is read as one object with id 1"
         pixels = np.where(opaque if pixels.ndim == 2 else opaque[..., None], pixels, 0).astype(np.uint8)
-    grey = _as_grey(pixels)
+    grey = as_grey(pixels)
     return colours_to_ids(pixels) if grey is None else grey_to_ids(grey, sequence_values)
-
-
-def _opaque_grey(stored: StoredMask) -> AnyArray | None:
-    """The grey values of a mask, 0 where it is transparent; None where it has colours or more than 8 bits."""
-    if stored.pixels.dtype != np.uint8 or (stored.palette is not None and not is_grey_ramp(stored.palette)):
-        return None
-    grey = _as_grey(stored.pixels)
-    return grey if grey is None or stored.alpha is None else np.where(stored.alpha > 0, grey, 0)
-
-
-def _as_grey(pixels: AnyArray) -> AnyArray | None:
-    """The grey values of a picture without colour, or None."""
-    if pixels.ndim == 2:
-        return pixels
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    equal = np.array_equal(red, green) and np.array_equal(red, blue)
-    return np.ascontiguousarray(red) if equal else None
