@@ -166,9 +166,16 @@ def _is_16_bit(path: Path) -> bool:
     return head[:8] == b"\x89PNG\r\n\x1a\n" and head[24:26] == b"\x10\x00"
 
 
+def _whole(path: Path) -> Image.Image:
+    """Open a picture whose checksums hold; they are not compared when its pixels are read."""
+    with Image.open(path) as image:
+        image.verify()
+    return Image.open(path)
+
+
 def _pixels(path: Path) -> AnyArray:
     try:
-        with Image.open(path) as image:
+        with _whole(path) as image:
             pixels = np.asarray(image)
     except Exception as error:  # Pillow's formats raise errors of any kind on damaged files
         raise AnnotationError(f"{path}: cannot be read as a mask ({error}).") from error
@@ -183,7 +190,7 @@ def _binary(path: Path) -> BoolArray:
     Of a picture with transparent parts, the opaque part is the mask.
     """
     try:
-        with Image.open(path) as image:
+        with _whole(path) as image:
             is_grey = image.mode in ("P", "L", "1") or image.mode.startswith("I")
             pixels = np.atleast_3d(np.asarray(image if is_grey else image.convert("RGBA")))
     except Exception as error:  # as above

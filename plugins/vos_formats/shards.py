@@ -21,6 +21,7 @@ from vos.plugin import (
     LabelMap,
     Prediction,
     output_errors,
+    read_label_map,
     safe_name,
 )
 from vos_formats.importing import natural, reading, sequence_of, stem_of
@@ -86,13 +87,23 @@ def read_tar(path: Path) -> list[ImportedMasks] | None:
 def _reader(path: Path, names: list[str]) -> Callable[[], Iterator[ImportedFrame]]:
     @reading(path, "PNG masks")
     def frames() -> Iterator[ImportedFrame]:
+        grey_values: set[int] = set()
         with tarfile.open(path, "r:") as tar:
             for name in names:
                 stream = tar.extractfile(name)
                 assert stream is not None, "only files are listed"
-                with Image.open(io.BytesIO(stream.read())) as image:
+                content = stream.read()
+                label_map = read_label_map(f"{path}: {name}", allow_empty=True, content=content)
+                with Image.open(io.BytesIO(content)) as image:
                     if image.mode not in ("P", "L", "1"):
                         raise AnnotationError(f"{path}: {name} is {image.mode}, expected a palette or grey PNG of ids.")
-                    yield ImportedFrame(stem_of(name), np.asarray(image, dtype=np.uint8))
+                    if image.mode == "L":
+                        grey_values.update(np.unique(np.asarray(image)).tolist())
+                if 255 in grey_values and len(grey_values - {0}) > 1:
+                    raise AnnotationError(
+                        f"{path}: {name}: its grey masks hold 255 beside other values: an object, or void. "
+                        "Write ids into palette PNG files."
+                    )
+                yield ImportedFrame(stem_of(name), label_map)
 
     return frames

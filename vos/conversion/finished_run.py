@@ -15,7 +15,8 @@ from vos.errors import InputError
 from vos.host.opening import frames_of
 from vos.host.outputs.run_record import read_record
 from vos.io.atomic_files import safe_name
-from vos.io.masks.mask_file import read_label_map
+from vos.io.masks.mask_file import load_mask
+from vos.io.masks.sequence_masks import grey_values, refuse_mixed_palettes
 from vos.io.natural_order import natural_order
 from vos.io.source_identity import absolute_path, content_of
 from vos.protocols.source import Source
@@ -164,10 +165,17 @@ class FinishedRun:
         by_index = self.masks_by_index(info)
         known = tuple(self.record.get("object_ids") or ())
         size: tuple[int, int] | None = None
+        refuse_mixed_palettes(by_index.values())
+        values = grey_values(by_index.values())
+        notes: set[str | None] = {None}
         black = np.zeros((1, 1, 3), np.uint8)
         pictures = None if source is None else self._pictures(source, list(by_index))
         for index, path in by_index.items():
-            label_map = without_void(read_label_map(path, size, allow_empty=True))
+            loaded = load_mask(path, size, allow_empty=True, sequence_values=values)
+            if loaded.note not in notes:  # once for all masks that it is about
+                logger.info("%s: %s.", path, loaded.note)
+                notes.add(loaded.note)
+            label_map = without_void(loaded.label_map)
             if pictures is None:
                 if black.shape[:2] != label_map.shape:
                     black = np.zeros((*label_map.shape, 3), np.uint8)
@@ -190,7 +198,7 @@ class FinishedRun:
         return (frame for frame in frames if frame.index in wanted)
 
     def _info(self) -> SourceInfo:
-        height, width = read_label_map(self.masks[0], allow_empty=True).shape
+        height, width = load_mask(self.masks[0], allow_empty=True).label_map.shape
         return SourceInfo(self.location or str(self.folder), self.sequence, "finished run", size=(height, width))
 
 
@@ -201,7 +209,7 @@ def _check_fit(info: SourceInfo, masks: Mapping[int, Path]) -> None:
     if info.frame_count is not None and index >= info.frame_count:
         count = "1 frame" if info.frame_count == 1 else f"{info.frame_count} frames"
         raise InputError(f"{path}: is the mask of frame {index}, and {info.location} has {count}, from 0. {advice}")
-    height, width = read_label_map(path, allow_empty=True).shape
+    height, width = load_mask(path, allow_empty=True).label_map.shape
     if info.size is not None and info.size != (height, width):
         frame = f"{info.size[1]}x{info.size[0]}"
         raise InputError(f"{path}: the mask is {width}x{height}, the frames of {info.location} are {frame}. {advice}")

@@ -157,6 +157,42 @@ def test_a_tar_file_of_the_current_folder_names_its_sequence_and_hidden_files_ar
     assert [file.name for file in folder.iterdir()] == ["00000.png"]
 
 
+def test_a_tar_file_of_masks_is_read_as_mask_files_are(tmp_path, caplog):
+    caplog.set_level("INFO", logger="vos")
+    order = np.array([3, 0, 1, 2])
+    reordered = image_of(np.argsort(order)[label_map()], PALETTE[order])
+    files = {"clip/00000.png": reordered, "clip/00001.png": image_of(label_map())}
+    read = imported(tar_of(tmp_path / "m.tar", files), tmp_path)
+    assert all(np.array_equal(mask, label_map()) for mask in read.values())
+    assert "another order" not in caplog.text  # a line for each of its files would be as many as it has frames
+    soft = Image.fromarray(label_map() * np.uint8(127)).resize((64, 48), Image.Resampling.BILINEAR)
+    with pytest.raises(vos.InputError, match=r"m\.tar: clip/00000\.png: .* different grey values"):
+        imported(tar_of(tmp_path / "m.tar", {"clip/00000.png": soft}), tmp_path / "soft")
+    steps = {f"clip/0000{k}.png": image_of([[0, value]], None) for k, value in enumerate((127, 255))}
+    with pytest.raises(vos.InputError, match=r"m\.tar: clip/00001\.png: its grey masks hold 255 beside other values"):
+        imported(tar_of(tmp_path / "m.tar", steps), tmp_path / "steps")
+    path = tar_of(tmp_path / "m.tar", {"clip/00000.png": image_of(label_map())})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IDAT") + 12] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(vos.InputError, match=r"m\.tar: clip/00000\.png: a damaged PNG file"):
+        imported(path, tmp_path / "damaged")
+
+
+@pytest.mark.parametrize("to", ["sa-v", "mots", "png"])
+def test_pngs_whose_checksum_does_not_fit_are_refused(to, tmp_path):
+    sequence = tiny_sequence("moving", length=2)
+    frames, _ = sequence.save(tmp_path / "clip")
+    run = vos.track(frames, sequence.label_maps[0], tracker=StubTracker(), output=tmp_path / "out").run
+    (folder,) = vos.export(run.output, to, tmp_path / to)
+    path = max(folder.rglob("*.png"))
+    content = bytearray(path.read_bytes())
+    content[content.index(b"IEND") - 5] ^= 1  # of the last data's checksum
+    path.write_bytes(content)
+    with pytest.raises(vos.InputError, match=f"{path.name}: cannot be read as a mask"):
+        imported(folder, tmp_path)
+
+
 @pytest.mark.parametrize("kind", ["ids", "black and white", "one"])
 def test_label_maps_of_frames_called_frame_000_are_no_objects_of_one_frame(kind, tmp_path):
     video, masks = tmp_path / "video", tmp_path / "masks"

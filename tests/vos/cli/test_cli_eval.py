@@ -282,6 +282,24 @@ def test_predicted_values_that_are_no_class_are_faults_and_segments_are_not(
     assert out.splitlines()[-1].split() == ["Pixel", "accuracy", "100.0"]
 
 
+@pytest.mark.parametrize(
+    ("black_and_white", "line"), [("labels", "no label is a class"), ("mine", "all predictions are")]
+)
+def test_classes_in_black_and_white_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], black_and_white: str, line: str
+) -> None:
+    for folder in ("images", "labels", "mine"):
+        (tmp_path / folder).mkdir()
+        classes = np.eye(8, 9, dtype=np.uint8) * (255 if folder == black_and_white else 1)
+        Image.fromarray(classes).save(tmp_path / folder / "a.png")
+    code, out, err = run(
+        capsys, "eval", "semantic", tmp_path / "images", "--labels", tmp_path / "labels", "--classes", 2,
+        "--pred", tmp_path / "mine",
+    )  # fmt: skip
+    assert (code, out) == (2, "")
+    assert f"{tmp_path / black_and_white}: {line}" in err
+
+
 def test_labels_without_a_class_leave_json_that_all_can_read(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -324,6 +342,18 @@ def test_perseg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     read = vos.read_label_map(tmp_path / "mine/mug/02.png")
     Image.fromarray(PALETTE[read]).save(tmp_path / "mine/mug/02.png")  # painted, as PerSAM's script does
     assert evaluate_perseg(tmp_path / "PerSeg", tmp_path / "mine") == [cat, mug]
+    cutout = Image.fromarray(np.full((50, 80, 3), 90, np.uint8))
+    cutout.putalpha(Image.fromarray((read > 0) * np.uint8(255)))
+    cutout.save(tmp_path / "mine/mug/02.png")  # the image, transparent around the object
+    for hidden in ("PerSeg/Annotations/cat/._01.png", "PerSeg/Annotations/.checkpoints/01.png"):
+        (tmp_path / hidden).parent.mkdir(exist_ok=True)
+        (tmp_path / hidden).write_bytes(b"")
+    assert evaluate_perseg(tmp_path / "PerSeg", tmp_path / "mine") == [cat, mug]
+    with pytest.raises(vos.InputError, match="no category has 0.png, the given image. Name it with --reference"):
+        evaluate_perseg(tmp_path / "PerSeg", tmp_path / "mine", reference="0")
+    cutout.resize((80, 50), Image.Resampling.BILINEAR, (0, 0, 60, 40)).save(tmp_path / "mine/mug/02.png")
+    with pytest.raises(vos.InputError, match="mug/02.png: soft transparency"):
+        evaluate_perseg(tmp_path / "PerSeg", tmp_path / "mine")
     (tmp_path / "mine/mug/01.png").unlink()
     code, _, err = run(capsys, "eval", "perseg", "--gt", tmp_path / "PerSeg", "--pred", tmp_path / "mine")
     assert code == 2
@@ -639,6 +669,11 @@ def test_a_submission_holds_masks_alone(tree: Path, tmp_path: Path, capsys: pyte
     )
     assert code == 2
     assert "no masks of 1 sequences, first cat" in err
+    (results / "dog" / "run.json").write_text('{"finished": false}')
+    code, _, err = run(capsys, "eval", "submission", results, "-o", target, "--overwrite")
+    assert (code, err) == (
+        2, f"vos: {results / 'dog'}: the run is not finished. Run it again to go on, or leave it out with --names.\n"
+    )  # fmt: skip
 
 
 def test_a_submission_of_a_name_that_is_not_utf_8_is_refused(tree: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 import vos
 import vos.cli_options.executor_options
@@ -109,6 +110,15 @@ def test_an_export_that_is_there_is_replaced_only_with_overwrite(finished, tmp_p
 def test_wrong_usage_is_told(finished, words, message):
     refused = run("export", finished.output, *words)
     assert message in str(refused.exception)
+
+
+def test_grey_steps_are_the_same_objects_in_all_masks_of_a_folder(tmp_path, caplog):
+    for k, values in enumerate(([85, 170, 255], [85, 170, 0], [0, 0, 255])):
+        Image.fromarray(np.kron([[0, *values]], np.ones((8, 8))).astype(np.uint8)).save(tmp_path / f"{k:05d}.png")
+    with caplog.at_level("INFO", logger="vos"):
+        (path,) = vos.export(tmp_path, "npz", tmp_path / "m.npz")
+    assert np.load(path)["label_maps"][:, :1, ::8].tolist() == [[[0, 1, 2, 3]], [[0, 1, 2, 0]], [[0, 0, 0, 3]]]
+    assert caplog.text.count("grey values 85, 170, 255 in equal steps, read as objects 1 to 3") == 1
 
 
 def test_a_folder_without_masks_is_told(tmp_path):

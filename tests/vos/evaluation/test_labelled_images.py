@@ -103,6 +103,12 @@ def test_labels_that_are_not_8_bit_are_refused(tmp_path):
     images = folders(tmp_path / "images", tmp_path / "labels", 3)
     with pytest.raises(InputError, match="labels have mode RGB"):
         images.read_labels(images.pairs[0][1])
+    write(tmp_path / "labels" / "a.png")
+    content = bytearray((tmp_path / "labels" / "a.png").read_bytes())
+    content[content.index(b"IDAT") + 8] ^= 1
+    (tmp_path / "labels" / "a.png").write_bytes(content)
+    with pytest.raises(InputError, match="cannot be read as labels .a damaged PNG file"):
+        images.read_labels(images.pairs[0][1])
     (tmp_path / "labels" / "a.png").write_bytes(b"no picture")
     with pytest.raises(InputError, match="cannot be read as labels"):
         images.read_labels(images.pairs[0][1])

@@ -275,6 +275,36 @@ def test_black_and_white_label_maps_in_memory_are_scored_as_files() -> None:
         score_sequence(two, np.where(two > 1, 255, 0).astype(np.uint8))
 
 
+@pytest.mark.parametrize("protocol", ["lvos", "mose", "youtube-vos"])
+def test_black_and_white_predictions_beside_objects_that_appear_later_are_refused(
+    tmp_path: Path, protocol: str
+) -> None:
+    truth, _ = late_object()
+    prediction = np.where(truth == 1, 255, 0).astype(np.uint8)
+    for name, label_maps in (("truth", truth), ("mine", prediction)):
+        (tmp_path / name / "v").mkdir(parents=True)
+        for n, label_map in enumerate(label_maps):
+            Image.fromarray(label_map).save(tmp_path / name / "v" / f"{n:05d}.png")
+    with pytest.raises(FaultsError, match="00001.png: only 0 and 255, where the objects are 1, 2. Write ids"):
+        vos.evaluate(tmp_path / "truth", tmp_path / "mine", protocol=protocol)
+    with pytest.raises(InputError, match="frame 00001: only 0 and 255, where the objects are 1, 2. Write ids"):
+        score_sequence(truth, prediction, protocol)
+
+
+@pytest.mark.parametrize("palette", [False, True])
+def test_grey_steps_in_the_truth_are_refused(tree: Path, predictions: Path, tmp_path: Path, palette: bool) -> None:
+    (tmp_path / "truth" / "bear").mkdir(parents=True)
+    for n, path in enumerate(png_files(tree / "Annotations/480p/bear")):
+        grey = Image.fromarray(np.array([0, 127, 255 if n else 0], np.uint8)[np.array(Image.open(path))])
+        if palette:
+            grey.putpalette([value for value in range(256) for _ in range(3)])
+        grey.save(tmp_path / "truth" / "bear" / path.name)
+    with pytest.raises(
+        FaultsError, match="1 fault.*\n.*00000.png: the .* hold the grey values 127, 255: 255 may be void"
+    ):
+        vos.evaluate(tmp_path / "truth", predictions, protocol="davis-2016")
+
+
 @pytest.mark.parametrize("protocol", ["davis-2017", "davis-2016", "vost"])
 def test_a_first_truth_without_objects_is_refused_in_memory_too(protocol: str) -> None:
     truth, prediction = late_object()

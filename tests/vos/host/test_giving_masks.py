@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 import vos
 import vos.plugin
 from vos.errors import AnnotationError, EmptyMaskError, OptionError
+from vos.evaluation import FaultsError
 from vos.host.annotations.annotation_loading import gather_annotations
 from vos.host.annotations.mask_arguments import parse_mask_arguments
 from vos.testing import StubTracker, tiny_sequence
@@ -39,9 +41,9 @@ def box(x: int, value: int = 1) -> np.ndarray:
     return label_map
 
 
-def save(path: Path, pixels: np.ndarray) -> Path:
+def save(path: Path, pixels: np.ndarray | Image.Image) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(pixels).save(path)
+    (pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)).save(path)
     return path
 
 
@@ -150,6 +152,80 @@ def test_a_folder_for_each_object(tmp_path: Path, caplog: pytest.LogCaptureFixtu
     assert found == {0: (box(15, 1) + box(2, 2)).tolist(), 5: box(2, 2).tolist()}
     assert "a folder for each object: ball, cup" in caplog.text
     assert gather({"7": tmp_path / "cup"}) == {0: box(2, 7).tolist(), 5: box(2, 7).tolist()}
+
+
+def test_grey_steps_are_the_same_objects_in_all_masks_of_a_sequence(tmp_path: Path) -> None:
+    ids = [box(2, 1) + box(12, 2) + box(21, 3), box(2, 1) + box(12, 2), box(12, 2) + box(21, 3), box(21, 3)]
+    folder = tmp_path / "masks"
+    for index, label_map in enumerate(ids):
+        save(folder / f"{index:05d}.png", np.array([0, 85, 170, 255], np.uint8)[label_map])
+    expected = {index: label_map.tolist() for index, label_map in enumerate(ids)}
+    assert gather(folder) == expected
+    assert gather(folder, indices=range(2, 50)) == {index: expected[index] for index in (2, 3)}
+    assert gather({index: folder / f"{index:05d}.png" for index in expected}) == expected
+    beside = replace(info(4), annotation_folder=folder)
+    assert gather(None, beside, range(4)) == {0: expected[0]}
+    save(folder / "00004.png", box(2, 7))
+    with pytest.raises(
+        AnnotationError, match="00000.png: grey values in equal steps, as of 3 objects, but .* 7, 85, 170"
+    ):
+        gather(folder)
+
+
+def test_a_black_and_white_mask_among_several_objects_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "00000.png", TRUTH)
+    later = save(tmp_path / "00003.png", box(15, 255))
+    with pytest.raises(
+        AnnotationError, match="00003.png: only 0 and 255, where the objects of the folder are 1, 2. Write"
+    ):
+        gather(tmp_path)
+    assert gather({0: box(2), 3: later})[3] == box(15).tolist()
+    save(tmp_path / "00000.png", box(2))
+    assert gather(tmp_path)[3] == box(15).tolist()
+
+
+def test_masks_of_one_colour_each_have_the_same_in_a_folder(tmp_path: Path) -> None:
+    red, blue = (np.array([[0, 0, 0], colour], np.uint8) for colour in ((255, 0, 0), (0, 0, 255)))
+    save(tmp_path / "00000.png", red[box(2)])
+    save(tmp_path / "00003.png", red[box(4)])
+    assert gather(tmp_path) == {0: box(2).tolist(), 3: box(4).tolist()}
+    save(tmp_path / "00003.png", blue[box(15)])
+    with pytest.raises(AnnotationError, match="00003.png: its one colour on black is another than that of .*00000.png"):
+        gather(tmp_path)
+
+
+def test_a_folder_in_which_an_index_has_several_colours_is_refused(tmp_path: Path) -> None:
+    def save_palette(name: str, pixels: np.ndarray, *colours: tuple[int, int, int]) -> None:
+        image = Image.fromarray(pixels)
+        image.putpalette([value for colour in colours for value in colour])
+        save(tmp_path / name, image)
+
+    black, red, blue = (0, 0, 0), (255, 0, 0), (0, 0, 255)
+    save_palette("00000.png", TRUTH, black, red, blue)
+    save_palette("00003.png", box(2), (9, 9, 9), red)
+    assert gather(tmp_path) == {0: TRUTH.tolist(), 3: box(2).tolist()}
+    save_palette("00005.png", box(15), black, blue)  # an optimiser left out the colour that this frame lacks
+    both = f"00005.png: index 1 of its palette is #0000ff, and #ff0000 in {tmp_path / '00000.png'}"
+    with pytest.raises(AnnotationError, match=both):
+        gather(tmp_path)
+    with pytest.raises(AnnotationError, match=both):
+        gather(None, replace(info(), annotation_folder=tmp_path))
+    with pytest.raises(AnnotationError, match=both):
+        vos.export(tmp_path, "npz", tmp_path / "m.npz")
+    with pytest.raises(FaultsError, match=both):
+        vos.evaluate(tmp_path, tmp_path)
+    assert vos.evaluate(tmp_path, tmp_path, protocol="davis-2016").j_and_f == 1
+    save_palette("00005.png", box(15), black, tuple(vos.plugin.PALETTE[2]))  # there the colour gives the id
+    assert gather(tmp_path)[5] == box(15, 2).tolist()
+    (tmp_path / "00005.png").unlink()
+    save_palette("00000.png", box(2), black, (255, 255, 255), red)
+    save_palette("00003.png", box(2, 2), black, blue, (255, 255, 255))
+    assert gather(tmp_path)[3] == box(2).tolist()  # black and white in both
+    for alone, *palette in ((2, black, red, (255, 255, 255)), (1, black, (0, 128, 0), red)):
+        save_palette("00000.png", box(2, alone), *palette)  # black and white, and DAVIS's second colour
+        save_palette("00003.png", TRUTH, *palette)
+        with pytest.raises(AnnotationError, match="00000.png: the colours in use .* and in .*00003.png the indices"):
+            gather(tmp_path)
 
 
 def test_a_folder_of_sequences_is_entered_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

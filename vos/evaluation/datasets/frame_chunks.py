@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from vos.evaluation.metrics.frame_scores import FrameScores
 from vos.evaluation.video.black_and_white import one_object, predicted_ids
 from vos.evaluation.video.sequence_scores import SequenceScorer
 from vos.io.masks.mask_file import StoredLabelMap, read_stored_label_map
-from vos.types.arrays import LabelMap
 
 if TYPE_CHECKING:
     from multiprocessing.context import BaseContext
@@ -143,6 +142,8 @@ def process_context() -> BaseContext:
 def _score_chunk(chunk: _Chunk) -> _ChunkResult:
     """Score some frames; a frame that cannot be scored yields its fault as a text."""
     result = _ChunkResult()
+    # An object in black and white may appear after the first annotated frame.
+    objects = chunk.scorer.first_ids or ((1,) if chunk.binary else ())
     for truth_path, path in zip(chunk.truths, chunk.predictions, strict=True):
         try:
             truth = _read(truth_path, result.notes).label_map
@@ -151,8 +152,10 @@ def _score_chunk(chunk: _Chunk) -> _ChunkResult:
             result.frames.append(f"{truth_path}: {error}")
             continue
         try:
-            prediction = np.zeros_like(truth) if path is None else _prediction(path, chunk, result.notes)
-            result.frames.append(chunk.scorer.score(truth, prediction))
+            stored = StoredLabelMap(np.zeros_like(truth)) if path is None else _read(path, result.notes)
+            prediction = predicted_ids(stored.label_map, objects, chunk.scorer.protocol)
+            scores = chunk.scorer.score(truth, prediction)
+            result.frames.append(replace(scores, black_and_white=stored.binary))
         except InputError as error:
             result.frames.append(f"{path}: {error}")
     return result
@@ -164,10 +167,3 @@ def _read(path: Path, notes: dict[str, Path]) -> StoredLabelMap:
     if mask.note is not None:
         notes.setdefault(mask.note.partition(", so ")[0], path)
     return mask
-
-
-def _prediction(path: Path, chunk: _Chunk, notes: dict[str, Path]) -> LabelMap:
-    scorer = chunk.scorer
-    # An object in black and white may appear after the first annotated frame.
-    objects = scorer.first_ids or ((1,) if chunk.binary else ())
-    return predicted_ids(_read(path, notes).label_map, objects, scorer.protocol)

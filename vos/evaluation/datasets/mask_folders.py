@@ -21,12 +21,18 @@ from vos.evaluation.datasets.sequence_folders import (
     stray_folders,
 )
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, tolerance_in_pixels
-from vos.evaluation.video.black_and_white import annotated_in_black_and_white, one_object
+from vos.evaluation.video.black_and_white import (
+    annotated_in_black_and_white,
+    one_object,
+    refuse_equal_steps,
+    unclear_object,
+)
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named, protocol_of_set
 from vos.evaluation.video.scores import Scores, SequenceFiles
 from vos.evaluation.video.sequence_scores import SequenceScorer, describe_stray, no_first_object
 from vos.io.masks.mask_file import read_stored_label_map
+from vos.io.masks.sequence_masks import refuse_mixed_palettes
 from vos.types.label_map import object_ids
 
 Missing = Literal["error", "zero"]
@@ -259,6 +265,8 @@ def _plan(
         return None
     try:
         first = read_stored_label_map(annotated[0])
+        if first.grey and not first.binary:
+            refuse_equal_steps(annotated)
     except InputError as error:
         faults.append(f"{annotated[0]}: {error}")
         return None
@@ -304,6 +312,14 @@ def _finish(plan: PlannedSequence, faults: list[str]) -> SequenceScores | None:
         else:
             scorer.add(result, plan.truths[index].stem)
     files = {path.stem: path for path in plan.predictions if path is not None}
+    for masks in (
+        (png_files(plan.truths[0].parent), files.values()) if plan.palettes and not scorer.protocol.merge else ()
+    ):
+        try:
+            refuse_mixed_palettes(masks)
+        except InputError as error:
+            broken.append(str(error).removesuffix("."))
+    broken += [f"{files[frame]}: {unclear_object(scorer.scored_ids)}" for frame in scorer.unclear_frames()]
     broken += [
         f"{files[frame]}: {describe_stray(ids, scorer.protocol, scorer.first_ids)}" for frame, ids in scorer.stray_ids()
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vos.errors import InputError
 from vos.evaluation.datasets.sequence_folders import png_files
+from vos.host.outputs.run_record import read_record
 from vos.io.atomic_files import atomic_write, output_errors
 from vos.io.masks.mask_file import read_stored_label_map
 
@@ -23,7 +24,8 @@ def write_submission(results: Path, target: Path, sequences: Sequence[str] | Non
     Returns:
         The number of masks.
     Raises:
-        InputError: no masks, a sequence that is not there, a mask that cannot be read, or a name that is not UTF-8.
+        InputError: no masks, a sequence that is not there or whose run is not finished, a mask that cannot be read, or
+            a name that is not UTF-8.
         OutputError: the file cannot be written.
     """
     if not results.is_dir():
@@ -35,6 +37,9 @@ def write_submission(results: Path, target: Path, sequences: Sequence[str] | Non
     if lost or not names:
         what = f"no masks of {len(lost)} sequences, first {lost[0]}" if lost else "no folder of PNG masks in it"
         raise InputError(f"{results}: {what}.")
+    stopped = next((there[name] for name in names if (read_record(there[name]) or {}).get("finished") is False), None)
+    if stopped is not None:
+        raise InputError(f"{stopped}: the run is not finished. Run it again to go on, or leave it out with --names.")
     files = [(name, path) for name in names for path in png_files(there[name])]
     for name, path in files:
         try:

@@ -9,10 +9,12 @@ import numpy as np
 from vos.errors import InputError
 from vos.evaluation.datasets.faults import FaultsError
 from vos.evaluation.images.initializer_scores import as_proposals
-from vos.evaluation.images.labelled_images import LabelledImages
+from vos.evaluation.images.labelled_images import IGNORED, LabelledImages
 from vos.evaluation.images.segmentation_scores import HungarianScorer, SemanticScorer
 from vos.io.masks.mask_file import read_stored_label_map
 from vos.types.arrays import LabelMap
+
+_WRITE_CLASSES = "Write classes, such as 0 and 1 in place of black and white"
 
 
 def evaluate_semantic(
@@ -28,7 +30,8 @@ def evaluate_semantic(
     Returns:
         The scorer, with accuracy and IoU.
     Raises:
-        FaultsError: missing, unreadable or wrong-sized files, or values that are no class, all listed in one error.
+        FaultsError: missing, unreadable or wrong-sized files, values that are no class, or black and white for several
+            classes, all listed in one error.
         InputError: the folder is not there.
     """
     predictions = Path(predictions)
@@ -36,6 +39,7 @@ def evaluate_semantic(
         raise InputError(f"{predictions}: no such folder of predictions.")
     scorer = (HungarianScorer if hungarian else SemanticScorer)(len(images.classes))
     faults = []
+    known, predicted = set[int](), set[int]()
     for image, label_file in images.pairs:
         found = predictions / f"{image.stem}.png"
         labels = images.read_labels(label_file)
@@ -50,6 +54,12 @@ def evaluate_semantic(
             faults.append(f"{found}: {error}")
             continue
         scorer.add(as_proposals(prediction) if hungarian else prediction, labels)
+        known.update(np.unique(labels).tolist())
+        predicted.update(np.unique(prediction).tolist())
+    if known == {IGNORED, 0} and len(images.classes) > 1:
+        faults.append(f"{images.pairs[0][1].parent}: no label is a class besides 0. {_WRITE_CLASSES}")
+    if predicted == {0, 255} and len(images.classes) > 1 and not hungarian:
+        faults.append(f"{predictions}: all predictions are 0 or 255, which is nothing. {_WRITE_CLASSES}")
     if faults:
         raise FaultsError(str(predictions), faults)
     return scorer

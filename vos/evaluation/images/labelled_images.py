@@ -11,8 +11,9 @@ import numpy.typing as npt
 from natsort import natsorted
 from PIL import Image as PillowImage
 
-from vos.errors import InputError
+from vos.errors import AnnotationError, InputError
 from vos.evaluation.datasets.davis_layout import read_names
+from vos.io.masks.mask_file import read_stored_label_map
 
 IGNORED = -1
 """The class of pixels that are not scored."""
@@ -100,10 +101,11 @@ class LabelledImages:
         """
         try:
             with PillowImage.open(path) as image:
-                if image.mode not in ("L", "P"):
-                    raise InputError(f"{path}: labels have mode {image.mode}, expected 8-bit greyscale or palette.")
-                values = np.asarray(image)
-        except OSError as error:
+                mode = image.mode
+            if mode not in ("L", "P"):
+                raise InputError(f"{path}: labels have mode {mode}, expected 8-bit greyscale or palette.")
+            values = read_stored_label_map(path, by_index=True).label_map
+        except (OSError, AnnotationError) as error:
             raise InputError(f"{path}: cannot be read as labels ({error}).") from error
         classes: ClassMap = self.class_of[values]
         return classes

@@ -10,6 +10,7 @@ import numpy as np
 
 from vos.errors import InputError
 from vos.evaluation.datasets.faults import FaultsError
+from vos.evaluation.datasets.sequence_folders import png_files
 from vos.evaluation.metrics.boundary_iou import boundary_region
 from vos.io.masks.mask_file import read_stored_label_map
 from vos.types.arrays import BoolArray
@@ -46,7 +47,7 @@ def evaluate_perseg(truth: Path | str, predictions: Path | str, *, reference: st
         Scores by category, sorted by name.
     Raises:
         FaultsError: missing, unreadable or wrong-sized masks, all listed in one error.
-        InputError: a folder is not there, or holds no categories.
+        InputError: a folder is not there, or holds no categories, or none of them has the reference.
     Source: IoU: eval_mioU.py of ZrrSkywalker/Personalize-SAM at 01d73aa, where every path with "00" in it is left
         out and eight categories are skipped; here only the file ``00.png`` is, and no category.
     """
@@ -57,11 +58,16 @@ def evaluate_perseg(truth: Path | str, predictions: Path | str, *, reference: st
             raise InputError(f"{path}: no such folder.")
     faults: list[str] = []
     scores = []
-    for category in sorted(path for path in folder.iterdir() if path.is_dir()):
-        files = sorted(path for path in category.glob("*.png") if path.stem != reference)
+    found = False
+    for category in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        held = png_files(category)
+        files = [path for path in held if path.stem != reference]
+        found |= files != held
         if files:
             pairs = _pairs(files, predictions / category.name, faults)
             scores.append(_score(category.name, pairs))
+    if scores and not found:
+        raise InputError(f"{folder}: no category has {reference}.png, the given image. Name it with --reference.")
     if faults:
         raise FaultsError(str(predictions), faults)
     if not scores:

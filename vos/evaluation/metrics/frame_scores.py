@@ -34,6 +34,7 @@ class FrameScores:
         f_adaptive: float64 (K,), F with MOSEv2's tolerance; None where it is not measured.
         boundary: int64 (K, 2), pixels that the boundary regions share, and those of either; None where the boundary IoU
             is not measured.
+        black_and_white: the prediction was of 0 and 255, taken for the sequence's one object.
     """
 
     truth_ids: tuple[int, ...]
@@ -43,6 +44,7 @@ class FrameScores:
     f: npt.NDArray[np.float64]
     f_adaptive: npt.NDArray[np.float64] | None = None
     boundary: npt.NDArray[np.int64] | None = None
+    black_and_white: bool = False
 
 
 def score_frame(

@@ -1,4 +1,4 @@
-"""Masks of only 0 and 255: one object, if the sequence has one."""
+"""The meaning of 255 in masks: void, or the one object of a sequence in black and white."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import numpy as np
 
 from vos.errors import InputError
 from vos.evaluation.video.protocol import Protocol
+from vos.io.masks.grey_masks import equal_steps
 from vos.io.masks.mask_file import read_stored_label_map
+from vos.io.masks.sequence_masks import grey_values
 from vos.types.arrays import LabelMap
 from vos.types.label_map import VOID, only_void
 
@@ -35,6 +37,22 @@ def annotated_in_black_and_white(annotations: Iterable[Path]) -> bool:
     return False
 
 
+def refuse_equal_steps(annotations: Iterable[Path]) -> None:
+    """Refuse grey annotations in which 255 is void or the last of several objects.
+
+    Args:
+        annotations: files of the sequence.
+    Raises:
+        InputError: their grey values are equal steps, such as 85, 170 and 255; text as in ``one_object``.
+    """
+    values = sorted(grey_values(annotations))
+    if equal_steps(values):
+        raise InputError(
+            f"the sequence's annotations hold the grey values {', '.join(map(str, values[:12]))}: 255 may be void, or "
+            f"the last of {len(values)} objects in equal steps. Write ids into palette PNG files"
+        )
+
+
 def one_object(truth: LabelMap) -> LabelMap:
     """Make 255 the object 1, in a sequence annotated in black and white.
 
@@ -51,12 +69,18 @@ def one_object(truth: LabelMap) -> LabelMap:
     return only
 
 
+def unclear_object(object_ids: Sequence[int]) -> str:
+    """Say that a prediction of 0 and 255 does not tell which object it shows; without a subject or a full stop."""
+    shown = ", ".join(map(str, object_ids)) or "none in the first annotation"
+    return f"only 0 and 255, where the objects are {shown}. Write ids"
+
+
 def predicted_ids(prediction: LabelMap, object_ids: Sequence[int], protocol: Protocol) -> LabelMap:
     """Read a prediction as ids: black and white is the sequence's one object.
 
     Args:
         prediction: uint8 (H, W).
-        object_ids: the sequence's objects.
+        object_ids: the sequence's objects, as far as its first annotation shows them.
         protocol: the rules.
     Returns:
         uint8 (H, W) of 0 and ids, which need not be those of the sequence.
@@ -67,8 +91,7 @@ def predicted_ids(prediction: LabelMap, object_ids: Sequence[int], protocol: Pro
         return prediction
     if only_void(prediction):
         if len(object_ids) != 1 and protocol.max_proposals is None:
-            shown = ", ".join(map(str, object_ids)) or "none in the first annotation"
-            raise InputError(f"only 0 and 255, where the objects are {shown}. Write ids")
+            raise InputError(unclear_object(object_ids))
         return np.where(prediction == VOID, object_ids[0], 0).astype(np.uint8)
     values = int(np.count_nonzero(np.bincount(prediction.ravel())))
     if values > MANY_VALUES:

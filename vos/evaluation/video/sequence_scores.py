@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from vos.errors import InputError
 from vos.evaluation.metrics.boundary_accuracy import TOLERANCE, exact_tolerance
 from vos.evaluation.metrics.frame_scores import FrameScores, score_frame, score_proposals
-from vos.evaluation.video.black_and_white import one_object, predicted_ids
+from vos.evaluation.video.black_and_white import one_object, predicted_ids, unclear_object
 from vos.evaluation.video.object_scores import ObjectScores, SequenceScores
 from vos.evaluation.video.protocol import Protocol, protocol_named
 from vos.types.arrays import LabelMap
@@ -116,6 +117,16 @@ class SequenceScorer:
         found = ((frame, tuple(i for i in scores.prediction_ids if i not in known)) for frame, scores in self._frames)
         return [(frame, ids) for frame, ids in found if ids]
 
+    def unclear_frames(self) -> list[str]:
+        """List frames with a prediction of 0 and 255, where further objects appear after the first annotated frame.
+
+        Returns:
+            Frame names; none where the protocol scores one object, proposals, or the first frame's objects alone.
+        """
+        if len(self.scored_ids) < 2 or self.protocol.max_proposals is not None:
+            return []
+        return [frame for frame, scores in self._frames if scores.black_and_white]
+
     def scores(self) -> SequenceScores:
         """Finish the sequence.
 
@@ -125,8 +136,13 @@ class SequenceScorer:
         protocol = self.protocol
         if protocol.max_proposals is not None:
             return SequenceScores(self.name, tuple(self._matched()), self._notes())
-        ids = self.first_ids if protocol.of_first_frame else sorted({*self.first_ids, *self._truth_ids})
-        return SequenceScores(self.name, tuple(self._object(i) for i in ids), self._notes())
+        return SequenceScores(self.name, tuple(self._object(i) for i in self.scored_ids), self._notes())
+
+    @property
+    def scored_ids(self) -> tuple[int, ...]:
+        """The objects that the protocol scores, by the truth of the frames added so far."""
+        later = () if self.protocol.of_first_frame else self._truth_ids
+        return tuple(sorted({*self.first_ids, *later}))
 
     @property
     def _truth_ids(self) -> set[int]:
@@ -257,7 +273,8 @@ def score_sequence(
             if held is not None:
                 scorer.add(held[1], held[0])
             objects = scorer.first_ids or ((1,) if binary is not False else ())
-            held = frame, scorer.score(truth, predicted_ids(prediction, objects, rules))
+            scores = scorer.score(truth, predicted_ids(prediction, objects, rules))
+            held = frame, replace(scores, black_and_white=only_void(prediction))
         except InputError as error:
             raise InputError(f'sequence "{name}": frame {frame}: {error}') from None
     if frames is not None and len(frames) != n + 1:
@@ -266,6 +283,8 @@ def score_sequence(
         scorer.add(held[1], held[0])
     if scorer is None or not scorer.frame_count:
         raise InputError(f'sequence "{name}": {n + 1} frames, and {rules.name} leaves none of them to score.')
+    for frame in scorer.unclear_frames():
+        raise InputError(f'sequence "{name}": frame {frame}: {unclear_object(scorer.scored_ids)}.')
     for frame, ids in scorer.stray_ids():
         raise InputError(f'sequence "{name}": frame {frame}: {describe_stray(ids, rules, scorer.first_ids)}')
     return scorer.scores()

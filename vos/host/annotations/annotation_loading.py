@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,6 +14,7 @@ from vos.errors import AnnotationError, EmptyMaskError, NoAnnotationError
 from vos.host.annotations.annotation_folders import folder_of_sequence, masks_by_frame, object_folders, shortened
 from vos.host.annotations.object_masks import ObjectName, ids_of_objects, merge_object_masks
 from vos.io.masks.mask_file import LoadedMask, label_map_of_image, load_mask
+from vos.io.masks.sequence_masks import grey_values, refuse_mixed_palettes
 from vos.types.annotation import Annotation
 from vos.types.arrays import AnyArray, LabelMap
 from vos.types.label_map import VOID, object_ids
@@ -138,14 +139,17 @@ def _of_object(name: str, one: Any, info: SourceInfo, indices: range) -> Iterato
     yield from (_Given(index, name, path, allow_empty=True) for index, path in kept.items())
 
 
-def _read(entries: Sequence[_Given], info: SourceInfo) -> Iterator[Annotation]:
-    """Read masks and put those of one frame together."""
+def _read(entries: Sequence[_Given], info: SourceInfo, files: Iterable[Path] = ()) -> Iterator[Annotation]:
+    """Read masks and put those of one frame together; files are all of a folder, where some of these are entries."""
     first = min(entry.index for entry in entries)
     notes: dict[str, list[str]] = {}
-    label_maps = [(entry, _label_map(entry, info, notes, later=entry.index > first)) for entry in entries]
+    values = grey_values(files or [e.mask for e in entries if e.name is None and isinstance(e.mask, (str, Path))])
+    label_maps = [(entry, _label_map(entry, info, notes, values, later=entry.index > first)) for entry in entries]
     for note, paths in notes.items():
         logger.info("%s: %s.", paths[0] + (f" and {len(paths) - 1} more" if len(paths) > 1 else ""), note)
     taken = {i for entry, label_map in label_maps if entry.name is None for i in object_ids(label_map)}
+    if files:
+        _refuse_unclear_objects(notes, taken)
     ids = ids_of_objects((entry.name for entry in entries if entry.name is not None), taken)
     by_frame: dict[int, list[tuple[_Given, LabelMap]]] = {}
     for entry, label_map in label_maps:
@@ -163,7 +167,23 @@ def _read(entries: Sequence[_Given], info: SourceInfo) -> Iterator[Annotation]:
         raise EmptyMaskError(f"no object in any of the {len(entries)} masks: all pixels are background or void.")
 
 
-def _label_map(entry: _Given, info: SourceInfo, notes: dict[str, list[str]], *, later: bool) -> LabelMap:
+def _refuse_unclear_objects(notes: Mapping[str, list[str]], ids: Collection[int]) -> None:
+    """Refuse masks of a folder that do not tell which object they show; notes are those on how files were read."""
+    white = [paths[0] for note, paths in notes.items() if note.startswith("a black and white mask")]
+    if white and len(ids) > 1:
+        shown = ", ".join(map(str, sorted(ids)))
+        raise AnnotationError(f"{white[0]}: only 0 and 255, where the objects of the folder are {shown}. Write ids.")
+    painted = [paths[0] for note, paths in notes.items() if note.startswith("one colour")]
+    if len(painted) > 1:
+        raise AnnotationError(
+            f"{painted[1]}: its one colour on black is another than that of {painted[0]}, none of them DAVIS's. Write "
+            "ids, or give a folder of masks for each object: --mask 1=FOLDER --mask 2=FOLDER."
+        )
+
+
+def _label_map(
+    entry: _Given, info: SourceInfo, notes: dict[str, list[str]], values: Collection[int], *, later: bool
+) -> LabelMap:
     """Read one mask; notes on how files were read are gathered, each with the files that it is about."""
     mask = entry.mask
     try:
@@ -171,7 +191,8 @@ def _label_map(entry: _Given, info: SourceInfo, notes: dict[str, list[str]], *, 
             return mask.label_map
         if isinstance(mask, (str, Path)):
             _refuse_a_frame(Path(mask), info)
-            loaded = load_mask(mask, info.size, allow_empty=entry.allow_empty)
+            together = values if entry.name is None else ()  # one object's mask has an id whatever its grey value is
+            loaded = load_mask(mask, info.size, allow_empty=entry.allow_empty, sequence_values=together)
         elif _is_mask(mask):
             loaded = _of_values(mask, entry.index)
         else:
@@ -254,9 +275,10 @@ def _from_folder(folder: Path, info: SourceInfo, indices: range) -> Iterator[Ann
     by_name = {index: path for index, path in named.items() if index in indices}
     if not by_name:
         raise AnnotationError(f"{folder}: masks of frames {shortened(list(named))}: {_not_tracked(info, indices)}")
+    refuse_mixed_palettes(named.values())
     frames = "1 frame" if len(by_name) == 1 else f"{len(by_name)} frames"
     logger.info("%s: annotations of %s: %s.", folder, frames, shortened(list(by_name)))
-    yield from _read([_Given(index, None, path) for index, path in by_name.items()], info)
+    yield from _read([_Given(index, None, path) for index, path in by_name.items()], info, named.values())
 
 
 def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]:
@@ -267,10 +289,13 @@ def _first_appearances(info: SourceInfo, indices: range) -> Iterator[Annotation]
         )
     seen: set[int] = set()
     used: list[int] = []
-    for index, path in masks_by_frame(info.annotation_folder, info, strict=False).items():
+    files = masks_by_frame(info.annotation_folder, info, strict=False)
+    refuse_mixed_palettes(files.values())
+    values = grey_values(files.values())
+    for index, path in files.items():
         if index not in indices:
             continue
-        label_map = load_mask(path, info.size, allow_empty=True).label_map
+        label_map = load_mask(path, info.size, allow_empty=True, sequence_values=values).label_map
         new = sorted(set(object_ids(label_map)) - seen)
         if new:
             seen.update(new)

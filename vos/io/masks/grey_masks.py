@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
 
 from vos.errors import AnnotationError
@@ -15,34 +17,44 @@ HOW_TO_SAVE = "Save it as PNG without smoothing or anti-aliasing (nearest neighb
 _MAX_SHADES = 51  # equal steps of 5 or more; finer ones cannot be told from ids
 
 
-def grey_to_ids(grey: AnyArray) -> tuple[LabelMap, str | None]:
+def grey_to_ids(grey: AnyArray, sequence_values: Collection[int] = ()) -> tuple[LabelMap, str | None]:
     """Read grey values as ids.
 
     Args:
         grey: uint8 (H, W).
+        sequence_values: grey values of all masks of the sequence, which decide whether values are equal steps; empty
+            for a mask on its own.
     Returns:
         uint8 (H, W) of 0, ids 1..254 and void 255; and a note for the user where more than the values decided.
     Raises:
-        AnnotationError: values that smoothing, anti-aliasing or lossy compression left.
+        AnnotationError: values that smoothing, anti-aliasing or lossy compression left, or equal steps that other masks
+            of the sequence do not keep to.
     """
     counts = np.bincount(grey.ravel(), minlength=256)
-    values = [int(value) for value in np.flatnonzero(counts) if value]
-    if values == [VOID]:
+    own = [int(value) for value in np.flatnonzero(counts) if value]
+    values = sorted({*own, *sequence_values})
+    in_steps = equal_steps(values)
+    if own == [VOID] and not in_steps:
         if is_dithered(grey, 0):
             raise AnnotationError(
                 "a dithered black and white picture: objects are mixed of black and white pixels. "
                 "Convert it with a threshold and without dithering"
             )
         return (grey == VOID).astype(np.uint8), "a black and white mask, read as one object with id 1"
-    if len(values) > 1:
-        _refuse_smoothed(grey, counts, values)
-    if VOID not in values:
-        return grey, None
-    if _equal_steps(values):
+    if len(own) > 1:
+        _refuse_smoothed(grey, counts, own, in_steps or equal_steps(own))
+    shown = ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")
+    if in_steps:
         ids = np.zeros(256, dtype=np.uint8)
         ids[values] = np.arange(1, len(values) + 1)
-        shown = ", ".join(map(str, values))
         return ids[grey], f"grey values {shown} in equal steps, read as objects 1 to {len(values)}"
+    if equal_steps(own):
+        raise AnnotationError(
+            f"grey values in equal steps, as of {len(own)} objects, but the masks of its sequence hold {shown} in all. "
+            "Write the ids 1, 2, 3 into all of them"
+        )
+    if VOID not in own:
+        return grey, None
     return grey, f"255 is void beside ids, so {int(counts[VOID]):,} pixels belong to no object"
 
 
@@ -67,9 +79,20 @@ def wide_to_ids(values: AnyArray) -> tuple[LabelMap, str | None]:
     return values.astype(np.uint8), None
 
 
-def _refuse_smoothed(grey: AnyArray, counts: AnyArray, values: list[int]) -> None:
+def equal_steps(values: Sequence[int]) -> bool:
+    """Test whether values are 255/n, 2*255/n, ... 255, rounded in any way: shades that a person can tell apart.
+
+    Args:
+        values: from 1 to 255, ascending.
+    """
+    count = len(values)
+    steps = (255 * step / count for step in range(1, count + 1))
+    return 2 <= count <= _MAX_SHADES and all(abs(value - step) < 1 for value, step in zip(values, steps, strict=True))
+
+
+def _refuse_smoothed(grey: AnyArray, counts: AnyArray, values: list[int], in_steps: bool) -> None:
     soft = [value for value in edge_values(grey, ordered=True) if value]
-    white_with_greys = counts[VOID] > counts[1:].sum() / 2 and not _equal_steps(values)
+    white_with_greys = counts[VOID] > counts[1:].sum() / 2 and not in_steps
     if ramp_share(grey) > MAX_RAMP_SHARE or len(soft) > len(values) / 2 or white_with_greys:
         at_edges = f", {len(soft)} of them only at edges" if soft else ""
         raise AnnotationError(
@@ -79,8 +102,14 @@ def _refuse_smoothed(grey: AnyArray, counts: AnyArray, values: list[int]) -> Non
         )
 
 
-def _equal_steps(values: list[int]) -> bool:
-    """Test whether values are 255/n, 2*255/n, ... 255, rounded in any way: shades that a person can tell apart."""
-    count = len(values)
-    steps = (255 * step / count for step in range(1, count + 1))
-    return 2 <= count <= _MAX_SHADES and all(abs(value - step) < 1 for value, step in zip(values, steps, strict=True))
+def as_grey(pixels: AnyArray) -> AnyArray | None:
+    """Return the grey values of a picture without colour, or None where it has some.
+
+    Args:
+        pixels: uint8 (H, W) or (H, W, 3).
+    """
+    if pixels.ndim == 2:
+        return pixels
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    equal = np.array_equal(red, green) and np.array_equal(red, blue)
+    return np.ascontiguousarray(red) if equal else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -16,6 +17,7 @@ from PIL import ImageOps, UnidentifiedImageError
 from vos.errors import AnnotationError
 from vos.io.images.foreign_messages import quietly
 from vos.io.images.png_file import SIGNATURE, decode_plain, decompress_rows, parse_png, refuse_too_many_pixels
+from vos.io.regular_files import read_regular_file
 from vos.types.arrays import AnyArray, Size
 
 MASK_SUFFIXES = frozenset({".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".tga"})
@@ -39,6 +41,24 @@ class StoredMask:
     pixels: AnyArray
     palette: AnyArray | None = None
     alpha: AnyArray | None = None
+
+
+def read_content(path: Path | str, missing: str = "no such file") -> bytes:
+    """Read a whole mask file.
+
+    Args:
+        path: the file.
+        missing: the reason where there is none.
+    Raises:
+        AnnotationError: it is not there or cannot be read.
+    """
+    try:
+        return read_regular_file(path)
+    except FileNotFoundError:
+        raise AnnotationError(missing) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise AnnotationError(f"cannot be read ({reason})") from error
 
 
 def decode_mask(content: bytes, size: Size | None = None) -> StoredMask:

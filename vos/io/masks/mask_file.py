@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,12 +17,11 @@ from PIL import Image as PillowImage
 
 from vos.errors import AnnotationError, EmptyMaskError
 from vos.io.atomic_files import atomic_write
-from vos.io.masks.grey_masks import grey_to_ids, wide_to_ids
-from vos.io.masks.mask_decoding import StoredMask, decode_mask, refuse_other_size, stored_pixels
-from vos.io.masks.palette_masks import palette_to_ids
+from vos.io.masks.grey_masks import as_grey, grey_to_ids, wide_to_ids
+from vos.io.masks.mask_decoding import StoredMask, decode_mask, read_content, refuse_other_size, stored_pixels
+from vos.io.masks.palette_masks import is_grey_ramp, palette_to_ids
 from vos.io.masks.rgb_masks import alpha_to_ids, colours_to_ids
-from vos.io.regular_files import read_regular_file
-from vos.types.arrays import AnyArray, LabelMap, Size
+from vos.types.arrays import LabelMap, Size
 from vos.types.label_map import object_ids, only_void
 from vos.types.palette import PALETTE
 
@@ -50,10 +50,12 @@ class StoredLabelMap:
     Attributes:
         label_map: uint8 (H, W), ids by palette, or grey values as stored.
         note: how the palette was read, if it is not DAVIS's; else None.
+        grey: the values are grey values, not indices of a palette in colour.
     """
 
     label_map: LabelMap
     note: str | None = None
+    grey: bool = False
 
     @property
     def binary(self) -> bool:
@@ -92,7 +94,9 @@ def write_label_map(path: Path | str, label_map: LabelMap) -> None:
     atomic_write(Path(path), encode_label_map(label_map))
 
 
-def read_label_map(path: Path | str, size: Size | None = None, *, allow_empty: bool = False) -> LabelMap:
+def read_label_map(
+    path: Path | str, size: Size | None = None, *, allow_empty: bool = False, content: bytes | None = None
+) -> LabelMap:
     """Read a label map from a mask file, whatever tool wrote it, or say why it is none.
 
     Palette files and greyscale files hold ids. A file with only 0 and 255 (or of one bit) holds one object; RGB files
@@ -103,25 +107,36 @@ def read_label_map(path: Path | str, size: Size | None = None, *, allow_empty: b
         path: PNG (or any lossless format that Pillow reads).
         size: (H, W) that the label map must have; None for any.
         allow_empty: return a label map without objects where it would be an error.
+        content: the whole file, where it is one of many in an archive: ``path`` names it in errors, and no line is
+            logged.
     Returns:
         uint8 (H, W): 0, ids 1..254, 255 void.
     Raises:
         AnnotationError: not a mask: damaged, lossy, anti-aliased or dithered, foreign colours, wrong size.
         EmptyMaskError: no object in it.
     """
-    loaded = load_mask(path, size, allow_empty=allow_empty)
-    if loaded.note is not None:
+    loaded = load_mask(path, size, allow_empty=allow_empty, content=content)
+    if loaded.note is not None and content is None:
         logger.info("%s: %s.", path, loaded.note)
     return loaded.label_map
 
 
-def load_mask(path: Path | str, size: Size | None = None, *, allow_empty: bool = False) -> LoadedMask:
+def load_mask(
+    path: Path | str,
+    size: Size | None = None,
+    *,
+    allow_empty: bool = False,
+    sequence_values: Collection[int] = (),
+    content: bytes | None = None,
+) -> LoadedMask:
     """Read a label map from a mask file, with the note that ``read_label_map`` logs.
 
     Args:
         path: as for ``read_label_map``, and so are the others.
         size: (H, W), or None.
         allow_empty: return a label map without objects.
+        sequence_values: of ``grey_values``, where the mask is one of a sequence.
+        content: as for ``read_label_map``.
     Returns:
         The label map and the note.
     Raises:
@@ -129,7 +144,8 @@ def load_mask(path: Path | str, size: Size | None = None, *, allow_empty: bool =
         EmptyMaskError: as ``read_label_map``.
     """
     try:
-        label_map, note = _interpret(decode_mask(_content(path, "no such mask file"), size))
+        content = read_content(path, "no such mask file") if content is None else content
+        label_map, note = _interpret(decode_mask(content, size), sequence_values)
     except AnnotationError as error:
         raise AnnotationError(f"{path}: {error}.") from error.__cause__
     if not allow_empty and not object_ids(label_map):
@@ -160,45 +176,40 @@ def read_stored_label_map(path: Path | str, *, painted: bool = False, by_index: 
 
     Args:
         path: a PNG file, or any lossless picture that Pillow reads.
-        painted: take an RGB picture as a mask of what is not black, which is 1.
+        painted: take an RGB picture as a mask of what is not black, which is 1; a cut-out as one of what is opaque.
         by_index: palette indices are the values whatever their colours are, as in maps of classes.
     Returns:
         The label map.
     Raises:
-        AnnotationError: missing, damaged, RGB, 16 bit, dithered; the text is a reason without the path.
+        AnnotationError: missing, damaged, RGB, 16 bit, dithered, soft transparency; the text is a reason without the
+            path.
     """
-    stored = decode_mask(_content(path))
+    stored = decode_mask(read_content(path))
     pixels = stored.pixels
     if stored.palette is not None:
-        if by_index:
-            return StoredLabelMap(pixels)
+        if by_index or is_grey_ramp(stored.palette):
+            return StoredLabelMap(pixels, grey=not by_index)
         label_map, note = palette_to_ids(pixels, stored.palette)
         return StoredLabelMap(label_map, note)
     if pixels.dtype != np.uint8:
         raise AnnotationError("more than 8 bits a pixel, expected 8-bit ids")
+    alpha = np.uint8(255) if stored.alpha is None else stored.alpha
+    if np.any((alpha > 0) & (alpha < 255)):
+        raise AnnotationError("soft transparency, expected pixels that are opaque or transparent")
     if pixels.ndim == 2:
-        return StoredLabelMap(pixels)
+        return StoredLabelMap(np.minimum(pixels, alpha), grey=True)
     if painted:
-        return StoredLabelMap(np.asarray(pixels.any(axis=2), dtype=np.uint8))
+        is_cutout = not np.all(alpha)
+        return StoredLabelMap(np.asarray(alpha > 0 if is_cutout else pixels.any(axis=2), dtype=np.uint8))
     raise AnnotationError("an RGB picture, expected a palette or greyscale PNG with ids")
 
 
-def _content(path: Path | str, missing: str = "no such file") -> bytes:
-    try:
-        return read_regular_file(path)
-    except FileNotFoundError:
-        raise AnnotationError(missing) from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise AnnotationError(f"cannot be read ({reason})") from error
-
-
-def _interpret(stored: StoredMask) -> tuple[LabelMap, str | None]:
+def _interpret(stored: StoredMask, sequence_values: Collection[int] = ()) -> tuple[LabelMap, str | None]:
     """Read stored pixels as ids; the note says how where more than the values decided."""
     pixels = stored.pixels
     if stored.palette is not None:
         # A palette with transparent colours, most often that of the background.
-        label_map, note = palette_to_ids(pixels, stored.palette)
+        label_map, note = palette_to_ids(pixels, stored.palette, sequence_values)
         return (label_map if stored.alpha is None else np.where(stored.alpha > 0, label_map, 0).astype(np.uint8)), note
     if pixels.dtype != np.uint8:
         return wide_to_ids(pixels)
@@ -207,14 +218,5 @@ def _interpret(stored: StoredMask) -> tuple[LabelMap, str | None]:
         if one_object:
             return opaque.astype(np.uint8), "a cut-out: what is opaque is read as one object with id 1"
         pixels = np.where(opaque if pixels.ndim == 2 else opaque[..., None], pixels, 0).astype(np.uint8)
-    grey = _as_grey(pixels)
-    return colours_to_ids(pixels) if grey is None else grey_to_ids(grey)
-
-
-def _as_grey(pixels: AnyArray) -> AnyArray | None:
-    """The grey values of a picture without colour, or None."""
-    if pixels.ndim == 2:
-        return pixels
-    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
-    equal = np.array_equal(red, green) and np.array_equal(red, blue)
-    return np.ascontiguousarray(red) if equal else None
+    grey = as_grey(pixels)
+    return colours_to_ids(pixels) if grey is None else grey_to_ids(grey, sequence_values)

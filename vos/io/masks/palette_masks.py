@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from vos.errors import AnnotationError
@@ -12,10 +14,15 @@ from vos.types.arrays import AnyArray, LabelMap
 from vos.types.label_map import object_ids
 from vos.types.palette import PALETTE
 
+BY_INDEX = "its palette is not DAVIS's"
+"""Beginning of the note on a mask whose indices are the ids under other colours."""
+
 _DAVIS = PALETTE.tobytes()
 
 
-def palette_to_ids(indices: AnyArray, palette: AnyArray) -> tuple[LabelMap, str | None]:
+def palette_to_ids(
+    indices: AnyArray, palette: AnyArray, sequence_values: Collection[int] = ()
+) -> tuple[LabelMap, str | None]:
     """Read palette indices as ids.
 
     With the DAVIS palette the index is the id. Programs that optimise or edit a file reorder and shorten its palette:
@@ -24,6 +31,7 @@ def palette_to_ids(indices: AnyArray, palette: AnyArray) -> tuple[LabelMap, str 
     Args:
         indices: uint8 (H, W).
         palette: uint8 (P, 3), RGB.
+        sequence_values: as for ``grey_to_ids``, where the palette is a grey ramp.
     Returns:
         uint8 (H, W) of 0, ids 1..254 and void 255; and a note for the user where the palette is not DAVIS's.
     Raises:
@@ -35,8 +43,8 @@ def palette_to_ids(indices: AnyArray, palette: AnyArray) -> tuple[LabelMap, str 
     known = used[used < len(palette)]
     if len(known) == len(used) and np.array_equal(palette[used], PALETTE[used]):
         return indices, None
-    if _is_grey_ramp(palette) and len(known) == len(used):
-        return grey_to_ids(indices)
+    if is_grey_ramp(palette) and len(known) == len(used):
+        return grey_to_ids(indices, sequence_values)
     colours = {int(index): _packed(palette[index]) for index in known}
     background = next((index for index, colour in colours.items() if colour == BLACK), 0)
     if is_dithered(indices, background):
@@ -57,7 +65,7 @@ def palette_to_ids(indices: AnyArray, palette: AnyArray) -> tuple[LabelMap, str 
             f"{_shown(np.array(object_ids(label_map)))}"
         )
     _refuse_foreign(indices, used, colours)
-    return indices, f"its palette is not DAVIS's, so indices are the ids {_shown(used[used > 0])}"
+    return indices, f"{BY_INDEX}, so indices are the ids {_shown(used[used > 0])}"
 
 
 def _refuse_foreign(indices: AnyArray, used: AnyArray, colours: dict[int, int]) -> None:
@@ -78,8 +86,22 @@ def _refuse_foreign(indices: AnyArray, used: AnyArray, colours: dict[int, int]) 
         )
 
 
-def _is_grey_ramp(palette: AnyArray) -> bool:
-    """Test whether index k has the grey value k, as in a greyscale image saved with a palette."""
+def is_foreign(palette: AnyArray) -> bool:
+    """Test whether a palette holds other colours than DAVIS's, black and white alone, or greys by value.
+
+    Args:
+        palette: uint8 (P, 3), RGB.
+    """
+    black_and_white = bool(np.isin(palette, (0, 255)).all()) and bool((palette == palette[:, :1]).all())
+    return not black_and_white and not is_grey_ramp(palette) and bool((davis_ids(palette) < 0).any())
+
+
+def is_grey_ramp(palette: AnyArray) -> bool:
+    """Test whether index k has the grey value k, as in a greyscale image saved with a palette.
+
+    Args:
+        palette: uint8 (P, 3), RGB.
+    """
     ramp = np.arange(len(palette), dtype=np.uint8)
     return len(palette) > 2 and bool((palette == ramp[:, None]).all())
 

@@ -56,7 +56,8 @@ def colours_to_ids(colours: AnyArray) -> tuple[LabelMap, str | None]:
     packed = colours.astype(np.uint32) @ _WEIGHTS
     values, counts = np.unique(packed, return_counts=True)
     if len(values) <= 2 and set(values.tolist()) - {BLACK} and (len(values) == 1 or values[0] == BLACK):
-        return (packed != BLACK).astype(np.uint8), "one colour on black, read as one object with id 1"
+        shown = _triple(int(values[-1]))
+        return (packed != BLACK).astype(np.uint8), f"one colour, {shown}, on black, read as one object with id 1"
     raise AnnotationError(_foreign_colours(int(foreign.sum()), values, counts))
 
 
