@@ -12,7 +12,7 @@ from vos.plugin import LabelMap
 SMALL = 96
 # An object with more area than the square of this share of the short side is large.
 LARGE = 0.55
-# What each further object adds to a frame's time at the same size, measured, and shall add: shares of the time with one.
+# What each further object adds to a frame's time at the same size (measured), and shall add: shares of one object's.
 ADDS, SHALL_ADD = 0.23, 0.10
 # Frames are worked on at no more than so many times the preset's side, nor beyond these, pixels, unless the preset is.
 MOST, LEAST_SIDE, MOST_SIDE = 1.5, 448, 816
