@@ -1,4 +1,4 @@
-"""What the masks of a sequence decide together: the meaning of grey values, and that of palettes other than DAVIS's."""
+"""The meaning of grey values and of palettes other than DAVIS's, which all masks of a sequence decide together."""
 
 from __future__ import annotations
 
