@@ -20,6 +20,7 @@ from vos.plugin import (
     ImportedMasks,
     LabelMap,
     Prediction,
+    object_ids,
     output_errors,
     read_label_map,
     safe_name,
@@ -87,7 +88,7 @@ def read_tar(path: Path) -> list[ImportedMasks] | None:
 def _reader(path: Path, names: list[str]) -> Callable[[], Iterator[ImportedFrame]]:
     @reading(path, "PNG masks")
     def frames() -> Iterator[ImportedFrame]:
-        grey_values: set[int] = set()
+        values: set[int] = set()  # grey ones as stored, and ids of the other masks
         with tarfile.open(path, "r:") as tar:
             for name in names:
                 stream = tar.extractfile(name)
@@ -97,9 +98,8 @@ def _reader(path: Path, names: list[str]) -> Callable[[], Iterator[ImportedFrame
                 with Image.open(io.BytesIO(content)) as image:
                     if image.mode not in ("P", "L", "1"):
                         raise AnnotationError(f"{path}: {name} is {image.mode}, expected a palette or grey PNG of ids.")
-                    if image.mode == "L":
-                        grey_values.update(np.unique(np.asarray(image)).tolist())
-                if 255 in grey_values and len(grey_values - {0}) > 1:
+                    values.update(np.unique(np.asarray(image)).tolist() if image.mode == "L" else object_ids(label_map))
+                if 255 in values and len(values - {0}) > 1:
                     raise AnnotationError(
                         f"{path}: {name}: its grey masks hold 255 beside other values: an object, or void. "
                         "Write ids into palette PNG files."

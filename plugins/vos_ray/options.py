@@ -14,7 +14,9 @@ class RayOptions:
 
     workers: int = option(2, "Actors at most.")
     address: str = option(
-        "", 'A cluster\'s address, such as "auto" or ray://head:10001; empty takes RAY_ADDRESS, else starts Ray here.'
+        "",
+        'A cluster\'s address, such as "auto" or ray://head:10001; empty takes RAY_ADDRESS, else the cluster on this '
+        "machine, else starts Ray here.",
     )
     cpus: float = option(1.0, "Processor cores of each actor.")
     gpus: float = option(0.0, "GPUs of each actor; 0.5 lets two share one.")

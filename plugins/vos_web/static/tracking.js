@@ -146,6 +146,7 @@ async function refreshState() {
       if (store.session?.id !== id) return; // another video is shown meanwhile
     } while (count !== changeCount()); // what the person changed meanwhile may not be in it
     takeState(state);
+    takeJob(state.job); // it may have ended meanwhile
     forgetMasks();
     reshow();
   } catch (error) {

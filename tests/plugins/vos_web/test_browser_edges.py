@@ -415,6 +415,17 @@ def test_what_is_changed_while_a_tab_that_comes_back_asks_for_the_state_is_kept(
     expect(page.locator("#objects li[data-id]")).to_have_count(1)
 
 
+def test_a_job_that_ends_while_a_tab_that_comes_back_asks_for_the_state_is_over(page, home, server, monkeypatch):
+    shutil.copy(home / "clip.mp4", home / "over.mp4")
+    open_video(page, home / "over.mp4")
+    job = {"id": "over", "client": "", "session": "", "kind": "track", "state": "running", "done": 1, "total": 2}
+    monkeypatch.setattr(server.service.jobs, "_current", job)
+    answer = come_back(page)
+    server.service.hub.publish({"type": "job", "job": {**job, "state": "finished", "done": 2}})
+    answer()
+    expect(page.locator("#track-buttons")).to_be_visible()
+
+
 def test_a_state_that_comes_late_does_not_take_the_place_of_another_video(page, home):
     for name in ("one", "two"):
         shutil.copy(home / "clip.mp4", home / f"{name}.mp4")

@@ -349,8 +349,11 @@ def test_perseg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (tmp_path / hidden).parent.mkdir(exist_ok=True)
         (tmp_path / hidden).write_bytes(b"")
     assert evaluate_perseg(tmp_path / "PerSeg", tmp_path / "mine") == [cat, mug]
-    with pytest.raises(vos.InputError, match="no category has 0.png, the given image. Name it with --reference"):
+    with pytest.raises(vos.InputError, match="no category has 0.png, the given image that --reference names"):
         evaluate_perseg(tmp_path / "PerSeg", tmp_path / "mine", reference="0")
+    for category in ("cat", "mug"):
+        (tmp_path / f"PerSeg/Annotations/{category}/00.png").unlink()
+    assert evaluate_perseg(tmp_path / "PerSeg", tmp_path / "mine") == [cat, mug]
     cutout.resize((80, 50), Image.Resampling.BILINEAR, (0, 0, 60, 40)).save(tmp_path / "mine/mug/02.png")
     with pytest.raises(vos.InputError, match="mug/02.png: soft transparency"):
         evaluate_perseg(tmp_path / "PerSeg", tmp_path / "mine")

@@ -636,6 +636,9 @@ def test_unpadded_and_upper_case_names_are_paired_by_number(tree: Path, tmp_path
     scores = vos.evaluate(tree / "Annotations/480p", renamed)
     assert scores.j_and_f == vos.evaluate(tree / "Annotations/480p", tree / "predictions").j_and_f
     assert "paired with annotations by number" in scores.notes[0]
+    Image.fromarray(np.full((50, 80), 9, np.uint8)).save(renamed / "bear" / "3.PNG")
+    with pytest.raises(FaultsError, match=r"bear/3\.PNG: .*9"):
+        vos.evaluate(tree / "Annotations/480p", renamed)
 
 
 @pytest.mark.parametrize("missing", ["error", "zero"])
@@ -664,6 +667,15 @@ def test_masks_numbered_by_order_are_not_scored_against_other_frames(tmp_path: P
         vos.evaluate(tmp_path / "truth", tmp_path / "mine", missing=missing)
     assert "Rename the masks" in str(caught.value)
     assert "--missing zero" not in str(caught.value)
+
+
+def test_a_stray_file_is_no_renamed_one_of_several_missing_masks(tree: Path, predictions: Path) -> None:
+    first, second, *_ = sorted((predictions / "bear").glob("*.png"))[5:]
+    second.unlink()
+    first.rename(first.with_name("overview.png"))
+    with pytest.raises(FaultsError, match="2 faults(.|\n)*--missing zero scores"):
+        vos.evaluate(tree, predictions)
+    assert vos.evaluate(tree, predictions, missing="zero").j_and_f < 1
 
 
 @pytest.mark.parametrize("missing", ["error", "zero"])

@@ -6,6 +6,7 @@ import logging
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from vos.errors import AnnotationError, EmptyMaskError, OptionError
 from vos.evaluation import FaultsError
 from vos.host.annotations.annotation_loading import gather_annotations
 from vos.host.annotations.mask_arguments import parse_mask_arguments
+from vos.io.masks import sequence_masks
 from vos.testing import StubTracker, tiny_sequence
 from vos.types.mask_values import to_label_map
 from vos.types.source_info import SourceInfo
@@ -155,7 +157,8 @@ def test_a_folder_for_each_object(tmp_path: Path, caplog: pytest.LogCaptureFixtu
 
 
 def test_grey_steps_are_the_same_objects_in_all_masks_of_a_sequence(tmp_path: Path) -> None:
-    ids = [box(2, 1) + box(12, 2) + box(21, 3), box(2, 1) + box(12, 2), box(12, 2) + box(21, 3), box(21, 3)]
+    last = np.maximum(box(21, 3), box(23, 3))  # larger than the others, as white is between smoothed edges
+    ids = [box(2, 1) + box(12, 2) + last, box(2, 1) + box(12, 2), box(12, 2) + last, last]
     folder = tmp_path / "masks"
     for index, label_map in enumerate(ids):
         save(folder / f"{index:05d}.png", np.array([0, 85, 170, 255], np.uint8)[label_map])
@@ -172,11 +175,14 @@ def test_grey_steps_are_the_same_objects_in_all_masks_of_a_sequence(tmp_path: Pa
         gather(folder)
 
 
-def test_a_black_and_white_mask_among_several_objects_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["one colour", "a cut-out", "black and white"])
+def test_a_mask_without_an_id_among_several_objects_is_refused(tmp_path: Path, form: str) -> None:
     save(tmp_path / "00000.png", TRUTH)
-    later = save(tmp_path / "00003.png", box(15, 255))
+    white = box(15, 255)
+    forms = {"one colour": [white, 0 * white, 0 * white], "a cut-out": [0 * white + 90] * 3 + [white]}
+    later = save(tmp_path / "00003.png", np.dstack(forms[form]) if form in forms else white)
     with pytest.raises(
-        AnnotationError, match="00003.png: only 0 and 255, where the objects of the folder are 1, 2. Write"
+        AnnotationError, match="00003.png: one object without an id, where the objects of the folder are 1, 2. Write"
     ):
         gather(tmp_path)
     assert gather({0: box(2), 3: later})[3] == box(15).tolist()
@@ -221,11 +227,26 @@ def test_a_folder_in_which_an_index_has_several_colours_is_refused(tmp_path: Pat
     save_palette("00000.png", box(2), black, (255, 255, 255), red)
     save_palette("00003.png", box(2, 2), black, blue, (255, 255, 255))
     assert gather(tmp_path)[3] == box(2).tolist()  # black and white in both
+    for name, davis_id in (("00000.png", 2), ("00003.png", 3)):  # the third colour is in use in none
+        save_palette(name, box(2), black, tuple(vos.plugin.PALETTE[davis_id]), red)
+    assert gather(tmp_path) == {0: box(2, 2).tolist(), 3: box(2, 3).tolist()}
     for alone, *palette in ((2, black, red, (255, 255, 255)), (1, black, (0, 128, 0), red)):
         save_palette("00000.png", box(2, alone), *palette)  # black and white, and DAVIS's second colour
         save_palette("00003.png", TRUTH, *palette)
         with pytest.raises(AnnotationError, match="00000.png: the colours in use .* and in .*00003.png the indices"):
             gather(tmp_path)
+
+
+def test_masks_of_one_palette_are_compared_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ids of thousands of masks in YouTube-VOS's palette are not read twice."""
+    for index in range(3):
+        image = Image.fromarray(box(2 + index))
+        image.putpalette([0, 0, 0, 236, 95, 103])
+        save(tmp_path / f"{index:05d}.png", image)
+    counted = Mock(wraps=sequence_masks.palette_to_ids)
+    monkeypatch.setattr(sequence_masks, "palette_to_ids", counted)
+    assert len(gather(tmp_path)) == 3
+    assert counted.call_count == 1
 
 
 def test_a_folder_of_sequences_is_entered_by_name(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -311,7 +311,8 @@ def _finish(plan: PlannedSequence, faults: list[str]) -> SequenceScores | None:
             broken.append(result)
         else:
             scorer.add(result, plan.truths[index].stem)
-    files = {path.stem: path for path in plan.predictions if path is not None}
+    pairs = zip(plan.truths, plan.predictions, strict=True)
+    files = {truth.stem: path for truth, path in pairs if path is not None}
     for masks in (
         (png_files(plan.truths[0].parent), files.values()) if plan.palettes and not scorer.protocol.merge else ()
     ):

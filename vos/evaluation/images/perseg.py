@@ -15,6 +15,9 @@ from vos.evaluation.metrics.boundary_iou import boundary_region
 from vos.io.masks.mask_file import read_stored_label_map
 from vos.types.arrays import BoolArray
 
+GIVEN = "00"
+"""Stem of the image that PerSeg gives of each category; a tree of one's own may have none."""
+
 
 @dataclass(frozen=True)
 class CategoryScores:
@@ -35,7 +38,7 @@ class CategoryScores:
     accuracy: float
 
 
-def evaluate_perseg(truth: Path | str, predictions: Path | str, *, reference: str = "00") -> list[CategoryScores]:
+def evaluate_perseg(truth: Path | str, predictions: Path | str, *, reference: str = GIVEN) -> list[CategoryScores]:
     """Score masks against PerSeg's annotations.
 
     Args:
@@ -47,7 +50,7 @@ def evaluate_perseg(truth: Path | str, predictions: Path | str, *, reference: st
         Scores by category, sorted by name.
     Raises:
         FaultsError: missing, unreadable or wrong-sized masks, all listed in one error.
-        InputError: a folder is not there, or holds no categories, or none of them has the reference.
+        InputError: a folder is not there, or holds no categories, or none of them has the reference that is named.
     Source: IoU: eval_mioU.py of ZrrSkywalker/Personalize-SAM at 01d73aa, where every path with "00" in it is left
         out and eight categories are skipped; here only the file ``00.png`` is, and no category.
     """
@@ -66,8 +69,8 @@ def evaluate_perseg(truth: Path | str, predictions: Path | str, *, reference: st
         if files:
             pairs = _pairs(files, predictions / category.name, faults)
             scores.append(_score(category.name, pairs))
-    if scores and not found:
-        raise InputError(f"{folder}: no category has {reference}.png, the given image. Name it with --reference.")
+    if scores and not found and reference != GIVEN:
+        raise InputError(f"{folder}: no category has {reference}.png, the given image that --reference names.")
     if faults:
         raise FaultsError(str(predictions), faults)
     if not scores:

@@ -169,10 +169,12 @@ def _read(entries: Sequence[_Given], info: SourceInfo, files: Iterable[Path] = (
 
 def _refuse_unclear_objects(notes: Mapping[str, list[str]], ids: Collection[int]) -> None:
     """Refuse masks of a folder that do not tell which object they show; notes are those on how files were read."""
-    white = [paths[0] for note, paths in notes.items() if note.startswith("a black and white mask")]
-    if white and len(ids) > 1:
+    unclear = [paths[0] for note, paths in notes.items() if note.endswith("one object with id 1")]
+    if unclear and len(ids) > 1:
         shown = ", ".join(map(str, sorted(ids)))
-        raise AnnotationError(f"{white[0]}: only 0 and 255, where the objects of the folder are {shown}. Write ids.")
+        raise AnnotationError(
+            f"{unclear[0]}: one object without an id, where the objects of the folder are {shown}. Write ids."
+        )
     painted = [paths[0] for note, paths in notes.items() if note.startswith("one colour")]
     if len(painted) > 1:
         raise AnnotationError(

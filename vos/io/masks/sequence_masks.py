@@ -54,6 +54,7 @@ def refuse_mixed_palettes(paths: Iterable[Path | str]) -> None:
     """
     colours: dict[int, tuple[str, Path | str]] = {}
     readings: dict[bool, Path | str] = {}  # by colour: True, by index: False
+    compared: set[tuple[bytes, bytes]] = set()
     for path in paths:
         try:
             content = read_content(path)
@@ -61,9 +62,13 @@ def refuse_mixed_palettes(paths: Iterable[Path | str]) -> None:
             if palette is None or not is_foreign(palette):
                 continue
             indices = decode_mask(content).pixels
+            used = np.flatnonzero(np.bincount(indices.ravel()))
+            if (palette.tobytes(), used.tobytes()) in compared:
+                continue  # it tells nothing new, and reading ids takes longer than decoding
             label_map, note = palette_to_ids(indices, palette)
         except AnnotationError:
             continue
+        compared.add((palette.tobytes(), used.tobytes()))
         by_colour = not np.array_equal(label_map, indices)
         if by_colour or BY_INDEX in (note or ""):
             readings.setdefault(by_colour, path)
@@ -74,7 +79,7 @@ def refuse_mixed_palettes(paths: Iterable[Path | str]) -> None:
             )
         if by_colour:
             continue
-        for index in np.flatnonzero(np.bincount(indices.ravel())[: len(palette)]).tolist():
+        for index in used[used < len(palette)].tolist():
             colour = palette[index].tobytes().hex()
             before, other = colours.setdefault(index, (colour, path))
             if index and before != colour:  # whatever colour the background has
