@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -303,6 +303,14 @@ def _and_more(names: Sequence[str]) -> str:
     return f" and {len(names) - 1} more" if len(names) > 1 else ""
 
 
+def _mixed_palettes(masks: Iterable[Path]) -> list[str]:
+    try:
+        refuse_mixed_palettes(masks)
+    except InputError as error:
+        return [str(error).removesuffix(".")]
+    return []
+
+
 def _finish(plan: PlannedSequence, faults: list[str]) -> SequenceScores | None:
     """Combine the scores of a sequence's frames; None, with its faults listed, if a frame has no score."""
     scorer, broken = plan.scorer, []
@@ -313,13 +321,8 @@ def _finish(plan: PlannedSequence, faults: list[str]) -> SequenceScores | None:
             scorer.add(result, plan.truths[index].stem)
     pairs = zip(plan.truths, plan.predictions, strict=True)
     files = {truth.stem: path for truth, path in pairs if path is not None}
-    for masks in (
-        (png_files(plan.truths[0].parent), files.values()) if plan.palettes and not scorer.protocol.merge else ()
-    ):
-        try:
-            refuse_mixed_palettes(masks)
-        except InputError as error:
-            broken.append(str(error).removesuffix("."))
+    if plan.palettes and not scorer.protocol.merge:
+        broken += _mixed_palettes(png_files(plan.truths[0].parent)) + _mixed_palettes(files.values())
     broken += [f"{files[frame]}: {unclear_object(scorer.scored_ids)}" for frame in scorer.unclear_frames()]
     broken += [
         f"{files[frame]}: {describe_stray(ids, scorer.protocol, scorer.first_ids)}" for frame, ids in scorer.stray_ids()

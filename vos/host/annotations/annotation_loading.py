@@ -13,7 +13,9 @@ import numpy as np
 from vos.errors import AnnotationError, EmptyMaskError, NoAnnotationError
 from vos.host.annotations.annotation_folders import folder_of_sequence, masks_by_frame, object_folders, shortened
 from vos.host.annotations.object_masks import ObjectName, ids_of_objects, merge_object_masks
+from vos.io.masks.grey_masks import ONE_OBJECT
 from vos.io.masks.mask_file import LoadedMask, label_map_of_image, load_mask
+from vos.io.masks.rgb_masks import ONE_COLOUR
 from vos.io.masks.sequence_masks import grey_values, refuse_mixed_palettes
 from vos.types.annotation import Annotation
 from vos.types.arrays import AnyArray, LabelMap
@@ -169,13 +171,13 @@ def _read(entries: Sequence[_Given], info: SourceInfo, files: Iterable[Path] = (
 
 def _refuse_unclear_objects(notes: Mapping[str, list[str]], ids: Collection[int]) -> None:
     """Refuse masks of a folder that do not tell which object they show; notes are those on how files were read."""
-    unclear = [paths[0] for note, paths in notes.items() if note.endswith("one object with id 1")]
+    unclear = [paths[0] for note, paths in notes.items() if note.endswith(ONE_OBJECT)]
     if unclear and len(ids) > 1:
         shown = ", ".join(map(str, sorted(ids)))
         raise AnnotationError(
             f"{unclear[0]}: one object without an id, where the objects of the folder are {shown}. Write ids."
         )
-    painted = [paths[0] for note, paths in notes.items() if note.startswith("one colour")]
+    painted = [paths[0] for note, paths in notes.items() if note.startswith(ONE_COLOUR)]
     if len(painted) > 1:
         raise AnnotationError(
             f"{painted[1]}: its one colour on black is another than that of {painted[0]}, none of them DAVIS's. Write "

@@ -12,6 +12,9 @@ from vos.types.arrays import AnyArray, LabelMap
 from vos.types.label_map import MAX_OBJECT_ID, VOID
 
 FIT_IT = "or fit it to the image with `vos init VIDEO --mask FILE -o mask.png`"
+ONE_OBJECT = "read as one object with id 1"
+"""End of the note on a mask that does not say which object it shows."""
+
 HOW_TO_SAVE = "Save it as PNG without smoothing or anti-aliasing (nearest neighbour, hard brush)"
 
 _MAX_SHADES = 51  # equal steps of 5 or more; finer ones cannot be told from ids
@@ -40,7 +43,7 @@ def grey_to_ids(grey: AnyArray, sequence_values: Collection[int] = ()) -> tuple[
                 "a dithered black and white picture: objects are mixed of black and white pixels. "
                 "Convert it with a threshold and without dithering"
             )
-        return (grey == VOID).astype(np.uint8), "a black and white mask, read as one object with id 1"
+        return (grey == VOID).astype(np.uint8), f"a black and white mask, {ONE_OBJECT}"
     if len(own) > 1:
         _refuse_smoothed(grey, counts, own, in_steps or equal_steps(own))
     shown = ", ".join(map(str, values[:12])) + (", ..." if len(values) > 12 else "")
@@ -70,7 +73,7 @@ def wide_to_ids(values: AnyArray) -> tuple[LabelMap, str | None]:
     """
     low, high = values.min(), values.max()
     if low == 0 and high in (2**16 - 1, 2**32 - 1) and bool(((values == low) | (values == high)).all()):
-        return (values == high).astype(np.uint8), "a black and white mask, read as one object with id 1"
+        return (values == high).astype(np.uint8), f"a black and white mask, {ONE_OBJECT}"
     if not 0 <= low <= high <= MAX_OBJECT_ID or bool((values != np.floor(values)).any()):
         raise AnnotationError(
             f"mask has 16 or more bits a pixel (values {low} to {high}), a label map has 8. "

@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 
 from vos.errors import AnnotationError, EmptyMaskError
 from vos.io.atomic_files import atomic_write
-from vos.io.masks.grey_masks import as_grey, grey_to_ids, wide_to_ids
+from vos.io.masks.grey_masks import ONE_OBJECT, as_grey, grey_to_ids, wide_to_ids
 from vos.io.masks.mask_decoding import StoredMask, decode_mask, read_content, refuse_other_size, stored_pixels
 from vos.io.masks.palette_masks import is_grey_ramp, palette_to_ids
 from vos.io.masks.rgb_masks import alpha_to_ids, colours_to_ids
@@ -216,7 +216,7 @@ def _interpret(stored: StoredMask, sequence_values: Collection[int] = ()) -> tup
     if stored.alpha is not None:
         opaque, one_object = alpha_to_ids(stored.alpha, pixels)
         if one_object:
-            return opaque.astype(np.uint8), "a cut-out: what is opaque is read as one object with id 1"
+            return opaque.astype(np.uint8), f"a cut-out: what is opaque is {ONE_OBJECT}"
         pixels = np.where(opaque if pixels.ndim == 2 else opaque[..., None], pixels, 0).astype(np.uint8)
     grey = as_grey(pixels)
     return colours_to_ids(pixels) if grey is None else grey_to_ids(grey, sequence_values)

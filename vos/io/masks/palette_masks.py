@@ -7,7 +7,7 @@ from collections.abc import Collection
 import numpy as np
 
 from vos.errors import AnnotationError
-from vos.io.masks.grey_masks import HOW_TO_SAVE, grey_to_ids
+from vos.io.masks.grey_masks import HOW_TO_SAVE, ONE_OBJECT, grey_to_ids
 from vos.io.masks.mask_edges import edge_values, is_dithered
 from vos.io.masks.rgb_masks import BLACK, WHITE, davis_ids
 from vos.types.arrays import AnyArray, LabelMap
@@ -54,7 +54,7 @@ def palette_to_ids(
         )
     if len(known) == len(used) and set(colours.values()) <= {BLACK, WHITE} and WHITE in colours.values():
         white = [index for index, colour in colours.items() if colour == WHITE]
-        return np.isin(indices, white).astype(np.uint8), "a black and white mask, read as one object with id 1"
+        return np.isin(indices, white).astype(np.uint8), f"a black and white mask, {ONE_OBJECT}"
     ids = davis_ids(palette)
     if len(known) == len(used) and (ids[used] >= 0).all():
         table = np.zeros(256, dtype=np.uint8)

@@ -6,12 +6,15 @@ import numpy as np
 import numpy.typing as npt
 
 from vos.errors import AnnotationError
-from vos.io.masks.grey_masks import FIT_IT
+from vos.io.masks.grey_masks import FIT_IT, ONE_OBJECT
 from vos.types.arrays import AnyArray, BoolArray, LabelMap
 from vos.types.label_map import object_ids
 from vos.types.palette import PALETTE
 
 BLACK, WHITE = 0x000000, 0xFFFFFF
+
+ONE_COLOUR = "one colour"
+"""Beginning of the note on a mask in one colour that is not DAVIS's."""
 
 MAX_FLAT_COLOURS = 16
 """Most colours of painted objects; opaque pixels of more colours are the image of one cut-out object."""
@@ -57,7 +60,7 @@ def colours_to_ids(colours: AnyArray) -> tuple[LabelMap, str | None]:
     values, counts = np.unique(packed, return_counts=True)
     if len(values) <= 2 and set(values.tolist()) - {BLACK} and (len(values) == 1 or values[0] == BLACK):
         shown = _triple(int(values[-1]))
-        return (packed != BLACK).astype(np.uint8), f"one colour, {shown}, on black, read as one object with id 1"
+        return (packed != BLACK).astype(np.uint8), f"{ONE_COLOUR}, {shown}, on black, {ONE_OBJECT}"
     raise AnnotationError(_foreign_colours(int(foreign.sum()), values, counts))
 
 
