@@ -79,6 +79,17 @@ def test_dilation_is_a_disk(plain: ModuleType, made: list[np.ndarray], radius: i
     assert np.array_equal(bits_module.unpack(packed, made[0].shape[1]), expected)
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (0, -1), (-1, 0), (-1, -1)])
+def test_a_corner_is_dilated_by_the_whole_disk(plain: ModuleType, corner: tuple[int, int]) -> None:
+    masks = np.zeros((2, 21, 49), bool)
+    masks[(slice(None), *corner)] = True
+    for radius in (*range(20), 63, 64, 65):
+        packed = bits_module.dilate(bits_module.pack(masks), radius)
+        expected = binary_dilation(masks[0], plain.disk(radius))
+        for mask in bits_module.unpack(packed, 49):
+            assert np.array_equal(mask, expected), radius
+
+
 @settings(max_examples=60, deadline=None)
 @given(masks(2), st.integers(1, 40), st.integers(1, 140))
 def test_a_wider_frame_changes_nothing_for_masks_away_from_the_edge(
